@@ -1,0 +1,1 @@
+//! What plugins receive from the host: one file per capability.

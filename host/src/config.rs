@@ -1,0 +1,1 @@
+//! Configuration: the cascade, its validation, and where each value came from.

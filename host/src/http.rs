@@ -1,0 +1,1 @@
+//! HTTP: listen, route, admit, dispatch.

@@ -1,0 +1,1 @@
+//! Who calls: token to principal to policy.

@@ -1,0 +1,15 @@
+//! The host: one process that owns the sockets, the database pools, the clock, the logs and the lifecycle,
+//! and loads everything that the backend *does* as plugins.
+
+pub mod audit;
+pub mod capability;
+pub mod cli;
+pub mod config;
+pub mod events;
+pub mod http;
+pub mod identity;
+pub mod loader;
+pub mod migrate;
+pub mod plugin;
+pub mod postgres;
+pub mod telemetry;

@@ -1,0 +1,1 @@
+//! Migrations: planned, locked, applied one transaction each, recorded.

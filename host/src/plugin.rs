@@ -1,0 +1,3 @@
+//! Plugins at run time: manifest, registry, states, supervision.
+
+pub mod manifest;

@@ -1,0 +1,248 @@
+//! The manifest as the host reads it: the JSON in a plugin's `.note.nself`, parsed without running the plugin.
+//!
+//! `plugin-api` writes the same document at compile time from the constants of the author's `Plugin` impl
+//! (`plugin-api/src/manifest.rs`); a test there and the loader's tests here hold the two together.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Everything a plugin declares. Unknown keys are kept out of the way: an old host reads a newer manifest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this document's shape; 1 today.
+    pub schema: u32,
+    /// The plugin's id: lower-case words joined by `-` or `_`, also its Postgres schema.
+    pub id: String,
+    /// The plugin's own version.
+    pub version: semver::Version,
+    /// One sentence for people.
+    pub description: String,
+    /// SPDX expression, empty when unstated.
+    #[serde(default)]
+    pub license: String,
+    /// Address of the plugin's page, empty when unstated.
+    #[serde(default)]
+    pub homepage: String,
+    /// The boundary that it was built against.
+    pub abi: Abi,
+    /// How it was built.
+    pub build: Build,
+    /// Plugins that must run before this one.
+    #[serde(default)]
+    pub depends: Vec<Dependency>,
+    /// Host capabilities that it asks for, with their scope.
+    #[serde(default)]
+    pub requires: Requires,
+    /// Capabilities that it offers to other plugins, such as `mail.send/1`.
+    #[serde(default)]
+    pub provides: Vec<String>,
+    /// HTTP routes, in the order of their numbers.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Background tasks, in the order of their numbers.
+    #[serde(default)]
+    pub tasks: Vec<Task>,
+    /// Event subscriptions, in the order of their numbers.
+    #[serde(default)]
+    pub subscriptions: Vec<Subscription>,
+    /// Cron schedules that the plugin asks a scheduler to run, in the order of their numbers.
+    #[serde(default)]
+    pub schedules: Vec<Schedule>,
+    /// Migrations of the plugin's own schema, ascending.
+    #[serde(default)]
+    pub migrations: Vec<Migration>,
+    /// Hasura metadata fragments: file name and YAML text.
+    #[serde(default)]
+    pub hasura: Vec<HasuraFragment>,
+    /// JSON Schema of the configuration table `[plugins.<id>]`.
+    #[serde(default)]
+    pub config: Value,
+}
+
+/// The ABI numbers in the note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abi {
+    /// Must equal the host's.
+    pub major: u32,
+    /// The lowest minor whose tables the plugin uses; must not exceed the host's.
+    pub needs: u32,
+}
+
+/// Facts of the build that decide whether the host may load it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Build {
+    /// Target triple's architecture and system, such as `x86_64-linux`.
+    pub target: String,
+    /// `unwind` or `abort`; the host refuses `abort`.
+    pub panic: String,
+    /// Version of `nself-plugin-api` that it was built with: for people.
+    pub api: String,
+}
+
+/// A plugin that must run before this one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Dependency {
+    /// Its id.
+    pub id: String,
+    /// Versions that serve.
+    pub version: semver::VersionReq,
+}
+
+/// What a plugin may reach once the operator has accepted it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requires {
+    /// Capability ids such as `nself.db/1` or `mail.send/1`.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
+    /// Tables outside its own schema, as `schema.table` and the rights on it.
+    #[serde(default)]
+    pub tables: Vec<TableGrant>,
+    /// Hosts that `nself.http/1` may call: `api.example.org`, `*.example.org`, `10.0.0.0/8`, or `*` for every public host.
+    #[serde(default)]
+    pub egress: Vec<String>,
+    /// Names of secrets that `nself.secrets/1` hands out.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+    /// TCP ports that `nself.listen/1` may bind.
+    #[serde(default)]
+    pub ports: Vec<u16>,
+    /// Event types that it emits, `family.*` style patterns.
+    #[serde(default)]
+    pub emits: Vec<String>,
+}
+
+/// Rights on one table of another schema.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableGrant {
+    /// `schema.table`.
+    pub table: String,
+    /// Any of `select`, `insert`, `update`, `delete`, `references`.
+    pub rights: Vec<String>,
+}
+
+/// One HTTP route.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Route {
+    /// Upper-case HTTP method.
+    pub method: String,
+    /// Absolute path with `{name}` and `{*rest}` segments.
+    pub path: String,
+    /// Who may call.
+    pub access: Access,
+    /// One line for the API reference.
+    #[serde(default)]
+    pub summary: String,
+    /// Largest request body; the host's default when absent.
+    #[serde(default)]
+    pub body_bytes_max: Option<u64>,
+    /// Time for the handler to answer; the host's default when absent.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// Requests per minute and caller; the host's default when absent.
+    #[serde(default)]
+    pub rate_per_minute: Option<u32>,
+    /// JSON Schema of the request body, if it has one.
+    #[serde(default)]
+    pub request: Option<Value>,
+    /// JSON Schema of the query string's object, if it has one.
+    #[serde(default)]
+    pub query: Option<Value>,
+    /// JSON Schema of `data` in the answer, if it has one.
+    #[serde(default)]
+    pub response: Option<Value>,
+    /// `json`, `stream`, `sse`, `websocket` or `raw`.
+    #[serde(default = "json_kind")]
+    pub kind: String,
+}
+
+fn json_kind() -> String {
+    "json".to_owned()
+}
+
+/// Who may call a route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Anybody, without a token.
+    Public,
+    /// Any authenticated principal.
+    Authenticated,
+    /// A principal whose role in its active family is one of these.
+    Roles(Vec<Role>),
+    /// A service token or API key that carries this scope.
+    Service(String),
+    /// An operator: an API key or the control socket.
+    Operator,
+}
+
+/// A role in a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Role {
+    /// Owns the family.
+    Owner,
+    /// Administers the family.
+    Admin,
+    /// A grown-up member.
+    AdultMember,
+    /// A teenager.
+    YouthMember,
+    /// A child.
+    ChildMember,
+    /// A paired machine.
+    Device,
+}
+
+/// A background task: host-driven, no input.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Task {
+    /// Unique within the plugin.
+    pub name: String,
+    /// Pause between two runs.
+    pub every_ms: u64,
+    /// One run at a time over all replicas.
+    #[serde(default)]
+    pub singleton: bool,
+}
+
+/// A subscription to the event log with a durable cursor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Subscription {
+    /// Names the cursor; unique within the plugin.
+    pub name: String,
+    /// Event types, `family.*` style patterns.
+    pub types: Vec<String>,
+}
+
+/// A cron schedule that the plugin brings along.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Unique within the plugin.
+    pub name: String,
+    /// Five or six field cron expression.
+    pub cron: String,
+    /// IANA time zone.
+    pub timezone: String,
+}
+
+/// One step of the plugin's schema.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Migration {
+    /// Ascending, gapless from 1.
+    pub number: u32,
+    /// Words of the file name after the number.
+    pub name: String,
+    /// SQL forward.
+    pub up: String,
+    /// SQL back.
+    pub down: String,
+}
+
+/// A piece of Hasura metadata that belongs to the plugin's tables.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HasuraFragment {
+    /// File name, such as `notes.yaml`.
+    pub name: String,
+    /// YAML text.
+    pub yaml: String,
+}

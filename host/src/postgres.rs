@@ -1,0 +1,1 @@
+//! Postgres: the embedded cluster, pools and roles.

@@ -1,0 +1,10 @@
+//! The host's behaviour, told from outside: real Postgres, real `.so` files, real sockets.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+mod cli;
+mod events;
+mod http;
+mod identity;
+mod loader;
+mod migrate;
+mod postgres;

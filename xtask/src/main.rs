@@ -1,0 +1,3 @@
+//! cargo xtask: what CI runs, machine-checked invariants, golden files.
+
+fn main() {}
