@@ -1,1 +1,10 @@
-//! Placeholder until the boundary is written.
+//! What plugin authors build against: the stable ABI and the safe API over it.
+
+pub mod abi;
+pub mod error;
+#[doc(hidden)]
+pub mod json;
+pub mod schema;
+
+pub use error::{Error, Result};
+pub use schema::Schema;

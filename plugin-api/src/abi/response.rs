@@ -1,0 +1,147 @@
+//! Responses: status, one block of headers, and a body that is bytes, a stream, or a WebSocket to come.
+
+use super::{
+    bytes::Bytes,
+    entry::RawHandle,
+    interface::interface,
+    stream::Stream,
+};
+
+interface! {
+    /// An open WebSocket. The host does framing, ping and pong, and the limits.
+    pub interface Socket: SocketProvider / SocketTable = "nself.socket/1" {
+        /// The next message; [`message::CLOSE`] is the last one.
+        async fn receive() -> Message;
+        /// Sends; resolves when the message has been handed to the transport, which is the back pressure.
+        async fn send(message: Message);
+    }
+}
+
+interface! {
+    /// What runs once the host has upgraded the connection.
+    pub interface Upgrade: UpgradeProvider / UpgradeTable = "nself.upgrade/1" {
+        /// Serves the socket until this resolves.
+        async fn run(socket: Socket);
+    }
+}
+
+/// `kind` of a WebSocket message.
+pub mod message {
+    /// UTF-8 text.
+    pub const TEXT: u32 = 1;
+    /// Bytes.
+    pub const BINARY: u32 = 2;
+    /// Close with `code` and the reason as text.
+    pub const CLOSE: u32 = 3;
+}
+
+/// One WebSocket message.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Message {
+    /// One of [`message`].
+    pub kind: u32,
+    /// Close code (RFC 6455, section 7.4); 0 otherwise.
+    pub code: u32,
+    /// Payload.
+    pub data: Bytes,
+}
+
+/// A response.
+#[repr(C)]
+pub struct Response {
+    status: u32,
+    headers: Bytes,
+    bytes: Bytes,
+    stream: Stream,
+    upgrade: RawHandle,
+}
+
+/// The body of a response.
+pub enum Body {
+    /// Whole.
+    Bytes(Bytes),
+    /// Chunk by chunk.
+    Stream(Stream),
+    /// The connection becomes a WebSocket.
+    Upgrade(Upgrade),
+}
+
+impl Response {
+    /// A response; `headers` is a block made with [`push_header`].
+    pub fn new(status: u16, headers: Vec<u8>, body: Body) -> Self {
+        let mut this = Self {
+            status: status.into(),
+            headers: headers.into(),
+            bytes: Bytes::new(),
+            stream: Stream::empty(),
+            upgrade: RawHandle::default(),
+        };
+        match body {
+            Body::Bytes(bytes) => this.bytes = bytes,
+            Body::Stream(stream) => this.stream = stream,
+            Body::Upgrade(upgrade) => this.upgrade = upgrade.into_raw(),
+        }
+        this
+    }
+
+    /// Status, header block and body.
+    pub fn into_parts(mut self) -> (u16, Bytes, Body) {
+        let status = u16::try_from(self.status).unwrap_or(500);
+        let headers = std::mem::take(&mut self.headers);
+        // SAFETY: the handle was put there by `new` with `into_raw` of an `Upgrade`; taking it leaves null behind.
+        let body = match unsafe { Upgrade::from_raw(std::mem::take(&mut self.upgrade)) } {
+            Some(upgrade) => Body::Upgrade(upgrade),
+            None if self.stream.is_empty() => Body::Bytes(std::mem::take(&mut self.bytes)),
+            None => Body::Stream(std::mem::take(&mut self.stream)),
+        };
+        (status, headers, body)
+    }
+}
+
+impl Drop for Response {
+    fn drop(&mut self) {
+        // SAFETY: as in `into_parts`.
+        drop(unsafe { Upgrade::from_raw(std::mem::take(&mut self.upgrade)) });
+    }
+}
+
+/// Appends `name: value` to a header block: `[u16 name length][u32 value length][name][value]`, little endian.
+///
+/// Returns false, and appends nothing, when one is too long to be a header.
+pub fn push_header(block: &mut Vec<u8>, name: &str, value: &[u8]) -> bool {
+    let (Ok(name_len), Ok(value_len)) = (u16::try_from(name.len()), u32::try_from(value.len())) else { return false };
+    block.extend_from_slice(&name_len.to_le_bytes());
+    block.extend_from_slice(&value_len.to_le_bytes());
+    block.extend_from_slice(name.as_bytes());
+    block.extend_from_slice(value);
+    true
+}
+
+/// The headers of a block. Ends early at the first entry that does not fit into the block.
+pub fn headers(mut block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    std::iter::from_fn(move || {
+        let (name_len, rest) = block.split_first_chunk::<2>()?;
+        let (value_len, rest) = rest.split_first_chunk::<4>()?;
+        let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*name_len).into())?;
+        let (value, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*value_len)).ok()?)?;
+        block = rest;
+        Some((name, value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_block_reads_back_and_a_cut_one_ends_early() {
+        let mut block = Vec::new();
+        assert!(push_header(&mut block, "a", b"1"));
+        assert!(push_header(&mut block, "b", b""));
+        let all: Vec<_> = headers(&block).collect();
+        assert_eq!(all, [(&b"a"[..], &b"1"[..]), (b"b", b"")]);
+        assert_eq!(headers(&block[..block.len() - 1]).count(), 1);
+        assert!(!push_header(&mut block, &"n".repeat(70_000), b""));
+    }
+}

@@ -1,0 +1,145 @@
+//! JSON Schema as constants: what a type looks like in JSON, known at compile time.
+//!
+//! The shapes of configuration, bodies, queries and answers stand in the manifest, so that the host validates a
+//! configuration and serves the OpenAPI document without running the plugin. Derive it: `#[derive(Schema)]` beside serde's
+//! derives; it reads serde's attributes and `#[schema(..)]` for limits.
+
+use std::collections::{BTreeMap, HashMap};
+
+/// A type that is described by a JSON Schema.
+pub trait Schema {
+    /// What it looks like in JSON.
+    const SHAPE: Shape;
+}
+
+/// A JSON Schema (draft 2020-12) in constant form.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// Any JSON value.
+    Any,
+    /// `true` or `false`.
+    Boolean,
+    /// A whole number within limits.
+    Integer {
+        /// Smallest value.
+        minimum: Option<i128>,
+        /// Largest value.
+        maximum: Option<i128>,
+    },
+    /// A number.
+    Number,
+    /// Text.
+    String(Text),
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+    /// The shape or `null`.
+    Nullable(&'static Shape),
+    /// A list.
+    Array(&'static Shape),
+    /// An object with any keys.
+    Map(&'static Shape),
+    /// An object with these keys.
+    Object(&'static Object),
+    /// Exactly one of these.
+    OneOf(&'static [&'static Shape]),
+}
+
+/// Limits of a text.
+#[derive(Debug, Clone, Copy)]
+pub struct Text {
+    /// JSON Schema format such as `uuid`, `date-time`, `email`.
+    pub format: Option<&'static str>,
+    /// Fewest characters.
+    pub min_length: Option<u32>,
+    /// Most characters.
+    pub max_length: Option<u32>,
+    /// Regular expression (ECMA-262).
+    pub pattern: Option<&'static str>,
+}
+
+impl Text {
+    /// Any text.
+    pub const ANY: Self = Self { format: None, min_length: None, max_length: None, pattern: None };
+
+    /// Text of a format.
+    pub const fn format(format: &'static str) -> Self {
+        Self { format: Some(format), ..Self::ANY }
+    }
+}
+
+/// An object with known keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Object {
+    /// The type's documentation.
+    pub description: &'static str,
+    /// Its keys.
+    pub fields: &'static [Field],
+    /// Whether other keys are errors.
+    pub closed: bool,
+}
+
+/// A key of an object.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// The key.
+    pub name: &'static str,
+    /// The field's documentation.
+    pub description: &'static str,
+    /// What it holds.
+    pub shape: Shape,
+    /// Whether it must be there.
+    pub required: bool,
+    /// JSON text of the value that stands for an absent key.
+    pub default: Option<&'static str>,
+}
+
+macro_rules! shapes {
+    ($($Type:ty = $shape:expr;)*) => {
+        $( impl Schema for $Type { const SHAPE: Shape = $shape; } )*
+    };
+}
+
+macro_rules! integers {
+    ($($Type:ty),*) => {
+        $( impl Schema for $Type {
+            #[expect(clippy::cast_lossless, reason = "`as` is what a constant can do for all of them")]
+            const SHAPE: Shape = Shape::Integer { minimum: Some(<$Type>::MIN as i128), maximum: Some(<$Type>::MAX as i128) };
+        } )*
+    };
+}
+
+integers!(i8, i16, i32, i64, u8, u16, u32, u64, usize);
+
+shapes! {
+    bool = Shape::Boolean;
+    f32 = Shape::Number;
+    f64 = Shape::Number;
+    String = Shape::String(Text::ANY);
+    &str = Shape::String(Text::ANY);
+    serde_json::Value = Shape::Any;
+    serde_json::Map<String, serde_json::Value> = Shape::Map(&Shape::Any);
+    uuid::Uuid = Shape::String(Text::format("uuid"));
+    jiff::Timestamp = Shape::String(Text::format("date-time"));
+    jiff::civil::Date = Shape::String(Text::format("date"));
+    () = Shape::Object(&Object { description: "", fields: &[], closed: false });
+}
+
+impl<T: Schema> Schema for Option<T> {
+    const SHAPE: Shape = Shape::Nullable(&T::SHAPE);
+}
+
+impl<T: Schema> Schema for Vec<T> {
+    const SHAPE: Shape = Shape::Array(&T::SHAPE);
+}
+
+impl<T: Schema> Schema for Box<T> {
+    const SHAPE: Shape = T::SHAPE;
+}
+
+impl<T: Schema, S> Schema for HashMap<String, T, S> {
+    const SHAPE: Shape = Shape::Map(&T::SHAPE);
+}
+
+impl<T: Schema> Schema for BTreeMap<String, T> {
+    const SHAPE: Shape = Shape::Map(&T::SHAPE);
+}
