@@ -1,1 +1,21 @@
 //! What plugins receive from the host: one file per capability.
+//!
+//! Each file implements one provider trait of the boundary for one plugin instance; [`Grant`] decides which of them the
+//! instance may reach. All I/O of a plugin passes through here.
+
+pub mod error;
+
+use std::sync::Arc;
+
+use crate::plugin::manifest::Requires;
+
+/// Whose capability it is, and what the operator has accepted for it.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The plugin's id.
+    pub plugin: Arc<str>,
+    /// The plugin's version.
+    pub version: Arc<str>,
+    /// What it may reach.
+    pub requires: Arc<Requires>,
+}

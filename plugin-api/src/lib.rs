@@ -1,10 +1,55 @@
 //! What plugin authors build against: the stable ABI and the safe API over it.
+//!
+//! Start with [`Plugin`]: one trait whose constants are the plugin's declaration. Handlers are async functions of
+//! [`Cx`] and [extractors](extract); [`Context`] holds the capabilities. `use nself_plugin_api::prelude::*` brings what
+//! most files need.
 
 pub mod abi;
+pub mod capability;
+mod cx;
 pub mod error;
+mod event;
+mod export;
+pub mod extract;
+mod handler;
 #[doc(hidden)]
 pub mod json;
+mod log;
+pub mod manifest;
+mod plugin;
+mod principal;
+pub mod respond;
+pub mod route;
+#[doc(hidden)]
+pub mod runtime;
 pub mod schema;
 
+pub use cx::{Context, Cx};
 pub use error::{Error, Result};
+pub use event::Event;
+pub use handler::Handler;
+pub use plugin::{NoConfig, Plugin};
+pub use principal::{Kind, Principal};
 pub use schema::Schema;
+
+pub use {bytes, futures_util, http, jiff, postgres_types, serde_json, tracing, uuid};
+
+/// What most files of a plugin need.
+pub mod prelude {
+    pub use crate::{
+        about,
+        capability::db::{Queries, Row},
+        cx::{Context, Cx},
+        error::{Error, Result},
+        event::Event,
+        export_plugin,
+        extract::{Body, BodyStream, Path, Query, RequestInfo},
+        hasura, migration,
+        manifest::{About, Dependency, HasuraFragment, Migration, Requires, Role, TableGrant},
+        plugin::{NoConfig, Plugin},
+        principal::Principal,
+        respond::{Created, Data, Json, Message, NoContent, Respond, Response, Socket, Sse, SseEvent, WebSocket},
+        route::{CapabilityCall, Provided, Route, Schedule, Scheduled, Subscription, Task},
+        schema::Schema,
+    };
+}

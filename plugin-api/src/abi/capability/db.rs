@@ -32,7 +32,8 @@ interface! {
         async fn execute(sql: Str<'_>, params: Bytes) -> u64;
         /// Takes a connection out of the pool, in one of the modes of [`mode`].
         async fn session(mode: u32) -> Session;
-        /// Notifications of a channel, one chunk each: the payload. Survives a reconnect, with an empty chunk as the sign.
+        /// Notifications of a channel, one chunk each: a zero byte and the payload. Survives a reconnect, with an empty chunk as
+        /// the sign.
         async fn listen(channel: Str<'_>) -> Stream;
     }
 }

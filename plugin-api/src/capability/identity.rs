@@ -1,0 +1,36 @@
+//! For the plugin that is the identity provider: what the host verifies tokens with.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::granted;
+use crate::{cx::Handles, error::Result};
+
+/// Feeds the host's token verification. Only one plugin may be granted it.
+pub struct Identity<'a>(pub(crate) &'a Arc<Handles>);
+
+impl Identity<'_> {
+    /// Replaces the key ring: a JWK Set (RFC 7517), the issuer and the audiences that this host accepts.
+    ///
+    /// # Errors
+    ///
+    /// When a key is not usable; the old ring stays then.
+    pub fn set_keys(&self, jwks: &Value, issuer: &str, audiences: &[&str]) -> Result<()> {
+        let ring = json!({"jwks": jwks, "issuer": issuer, "audiences": audiences}).to_string();
+        granted!(self, identity, "nself.identity/1")?.set_keys(ring.as_str().into()).into_result()?;
+        Ok(())
+    }
+
+    /// Refuses a session's tokens from now on. `until` is when the last of them expires, seconds since the epoch.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin lacks the capability.
+    pub fn revoke_session(&self, session: Uuid, until: u64) -> Result<()> {
+        let session = session.to_string();
+        granted!(self, identity, "nself.identity/1")?.revoke_session(session.as_str().into(), until).into_result()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The plugin's context: every capability that it has been granted, and in handlers the plugin itself.
+
+use std::{ops::Deref, sync::Arc};
+
+use crate::{
+    abi::{self, entry::Host},
+    capability::{
+        audit::Audit, call::Calls, clock::Clock, config::About, crypto::Crypto, db::Db, events::Events, http::Http,
+        identity::Identity, kv::Kv, listen::Listen, metrics::Metrics, secrets::Secrets, tasks::Tasks,
+    },
+};
+
+/// The capabilities of one instance of a plugin. Cheap to clone.
+///
+/// A capability that the manifest does not require, or the operator has not granted, answers every call with
+/// `CAPABILITY_NOT_GRANTED`.
+#[derive(Clone)]
+pub struct Context(pub(crate) Arc<Handles>);
+
+pub(crate) struct Handles {
+    pub(crate) call: Option<abi::capability::call::Call>,
+    pub(crate) clock: Option<abi::capability::clock::Clock>,
+    pub(crate) config: Option<abi::capability::config::Config>,
+    pub(crate) crypto: Option<abi::capability::crypto::Crypto>,
+    pub(crate) db: Option<abi::capability::db::Db>,
+    pub(crate) http: Option<abi::capability::http::Http>,
+    pub(crate) identity: Option<abi::capability::identity::Identity>,
+    pub(crate) kv: Option<abi::capability::kv::Kv>,
+    pub(crate) listen: Option<abi::capability::listen::Listen>,
+    pub(crate) metrics: Option<abi::capability::metrics::Metrics>,
+    pub(crate) task: Option<abi::capability::task::Tasks>,
+}
+
+macro_rules! capabilities {
+    ($($(#[$meta:meta])* $name:ident: $Type:ident),*) => {
+        impl Context {
+            $( $(#[$meta])* pub fn $name(&self) -> $Type<'_> { $Type(&self.0) } )*
+        }
+    };
+}
+
+capabilities! {
+    /// Postgres, as the plugin's own role.
+    db: Db,
+    /// Small values with a time to live, counters, rate limits.
+    kv: Kv,
+    /// Outgoing HTTP.
+    http: Http,
+    /// Events in the log of the host.
+    events: Events,
+    /// Entries in the audit log.
+    audit: Audit,
+    /// Background work, blocking work, leases.
+    tasks: Tasks,
+    /// Keys, encryption, password hashing, randomness.
+    crypto: Crypto,
+    /// TCP listeners.
+    listen: Listen,
+    /// Metrics on `/metrics`.
+    metrics: Metrics,
+    /// Secret values.
+    secrets: Secrets,
+    /// Time.
+    clock: Clock,
+    /// Capabilities of other plugins.
+    calls: Calls,
+    /// Token verification, for the plugin that is the identity provider.
+    identity: Identity,
+    /// What the host says about itself and this plugin.
+    about: About
+}
+
+impl Context {
+    pub(crate) fn new(host: &Host) -> Self {
+        Self(Arc::new(Handles {
+            call: host.call(),
+            clock: host.clock(),
+            config: host.config(),
+            crypto: host.crypto(),
+            db: host.db(),
+            http: host.http(),
+            identity: host.identity(),
+            kv: host.kv(),
+            listen: host.listen(),
+            metrics: host.metrics(),
+            task: host.task(),
+        }))
+    }
+}
+
+/// What a handler works with: the context and the plugin's own state. Cheap to clone.
+pub struct Cx<P> {
+    context: Context,
+    plugin: Arc<P>,
+}
+
+impl<P> Clone for Cx<P> {
+    fn clone(&self) -> Self {
+        Self { context: self.context.clone(), plugin: Arc::clone(&self.plugin) }
+    }
+}
+
+impl<P> Cx<P> {
+    pub(crate) fn new(context: Context, plugin: Arc<P>) -> Self {
+        Self { context, plugin }
+    }
+
+    /// The plugin's own state: what `create` made.
+    pub fn plugin(&self) -> &P {
+        &self.plugin
+    }
+}
+
+impl<P> Deref for Cx<P> {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.context
+    }
+}

@@ -1,0 +1,425 @@
+//! What a plugin declares, as constants; `write` turns it into the JSON of the manifest at compile time.
+//!
+//! The host reads the same document in `host/src/plugin/manifest.rs`.
+
+use crate::{abi, json::Json, plugin::Plugin, route::Route, schema::Schema};
+
+/// Who the plugin is. Made with [`about!`](crate::about) from the crate's `Cargo.toml`.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// Id: lower-case letters, digits, `_` and `-`; also the name of its Postgres schema.
+    pub id: &'static str,
+    /// Semantic version.
+    pub version: &'static str,
+    /// One sentence for people.
+    pub description: &'static str,
+    /// SPDX expression.
+    pub license: &'static str,
+    /// Address of its page.
+    pub homepage: &'static str,
+}
+
+/// Makes [`About`](crate::manifest::About) from the crate's `Cargo.toml`: `about!("hello")`.
+#[macro_export]
+macro_rules! about {
+    ($id:literal) => {
+        $crate::manifest::About {
+            id: $id,
+            version: env!("CARGO_PKG_VERSION"),
+            description: env!("CARGO_PKG_DESCRIPTION"),
+            license: env!("CARGO_PKG_LICENSE"),
+            homepage: env!("CARGO_PKG_HOMEPAGE"),
+        }
+    };
+}
+
+/// A plugin that must run before this one.
+#[derive(Debug, Clone, Copy)]
+pub struct Dependency {
+    /// Its id.
+    pub id: &'static str,
+    /// Versions that serve, as in `Cargo.toml`.
+    pub version: &'static str,
+}
+
+/// What the plugin may reach once the operator has accepted it. Start from [`Requires::NOTHING`].
+#[derive(Debug, Clone, Copy)]
+pub struct Requires {
+    /// Capability ids such as `nself.db/1`, or `mail.send/1` of another plugin.
+    pub capabilities: &'static [&'static str],
+    /// Rights on tables of other schemas.
+    pub tables: &'static [TableGrant],
+    /// Hosts that `nself.http/1` may call; `*` for every public host.
+    pub egress: &'static [&'static str],
+    /// Names of secrets.
+    pub secrets: &'static [&'static str],
+    /// TCP ports to listen on.
+    pub ports: &'static [u16],
+    /// Event types that it emits, `family.*` style.
+    pub emits: &'static [&'static str],
+}
+
+impl Requires {
+    /// Nothing at all.
+    pub const NOTHING: Self = Self { capabilities: &[], tables: &[], egress: &[], secrets: &[], ports: &[], emits: &[] };
+}
+
+/// Rights on one table of another schema.
+#[derive(Debug, Clone, Copy)]
+pub struct TableGrant {
+    /// `schema.table`.
+    pub table: &'static str,
+    /// Any of `select`, `insert`, `update`, `delete`, `references`.
+    pub rights: &'static [&'static str],
+}
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy)]
+pub enum Access {
+    /// Nobody: what a route is until it says otherwise. The host refuses to load such a route.
+    Unstated,
+    /// Anybody, without a token.
+    Public,
+    /// Any authenticated principal.
+    Authenticated,
+    /// A principal whose role in its active family is one of these.
+    Roles(&'static [Role]),
+    /// A service token or key that carries this scope.
+    Service(&'static str),
+    /// An operator of the host.
+    Operator,
+}
+
+/// A role in a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Owns the family.
+    Owner,
+    /// Administers the family.
+    Admin,
+    /// A grown-up member.
+    AdultMember,
+    /// A teenager.
+    YouthMember,
+    /// A child.
+    ChildMember,
+    /// A paired machine.
+    Device,
+}
+
+impl Role {
+    /// All roles, in the order of their numbers at the boundary.
+    pub const ALL: &'static [Self] =
+        &[Self::Owner, Self::Admin, Self::AdultMember, Self::YouthMember, Self::ChildMember, Self::Device];
+    /// Those who run the family.
+    pub const MANAGERS: &'static [Self] = &[Self::Owner, Self::Admin];
+    /// Grown-up members.
+    pub const ADULTS: &'static [Self] = &[Self::Owner, Self::Admin, Self::AdultMember];
+    /// Every person, no device.
+    pub const PEOPLE: &'static [Self] =
+        &[Self::Owner, Self::Admin, Self::AdultMember, Self::YouthMember, Self::ChildMember];
+
+    /// The role's name, such as `ADULT_MEMBER`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "OWNER",
+            Self::Admin => "ADMIN",
+            Self::AdultMember => "ADULT_MEMBER",
+            Self::YouthMember => "YOUTH_MEMBER",
+            Self::ChildMember => "CHILD_MEMBER",
+            Self::Device => "DEVICE",
+        }
+    }
+
+    /// The role with that number at the boundary.
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+    }
+}
+
+/// One step of the plugin's schema. Made with [`migration!`](crate::migration).
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// File name without ending: `0001_notes`.
+    pub stem: &'static str,
+    /// SQL forward.
+    pub up: &'static str,
+    /// SQL back.
+    pub down: &'static str,
+}
+
+impl Migration {
+    /// The number in front of the name.
+    pub const fn number(&self) -> u32 {
+        let bytes = self.stem.as_bytes();
+        let mut number = 0;
+        let mut at = 0;
+        while at < bytes.len() && bytes[at] != b'_' {
+            assert!(bytes[at].is_ascii_digit(), "a migration is named NNNN_name");
+            number = number * 10 + (bytes[at] - b'0') as u32;
+            at += 1;
+        }
+        assert!(at > 0 && at < bytes.len() - 1, "a migration is named NNNN_name");
+        number
+    }
+
+    /// The name after the number.
+    pub const fn name(&self) -> &'static str {
+        let mut at = 0;
+        while self.stem.as_bytes()[at] != b'_' {
+            at += 1;
+        }
+        self.stem.split_at(at + 1).1
+    }
+}
+
+/// Embeds `migrations/STEM.up.sql` and `migrations/STEM.down.sql`: `migration!("0001_notes")`.
+#[macro_export]
+macro_rules! migration {
+    ($stem:literal) => {
+        $crate::manifest::Migration {
+            stem: $stem,
+            up: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $stem, ".up.sql")),
+            down: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $stem, ".down.sql")),
+        }
+    };
+}
+
+/// A piece of Hasura metadata for the plugin's tables. Made with [`hasura!`](crate::hasura).
+#[derive(Debug, Clone, Copy)]
+pub struct HasuraFragment {
+    /// File name.
+    pub name: &'static str,
+    /// YAML text.
+    pub yaml: &'static str,
+}
+
+/// Embeds `hasura/NAME`: `hasura!("notes.yaml")`.
+#[macro_export]
+macro_rules! hasura {
+    ($name:literal) => {
+        $crate::manifest::HasuraFragment {
+            name: $name,
+            yaml: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/hasura/", $name)),
+        }
+    };
+}
+
+/// Writes the manifest of `P`.
+pub const fn write<P: Plugin, const N: usize>(mut json: Json<N>) -> Json<N> {
+    json.raw(r#"{"schema":1"#);
+    about(&mut json, &P::ABOUT);
+    dependencies(&mut json, P::DEPENDS);
+    requires(&mut json, &P::REQUIRES);
+    provides::<P, N>(&mut json);
+    routes(&mut json, P::ROUTES);
+    tasks::<P, N>(&mut json);
+    subscriptions::<P, N>(&mut json);
+    schedules::<P, N>(&mut json);
+    migrations(&mut json, P::MIGRATIONS);
+    hasura(&mut json, P::HASURA);
+    json.key(false, "config");
+    json.shape(&<P::Config as Schema>::SHAPE);
+    json.raw("}");
+    json
+}
+
+const fn about<const N: usize>(json: &mut Json<N>, about: &About) {
+    json.text(false, "id", about.id);
+    json.text(false, "version", about.version);
+    json.text(false, "description", about.description);
+    json.text(false, "license", about.license);
+    json.text(false, "homepage", about.homepage);
+    json.key(false, "abi");
+    json.raw(r#"{"major":"#);
+    json.integer(abi::MAJOR as i128);
+    json.raw(r#","needs":"#);
+    json.integer(NEEDS as i128);
+    json.raw(r#"},"build":{"target":""#);
+    json.raw(TARGET);
+    json.raw(r#"","panic":""#);
+    json.raw(if cfg!(panic = "unwind") { "unwind" } else { "abort" });
+    json.raw(r#"","api":""#);
+    json.raw(env!("CARGO_PKG_VERSION"));
+    json.raw(r#""}"#);
+}
+
+/// The lowest minor whose tables this crate's code calls. It rises only when code that every plugin carries needs more.
+pub const NEEDS: u32 = 0;
+
+/// Architecture and system of this build, as the manifest names them.
+const TARGET: &str = const {
+    if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        "x86_64-linux"
+    } else if cfg!(all(target_arch = "aarch64", target_os = "linux")) {
+        "aarch64-linux"
+    } else if cfg!(all(target_arch = "aarch64", target_os = "macos")) {
+        "aarch64-macos"
+    } else if cfg!(all(target_arch = "x86_64", target_os = "macos")) {
+        "x86_64-macos"
+    } else {
+        "unknown"
+    }
+};
+
+/// Writes `"name":[..]`, each item by the block.
+macro_rules! list {
+    ($json:ident, $name:literal, $items:expr, |$item:ident| $write:block) => {{
+        $json.key(false, $name);
+        $json.raw("[");
+        let items = $items;
+        let mut at = 0;
+        while at < items.len() {
+            $json.comma(at == 0);
+            let $item = &items[at];
+            $write
+            at += 1;
+        }
+        $json.raw("]");
+    }};
+}
+
+const fn dependencies<const N: usize>(json: &mut Json<N>, depends: &[Dependency]) {
+    list!(json, "depends", depends, |dependency| {
+        json.raw("{");
+        json.text(true, "id", dependency.id);
+        json.text(false, "version", dependency.version);
+        json.raw("}");
+    });
+}
+
+const fn requires<const N: usize>(json: &mut Json<N>, requires: &Requires) {
+    json.key(false, "requires");
+    json.raw("{");
+    json.key(true, "capabilities");
+    json.strings(requires.capabilities);
+    list!(json, "tables", requires.tables, |grant| {
+        json.raw("{");
+        json.text(true, "table", grant.table);
+        json.key(false, "rights");
+        json.strings(grant.rights);
+        json.raw("}");
+    });
+    json.key(false, "egress");
+    json.strings(requires.egress);
+    json.key(false, "secrets");
+    json.strings(requires.secrets);
+    list!(json, "ports", requires.ports, |port| { json.integer(*port as i128); });
+    json.key(false, "emits");
+    json.strings(requires.emits);
+    json.raw("}");
+}
+
+const fn provides<P: Plugin, const N: usize>(json: &mut Json<N>) {
+    list!(json, "provides", P::PROVIDES, |capability| { json.string(capability.id); });
+}
+
+const fn routes<P, const N: usize>(json: &mut Json<N>, routes: &[Route<P>]) {
+    list!(json, "routes", routes, |route| {
+        json.raw("{");
+        json.text(true, "method", route.method);
+        json.text(false, "path", route.path);
+        json.text(false, "summary", route.summary);
+        json.text(false, "kind", route.kind);
+        access(json, &route.access);
+        if let Some(bytes) = route.body_bytes_max {
+            json.optional("body_bytes_max", Some(bytes as i128));
+        }
+        if let Some(timeout) = route.timeout {
+            json.optional("timeout_ms", Some(timeout.as_millis() as i128));
+        }
+        if let Some(rate) = route.rate_per_minute {
+            json.optional("rate_per_minute", Some(rate as i128));
+        }
+        if let Some(shape) = route.request {
+            json.key(false, "request");
+            json.shape(shape);
+        }
+        if let Some(shape) = route.query {
+            json.key(false, "query");
+            json.shape(shape);
+        }
+        if let Some(shape) = route.response {
+            json.key(false, "response");
+            json.shape(shape);
+        }
+        json.raw("}");
+    });
+}
+
+const fn access<const N: usize>(json: &mut Json<N>, access: &Access) {
+    match access {
+        // Left out: the host reads a route without access as an error in the manifest.
+        Access::Unstated => {}
+        Access::Public => json.text(false, "access", "public"),
+        Access::Authenticated => json.text(false, "access", "authenticated"),
+        Access::Operator => json.text(false, "access", "operator"),
+        Access::Service(scope) => {
+            json.key(false, "access");
+            json.raw("{");
+            json.text(true, "service", scope);
+            json.raw("}");
+        }
+        Access::Roles(roles) => {
+            json.key(false, "access");
+            json.raw(r#"{"roles":["#);
+            let mut at = 0;
+            while at < roles.len() {
+                json.comma(at == 0);
+                json.string(roles[at].name());
+                at += 1;
+            }
+            json.raw("]}");
+        }
+    }
+}
+
+const fn tasks<P: Plugin, const N: usize>(json: &mut Json<N>) {
+    list!(json, "tasks", P::TASKS, |task| {
+        json.raw("{");
+        json.text(true, "name", task.name);
+        json.optional("every_ms", Some(task.every.as_millis() as i128));
+        json.key(false, "singleton");
+        json.raw(if task.singleton { "true}" } else { "false}" });
+    });
+}
+
+const fn subscriptions<P: Plugin, const N: usize>(json: &mut Json<N>) {
+    list!(json, "subscriptions", P::SUBSCRIPTIONS, |subscription| {
+        json.raw("{");
+        json.text(true, "name", subscription.name);
+        json.key(false, "types");
+        json.strings(subscription.types);
+        json.raw("}");
+    });
+}
+
+const fn schedules<P: Plugin, const N: usize>(json: &mut Json<N>) {
+    list!(json, "schedules", P::SCHEDULES, |schedule| {
+        json.raw("{");
+        json.text(true, "name", schedule.name);
+        json.text(false, "cron", schedule.cron);
+        json.text(false, "timezone", schedule.timezone);
+        json.raw("}");
+    });
+}
+
+const fn migrations<const N: usize>(json: &mut Json<N>, migrations: &[Migration]) {
+    list!(json, "migrations", migrations, |migration| {
+        json.raw(r#"{"number":"#);
+        json.integer(migration.number() as i128);
+        json.text(false, "name", migration.name());
+        json.text(false, "up", migration.up);
+        json.text(false, "down", migration.down);
+        json.raw("}");
+    });
+}
+
+const fn hasura<const N: usize>(json: &mut Json<N>, fragments: &[HasuraFragment]) {
+    list!(json, "hasura", fragments, |fragment| {
+        json.raw("{");
+        json.text(true, "name", fragment.name);
+        json.text(false, "yaml", fragment.yaml);
+        json.raw("}");
+    });
+}

@@ -1,0 +1,94 @@
+//! Who calls.
+
+use uuid::Uuid;
+
+use crate::{
+    abi::request::{self, kind},
+    error::{Error, Result},
+    manifest::Role,
+};
+
+/// What kind of caller it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A person.
+    User,
+    /// A paired machine.
+    Device,
+    /// A service with scopes.
+    Service,
+    /// An operator of the host.
+    Operator,
+}
+
+/// A verified caller: the host has checked its credential and the route's access rule before the handler runs.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// What it is.
+    pub kind: Kind,
+    /// Subject as the credential names it.
+    pub subject: String,
+    /// The user, if it is one.
+    pub user_id: Option<Uuid>,
+    /// The session of the token.
+    pub session_id: Option<Uuid>,
+    /// The active family; a token carries at most one.
+    pub family_id: Option<Uuid>,
+    /// The membership in it.
+    pub member_id: Option<Uuid>,
+    /// The role in it.
+    pub role: Option<Role>,
+    /// Authenticator assurance level, 1 to 3.
+    pub aal: u32,
+    /// Inside the step-up window.
+    pub elevated: bool,
+    /// When the credential ends, seconds since the epoch; 0 for never.
+    pub expires_at: u64,
+    /// Scopes of a service.
+    pub scopes: Vec<String>,
+}
+
+impl Principal {
+    /// The active family.
+    ///
+    /// # Errors
+    ///
+    /// 403 `FAMILY_REQUIRED` when the token has none.
+    pub fn family(&self) -> Result<Uuid> {
+        self.family_id
+            .ok_or_else(|| Error::forbidden("FAMILY_REQUIRED", "this needs a token with an active family"))
+    }
+
+    /// The user.
+    ///
+    /// # Errors
+    ///
+    /// 403 `USER_REQUIRED` for devices and services.
+    pub fn user(&self) -> Result<Uuid> {
+        self.user_id.ok_or_else(|| Error::forbidden("USER_REQUIRED", "this needs a user's token"))
+    }
+
+    pub(crate) fn read(raw: &request::Principal<'_>) -> Option<Self> {
+        let id = |bytes: [u8; 16]| Some(Uuid::from_bytes(bytes)).filter(|id| !id.is_nil());
+        Some(Self {
+            kind: match raw.kind {
+                kind::USER => Kind::User,
+                kind::DEVICE => Kind::Device,
+                kind::SERVICE => Kind::Service,
+                kind::OPERATOR => Kind::Operator,
+                // A kind that this crate does not know must not pass for one that it does.
+                _ => return None,
+            },
+            subject: raw.subject.as_str().to_owned(),
+            user_id: id(raw.user_id),
+            session_id: id(raw.session_id),
+            family_id: id(raw.family_id),
+            member_id: id(raw.member_id),
+            role: Role::from_number(raw.role),
+            aal: raw.aal,
+            elevated: raw.elevated != 0,
+            expires_at: raw.expires_at,
+            scopes: raw.scopes.as_str().split_ascii_whitespace().map(str::to_owned).collect(),
+        })
+    }
+}

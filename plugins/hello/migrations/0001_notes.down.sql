@@ -1,0 +1,2 @@
+drop function hello.forget_removed(bigint, bigint);
+drop table hello.notes;
