@@ -1,0 +1,47 @@
+//! What a plugin is told when Postgres refuses or is away.
+
+use deadpool_postgres::PoolError;
+use nself_plugin_api::abi::error::Error;
+use serde_json::json;
+use tokio_postgres::error::SqlState;
+
+use crate::capability::error::{error, unavailable};
+
+/// A statement's failure. What Postgres says goes into the cause as JSON, where the plugin finds SQLSTATE and
+/// constraint; not the detail, for it repeats values of the row.
+pub(super) fn statement(failure: &tokio_postgres::Error) -> Error {
+    let Some(db) = failure.as_db_error() else {
+        return if failure.is_closed() || failure.to_string().contains("connection") {
+            away(failure)
+        } else {
+            error(500, "DATABASE_ERROR", "the database did not take the statement", failure)
+        };
+    };
+    let cause = json!({
+        "sqlstate": db.code().code(), "message": db.message(),
+        "constraint": db.constraint(), "schema": db.schema(), "table": db.table(), "column": db.column(),
+    });
+    match *db.code() {
+        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => away(&cause),
+        SqlState::TOO_MANY_CONNECTIONS => unavailable("DATABASE_BUSY", "the database is busy", 1_000, cause),
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
+            unavailable("DATABASE_CONFLICT", "another request was faster, try again", 100, cause)
+        }
+        SqlState::QUERY_CANCELED => error(504, "DATABASE_TIMEOUT", "the database took too long", cause),
+        _ => error(500, "DATABASE_ERROR", "the database refused the statement", cause),
+    }
+}
+
+/// No connection was to be had.
+pub(super) fn pool(failure: &PoolError) -> Error {
+    match failure {
+        PoolError::Backend(backend) => statement(backend),
+        PoolError::Timeout(_) => unavailable("DATABASE_BUSY", "the database is busy", 1_000, failure),
+        _ => away(failure),
+    }
+}
+
+/// The database cannot be reached.
+pub(super) fn away(cause: impl std::fmt::Display) -> Error {
+    unavailable("DATABASE_UNAVAILABLE", "the database cannot be reached", 1_000, cause)
+}

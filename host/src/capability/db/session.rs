@@ -1,0 +1,118 @@
+//! A connection that a plugin holds: a transaction, or a plain connection for what refuses to run in one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use deadpool_postgres::Object;
+use nself_plugin_api::abi::{
+    bytes::{Bytes, Str},
+    capability::db::{CopyIn, Rows, Session, SessionProvider, mode},
+    error::Error,
+    stream::Stream,
+};
+use tokio::runtime::Handle;
+
+use super::{copy, failure, wire};
+use crate::capability::error::error;
+
+/// The open session of a plugin.
+pub(super) struct OpenSession {
+    /// Gone once the session is finished. Shared with the statements under way, so that they can be pipelined.
+    connection: Mutex<Option<Arc<Object>>>,
+    transaction: bool,
+    runtime: Handle,
+}
+
+impl OpenSession {
+    pub(super) async fn open(connection: Object, mode: u32) -> Result<Session, Error> {
+        let begin = match mode {
+            mode::PLAIN => None,
+            mode::TRANSACTION => Some("begin"),
+            mode::SERIALIZABLE => Some("begin isolation level serializable"),
+            mode::READ_ONLY => Some("begin read only"),
+            other => return Err(error(500, "SESSION_MODE", "unknown session mode", other)),
+        };
+        if let Some(begin) = begin {
+            connection.batch_execute(begin).await.map_err(|error| failure::statement(&error))?;
+        }
+        Ok(Session::new(Arc::new(Self {
+            connection: Mutex::new(Some(Arc::new(connection))),
+            transaction: begin.is_some(),
+            runtime: Handle::current(),
+        })))
+    }
+
+    fn take(&self) -> Option<Arc<Object>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn connection(&self) -> Result<Arc<Object>, Error> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.clone().ok_or_else(|| error(500, "SESSION_FINISHED", "the session is over", "used after commit"))
+    }
+}
+
+/// Gives a connection back to the pool, unless a plain session may have left settings, locks or temporary tables on it:
+/// then it is closed, for there is no reset that keeps the prepared statements.
+fn give_back(connection: Arc<Object>, transaction: bool) {
+    if !transaction && let Some(connection) = Arc::into_inner(connection) {
+        drop(Object::take(connection));
+    }
+}
+
+impl SessionProvider for OpenSession {
+    fn query(&self, sql: Str<'_>, params: Bytes) -> impl Future<Output = Result<Rows, Error>> + Send + 'static {
+        let (connection, sql) = (self.connection(), sql.as_str().to_owned());
+        async move { wire::query(&**connection?, &sql, &params, wire::Replan::Forbidden).await }
+    }
+
+    fn execute(&self, sql: Str<'_>, params: Bytes) -> impl Future<Output = Result<u64, Error>> + Send + 'static {
+        let (connection, sql) = (self.connection(), sql.as_str().to_owned());
+        async move { wire::execute(&**connection?, &sql, &params, wire::Replan::Forbidden).await }
+    }
+
+    fn batch(&self, sql: Str<'_>) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let (connection, sql) = (self.connection(), sql.as_str().to_owned());
+        async move { connection?.batch_execute(&sql).await.map_err(|error| failure::statement(&error)) }
+    }
+
+    fn copy_in(&self, sql: Str<'_>) -> impl Future<Output = Result<CopyIn, Error>> + Send + 'static {
+        let (connection, sql) = (self.connection(), sql.as_str().to_owned());
+        async move { copy::into(&connection?, &sql).await }
+    }
+
+    fn copy_out(&self, sql: Str<'_>) -> impl Future<Output = Result<Stream, Error>> + Send + 'static {
+        let (connection, sql) = (self.connection(), sql.as_str().to_owned());
+        async move { copy::out(connection?, &sql).await }
+    }
+
+    fn finish(&self, commit: u32) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let (taken, transaction) = (self.take(), self.transaction);
+        async move {
+            let connection =
+                taken.ok_or_else(|| error(500, "SESSION_FINISHED", "the session is over", "finished twice"))?;
+            if transaction {
+                let end = if commit == 1 { "commit" } else { "rollback" };
+                connection.batch_execute(end).await.map_err(|error| failure::statement(&error))?;
+            }
+            give_back(connection, transaction);
+            Ok(())
+        }
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        let Some(connection) = self.take() else { return };
+        if !self.transaction {
+            return give_back(connection, false);
+        }
+        // A handler that failed or was cancelled: roll back before anybody else gets the connection.
+        self.runtime.spawn(async move {
+            if connection.batch_execute("rollback").await.is_err()
+                && let Some(connection) = Arc::into_inner(connection)
+            {
+                drop(Object::take(connection));
+            }
+        });
+    }
+}
