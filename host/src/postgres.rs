@@ -5,5 +5,15 @@
 
 pub mod account;
 pub mod binaries;
+mod bundle;
+pub mod cluster;
+pub mod connect;
 pub mod initdb;
+mod log;
+mod pidfile;
+pub mod place;
 pub mod scratch;
+pub mod server;
+pub mod settings;
+mod supervise;
+pub mod tls;

@@ -31,23 +31,29 @@ pub struct Account {
 impl Account {
     /// The account for this process: itself, unless it is root.
     pub fn choose() -> Self {
-        let (uid, gid) = (
-            rustix::process::geteuid().as_raw(),
-            rustix::process::getegid().as_raw(),
-        );
-        if uid != 0 {
-            return Self {
-                uid,
-                gid,
-                name: None,
-                drops: false,
-            };
+        let this = Self::same();
+        if this.uid != 0 {
+            return this;
         }
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         ["nself", "postgres"]
             .into_iter()
             .find_map(|name| named(&passwd, name))
             .unwrap_or_else(|| Self::bare(BARE_UID))
+    }
+
+    /// This process's own account.
+    pub(crate) fn same() -> Self {
+        let (uid, gid) = (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
+        Self {
+            uid,
+            gid,
+            name: None,
+            drops: false,
+        }
     }
 
     /// An account that is only a number. For a host started as root.
@@ -125,6 +131,14 @@ impl Account {
         std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
     }
 
+    /// Hands over an open file.
+    pub(crate) fn own_file(&self, file: &fs::File) -> io::Result<()> {
+        if !self.drops {
+            return Ok(());
+        }
+        std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))
+    }
+
     /// Hands over `dir` and everything in it.
     pub(crate) fn own_tree(&self, dir: &Path) -> io::Result<()> {
         self.own(dir)?;
@@ -141,7 +155,7 @@ impl Account {
 
     /// Writes a file (0600) of this account whole or not at all, also when its directory is under the account's control:
     /// the rename replaces a link instead of following it.
-    pub(crate) fn write(&self, path: &Path, text: &str) -> io::Result<()> {
+    pub(crate) fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         let next = path.with_extension(format!("next-{}", std::process::id()));
         let _ = fs::remove_file(&next);
         let mut file = fs::OpenOptions::new()
@@ -149,10 +163,8 @@ impl Account {
             .create_new(true)
             .mode(0o600)
             .open(&next)?;
-        if self.drops {
-            std::os::unix::fs::fchown(&file, Some(self.uid), Some(self.gid))?;
-        }
-        file.write_all(text.as_bytes())?;
+        self.own_file(&file)?;
+        file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&next, path)
     }

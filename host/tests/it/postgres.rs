@@ -1,3 +1,6 @@
 //! The embedded cluster, connections and roles, against real servers.
 
+mod cluster;
+mod connect;
+mod roles;
 mod scratch;
