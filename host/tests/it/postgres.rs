@@ -1,1 +1,6 @@
-//! See the module's tests below.
+//! The embedded cluster, connections and roles, against real servers.
+
+mod cluster;
+mod connect;
+mod roles;
+mod scratch;

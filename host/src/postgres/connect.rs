@@ -1,0 +1,282 @@
+//! How to reach a database: the embedded cluster over its socket, or `DATABASE_URL` with TLS as it says.
+
+use std::{path::Path, time::Duration};
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use percent_encoding::percent_decode_str;
+use tokio_postgres::{
+    Client, Config, Connection, Socket,
+    config::{Host, SslMode},
+};
+
+use super::tls::{MakeTls, Stream, TlsError, Trust};
+
+/// For one connection attempt, when the URL says nothing else.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After this long without an acknowledgement a peer that vanished counts as gone.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a request waits for a free connection before it is told that the database is busy.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For opening a connection of the pool, login included.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For looking at a connection before it is lent again.
+const RECYCLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A database and the way to it. `Debug` shows no password.
+#[derive(Debug, Clone)]
+pub struct Target {
+    config: Config,
+    tls: MakeTls,
+}
+
+/// What is wrong with a `DATABASE_URL`. No text holds the URL: it carries a password.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlError {
+    /// Not a URL.
+    #[error("DATABASE_URL must look like postgres://user:password@host:5432/database")]
+    Form,
+    /// A part of it does not parse.
+    #[error("DATABASE_URL cannot be read")]
+    Parse(#[source] tokio_postgres::Error),
+    /// It names no database, user or host.
+    #[error(
+        "DATABASE_URL names no {0}: it must look like postgres://user:password@host:5432/database"
+    )]
+    Lacks(&'static str),
+    /// An `sslmode` that is not offered.
+    #[error(
+        "sslmode={0} in DATABASE_URL is not offered: use disable, prefer, require or verify-full"
+    )]
+    SslMode(String),
+    /// The roots of trust cannot be had.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl Target {
+    /// Reads `postgres://user:password@host:port/database?sslmode=..&sslrootcert=..`, `sslmode` as libpq means it:
+    /// `prefer` (the default) and `require` encrypt without asking who answers, `verify-full` asks.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError`] names the part that is wrong, never its content.
+    pub fn from_url(url: &str) -> Result<Self, UrlError> {
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err(UrlError::Form);
+        }
+        let (base, ssl) = split_ssl(url);
+        let mut config: Config = base.parse().map_err(UrlError::Parse)?;
+        complete(&config)?;
+        let verify = "verify-full";
+        let mode = ssl.mode.as_deref().unwrap_or(if ssl.root_cert.is_some() {
+            verify
+        } else {
+            "prefer"
+        });
+        let root = ssl.root_cert.as_deref().map(Path::new);
+        let (ssl_mode, trust) = match mode {
+            "disable" => (SslMode::Disable, Trust::Anyone),
+            "prefer" => (SslMode::Prefer, Trust::Anyone),
+            "require" => (SslMode::Require, Trust::Anyone),
+            _ if mode == verify => (SslMode::Require, root.map_or(Trust::System, Trust::File)),
+            other => return Err(UrlError::SslMode(other.to_owned())),
+        };
+        config.ssl_mode(ssl_mode);
+        Ok(Self {
+            config: limited(config),
+            tls: MakeTls::new(trust)?,
+        })
+    }
+
+    /// A database on this machine, reached without TLS: the embedded cluster, or one for tests.
+    pub fn local(config: Config) -> Self {
+        let mut config = limited(config);
+        config.ssl_mode(SslMode::Disable);
+        let tls = MakeTls::new(Trust::Anyone).expect("trusting anyone needs no roots");
+        Self { config, tls }
+    }
+
+    /// The same database with another login.
+    #[must_use]
+    pub fn with_login(&self, user: &str, password: &str) -> Self {
+        let mut target = self.clone();
+        target.config.user(user).password(password);
+        target
+    }
+
+    /// The same, shown as `name` in `pg_stat_activity`.
+    #[must_use]
+    pub fn with_application_name(&self, name: &str) -> Self {
+        let mut target = self.clone();
+        target.config.application_name(name);
+        target
+    }
+
+    /// The parsed parameters.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// For people and logs: `app@db.example.org:5432/nself`, without the password.
+    pub fn describe(&self) -> String {
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            #[cfg(unix)]
+            Some(Host::Unix(dir)) => dir.display().to_string(),
+            None => self
+                .config
+                .get_hostaddrs()
+                .first()
+                .map_or_else(String::new, ToString::to_string),
+        };
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let (user, database) = (
+            self.config.get_user().unwrap_or(""),
+            self.config.get_dbname().unwrap_or(""),
+        );
+        format!("{user}@{host}:{port}/{database}")
+    }
+
+    /// A connection outside any pool, for LISTEN and long work. The caller runs the second part.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be reached or refuses the login.
+    pub async fn connect(
+        &self,
+    ) -> Result<(Client, Connection<Socket, Stream<Socket>>), tokio_postgres::Error> {
+        self.config.connect(self.tls.clone()).await
+    }
+}
+
+/// A pool of at most `connections_max` connections; none is opened before it is needed.
+///
+/// A returned connection is lent again when its socket is still open (`Fast`). Asking the server each time (`Verified`)
+/// would add a round trip to every request, and would still not help the query that follows when the server dies in between;
+/// a vanished peer is found by the TCP timeout. Session state stays, but only within one plugin: each has its own pool.
+pub fn pool(target: &Target, connections_max: usize) -> Pool {
+    let how = ManagerConfig {
+        recycling_method: RecyclingMethod::Fast,
+    };
+    let manager = Manager::from_config(target.config.clone(), target.tls.clone(), how);
+    Pool::builder(manager)
+        .max_size(connections_max)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(WAIT_TIMEOUT))
+        .create_timeout(Some(CREATE_TIMEOUT))
+        .recycle_timeout(Some(RECYCLE_TIMEOUT))
+        .build()
+        .expect("a pool with timeouts has a runtime")
+}
+
+#[derive(Default)]
+struct Ssl {
+    mode: Option<String>,
+    root_cert: Option<String>,
+}
+
+/// Takes the parameters out that `tokio_postgres` does not know.
+fn split_ssl(url: &str) -> (String, Ssl) {
+    let Some((base, query)) = url.split_once('?') else {
+        return (url.to_owned(), Ssl::default());
+    };
+    let mut ssl = Ssl::default();
+    let mut rest = Vec::new();
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = || Some(percent_decode_str(value).decode_utf8_lossy().into_owned());
+        match name {
+            "sslmode" => ssl.mode = value(),
+            "sslrootcert" => ssl.root_cert = value(),
+            _ => rest.push(pair),
+        }
+    }
+    let query = if rest.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", rest.join("&"))
+    };
+    (base.to_owned() + &query, ssl)
+}
+
+fn complete(config: &Config) -> Result<(), UrlError> {
+    let host = !config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty();
+    for (given, name) in [
+        (host, "host"),
+        (config.get_user().is_some(), "user"),
+        (config.get_dbname().is_some(), "database"),
+    ] {
+        if !given {
+            return Err(UrlError::Lacks(name));
+        }
+    }
+    Ok(())
+}
+
+/// Every attempt ends, and the host says who it is.
+fn limited(mut config: Config) -> Config {
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(TCP_USER_TIMEOUT);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("nself");
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_mode(query: &str, expected: SslMode) {
+        let target = Target::from_url(&format!("postgres://app:secret@db.example.org/shop{query}"))
+            .expect("a good URL");
+        assert_eq!(target.config().get_ssl_mode(), expected, "{query}");
+        assert_eq!(target.describe(), "app@db.example.org:5432/shop");
+    }
+
+    #[test]
+    fn sslmode_means_what_libpq_means() {
+        check_mode("", SslMode::Prefer);
+        check_mode("?sslmode=disable", SslMode::Disable);
+        check_mode("?application_name=x&sslmode=require", SslMode::Require);
+        check_mode("?sslmode=verify-full&connect_timeout=3", SslMode::Require);
+    }
+
+    #[track_caller]
+    fn check_refused(url: &str, expected: &str) {
+        let error = Target::from_url(url).expect_err(url).to_string();
+        assert!(error.contains(expected), "{url}: {error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_url_is_refused_without_showing_its_password() {
+        check_refused("host=db user=app password=secret", "must look like");
+        check_refused("postgres://app:secret@db/", "no database");
+        check_refused("postgres://app:secret@/shop", "no host");
+        check_refused(
+            "postgres://app:secret@db/shop?sslmode=verify-ca",
+            "sslmode=verify-ca",
+        );
+        check_refused("postgres://app:secret@db:port/shop", "cannot be read");
+        check_refused(
+            "postgres://app:secret@db/shop?sslmode=verify-full&sslrootcert=%2Fnowhere.pem",
+            "/nowhere.pem",
+        );
+    }
+
+    #[test]
+    fn what_is_shown_of_a_target_holds_no_password() {
+        let target = Target::from_url("postgres://app:secret@db/shop").expect("a good URL");
+        assert!(!format!("{target:?} {}", target.describe()).contains("secret"));
+    }
+}

@@ -1,0 +1,1 @@
+//! One login per plugin.
