@@ -1,0 +1,211 @@
+//! One loaded version of a plugin as the HTTP side sees it: how much it carries, and whether it is on its way out.
+//!
+//! An upgrade builds a table with the new generation, swaps it in, drains the old one and waits for
+//! [`Generation::drained`]. A request that found the old table in that moment looks again and finds the new one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+use tokio::sync::{Notify, watch};
+
+/// Counts what a generation carries and ends it.
+#[derive(Debug)]
+pub struct Generation {
+    plugin: Arc<str>,
+    /// Requests that are being answered, and their maximum.
+    requests: Slots,
+    /// Event streams and sockets, which may last for days, and their maximum.
+    streams: Slots,
+    /// Everything that keeps this generation alive, whether or not it takes a slot.
+    held: AtomicUsize,
+    draining: AtomicBool,
+    ending: watch::Sender<bool>,
+    empty: Notify,
+}
+
+#[derive(Debug)]
+struct Slots {
+    taken: AtomicUsize,
+    max: usize,
+}
+
+/// Why a generation takes no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is on its way out.
+    Draining,
+    /// It carries as much as it may.
+    Full,
+}
+
+impl Generation {
+    /// A generation of `plugin` that answers at most `requests_max` requests and `streams_max` event streams and
+    /// sockets at once.
+    pub fn new(plugin: impl Into<Arc<str>>, requests_max: usize, streams_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            plugin: plugin.into(),
+            requests: Slots {
+                taken: AtomicUsize::new(0),
+                max: requests_max,
+            },
+            streams: Slots {
+                taken: AtomicUsize::new(0),
+                max: streams_max,
+            },
+            held: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            ending: watch::Sender::new(false),
+            empty: Notify::new(),
+        })
+    }
+
+    /// The plugin's id.
+    pub fn plugin(&self) -> &Arc<str> {
+        &self.plugin
+    }
+
+    /// Takes a slot; `long` for event streams and sockets.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] says why there is none.
+    pub fn enter(self: &Arc<Self>, long: bool) -> Result<InFlight, Refusal> {
+        // Held first, draining read second; `drain` writes first and counts second. So either this request sees
+        // the drain, or the drain sees this request.
+        let mut in_flight = InFlight::hold(self);
+        if self.draining.load(SeqCst) {
+            return Err(Refusal::Draining);
+        }
+        let slots = if long { &self.streams } else { &self.requests };
+        in_flight.slot = Some(long);
+        if slots.taken.fetch_add(1, SeqCst) >= slots.max {
+            return Err(Refusal::Full);
+        }
+        Ok(in_flight)
+    }
+
+    /// Lets nothing more in, and asks event streams and sockets to end.
+    pub fn drain(&self) {
+        self.draining.store(true, SeqCst);
+        self.end_streams();
+    }
+
+    /// Whether [`Self::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(SeqCst)
+    }
+
+    /// Asks event streams and sockets to end, and goes on answering requests: the first step of a shutdown.
+    pub fn end_streams(&self) {
+        self.ending.send_replace(true);
+    }
+
+    /// What it carries now.
+    pub fn in_flight(&self) -> usize {
+        self.held.load(SeqCst)
+    }
+
+    /// Waits until it carries nothing.
+    pub async fn drained(&self) {
+        loop {
+            let empty = self.empty.notified();
+            tokio::pin!(empty);
+            empty.as_mut().enable(); // before looking, or the last one could leave in between
+            if self.in_flight() == 0 {
+                return;
+            }
+            empty.await;
+        }
+    }
+}
+
+/// Keeps a generation alive. A clone does, too, but takes no slot of its own.
+#[derive(Debug)]
+pub struct InFlight {
+    generation: Arc<Generation>,
+    /// Whether a slot is taken, and then which kind: `true` is long.
+    slot: Option<bool>,
+}
+
+impl InFlight {
+    fn hold(generation: &Arc<Generation>) -> Self {
+        generation.held.fetch_add(1, SeqCst);
+        Self {
+            generation: Arc::clone(generation),
+            slot: None,
+        }
+    }
+
+    /// The generation that is kept.
+    pub fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+
+    /// Resolves when this generation is asked to end its streams and sockets.
+    pub async fn ending(&self) {
+        // The sender lives in the generation, which `self` keeps, so there is always an answer.
+        let _ = self
+            .generation
+            .ending
+            .subscribe()
+            .wait_for(|ending| *ending)
+            .await;
+    }
+}
+
+impl Clone for InFlight {
+    fn clone(&self) -> Self {
+        Self::hold(&self.generation)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let generation = &*self.generation;
+        match self.slot {
+            Some(true) => _ = generation.streams.taken.fetch_sub(1, SeqCst),
+            Some(false) => _ = generation.requests.taken.fetch_sub(1, SeqCst),
+            None => {}
+        }
+        if generation.held.fetch_sub(1, SeqCst) == 1 {
+            generation.empty.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn drained_waits_for_the_last_clone_and_not_longer() {
+        let generation = Generation::new("notes", 8, 8);
+        let first = generation.enter(false).expect("there is room");
+        let second = first.clone();
+        generation.drain();
+        assert_eq!(
+            generation.enter(false).expect_err("draining"),
+            Refusal::Draining
+        );
+        drop(first);
+        assert!(generation.drained().now_or_never().is_none());
+        drop(second);
+        generation.drained().await;
+    }
+
+    #[test]
+    fn a_clone_takes_no_slot_and_a_refused_request_leaves_none_behind() {
+        let generation = Generation::new("notes", 1, 1);
+        let request = generation.enter(false).expect("there is room");
+        let _clone = request.clone();
+        assert_eq!(generation.enter(false).expect_err("full"), Refusal::Full);
+        assert!(
+            generation.enter(true).is_ok(),
+            "streams have slots of their own"
+        );
+        drop(request);
+        assert!(generation.enter(false).is_ok());
+    }
+}

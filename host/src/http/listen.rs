@@ -1,0 +1,354 @@
+//! The doors: the gateway's port, and one port per plugin that wants its own.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{Instant, timeout_at};
+use tracing::{info, warn};
+
+use super::connection::{Accepted, Phase, converse, protocols};
+use super::path::Gateway;
+use super::port_holder::{self, PortHolder};
+
+/// Longest time for callers to leave by themselves before idle connections are closed on them.
+const LEAVING_MAX: Duration = Duration::from_millis(500);
+
+/// Pause after the system refused a connection for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a port cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody else has it.
+    #[error("port {port} is taken{}: stop that, or choose another port with {setting}", .holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default(), port = .address.port())]
+    Taken {
+        /// Where.
+        address: SocketAddr,
+        /// Who, when the kernel tells.
+        holder: Option<PortHolder>,
+        /// The setting that changes the port.
+        setting: String,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}: {source}; change it with {setting}")]
+    Refused {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+        /// The setting that changes it.
+        setting: String,
+    },
+    /// A shutdown has begun.
+    #[error("cannot listen on {address}: the server is shutting down")]
+    ShuttingDown {
+        /// Where.
+        address: SocketAddr,
+    },
+}
+
+/// All listeners of the process. Cheap to share behind an `Arc`.
+pub struct Server {
+    gateway: Arc<Gateway>,
+    protocols: Arc<Builder<TokioExecutor>>,
+    permits: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    listeners: Vec<Listener>,
+    /// Phases of listeners on their way out: an abort must reach them, too.
+    leaving: Vec<watch::Sender<Phase>>,
+    closed: bool,
+}
+
+struct Listener {
+    plugin: Option<Arc<str>>,
+    address: SocketAddr,
+    phase: watch::Sender<Phase>,
+    /// Ends when the accepting task and all connections have.
+    alive: mpsc::Receiver<()>,
+}
+
+impl Server {
+    /// A server without listeners.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        let limits = &gateway.settings.limits;
+        Self {
+            protocols: Arc::new(protocols(limits)),
+            permits: Arc::new(Semaphore::new(limits.connections_max)),
+            state: Mutex::default(),
+            gateway,
+        }
+    }
+
+    /// Opens a port: for one plugin's routes, or for all of them. Port 0 lets the system choose. `setting` is what
+    /// the operator changes to get another one, such as `http.port`.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] names the port, who holds it, and the setting.
+    pub async fn listen(
+        &self,
+        plugin: Option<Arc<str>>,
+        address: SocketAddr,
+        setting: &str,
+    ) -> Result<SocketAddr, ListenError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| refused(address, error, setting))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| refused(address, error, setting))?;
+        let (phase, watched) = watch::channel(Phase::Open);
+        let (life, alive) = mpsc::channel(1);
+        {
+            let mut state = self.state();
+            if state.closed {
+                return Err(ListenError::ShuttingDown { address });
+            }
+            state.listeners.push(Listener {
+                plugin: plugin.clone(),
+                address,
+                phase,
+                alive,
+            });
+        }
+        info!(%address, plugin = plugin.as_deref(), "listening");
+        let acceptor = Acceptor {
+            gateway: Arc::clone(&self.gateway),
+            protocols: Arc::clone(&self.protocols),
+            permits: Arc::clone(&self.permits),
+            plugin,
+            phase: watched,
+            life,
+        };
+        tokio::spawn(acceptor.run(listener));
+        Ok(address)
+    }
+
+    /// Open ports, each with the plugin that it serves.
+    pub fn addresses(&self) -> Vec<(Option<Arc<str>>, SocketAddr)> {
+        self.state()
+            .listeners
+            .iter()
+            .map(|listener| (listener.plugin.clone(), listener.address))
+            .collect()
+    }
+
+    /// Closes a plugin's port and drains its connections for at most `deadline`; true when none was cut off.
+    pub async fn remove(&self, plugin: &str, deadline: Duration) -> bool {
+        let taken = self.take(|listener| listener.plugin.as_deref() == Some(plugin));
+        close(taken, deadline).await
+    }
+
+    /// Stops accepting and drains everything for at most `deadline`; true when no request was cut off.
+    ///
+    /// Event streams and sockets are asked to end at once. [`Self::abort`] cuts a running shutdown short.
+    pub async fn shutdown(&self, deadline: Duration) -> bool {
+        self.state().closed = true;
+        for generation in self.gateway.routes.load().generations() {
+            generation.end_streams();
+        }
+        let taken = self.take(|_| true);
+        close(taken, deadline).await
+    }
+
+    /// Cuts off everything at once: what a second signal asks for.
+    pub fn abort(&self) {
+        let mut state = self.state();
+        state.closed = true;
+        let open = state.listeners.iter().map(|listener| &listener.phase);
+        for phase in open.chain(&state.leaving) {
+            phase.send_replace(Phase::Ended);
+        }
+    }
+
+    fn take(&self, mut which: impl FnMut(&Listener) -> bool) -> Vec<Listener> {
+        let mut state = self.state();
+        let (taken, kept) = std::mem::take(&mut state.listeners)
+            .into_iter()
+            .partition::<Vec<_>, _>(|l| which(l));
+        state.listeners = kept;
+        state.leaving.retain(|phase| !phase.is_closed());
+        state
+            .leaving
+            .extend(taken.iter().map(|listener| listener.phase.clone()));
+        taken
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+/// Moves listeners through their phases; false when something had to be cut off.
+async fn close(mut listeners: Vec<Listener>, deadline: Duration) -> bool {
+    let now = Instant::now();
+    let steps = [
+        (Phase::Leaving, now + LEAVING_MAX.min(deadline / 4)),
+        (Phase::Draining, now + deadline),
+    ];
+    for (phase, until) in steps {
+        for listener in &listeners {
+            advance(&listener.phase, phase);
+        }
+        let all = async {
+            for listener in &mut listeners {
+                // Nobody ever sends: this is the end of the last sender.
+                _ = listener.alive.recv().await;
+            }
+        };
+        if timeout_at(until, all).await.is_ok() {
+            return listeners
+                .iter()
+                .all(|listener| *listener.phase.borrow() != Phase::Ended);
+        }
+    }
+    for listener in &listeners {
+        advance(&listener.phase, Phase::Ended);
+    }
+    false
+}
+
+/// Forward only: an abort in between stays an abort.
+fn advance(phase: &watch::Sender<Phase>, to: Phase) {
+    phase.send_if_modified(|phase| {
+        let forward = *phase < to;
+        *phase = to.max(*phase);
+        forward
+    });
+}
+
+/// Accepts connections of one listener.
+struct Acceptor {
+    gateway: Arc<Gateway>,
+    protocols: Arc<Builder<TokioExecutor>>,
+    permits: Arc<Semaphore>,
+    plugin: Option<Arc<str>>,
+    phase: watch::Receiver<Phase>,
+    life: mpsc::Sender<()>,
+}
+
+impl Acceptor {
+    async fn run(self, listener: TcpListener) {
+        let mut phase = self.phase.clone();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = phase.wait_for(|phase| *phase != Phase::Open) => break,
+                accepted = self.accept(&listener) => accepted,
+            };
+            match accepted {
+                Ok((stream, peer, permit)) => self.spawn(stream, peer, permit),
+                Err(error) if is_callers(&error) => {}
+                Err(error) => {
+                    warn!(%error, "cannot accept connections, trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        self.take_in(listener);
+    }
+
+    /// A place first, then a connection: callers beyond the limit wait in the kernel's queue.
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream, peer, permit))
+    }
+
+    /// The kernel has already shaken hands with whoever waits in the queue: they are served, not reset.
+    fn take_in(&self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        while let (Ok(permit), Ok((stream, peer))) = (
+            Arc::clone(&self.permits).try_acquire_owned(),
+            listener.accept(),
+        ) {
+            if let Ok(stream) = stream
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(stream))
+            {
+                self.spawn(stream, peer, permit);
+            }
+        }
+    }
+
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        let accepted = Accepted {
+            stream,
+            peer,
+            plugin: self.plugin.clone(),
+            permit,
+        };
+        let (gateway, protocols) = (Arc::clone(&self.gateway), Arc::clone(&self.protocols));
+        let (phase, life) = (self.phase.clone(), self.life.clone());
+        tokio::spawn(async move {
+            let _open = Open::new(gateway.metrics.connections.clone());
+            converse(accepted, gateway, protocols, phase).await;
+            drop(life);
+        });
+    }
+}
+
+/// Counts a connection while it is open, however its task ends.
+struct Open(prometheus::IntGauge);
+
+impl Open {
+    fn new(connections: prometheus::IntGauge) -> Self {
+        connections.inc();
+        Self(connections)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Errors of one caller's connection, which say nothing about the next.
+fn is_callers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
+}
+
+fn refused(address: SocketAddr, source: io::Error, setting: &str) -> ListenError {
+    let setting = setting.to_owned();
+    if source.kind() == io::ErrorKind::AddrInUse {
+        return ListenError::Taken {
+            address,
+            holder: port_holder::find(address.port()),
+            setting,
+        };
+    }
+    ListenError::Refused {
+        address,
+        source,
+        setting,
+    }
+}

@@ -1,0 +1,194 @@
+//! The OpenAPI 3.1 document of everything that is in force: what the manifests say, in one place.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::health::{host_route, text};
+use super::table::{Entry, Routes};
+use super::{HostRoute, Problem};
+use crate::plugin::manifest::{Access, Role};
+
+/// `/openapi.json`: the document of the table in force.
+pub fn openapi_route(routes: &Arc<Routes>, access: Access) -> HostRoute {
+    // Weak: the table holds the route, and the routes hold the table.
+    let routes: Weak<Routes> = Arc::downgrade(routes);
+    host_route(
+        "/openapi.json",
+        "This document",
+        access,
+        false,
+        move |_| match routes.upgrade() {
+            Some(routes) => text("application/json", routes.load().openapi()),
+            None => Problem::internal().into_response(),
+        },
+    )
+}
+
+/// Writes the document.
+pub(super) fn document(entries: &[Arc<Entry>]) -> Bytes {
+    let mut paths = Map::new();
+    for entry in entries {
+        let item = paths
+            .entry(entry.route.path.replace("{*", "{"))
+            .or_insert_with(|| json!({}));
+        item[entry.route.method.to_ascii_lowercase()] = operation(entry);
+    }
+    let mut tags = entries
+        .iter()
+        .map(|entry| &*entry.plugin)
+        .collect::<Vec<_>>();
+    tags.sort_unstable();
+    tags.dedup();
+    let document = json!({
+        "openapi": "3.1.0",
+        "info": {"title": "nself", "version": env!("CARGO_PKG_VERSION")},
+        "servers": [{"url": "/"}],
+        "tags": tags.iter().map(|tag| json!({"name": tag})).collect::<Vec<_>>(),
+        "paths": paths,
+        "components": components(),
+    });
+    serde_json::to_vec(&document)
+        .expect("JSON values can be written as JSON")
+        .into()
+}
+
+fn operation(entry: &Entry) -> Value {
+    let route = &entry.route;
+    let mut operation = json!({
+        "operationId": operation_id(entry),
+        "tags": [&*entry.plugin],
+        "summary": route.summary,
+        "responses": responses(entry),
+        "security": security(&route.access),
+        "x-access": access_text(&route.access),
+    });
+    let parameters = parameters(entry);
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    if let Some(schema) = &route.request {
+        operation["requestBody"] =
+            json!({"required": true, "content": {"application/json": {"schema": schema}}});
+    }
+    operation
+}
+
+/// Unique and stable: plugin, method, path.
+fn operation_id(entry: &Entry) -> String {
+    let path = entry
+        .route
+        .path
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
+    let words = [&*entry.plugin, &*entry.route.method.to_ascii_lowercase()].map(str::to_owned);
+    words
+        .into_iter()
+        .chain(path.map(str::to_owned))
+        .collect::<Vec<_>>()
+        .join("_")
+}
+
+fn parameters(entry: &Entry) -> Vec<Value> {
+    let path = entry.params.iter().map(|name| {
+        json!({"name": &**name, "in": "path", "required": true, "schema": {"type": "string"}})
+    });
+    // The query's schema is one object; OpenAPI wants its properties one by one.
+    let query = entry.route.query.as_ref();
+    let required = query
+        .and_then(|query| query["required"].as_array())
+        .cloned()
+        .unwrap_or_default();
+    let properties = query
+        .and_then(|query| query["properties"].as_object())
+        .into_iter()
+        .flatten();
+    let query = properties.map(|(name, schema)| {
+        let required = required.iter().any(|required| required == name);
+        json!({"name": name, "in": "query", "required": required, "schema": schema})
+    });
+    path.chain(query).collect()
+}
+
+fn responses(entry: &Entry) -> Value {
+    let route = &entry.route;
+    let data = route.response.clone().unwrap_or_else(|| json!({}));
+    let success = match &*route.kind {
+        "json" => json!({"description": "Done", "content": {"application/json": {"schema":
+            {"type": "object", "properties": {"data": data}, "required": ["data"]}}}}),
+        "sse" => {
+            json!({"description": "A stream of events", "content": {"text/event-stream": {"schema": {"type": "string"}}}})
+        }
+        "websocket" => json!({"description": "Use the upgrade to websocket"}),
+        _ => json!({"description": "Done", "content": {"*/*": {}}}),
+    };
+    let error = json!({"$ref": "#/components/responses/Problem"});
+    let mut responses = json!({"default": error});
+    // Handlers choose among the successful statuses; a range says that better than a guess.
+    responses[if route.kind == "websocket" {
+        "101"
+    } else {
+        "2XX"
+    }] = success;
+    if route.access != Access::Public {
+        responses["401"] = error.clone();
+        responses["403"] = error;
+    }
+    responses
+}
+
+fn security(access: &Access) -> Value {
+    match access {
+        Access::Public => json!([]),
+        Access::Authenticated => json!([{"bearer": []}, {"apiKey": []}]),
+        Access::Roles(roles) => json!([{"bearer": roles}]),
+        Access::Service(scope) => json!([{"bearer": [scope]}, {"apiKey": [scope]}]),
+        Access::Operator => json!([{"apiKey": []}]),
+    }
+}
+
+fn access_text(access: &Access) -> String {
+    match access {
+        Access::Public => "anybody".to_owned(),
+        Access::Authenticated => "anybody who is signed in".to_owned(),
+        Access::Roles(roles) => roles
+            .iter()
+            .copied()
+            .map(role_name)
+            .collect::<Vec<_>>()
+            .join(", "),
+        Access::Service(scope) => format!("services with the scope {scope}"),
+        Access::Operator => "operators".to_owned(),
+    }
+}
+
+fn role_name(role: Role) -> String {
+    match serde_json::to_value(role) {
+        Ok(Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
+fn components() -> Value {
+    json!({
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        },
+        "schemas": {"Problem": {
+            "type": "object",
+            "required": ["error", "code", "details"],
+            "properties": {
+                "error": {"type": "string", "description": "One sentence for people"},
+                "code": {"type": "string", "description": "Stable, for programs", "pattern": "^[A-Z][A-Z0-9_]*$"},
+                "details": {"type": "object"},
+            },
+        }},
+        "responses": {"Problem": {
+            "description": "An error",
+            "headers": {"x-request-id": {"description": "Names the request in the log", "schema": {"type": "string"}}},
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }},
+    })
+}

@@ -1,0 +1,418 @@
+//! The way of a request. [`answer`] is one function whose lines are the order; there is no other place where a
+//! request can be changed or refused.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use http::header::{ALLOW, CONTENT_LENGTH, UPGRADE};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use hyper::upgrade::OnUpgrade;
+use tracing::{error, info, warn};
+
+use super::body::{BodyError, Fate, Hold};
+use super::connection::Busy;
+use super::generation::{InFlight, Refusal};
+use super::peer::Peer;
+use super::rate::{Caller, Rates};
+use super::table::{Entry, Found, RouteKind, Routes};
+use super::{
+    Admitted, Body, HttpMetrics, Problem, RequestBody, RequestId, Settings, TraceContext, address,
+    headers,
+};
+use crate::identity::{IdentityError, Principal, Verdict, Verifier, check};
+use crate::plugin::manifest::Access;
+
+/// Pause to tell callers while a plugin is exchanged or full.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Everything that requests pass; one per process, shared by all listeners.
+pub struct Gateway {
+    pub(super) routes: Arc<Routes>,
+    pub(super) verifier: Arc<Verifier>,
+    pub(super) settings: Settings,
+    pub(super) metrics: HttpMetrics,
+    rates: Rates,
+    hsts: Option<HeaderValue>,
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    pub fn new(
+        routes: Arc<Routes>,
+        verifier: Arc<Verifier>,
+        settings: Settings,
+        metrics: HttpMetrics,
+    ) -> Arc<Self> {
+        let hsts = (settings.hsts_seconds > 0).then(|| {
+            HeaderValue::from_str(&format!("max-age={}", settings.hsts_seconds))
+                .expect("digits are header text")
+        });
+        let rates = Rates::new(settings.limits.rate_callers_max);
+        Arc::new(Self {
+            routes,
+            verifier,
+            settings,
+            metrics,
+            rates,
+            hsts,
+        })
+    }
+
+    /// The table in force, and the place to swap it.
+    pub fn routes(&self) -> &Arc<Routes> {
+        &self.routes
+    }
+}
+
+/// The way in: which plugin's port (`None` is the gateway's), and who is at the other end.
+#[derive(Debug)]
+pub struct Door {
+    /// The plugin whose routes this port serves; all of them without one.
+    pub plugin: Option<Arc<str>>,
+    /// The other end of the socket.
+    pub peer: SocketAddr,
+}
+
+/// Answers a request.
+///
+/// `busy` keeps the connection from being seen as idle until the answer has been sent.
+pub async fn answer(
+    gateway: &Gateway,
+    door: &Door,
+    busy: Option<Busy>,
+    request: Request<RequestBody>,
+) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    let mut call = Call::begin(gateway, door, &parts);
+    let outcome = async {
+        address::check(&parts.uri)?;
+        let Matched {
+            entry,
+            params,
+            in_flight,
+        } = match find(gateway, door, &mut call, &parts)? {
+            Way::Route(matched) => matched,
+            Way::Answer(response) => return Ok(response),
+        };
+        let principal = identify(gateway, &entry, &parts)?;
+        permit(&entry, principal.as_deref())?;
+        spend(gateway, &entry, principal.as_deref(), call.peer.address)?;
+        let (body, fate) = limit(gateway, &entry, body)?;
+        let upgrade = upgrade(&entry, &mut parts)?;
+        let (kept, given) = share(&entry, in_flight);
+        let admitted = Admitted {
+            parts,
+            body,
+            params,
+            principal,
+            request_id: call.request_id.clone(),
+            trace: call.trace,
+            peer: call.peer.address,
+            route: Arc::clone(&entry.route),
+            upgrade,
+            in_flight: given,
+        };
+        let response = run(&entry, admitted, &call).await;
+        let mut response = verdict_of_body(&entry, &fate, response)?;
+        hold(&entry, response.body_mut(), kept, busy);
+        Ok(response)
+    };
+    let mut response = outcome.await.unwrap_or_else(Problem::into_response);
+    if call.method == Method::HEAD {
+        drop_body(&mut response);
+    }
+    gateway
+        .settings
+        .cors
+        .mark(call.origin.as_ref(), response.headers_mut());
+    let hsts = gateway.hsts.as_ref().filter(|_| call.peer.tls);
+    headers::secure(response.headers_mut(), &call.request_id, hsts);
+    call.log(gateway, response.status());
+    response
+}
+
+/// What is known about a request before and after its handler has it.
+struct Call {
+    started: Instant,
+    request_id: RequestId,
+    trace: TraceContext,
+    peer: Peer,
+    method: Method,
+    origin: Option<HeaderValue>,
+    entry: Option<Arc<Entry>>,
+}
+
+impl Call {
+    fn begin(gateway: &Gateway, door: &Door, parts: &Parts) -> Self {
+        const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+        const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+        Self {
+            started: Instant::now(),
+            request_id: RequestId::from_header(parts.headers.get(X_REQUEST_ID)),
+            trace: TraceContext::from_header(parts.headers.get(TRACEPARENT)),
+            peer: Peer::find(&gateway.settings, door.peer, &parts.headers),
+            method: parts.method.clone(),
+            origin: gateway.settings.cors.origin(&parts.headers),
+            entry: None,
+        }
+    }
+
+    /// The route stands for the address: addresses carry ids and codes that have no place in a log.
+    fn log(&self, gateway: &Gateway, status: StatusCode) {
+        let elapsed = self.started.elapsed();
+        let entry = self.entry.as_deref();
+        entry
+            .map_or(&gateway.metrics.unmatched, |entry| &entry.metrics)
+            .answered(status, elapsed);
+        info!(
+            target: "nself::access",
+            request_id = %self.request_id,
+            trace_id = %format_args!("{:032x}", self.trace.trace_id),
+            plugin = entry.map(|entry| &*entry.plugin),
+            method = %self.method,
+            route = entry.map(|entry| &*entry.route.path),
+            status = status.as_u16(),
+            duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            peer = %self.peer.address.ip(),
+            "request"
+        );
+    }
+}
+
+struct Matched {
+    entry: Arc<Entry>,
+    params: Vec<(Arc<str>, String)>,
+    in_flight: InFlight,
+}
+
+enum Way {
+    Route(Matched),
+    Answer(Response<Body>),
+}
+
+/// Finds the route and a place in its generation. A request that meets a generation on its way out looks once
+/// more: the table with its successor is in force by then.
+fn find(gateway: &Gateway, door: &Door, call: &mut Call, parts: &Parts) -> Result<Way, Problem> {
+    let mut refusal = Refusal::Draining;
+    for _ in 0..2 {
+        let table = gateway.routes.load();
+        let (entry, found) =
+            match table.find(door.plugin.as_deref(), &parts.method, parts.uri.path()) {
+                Found::Entry(entry, found) => (entry, found),
+                Found::OtherMethods(allow) => {
+                    return options(gateway, parts, allow).map(Way::Answer);
+                }
+                Found::Nothing => return Err(Problem::not_found()),
+            };
+        call.entry = Some(Arc::clone(entry));
+        match entry.generation.enter(entry.kind.is_long()) {
+            Ok(in_flight) => {
+                let values = found.iter().map(|(_, value)| address::decode(value));
+                let params = entry.params.iter().cloned().zip(values).collect();
+                return Ok(Way::Route(Matched {
+                    entry: Arc::clone(entry),
+                    params,
+                    in_flight,
+                }));
+            }
+            Err(Refusal::Full) => {
+                refusal = Refusal::Full;
+                break;
+            }
+            Err(Refusal::Draining) => {}
+        }
+    }
+    Err(match refusal {
+        Refusal::Full => Problem::unavailable(
+            "OVERLOADED",
+            "too many requests at once: try again",
+            RETRY_AFTER,
+        ),
+        Refusal::Draining => Problem::unavailable(
+            "PLUGIN_STOPPING",
+            "this part is being exchanged: try again",
+            RETRY_AFTER,
+        ),
+    })
+}
+
+fn options(
+    gateway: &Gateway,
+    parts: &Parts,
+    allow: HeaderValue,
+) -> Result<Response<Body>, Problem> {
+    if parts.method != Method::OPTIONS {
+        return Err(Problem::method_not_allowed(allow));
+    }
+    if let Some(preflight) = gateway
+        .settings
+        .cors
+        .preflight(&parts.method, &parts.headers, &allow)
+    {
+        return Ok(preflight);
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, allow);
+    Ok(response)
+}
+
+fn identify(
+    gateway: &Gateway,
+    entry: &Entry,
+    parts: &Parts,
+) -> Result<Option<Arc<Principal>>, Problem> {
+    match gateway.verifier.identify(&parts.headers) {
+        Ok(principal) => Ok(principal),
+        // A stale token must not keep anybody from signing in or refreshing it.
+        Err(_) if entry.route.access == Access::Public => Ok(None),
+        Err(IdentityError::Malformed) => {
+            let error = IdentityError::Malformed;
+            Err(Problem::unauthenticated(
+                error.code(),
+                error.to_string(),
+                "invalid_request",
+            ))
+        }
+        Err(error) => Err(Problem::unauthenticated(
+            error.code(),
+            error.to_string(),
+            "invalid_token",
+        )),
+    }
+}
+
+fn permit(entry: &Entry, principal: Option<&Principal>) -> Result<(), Problem> {
+    match check(&entry.route.access, principal) {
+        Verdict::Allow => Ok(()),
+        Verdict::Unauthenticated => Err(Problem::unauthenticated(
+            "UNAUTHENTICATED",
+            "this needs an access token or an api key",
+            "",
+        )),
+        Verdict::Forbidden => Err(Problem::forbidden()),
+    }
+}
+
+fn spend(
+    gateway: &Gateway,
+    entry: &Entry,
+    principal: Option<&Principal>,
+    peer: SocketAddr,
+) -> Result<(), Problem> {
+    const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+    const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+    let Err(pause) = gateway
+        .rates
+        .take(Caller::of(principal, peer), entry.rate, Instant::now())
+    else {
+        return Ok(());
+    };
+    let (quota, seconds) = (entry.rate.per_minute, pause.as_secs() + 1);
+    let text =
+        |text: String| HeaderValue::from_str(&text).expect("digits and words are header text");
+    let message = "too many requests: wait as long as retry-after says";
+    Err(
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", message)
+            .header(RATELIMIT, text(format!("\"default\";r=0;t={seconds}")))
+            .header(
+                RATELIMIT_POLICY,
+                text(format!("\"default\";q={quota};w=60")),
+            )
+            .retry_after(pause),
+    )
+}
+
+fn limit(
+    gateway: &Gateway,
+    entry: &Entry,
+    body: RequestBody,
+) -> Result<(RequestBody, Arc<Fate>), Problem> {
+    let limited = body.limit(entry.body_bytes_max, gateway.settings.limits.body_timeout);
+    limited.map_err(|error| match error {
+        BodyError::TooLarge { bytes_max } => Problem::body_too_large(bytes_max),
+        BodyError::Stalled | BodyError::Broken(_) => Problem::body_timeout(),
+    })
+}
+
+fn upgrade(entry: &Entry, parts: &mut Parts) -> Result<Option<OnUpgrade>, Problem> {
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    if entry.kind != RouteKind::Socket {
+        return Ok(None);
+    }
+    upgrade.map(Some).ok_or_else(|| {
+        let message =
+            "this address speaks websocket over HTTP/1.1: open it with a websocket client";
+        let problem = Problem::new(StatusCode::UPGRADE_REQUIRED, "UPGRADE_REQUIRED", message);
+        problem.header(UPGRADE, HeaderValue::from_static("websocket"))
+    })
+}
+
+/// One hold for the answer and one for the handler. A socket outlives its answer, so there the handler gets the
+/// one that counts.
+fn share(entry: &Entry, in_flight: InFlight) -> (InFlight, InFlight) {
+    let other = in_flight.clone();
+    if entry.kind == RouteKind::Socket {
+        (other, in_flight)
+    } else {
+        (in_flight, other)
+    }
+}
+
+/// The handler, behind the guard and with its deadline.
+async fn run(entry: &Entry, admitted: Admitted, call: &Call) -> Result<Response<Body>, Problem> {
+    let handler = AssertUnwindSafe(async { entry.target.call(admitted).await }).catch_unwind();
+    match tokio::time::timeout(entry.timeout, handler).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(_panic)) => {
+            entry.metrics.panicked();
+            error!(plugin = &*entry.plugin, route = &*entry.route.path, request_id = %call.request_id, "handler panicked");
+            Err(Problem::internal())
+        }
+        Err(_elapsed) => {
+            warn!(plugin = &*entry.plugin, route = &*entry.route.path, request_id = %call.request_id, "handler timed out");
+            Err(Problem::timeout(entry.timeout))
+        }
+    }
+}
+
+/// A body that broke its limits decides the answer: the handler saw an error and cannot know what it meant.
+fn verdict_of_body(
+    entry: &Entry,
+    fate: &Fate,
+    response: Result<Response<Body>, Problem>,
+) -> Result<Response<Body>, Problem> {
+    if fate.too_large() {
+        return Err(Problem::body_too_large(entry.body_bytes_max));
+    }
+    if fate.stalled() {
+        return Err(Problem::body_timeout());
+    }
+    response
+}
+
+fn hold(entry: &Entry, body: &mut Body, in_flight: InFlight, busy: Option<Busy>) {
+    let ending = (entry.kind == RouteKind::Events).then(|| {
+        let in_flight = in_flight.clone();
+        Box::pin(async move { in_flight.ending().await }) as _
+    });
+    body.hold(Hold::new(in_flight, busy, ending));
+}
+
+fn drop_body(response: &mut Response<Body>) {
+    let body = std::mem::take(response.body_mut());
+    if let Some(size) = body.size_hint().exact()
+        && !response.headers().contains_key(CONTENT_LENGTH)
+        && !response.status().is_informational()
+        && response.status() != StatusCode::NO_CONTENT
+    {
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(size));
+    }
+}

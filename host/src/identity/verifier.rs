@@ -1,0 +1,279 @@
+//! From a request's credentials to a principal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{SHA256, digest};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use quick_cache::sync::Cache;
+use uuid::Uuid;
+
+use super::claims::{Claims, EXP_MAX};
+use super::revocations::Revocations;
+use super::ring::Ring;
+use super::{ApiKey, KEY_PREFIX, KeyError, KeySet, Principal, api_key};
+
+/// Longest token that is looked at, in bytes.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// Tells the time; tests pass their own.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// What a verifier starts with.
+pub struct VerifierSettings {
+    /// Keys from the configuration.
+    pub keys: Vec<KeySet>,
+    /// API keys from the configuration.
+    pub api_keys: Vec<ApiKey>,
+    /// How far the issuer's clock may differ from ours. Default 5 s.
+    pub leeway: Duration,
+    /// Verified tokens that are remembered. Default 4,096.
+    pub cache_max: usize,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl Default for VerifierSettings {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            api_keys: Vec::new(),
+            leeway: Duration::from_secs(5),
+            cache_max: 4_096,
+            clock: Arc::new(SystemTime::now),
+        }
+    }
+}
+
+/// Why credentials were refused. The texts go to the caller: they say what to do, and nothing about keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The header is not one that the host understands.
+    #[error("send one credential: `Authorization: Bearer <token>` or `x-api-key: <key>`")]
+    Malformed,
+    /// The token does not verify.
+    #[error("the access token is not valid here: sign in again")]
+    Invalid,
+    /// The token was good once.
+    #[error("the access token has expired: refresh it")]
+    Expired,
+    /// The session has ended.
+    #[error("the session has ended: sign in again")]
+    Revoked,
+    /// No such API key.
+    #[error("the api key is unknown: check it, or ask the operator for a new one")]
+    UnknownKey,
+}
+
+impl IdentityError {
+    /// The stable code of the answer.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "CREDENTIALS_MALFORMED",
+            Self::Invalid => "TOKEN_INVALID",
+            Self::Expired => "TOKEN_EXPIRED",
+            Self::Revoked => "SESSION_REVOKED",
+            Self::UnknownKey => "API_KEY_UNKNOWN",
+        }
+    }
+}
+
+/// A verified token, and under which ring it was.
+#[derive(Clone)]
+struct Verified {
+    generation: u64,
+    principal: Arc<Principal>,
+}
+
+/// Verifies tokens and API keys. One per process, shared by all listeners; nothing here waits.
+pub struct Verifier {
+    ring: ArcSwap<Ring>,
+    /// Held while a ring is replaced: two plugins that set keys at once must not lose one another's.
+    replacing: Mutex<()>,
+    api_keys: ArcSwap<Vec<ApiKey>>,
+    revocations: Revocations,
+    /// By SHA-256 of the whole token: a weaker hash would let one token be taken for another.
+    verified: Cache<[u8; 32], Verified>,
+    leeway: Duration,
+    clock: Clock,
+}
+
+impl Verifier {
+    /// A verifier with the configuration's keys.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] when a configured key set is not usable.
+    pub fn new(settings: VerifierSettings) -> Result<Self, KeyError> {
+        let mut ring = Ring::default();
+        for (number, set) in settings.keys.into_iter().enumerate() {
+            ring = ring.with(&format!("configuration {number}"), Some(set))?;
+        }
+        Ok(Self {
+            ring: ArcSwap::from_pointee(ring),
+            replacing: Mutex::new(()),
+            api_keys: ArcSwap::from_pointee(settings.api_keys),
+            revocations: Revocations::default(),
+            verified: Cache::new(settings.cache_max),
+            leeway: settings.leeway,
+            clock: settings.clock,
+        })
+    }
+
+    /// Replaces the keys that `plugin` registered; requests that are being verified finish with the old ones.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] when the set is not usable; the old keys stay in force.
+    pub fn set_keys(&self, plugin: &str, set: KeySet) -> Result<(), KeyError> {
+        self.replace(plugin, Some(set))
+    }
+
+    /// Forgets the keys of a plugin that was disabled; its tokens stop working at once.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: the remaining sets were read before.
+    pub fn remove_keys(&self, plugin: &str) -> Result<(), KeyError> {
+        self.replace(plugin, None)
+    }
+
+    fn replace(&self, plugin: &str, set: Option<KeySet>) -> Result<(), KeyError> {
+        let _alone = self
+            .replacing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let ring = self.ring.load().with(plugin, set)?;
+        self.ring.store(Arc::new(ring));
+        Ok(())
+    }
+
+    /// Replaces the API keys, as after a reload of the configuration.
+    pub fn set_api_keys(&self, keys: Vec<ApiKey>) {
+        self.api_keys.store(Arc::new(keys));
+    }
+
+    /// Refuses the tokens of a session from now on; `until` is when the last of them expires.
+    pub fn revoke(&self, session_id: Uuid, until: SystemTime) {
+        let until = until.checked_add(self.leeway).unwrap_or(until);
+        self.revocations.add(session_id, until, (self.clock)());
+    }
+
+    /// Who the request's headers say is calling: nobody, a principal, or credentials that do not hold.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`] when there are credentials and they are no good.
+    pub fn identify(&self, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, IdentityError> {
+        let mut tokens = headers.get_all(AUTHORIZATION).iter();
+        let mut keys = headers.get_all("x-api-key").iter();
+        match (tokens.next(), keys.next()) {
+            (None, None) => return Ok(None),
+            (Some(token), None) if tokens.next().is_none() => self.bearer(token.as_bytes()),
+            (None, Some(key)) if keys.next().is_none() => {
+                self.api_key(key.to_str().map_err(|_| IdentityError::Malformed)?)
+            }
+            // Two credentials: whichever we chose, somebody before or behind us may choose the other.
+            _ => return Err(IdentityError::Malformed),
+        }
+        .map(Some)
+    }
+
+    fn bearer(&self, header: &[u8]) -> Result<Arc<Principal>, IdentityError> {
+        let (scheme, token) = header.split_at_checked(7).ok_or(IdentityError::Malformed)?;
+        if !scheme.eq_ignore_ascii_case(b"bearer ") {
+            return Err(IdentityError::Malformed);
+        }
+        let token =
+            std::str::from_utf8(token.trim_ascii()).map_err(|_| IdentityError::Malformed)?;
+        if token.starts_with(KEY_PREFIX) {
+            self.api_key(token)
+        } else {
+            self.verify(token)
+        }
+    }
+
+    fn api_key(&self, key: &str) -> Result<Arc<Principal>, IdentityError> {
+        api_key::find(&self.api_keys.load(), key).ok_or(IdentityError::UnknownKey)
+    }
+
+    /// Verifies an access token: also for the first message of a socket, which has no header.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError`] says which of the checks failed, as far as the caller may know.
+    pub fn verify(&self, token: &str) -> Result<Arc<Principal>, IdentityError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(IdentityError::Invalid);
+        }
+        let now = (self.clock)();
+        let ring = self.ring.load();
+        let hash = sha256(token);
+        let known = self
+            .verified
+            .get(&hash)
+            .filter(|verified| verified.generation == ring.generation);
+        let principal = if let Some(verified) = known {
+            verified.principal
+        } else {
+            let principal = Arc::new(self.read(&ring, token, now)?);
+            self.verified.insert(
+                hash,
+                Verified {
+                    generation: ring.generation,
+                    principal: Arc::clone(&principal),
+                },
+            );
+            principal
+        };
+        self.still_good(&principal, now)?;
+        Ok(principal)
+    }
+
+    fn read(&self, ring: &Ring, token: &str, now: SystemTime) -> Result<Principal, IdentityError> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| IdentityError::Invalid)?;
+        let kind = header.typ.as_deref().unwrap_or("JWT");
+        if header.crit.is_some()
+            || !["JWT", "at+jwt", "application/at+jwt"]
+                .iter()
+                .any(|t| t.eq_ignore_ascii_case(kind))
+        {
+            return Err(IdentityError::Invalid);
+        }
+        let key = ring
+            .find(header.kid.as_deref())
+            .ok_or(IdentityError::Invalid)?;
+        let data = jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation)
+            .map_err(|_| IdentityError::Invalid)?;
+        let not_before = Duration::from_secs(data.claims.nbf.unwrap_or_default().min(EXP_MAX));
+        if now + self.leeway < SystemTime::UNIX_EPOCH + not_before {
+            return Err(IdentityError::Invalid);
+        }
+        data.claims
+            .into_principal()
+            .map_err(|_| IdentityError::Invalid)
+    }
+
+    /// What can change after a token was verified: time passes and sessions end.
+    fn still_good(&self, principal: &Principal, now: SystemTime) -> Result<(), IdentityError> {
+        // Every token has a date; one without it would be trusted for ever.
+        let expires_at = principal.expires_at.ok_or(IdentityError::Invalid)?;
+        if now >= expires_at + self.leeway {
+            return Err(IdentityError::Expired);
+        }
+        match principal.session_id {
+            Some(session_id) if self.revocations.contains(session_id, now) => {
+                Err(IdentityError::Revoked)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn sha256(token: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    hash
+}
