@@ -130,7 +130,7 @@ impl<const N: usize> Json<N> {
     }
 
     /// A JSON Schema.
-    pub(crate) const fn shape(&mut self, shape: &Shape) {
+    pub const fn shape(&mut self, shape: &Shape) {
         match shape {
             Shape::Any => self.raw("{}"),
             Shape::Boolean => self.raw(r#"{"type":"boolean"}"#),

@@ -7,4 +7,5 @@ pub mod json;
 pub mod schema;
 
 pub use error::{Error, Result};
+pub use nself_plugin_macros::Schema;
 pub use schema::Schema;
