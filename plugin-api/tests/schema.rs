@@ -34,7 +34,7 @@ use schema_of;
 struct Note {
     /// What it is about.
     #[schema(min_length = 1, max_length = 200)]
-    note_title: String,
+    long_title: String,
     body: Option<String>,
     #[serde(rename = "kind")]
     r#type: bool,
@@ -52,14 +52,14 @@ fn a_struct_is_an_object_with_its_fields_as_serde_names_them() {
             "type": "object",
             "description": "A note\nof a family.\n\n  Indented.",
             "properties": {
-                "noteTitle": {
+                "longTitle": {
                     "allOf": [{"type": "string", "minLength": 1, "maxLength": 200}], "description": "What it is about.",
                 },
                 "body": {"anyOf": [{"type": "string"}, {"type": "null"}]},
                 "kind": {"type": "boolean"},
                 "tags": {"type": "array", "items": {"type": "string"}},
             },
-            "required": ["noteTitle", "kind"],
+            "required": ["longTitle", "kind"],
         })
     );
 }
@@ -75,6 +75,7 @@ struct Config {
     #[schema(minimum = -5)]
     offset: Option<i64>,
     #[schema(format = "email", max_length = 254)]
+    #[expect(clippy::option_option, reason = "null is one value, however often it is allowed")]
     sender: Option<Option<String>>,
 }
 

@@ -28,13 +28,13 @@ fn about_structs() {
     check::<Note>(
         &schema_of!(Note),
         &[
-            json!({"noteTitle": "a", "kind": true}),
-            json!({"noteTitle": "a", "kind": true, "body": null, "tags": ["x"], "more": 1}),
+            json!({"longTitle": "a", "kind": true}),
+            json!({"longTitle": "a", "kind": true, "body": null, "tags": ["x"], "more": 1}),
         ],
         &[
-            json!({"noteTitle": "a"}),
-            json!({"note_title": "a", "kind": true}),
-            json!({"noteTitle": "a", "kind": true, "tags": null}),
+            json!({"longTitle": "a"}),
+            json!({"long_title": "a", "kind": true}),
+            json!({"longTitle": "a", "kind": true, "tags": null}),
         ],
     );
     check::<Config>(

@@ -1,7 +1,7 @@
 //! `#[schema(..)]`: what serde does not know.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, LitInt, LitStr, Result, Token, Type};
@@ -68,27 +68,26 @@ impl Overrides {
     /// The shape of `natural`, or of the type that stands for it, with the limits.
     pub(crate) fn shape(&self, natural: &Type) -> TokenStream {
         let shape = shape_of(self.as_type.as_ref().unwrap_or(natural));
-        if self.limits.is_none() {
-            return shape;
-        }
-        let text = self.text_limits();
-        let integer = self.integer_limits();
+        let Some(place) = self.limits else { return shape };
+        let text = self.text_limits(place);
+        let integer = self.integer_limits(place);
         // Two steps, because a constant function cannot make the reference that `Nullable` holds: the constant here can.
         quote! {
             #shape.with_value(&const { #shape.value() #text #integer })
         }
     }
 
-    fn text_limits(&self) -> Option<TokenStream> {
+    fn text_limits(&self, place: Span) -> Option<TokenStream> {
         let limits = &self.text;
         (!limits.is_empty()).then(|| {
-            quote!(.with_text_limits(&::nself_plugin_api::schema::Text { #(#limits,)* ..::nself_plugin_api::schema::Text::ANY }))
+            quote_spanned!(place=> .with_text_limits(&::nself_plugin_api::schema::Text { #(#limits,)* ..::nself_plugin_api::schema::Text::ANY }))
         })
     }
 
-    fn integer_limits(&self) -> Option<TokenStream> {
+    fn integer_limits(&self, place: Span) -> Option<TokenStream> {
         let (minimum, maximum) = (option(self.minimum.as_ref()), option(self.maximum.as_ref()));
-        (self.minimum.is_some() || self.maximum.is_some()).then(|| quote!(.with_integer_limits(#minimum, #maximum)))
+        (self.minimum.is_some() || self.maximum.is_some())
+            .then(|| quote_spanned!(place=> .with_integer_limits(#minimum, #maximum)))
     }
 
     /// An error unless nothing was said; `reason` says why nothing can be.
@@ -105,7 +104,7 @@ impl Overrides {
 
 /// The shape of a type. It is spanned as the type, so that "the trait `Schema` is not implemented" points there.
 pub(crate) fn shape_of(type_: &Type) -> TokenStream {
-    quote::quote_spanned!(type_.span()=> <#type_ as ::nself_plugin_api::schema::Schema>::SHAPE)
+    quote_spanned!(type_.span()=> <#type_ as ::nself_plugin_api::schema::Schema>::SHAPE)
 }
 
 pub(crate) fn option(value: Option<&TokenStream>) -> TokenStream {
