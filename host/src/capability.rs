@@ -3,7 +3,11 @@
 //! Each file implements one provider trait of the boundary for one plugin instance; [`Grant`] decides which of them the
 //! instance may reach. All I/O of a plugin passes through here.
 
+pub mod call;
+pub mod db;
 pub mod error;
+pub mod log;
+pub mod task;
 
 use std::sync::Arc;
 

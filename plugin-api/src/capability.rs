@@ -18,7 +18,11 @@ pub mod tasks;
 /// The handle, or the error that names the capability that is missing.
 macro_rules! granted {
     ($this:expr, $field:ident, $id:expr) => {
-        $this.0.$field.as_ref().ok_or_else(|| $crate::error::Error::not_granted($id))
+        $this
+            .0
+            .$field
+            .as_ref()
+            .ok_or_else(|| $crate::error::Error::not_granted($id))
     };
 }
 

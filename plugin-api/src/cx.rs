@@ -5,8 +5,9 @@ use std::{ops::Deref, sync::Arc};
 use crate::{
     abi::{self, entry::Host},
     capability::{
-        audit::Audit, call::Calls, clock::Clock, config::About, crypto::Crypto, db::Db, events::Events, http::Http,
-        identity::Identity, kv::Kv, listen::Listen, metrics::Metrics, secrets::Secrets, tasks::Tasks,
+        audit::Audit, call::Calls, clock::Clock, config::About, crypto::Crypto, db::Db,
+        events::Events, http::Http, identity::Identity, kv::Kv, listen::Listen, metrics::Metrics,
+        secrets::Secrets, tasks::Tasks,
     },
 };
 
@@ -96,7 +97,10 @@ pub struct Cx<P> {
 
 impl<P> Clone for Cx<P> {
     fn clone(&self) -> Self {
-        Self { context: self.context.clone(), plugin: Arc::clone(&self.plugin) }
+        Self {
+            context: self.context.clone(),
+            plugin: Arc::clone(&self.plugin),
+        }
     }
 }
 

@@ -24,7 +24,11 @@ struct Inner {
 
 impl Error {
     /// An error with an HTTP status, a stable upper-snake code and one sentence for the caller.
-    pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(
+        status: u16,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self(Box::new(Inner {
             status,
             code: code.into(),
@@ -74,7 +78,11 @@ impl Error {
     }
 
     /// 503: not now; come back after `retry_after`.
-    pub fn unavailable(code: &'static str, message: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
+    pub fn unavailable(
+        code: &'static str,
+        message: impl Into<Cow<'static, str>>,
+        retry_after: Duration,
+    ) -> Self {
         let mut this = Self::new(503, code, message);
         this.0.retry_after = Some(retry_after);
         this
@@ -160,7 +168,10 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.0.status, self.0.code, self.0.message)?;
-        self.0.cause.as_ref().map_or(Ok(()), |cause| write!(f, ": {cause}"))
+        self.0
+            .cause
+            .as_ref()
+            .map_or(Ok(()), |cause| write!(f, ": {cause}"))
     }
 }
 
@@ -168,14 +179,26 @@ impl std::error::Error for Error {}
 
 impl From<Error> for abi::error::Error {
     fn from(error: Error) -> Self {
-        let Inner { status, code, message, details, retry_after, cause, kind } = *error.0;
+        let Inner {
+            status,
+            code,
+            message,
+            details,
+            retry_after,
+            cause,
+            kind,
+        } = *error.0;
         Self {
             kind,
             status: status.into(),
-            retry_after_ms: retry_after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            retry_after_ms: retry_after.map_or(0, |after| {
+                u64::try_from(after.as_millis()).unwrap_or(u64::MAX)
+            }),
             code: text(code),
             message: text(message),
-            details: details.map(|details| details.to_string().into()).unwrap_or_default(),
+            details: details
+                .map(|details| details.to_string().into())
+                .unwrap_or_default(),
             cause: cause.map(Into::into).unwrap_or_default(),
         }
     }
@@ -190,13 +213,18 @@ fn text(text: Cow<'static, str>) -> abi::bytes::Bytes {
 
 impl From<abi::error::Error> for Error {
     fn from(error: abi::error::Error) -> Self {
-        let filled = |bytes: &abi::bytes::Bytes| (!bytes.as_slice().is_empty()).then(|| bytes.to_text());
+        let filled =
+            |bytes: &abi::bytes::Bytes| (!bytes.as_slice().is_empty()).then(|| bytes.to_text());
         Self(Box::new(Inner {
-            status: u16::try_from(error.status).ok().filter(|status| *status >= 400).unwrap_or(500),
+            status: u16::try_from(error.status)
+                .ok()
+                .filter(|status| *status >= 400)
+                .unwrap_or(500),
             code: filled(&error.code).map_or(Cow::Borrowed("INTERNAL"), Cow::Owned),
             message: error.message.to_text().into(),
             details: serde_json::from_slice(error.details.as_slice()).ok(),
-            retry_after: (error.retry_after_ms > 0).then(|| Duration::from_millis(error.retry_after_ms)),
+            retry_after: (error.retry_after_ms > 0)
+                .then(|| Duration::from_millis(error.retry_after_ms)),
             cause: filled(&error.cause),
             kind: error.kind,
         }))
@@ -213,7 +241,10 @@ mod tests {
             .with_details(serde_json::json!({"queue": 7}))
             .with_cause(r#"{"sqlstate":"23505","constraint":"notes_title_key"}"#);
         let back = Error::from(abi::error::Error::from(error));
-        assert_eq!((back.status(), back.code(), back.message()), (503, "BUSY", "later"));
+        assert_eq!(
+            (back.status(), back.code(), back.message()),
+            (503, "BUSY", "later")
+        );
         assert_eq!(back.retry_after(), Some(Duration::from_secs(2)));
         assert_eq!(back.details(), Some(&serde_json::json!({"queue": 7})));
         assert_eq!(back.sqlstate().as_deref(), Some("23505"));

@@ -35,6 +35,7 @@ impl Event {
     ///
     /// `EVENT_DATA` with what is wrong.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T> {
-        T::deserialize(&self.data).map_err(|error| Error::invalid("EVENT_DATA", format!("{}: {error}", self.kind)))
+        T::deserialize(&self.data)
+            .map_err(|error| Error::invalid("EVENT_DATA", format!("{}: {error}", self.kind)))
     }
 }

@@ -7,11 +7,19 @@
 macro_rules! export_plugin {
     ($Plugin:ty) => {
         const _: () = {
-            #[allow(long_running_const_eval, reason = "a manifest holds all of the plugin's SQL")]
-            const LEN: usize = $crate::manifest::write::<$Plugin, 0>($crate::json::Json::new()).len();
+            #[allow(
+                long_running_const_eval,
+                reason = "a manifest holds all of the plugin's SQL"
+            )]
+            const LEN: usize =
+                $crate::manifest::write::<$Plugin, 0>($crate::json::Json::new()).len();
 
-            #[allow(long_running_const_eval, reason = "a manifest holds all of the plugin's SQL")]
-            const MANIFEST: [u8; LEN] = $crate::manifest::write::<$Plugin, LEN>($crate::json::Json::new()).finish();
+            #[allow(
+                long_running_const_eval,
+                reason = "a manifest holds all of the plugin's SQL"
+            )]
+            const MANIFEST: [u8; LEN] =
+                $crate::manifest::write::<$Plugin, LEN>($crate::json::Json::new()).finish();
 
             #[used]
             #[unsafe(link_section = ".note.nself")]

@@ -51,7 +51,10 @@ impl Request {
         (0..)
             .map_while(|index| self.raw.header_at(index))
             .filter_map(|(name, value)| {
-                Some((name.parse::<http::HeaderName>().ok()?, http::HeaderValue::from_bytes(value).ok()?))
+                Some((
+                    name.parse::<http::HeaderName>().ok()?,
+                    http::HeaderValue::from_bytes(value).ok()?,
+                ))
             })
             .collect()
     }
@@ -99,7 +102,9 @@ pub trait Extract: Sized + Send {
 
 impl Extract for Principal {
     async fn extract(request: &mut Request) -> Result<Self> {
-        request.principal().ok_or_else(|| Error::new(401, "UNAUTHENTICATED", "this needs a token"))
+        request
+            .principal()
+            .ok_or_else(|| Error::new(401, "UNAUTHENTICATED", "this needs a token"))
     }
 }
 
@@ -168,13 +173,21 @@ impl<T: DeserializeOwned + Schema + Send> Extract for Json<T> {
             essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
         });
         if !is_json {
-            return Err(Error::new(415, "CONTENT_TYPE", "the body must be sent as application/json"));
+            return Err(Error::new(
+                415,
+                "CONTENT_TYPE",
+                "the body must be sent as application/json",
+            ));
         }
         let Body(bytes) = Body::extract(request).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| {
             let details = serde_json::json!({"line": error.line(), "column": error.column()});
-            Error::new(if error.is_data() { 422 } else { 400 }, "BODY_INVALID", format!("body: {error}"))
-                .with_details(details)
+            Error::new(
+                if error.is_data() { 422 } else { 400 },
+                "BODY_INVALID",
+                format!("body: {error}"),
+            )
+            .with_details(details)
         })
     }
 }

@@ -11,7 +11,10 @@ pub struct Json<const N: usize> {
 impl<const N: usize> Json<N> {
     /// Nothing written yet.
     pub const fn new() -> Self {
-        Self { bytes: [0; N], len: 0 }
+        Self {
+            bytes: [0; N],
+            len: 0,
+        }
     }
 
     /// Bytes written, or that would have been.
@@ -130,7 +133,7 @@ impl<const N: usize> Json<N> {
     }
 
     /// A JSON Schema.
-    pub(crate) const fn shape(&mut self, shape: &Shape) {
+    pub const fn shape(&mut self, shape: &Shape) {
         match shape {
             Shape::Any => self.raw("{}"),
             Shape::Boolean => self.raw(r#"{"type":"boolean"}"#),
@@ -259,18 +262,30 @@ mod tests {
                 Field {
                     name: "title",
                     description: "what it is about",
-                    shape: Shape::String(Text { max_length: Some(200), ..Text::ANY }),
+                    shape: Shape::String(Text {
+                        max_length: Some(200),
+                        ..Text::ANY
+                    }),
                     required: true,
                     default: None,
                 },
                 Field {
                     name: "size",
                     description: "",
-                    shape: Shape::Integer { minimum: Some(-12), maximum: Some(1_000) },
+                    shape: Shape::Integer {
+                        minimum: Some(-12),
+                        maximum: Some(1_000),
+                    },
                     required: false,
                     default: Some("7"),
                 },
-                Field { name: "tags", description: "", shape: Shape::Array(&Shape::Any), required: true, default: None },
+                Field {
+                    name: "tags",
+                    description: "",
+                    shape: Shape::Array(&Shape::Any),
+                    required: true,
+                    default: None,
+                },
             ],
         }));
         json

@@ -28,6 +28,7 @@ pub use cx::{Context, Cx};
 pub use error::{Error, Result};
 pub use event::Event;
 pub use handler::Handler;
+pub use nself_plugin_macros::Schema;
 pub use plugin::{NoConfig, Plugin};
 pub use principal::{Kind, Principal};
 pub use schema::Schema;
@@ -44,11 +45,15 @@ pub mod prelude {
         event::Event,
         export_plugin,
         extract::{Body, BodyStream, Path, Query, RequestInfo},
-        hasura, migration,
+        hasura,
         manifest::{About, Dependency, HasuraFragment, Migration, Requires, Role, TableGrant},
+        migration,
         plugin::{NoConfig, Plugin},
         principal::Principal,
-        respond::{Created, Data, Json, Message, NoContent, Respond, Response, Socket, Sse, SseEvent, WebSocket},
+        respond::{
+            Created, Data, Json, Message, NoContent, Respond, Response, Socket, Sse, SseEvent,
+            WebSocket,
+        },
         route::{CapabilityCall, Provided, Route, Schedule, Scheduled, Subscription, Task},
         schema::Schema,
     };

@@ -55,7 +55,11 @@ fn number(level: Level) -> u32 {
 
 impl Subscriber for Forward {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+        if self.enabled(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -78,7 +82,12 @@ impl Subscriber for Forward {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
         let level = number(*metadata.level());
-        let id = self.0.open_span(level, metadata.target().into(), metadata.name().into(), fields.finish().into());
+        let id = self.0.open_span(
+            level,
+            metadata.target().into(),
+            metadata.name().into(),
+            fields.finish().into(),
+        );
         // Ids start at 1 in tracing; the host answers 0 for a span that it does not record.
         span::Id::from_u64(id.saturating_add(1))
     }
@@ -93,7 +102,12 @@ impl Subscriber for Forward {
         event.record(&mut fields);
         let message = std::mem::take(&mut fields.message);
         let level = number(*metadata.level());
-        self.0.event(level, metadata.target().into(), message.as_str().into(), fields.finish().into());
+        self.0.event(
+            level,
+            metadata.target().into(),
+            message.as_str().into(),
+            fields.finish().into(),
+        );
     }
 
     fn enter(&self, span: &span::Id) {
@@ -120,7 +134,11 @@ struct Fields {
 impl Fields {
     fn raw(&mut self, field: &Field, value: &str) {
         self.json.push(if self.json.is_empty() { '{' } else { ',' });
-        let _ = write!(self.json, "{}:{value}", serde_json::Value::from(field.name()));
+        let _ = write!(
+            self.json,
+            "{}:{value}",
+            serde_json::Value::from(field.name())
+        );
     }
 
     fn finish(&mut self) -> &str {

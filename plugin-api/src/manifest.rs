@@ -61,7 +61,14 @@ pub struct Requires {
 
 impl Requires {
     /// Nothing at all.
-    pub const NOTHING: Self = Self { capabilities: &[], tables: &[], egress: &[], secrets: &[], ports: &[], emits: &[] };
+    pub const NOTHING: Self = Self {
+        capabilities: &[],
+        tables: &[],
+        egress: &[],
+        secrets: &[],
+        ports: &[],
+        emits: &[],
+    };
 }
 
 /// Rights on one table of another schema.
@@ -109,15 +116,26 @@ pub enum Role {
 
 impl Role {
     /// All roles, in the order of their numbers at the boundary.
-    pub const ALL: &'static [Self] =
-        &[Self::Owner, Self::Admin, Self::AdultMember, Self::YouthMember, Self::ChildMember, Self::Device];
+    pub const ALL: &'static [Self] = &[
+        Self::Owner,
+        Self::Admin,
+        Self::AdultMember,
+        Self::YouthMember,
+        Self::ChildMember,
+        Self::Device,
+    ];
     /// Those who run the family.
     pub const MANAGERS: &'static [Self] = &[Self::Owner, Self::Admin];
     /// Grown-up members.
     pub const ADULTS: &'static [Self] = &[Self::Owner, Self::Admin, Self::AdultMember];
     /// Every person, no device.
-    pub const PEOPLE: &'static [Self] =
-        &[Self::Owner, Self::Admin, Self::AdultMember, Self::YouthMember, Self::ChildMember];
+    pub const PEOPLE: &'static [Self] = &[
+        Self::Owner,
+        Self::Admin,
+        Self::AdultMember,
+        Self::YouthMember,
+        Self::ChildMember,
+    ];
 
     /// The role's name, such as `ADULT_MEMBER`.
     pub const fn name(self) -> &'static str {
@@ -133,7 +151,9 @@ impl Role {
 
     /// The role with that number at the boundary.
     pub(crate) fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+        Self::ALL
+            .get(usize::try_from(number).ok()?.checked_sub(1)?)
+            .copied()
     }
 }
 
@@ -159,7 +179,10 @@ impl Migration {
             number = number * 10 + (bytes[at] - b'0') as u32;
             at += 1;
         }
-        assert!(at > 0 && at < bytes.len() - 1, "a migration is named NNNN_name");
+        assert!(
+            at > 0 && at < bytes.len() - 1,
+            "a migration is named NNNN_name"
+        );
         number
     }
 
@@ -179,8 +202,18 @@ macro_rules! migration {
     ($stem:literal) => {
         $crate::manifest::Migration {
             stem: $stem,
-            up: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $stem, ".up.sql")),
-            down: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $stem, ".down.sql")),
+            up: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/migrations/",
+                $stem,
+                ".up.sql"
+            )),
+            down: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/migrations/",
+                $stem,
+                ".down.sql"
+            )),
         }
     };
 }
@@ -238,7 +271,11 @@ const fn about<const N: usize>(json: &mut Json<N>, about: &About) {
     json.raw(r#"},"build":{"target":""#);
     json.raw(TARGET);
     json.raw(r#"","panic":""#);
-    json.raw(if cfg!(panic = "unwind") { "unwind" } else { "abort" });
+    json.raw(if cfg!(panic = "unwind") {
+        "unwind"
+    } else {
+        "abort"
+    });
     json.raw(r#"","api":""#);
     json.raw(env!("CARGO_PKG_VERSION"));
     json.raw(r#""}"#);
@@ -304,14 +341,18 @@ const fn requires<const N: usize>(json: &mut Json<N>, requires: &Requires) {
     json.strings(requires.egress);
     json.key(false, "secrets");
     json.strings(requires.secrets);
-    list!(json, "ports", requires.ports, |port| { json.integer(*port as i128); });
+    list!(json, "ports", requires.ports, |port| {
+        json.integer(*port as i128);
+    });
     json.key(false, "emits");
     json.strings(requires.emits);
     json.raw("}");
 }
 
 const fn provides<P: Plugin, const N: usize>(json: &mut Json<N>) {
-    list!(json, "provides", P::PROVIDES, |capability| { json.string(capability.id); });
+    list!(json, "provides", P::PROVIDES, |capability| {
+        json.string(capability.id);
+    });
 }
 
 const fn routes<P, const N: usize>(json: &mut Json<N>, routes: &[Route<P>]) {

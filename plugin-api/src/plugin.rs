@@ -80,12 +80,17 @@ pub trait Plugin: Sized + Send + Sync + 'static {
 pub struct NoConfig;
 
 impl Schema for NoConfig {
-    const SHAPE: crate::schema::Shape =
-        crate::schema::Shape::Object(&crate::schema::Object { description: "", fields: &[], closed: true });
+    const SHAPE: crate::schema::Shape = crate::schema::Shape::Object(&crate::schema::Object {
+        description: "",
+        fields: &[],
+        closed: true,
+    });
 }
 
 impl<'de> serde::Deserialize<'de> for NoConfig {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
         serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
     }
 }

@@ -55,8 +55,12 @@ impl Principal {
     ///
     /// 403 `FAMILY_REQUIRED` when the token has none.
     pub fn family(&self) -> Result<Uuid> {
-        self.family_id
-            .ok_or_else(|| Error::forbidden("FAMILY_REQUIRED", "this needs a token with an active family"))
+        self.family_id.ok_or_else(|| {
+            Error::forbidden(
+                "FAMILY_REQUIRED",
+                "this needs a token with an active family",
+            )
+        })
     }
 
     /// The user.
@@ -65,7 +69,8 @@ impl Principal {
     ///
     /// 403 `USER_REQUIRED` for devices and services.
     pub fn user(&self) -> Result<Uuid> {
-        self.user_id.ok_or_else(|| Error::forbidden("USER_REQUIRED", "this needs a user's token"))
+        self.user_id
+            .ok_or_else(|| Error::forbidden("USER_REQUIRED", "this needs a user's token"))
     }
 
     pub(crate) fn read(raw: &request::Principal<'_>) -> Option<Self> {
@@ -88,7 +93,12 @@ impl Principal {
             aal: raw.aal,
             elevated: raw.elevated != 0,
             expires_at: raw.expires_at,
-            scopes: raw.scopes.as_str().split_ascii_whitespace().map(str::to_owned).collect(),
+            scopes: raw
+                .scopes
+                .as_str()
+                .split_ascii_whitespace()
+                .map(str::to_owned)
+                .collect(),
         })
     }
 }

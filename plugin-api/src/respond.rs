@@ -37,11 +37,18 @@ impl Response {
         S: Stream<Item = Result<Bytes>> + Send + 'static,
     {
         let body = body.map(|chunk| chunk.map(Into::into).map_err(Into::into));
-        Self::with(status, abi::response::Body::Stream(abi::stream::Stream::new(body)))
+        Self::with(
+            status,
+            abi::response::Body::Stream(abi::stream::Stream::new(body)),
+        )
     }
 
     pub(crate) fn with(status: StatusCode, body: abi::response::Body) -> Self {
-        Self { status, headers: HeaderMap::new(), body }
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            body,
+        }
     }
 
     /// Adds a header.

@@ -179,7 +179,9 @@ pub(crate) trait ErasedCallback<P, I, O>: Send + Sync {
     fn call(&self, cx: Cx<P>, input: I) -> BoxFuture<Result<O>>;
 }
 
-impl<P: 'static, I: 'static, O: 'static, F: Callback<P, I, O>> ErasedCallback<P, I, O> for Item<F, PhantomData<(I, O)>> {
+impl<P: 'static, I: 'static, O: 'static, F: Callback<P, I, O>> ErasedCallback<P, I, O>
+    for Item<F, PhantomData<(I, O)>>
+{
     fn call(&self, cx: Cx<P>, input: I) -> BoxFuture<Result<O>> {
         Box::pin(self.get().call(cx, input))
     }
@@ -195,8 +197,17 @@ pub struct Task<P: 'static> {
 
 impl<P: 'static> Task<P> {
     /// A task that every replica runs.
-    pub const fn every<F: Callback<P, NoInput, ()>>(every: Duration, name: &'static str, run: F) -> Self {
-        Self { name, every, singleton: false, run: Item::<F, PhantomData<(NoInput, ())>>::of(run) }
+    pub const fn every<F: Callback<P, NoInput, ()>>(
+        every: Duration,
+        name: &'static str,
+        run: F,
+    ) -> Self {
+        Self {
+            name,
+            every,
+            singleton: false,
+            run: Item::<F, PhantomData<(NoInput, ())>>::of(run),
+        }
     }
 
     /// Only one replica runs it at a time: the holder of its lease.
@@ -216,8 +227,16 @@ pub struct Subscription<P: 'static> {
 
 impl<P: 'static> Subscription<P> {
     /// Calls `handle` with every event whose type matches one of `types` (`family.*`); an error means "again later".
-    pub const fn new<F: Callback<P, Event, ()>>(name: &'static str, types: &'static [&'static str], handle: F) -> Self {
-        Self { name, types, handle: Item::<F, PhantomData<(Event, ())>>::of(handle) }
+    pub const fn new<F: Callback<P, Event, ()>>(
+        name: &'static str,
+        types: &'static [&'static str],
+        handle: F,
+    ) -> Self {
+        Self {
+            name,
+            types,
+            handle: Item::<F, PhantomData<(Event, ())>>::of(handle),
+        }
     }
 }
 
@@ -238,8 +257,17 @@ pub struct Schedule<P: 'static> {
 
 impl<P: 'static> Schedule<P> {
     /// Runs at the times of a five or six field cron expression, in UTC.
-    pub const fn new<F: Callback<P, Scheduled, ()>>(name: &'static str, cron: &'static str, run: F) -> Self {
-        Self { name, cron, timezone: "UTC", run: Item::<F, PhantomData<(Scheduled, ())>>::of(run) }
+    pub const fn new<F: Callback<P, Scheduled, ()>>(
+        name: &'static str,
+        cron: &'static str,
+        run: F,
+    ) -> Self {
+        Self {
+            name,
+            cron,
+            timezone: "UTC",
+            run: Item::<F, PhantomData<(Scheduled, ())>>::of(run),
+        }
     }
 
     /// Reads the expression in an IANA time zone.
@@ -266,8 +294,9 @@ impl CapabilityCall {
     ///
     /// `CAPABILITY_PAYLOAD` with what is wrong and where.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.payload)
-            .map_err(|error| Error::invalid("CAPABILITY_PAYLOAD", format!("{}: {error}", self.method)))
+        serde_json::from_slice(&self.payload).map_err(|error| {
+            Error::invalid("CAPABILITY_PAYLOAD", format!("{}: {error}", self.method))
+        })
     }
 }
 
@@ -280,6 +309,9 @@ pub struct Provided<P: 'static> {
 impl<P: 'static> Provided<P> {
     /// Answers calls of the capability `id`.
     pub const fn new<F: Callback<P, CapabilityCall, Vec<u8>>>(id: &'static str, call: F) -> Self {
-        Self { id, call: Item::<F, PhantomData<(CapabilityCall, Vec<u8>)>>::of(call) }
+        Self {
+            id,
+            call: Item::<F, PhantomData<(CapabilityCall, Vec<u8>)>>::of(call),
+        }
     }
 }

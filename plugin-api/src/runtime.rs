@@ -10,8 +10,7 @@ use crate::{
         error::Error as AbiError,
         future::Fut,
         instance::{Instance, InstanceProvider},
-        request,
-        response,
+        request, response,
     },
     cx::{Context, Cx},
     error::{Error, Result},
@@ -30,10 +29,14 @@ pub fn create<P: Plugin>(host: Host, config: Str<'_>) -> Fut<Instance> {
     }
     let config = serde_json::from_str::<P::Config>(config.as_str());
     Fut::new(async move {
-        let config = config.map_err(|error| Error::invalid("CONFIG_INVALID", format!("configuration: {error}")))?;
+        let config = config
+            .map_err(|error| Error::invalid("CONFIG_INVALID", format!("configuration: {error}")))?;
         let context = Context::new(&host);
         let plugin = P::create(context.clone(), config).await?;
-        Ok(Instance::new(Arc::new(Running::<P> { cx: Cx::new(context, Arc::new(plugin)), marker: PhantomData })))
+        Ok(Instance::new(Arc::new(Running::<P> {
+            cx: Cx::new(context, Arc::new(plugin)),
+            marker: PhantomData,
+        })))
     })
 }
 
@@ -44,11 +47,18 @@ struct Running<P> {
 
 /// An error for a number that the manifest does not have: host and plugin disagree about the manifest.
 fn unknown(what: &str, number: u32) -> Error {
-    Error::new(500, "MANIFEST_MISMATCH", format!("this plugin has no {what} number {number}"))
+    Error::new(
+        500,
+        "MANIFEST_MISMATCH",
+        format!("this plugin has no {what} number {number}"),
+    )
 }
 
 fn row<T>(rows: &'static [T], number: u32, what: &str) -> Result<&'static T> {
-    usize::try_from(number).ok().and_then(|at| rows.get(at)).ok_or_else(|| unknown(what, number))
+    usize::try_from(number)
+        .ok()
+        .and_then(|at| rows.get(at))
+        .ok_or_else(|| unknown(what, number))
 }
 
 fn abi<T>(result: Result<T>) -> Result<T, AbiError> {
@@ -61,7 +71,10 @@ impl<P: Plugin> InstanceProvider for Running<P> {
         async move { abi(starting.await) }
     }
 
-    fn stop(&self, deadline_ms: u64) -> impl Future<Output = Result<(), AbiError>> + Send + 'static {
+    fn stop(
+        &self,
+        deadline_ms: u64,
+    ) -> impl Future<Output = Result<(), AbiError>> + Send + 'static {
         let stopping = P::stop(self.cx.clone(), Duration::from_millis(deadline_ms));
         async move { abi(stopping.await) }
     }
@@ -71,13 +84,17 @@ impl<P: Plugin> InstanceProvider for Running<P> {
         route: u32,
         request: request::Request,
     ) -> impl Future<Output = Result<response::Response, AbiError>> + Send + 'static {
-        let handling = row(P::ROUTES, route, "route")
-            .map(|route| route.handler.call(self.cx.clone(), Request { raw: request }));
+        let handling = row(P::ROUTES, route, "route").map(|route| {
+            route
+                .handler
+                .call(self.cx.clone(), Request { raw: request })
+        });
         async move { Ok(handling?.await?.into_abi()) }
     }
 
     fn run_task(&self, task: u32) -> impl Future<Output = Result<(), AbiError>> + Send + 'static {
-        let running = row(P::TASKS, task, "task").map(|task| task.run.call(self.cx.clone(), NoInput));
+        let running =
+            row(P::TASKS, task, "task").map(|task| task.run.call(self.cx.clone(), NoInput));
         async move { abi(running?.await) }
     }
 
@@ -86,11 +103,12 @@ impl<P: Plugin> InstanceProvider for Running<P> {
         subscription: u32,
         event: Bytes,
     ) -> impl Future<Output = Result<(), AbiError>> + Send + 'static {
-        let handling = row(P::SUBSCRIPTIONS, subscription, "subscription").and_then(|subscription| {
-            let event: Event = serde_json::from_slice(event.as_slice())
-                .map_err(|error| Error::invalid("EVENT_INVALID", format!("event: {error}")))?;
-            Ok(subscription.handle.call(self.cx.clone(), event))
-        });
+        let handling =
+            row(P::SUBSCRIPTIONS, subscription, "subscription").and_then(|subscription| {
+                let event: Event = serde_json::from_slice(event.as_slice())
+                    .map_err(|error| Error::invalid("EVENT_INVALID", format!("event: {error}")))?;
+                Ok(subscription.handle.call(self.cx.clone(), event))
+            });
         async move { abi(handling?.await) }
     }
 
@@ -104,7 +122,9 @@ impl<P: Plugin> InstanceProvider for Running<P> {
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| Error::invalid("SCHEDULE_PAYLOAD", "expected an RFC 3339 time"))?;
-            Ok(schedule.run.call(self.cx.clone(), Scheduled { scheduled_at }))
+            Ok(schedule
+                .run
+                .call(self.cx.clone(), Scheduled { scheduled_at }))
         });
         async move { abi(running?.await) }
     }
@@ -116,7 +136,10 @@ impl<P: Plugin> InstanceProvider for Running<P> {
         payload: Bytes,
     ) -> impl Future<Output = Result<Bytes, AbiError>> + Send + 'static {
         let calling = row(P::PROVIDES, capability, "capability").map(|provided| {
-            let call = CapabilityCall { method: method.as_str().to_owned(), payload: payload.into() };
+            let call = CapabilityCall {
+                method: method.as_str().to_owned(),
+                payload: payload.into(),
+            };
             provided.call.call(self.cx.clone(), call)
         });
         async move { Ok(calling?.await?.into()) }
@@ -134,7 +157,9 @@ impl<P: Plugin> InstanceProvider for Running<P> {
 /// Sends panics of this image to the host's log; each image has its own panic hook.
 pub(crate) fn forward_panics(logger: &'static Log) {
     std::panic::set_hook(Box::new(move |info| {
-        let message = info.payload_as_str().unwrap_or("panic with a payload that is not text");
+        let message = info
+            .payload_as_str()
+            .unwrap_or("panic with a payload that is not text");
         let location = info.location().map(ToString::to_string).unwrap_or_default();
         logger.panicked(message.into(), location.as_str().into());
     }));

@@ -44,6 +44,84 @@ pub enum Shape {
     OneOf(&'static [&'static Shape]),
 }
 
+impl Shape {
+    /// Whether `null` is among the values.
+    pub const fn is_nullable(&self) -> bool {
+        matches!(self, Self::Nullable(_))
+    }
+
+    /// The shape without `null`.
+    #[must_use]
+    pub const fn value(self) -> Self {
+        let mut shape = self;
+        while let Self::Nullable(inner) = shape {
+            shape = *inner;
+        }
+        shape
+    }
+
+    /// `value`, or also `null` where this shape allows it.
+    #[must_use]
+    pub const fn with_value(self, value: &'static Self) -> Self {
+        if self.is_nullable() {
+            Self::Nullable(value)
+        } else {
+            *value
+        }
+    }
+
+    /// A text with these limits where they say something, and its own otherwise.
+    ///
+    /// # Panics
+    ///
+    /// When it is not a text, or no length could be right. The derive calls this at compile time.
+    #[must_use]
+    pub const fn with_text_limits(self, limits: &Text) -> Self {
+        let Self::String(text) = self else {
+            panic!(
+                "min_length, max_length, pattern and format are limits of a text, and this is none"
+            );
+        };
+        let text = text.limited(limits);
+        if let (Some(min), Some(max)) = (text.min_length, text.max_length) {
+            assert!(min <= max, "min_length is more than max_length");
+        }
+        Self::String(text)
+    }
+
+    /// A whole number with these limits where they say something, and its type's otherwise.
+    ///
+    /// # Panics
+    ///
+    /// When it is not a whole number, or a limit is outside of its type's. The derive calls this at compile time.
+    #[must_use]
+    pub const fn with_integer_limits(self, minimum: Option<i128>, maximum: Option<i128>) -> Self {
+        let Self::Integer {
+            minimum: lowest,
+            maximum: highest,
+        } = self
+        else {
+            panic!("minimum and maximum are limits of a whole number, and this is none");
+        };
+        let minimum = if minimum.is_some() { minimum } else { lowest };
+        let maximum = if maximum.is_some() { maximum } else { highest };
+        assert!(
+            in_order(lowest, minimum) && in_order(maximum, highest),
+            "the limit is outside of the type's own"
+        );
+        assert!(in_order(minimum, maximum), "minimum is more than maximum");
+        Self::Integer { minimum, maximum }
+    }
+}
+
+/// Whether a lower limit is below an upper one, where there are both.
+const fn in_order(lower: Option<i128>, upper: Option<i128>) -> bool {
+    match (lower, upper) {
+        (Some(lower), Some(upper)) => lower <= upper,
+        _ => true,
+    }
+}
+
 /// Limits of a text.
 #[derive(Debug, Clone, Copy)]
 pub struct Text {
@@ -59,11 +137,44 @@ pub struct Text {
 
 impl Text {
     /// Any text.
-    pub const ANY: Self = Self { format: None, min_length: None, max_length: None, pattern: None };
+    pub const ANY: Self = Self {
+        format: None,
+        min_length: None,
+        max_length: None,
+        pattern: None,
+    };
 
     /// Text of a format.
     pub const fn format(format: &'static str) -> Self {
-        Self { format: Some(format), ..Self::ANY }
+        Self {
+            format: Some(format),
+            ..Self::ANY
+        }
+    }
+
+    const fn limited(self, by: &Self) -> Self {
+        Self {
+            format: if by.format.is_some() {
+                by.format
+            } else {
+                self.format
+            },
+            min_length: if by.min_length.is_some() {
+                by.min_length
+            } else {
+                self.min_length
+            },
+            max_length: if by.max_length.is_some() {
+                by.max_length
+            } else {
+                self.max_length
+            },
+            pattern: if by.pattern.is_some() {
+                by.pattern
+            } else {
+                self.pattern
+            },
+        }
     }
 }
 

@@ -21,7 +21,12 @@ use super::{
 /// Whatever answers calls of provided capabilities: a running plugin.
 pub trait Provider: Send + Sync + 'static {
     /// Answers; `None` when it takes no more calls because it drains.
-    fn call(&self, capability: &str, method: &str, payload: Bytes) -> Option<BoxFuture<'static, Result<Bytes, Error>>>;
+    fn call(
+        &self,
+        capability: &str,
+        method: &str,
+        payload: Bytes,
+    ) -> Option<BoxFuture<'static, Result<Bytes, Error>>>;
 }
 
 /// Who provides what now. Swapped whole, so that a call sees one state.
@@ -60,13 +65,24 @@ impl CallProvider for Calls {
         payload: Bytes,
     ) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
         let (wanted, method) = (capability.as_str(), method.as_str());
-        let calling = if self.grant.requires.capabilities.iter().any(|granted| granted == wanted) {
+        let calling = if self
+            .grant
+            .requires
+            .capabilities
+            .iter()
+            .any(|granted| granted == wanted)
+        {
             self.providers
                 .find(wanted)
                 .and_then(|provider| provider.call(wanted, method, payload))
                 .ok_or_else(|| {
                     let message = format!("the capability {wanted} is not available now");
-                    unavailable("CAPABILITY_UNAVAILABLE", message, 1_000, "no running plugin provides it")
+                    unavailable(
+                        "CAPABILITY_UNAVAILABLE",
+                        message,
+                        1_000,
+                        "no running plugin provides it",
+                    )
                 })
         } else {
             Err(denied("CAPABILITY_NOT_GRANTED", &self.grant.plugin, wanted))

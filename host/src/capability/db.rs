@@ -32,7 +32,10 @@ pub struct Database {
 impl Database {
     /// The capability over `pool`; LISTEN gets a connection of its own to `target`, opened when first asked for.
     pub fn capability(pool: Pool, target: Target) -> Db {
-        Db::new(Arc::new(Self { pool, listener: Arc::new(Listener::new(target)) }))
+        Db::new(Arc::new(Self {
+            pool,
+            listener: Arc::new(Listener::new(target)),
+        }))
     }
 }
 
@@ -41,14 +44,38 @@ async fn connection(pool: &Pool) -> Result<Object, Error> {
 }
 
 impl DbProvider for Database {
-    fn query(&self, sql: Str<'_>, params: Bytes) -> impl Future<Output = Result<Rows, Error>> + Send + 'static {
+    fn query(
+        &self,
+        sql: Str<'_>,
+        params: Bytes,
+    ) -> impl Future<Output = Result<Rows, Error>> + Send + 'static {
         let (pool, sql) = (self.pool.clone(), sql.as_str().to_owned());
-        async move { wire::query(&*connection(&pool).await?, &sql, &params, wire::Replan::Allowed).await }
+        async move {
+            wire::query(
+                &*connection(&pool).await?,
+                &sql,
+                &params,
+                wire::Replan::Allowed,
+            )
+            .await
+        }
     }
 
-    fn execute(&self, sql: Str<'_>, params: Bytes) -> impl Future<Output = Result<u64, Error>> + Send + 'static {
+    fn execute(
+        &self,
+        sql: Str<'_>,
+        params: Bytes,
+    ) -> impl Future<Output = Result<u64, Error>> + Send + 'static {
         let (pool, sql) = (self.pool.clone(), sql.as_str().to_owned());
-        async move { wire::execute(&*connection(&pool).await?, &sql, &params, wire::Replan::Allowed).await }
+        async move {
+            wire::execute(
+                &*connection(&pool).await?,
+                &sql,
+                &params,
+                wire::Replan::Allowed,
+            )
+            .await
+        }
     }
 
     fn session(&self, mode: u32) -> impl Future<Output = Result<Session, Error>> + Send + 'static {
@@ -56,7 +83,10 @@ impl DbProvider for Database {
         async move { OpenSession::open(connection(&pool).await?, mode).await }
     }
 
-    fn listen(&self, channel: Str<'_>) -> impl Future<Output = Result<Stream, Error>> + Send + 'static {
+    fn listen(
+        &self,
+        channel: Str<'_>,
+    ) -> impl Future<Output = Result<Stream, Error>> + Send + 'static {
         let (listener, channel) = (Arc::clone(&self.listener), channel.as_str().to_owned());
         async move { listener.listen(channel).await }
     }

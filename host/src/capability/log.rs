@@ -26,7 +26,12 @@ impl PluginLog {
     /// The capability; `panicked` is called for every panic of the plugin, wherever it was caught.
     pub fn capability(grant: Grant, panicked: impl Fn() + Send + Sync + 'static) -> Log {
         let panicked = Box::new(panicked);
-        Log::new(Arc::new(Self { grant, spans: DashMap::new(), next: AtomicU64::new(1), panicked }))
+        Log::new(Arc::new(Self {
+            grant,
+            spans: DashMap::new(),
+            next: AtomicU64::new(1),
+            panicked,
+        }))
     }
 }
 
@@ -48,7 +53,12 @@ impl LogProvider for PluginLog {
     }
 
     fn event(&self, level: u32, target: Str<'_>, message: Str<'_>, fields: Str<'_>) {
-        let (plugin, at, message, fields) = (&*self.grant.plugin, target.as_str(), message.as_str(), fields.as_str());
+        let (plugin, at, message, fields) = (
+            &*self.grant.plugin,
+            target.as_str(),
+            message.as_str(),
+            fields.as_str(),
+        );
         // A call site has one level, so there is one for each.
         match level {
             1 => error!(target: "plugin", plugin, at, fields, "{message}"),
@@ -60,7 +70,12 @@ impl LogProvider for PluginLog {
     }
 
     fn open_span(&self, level: u32, target: Str<'_>, name: Str<'_>, fields: Str<'_>) -> u64 {
-        let (plugin, at, work, fields) = (&*self.grant.plugin, target.as_str(), name.as_str(), fields.as_str());
+        let (plugin, at, work, fields) = (
+            &*self.grant.plugin,
+            target.as_str(),
+            name.as_str(),
+            fields.as_str(),
+        );
         let span = match level {
             1 => tracing::error_span!(target: "plugin", "work", plugin, at, work, fields),
             2 => tracing::warn_span!(target: "plugin", "work", plugin, at, work, fields),

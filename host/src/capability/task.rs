@@ -89,7 +89,11 @@ impl TasksProvider for Background {
                 if started.await.is_ok()
                     && let Err(failure) = work.await
                 {
-                    error!(error = failure.message.to_text(), cause = failure.cause.to_text(), "background work failed");
+                    error!(
+                        error = failure.message.to_text(),
+                        cause = failure.cause.to_text(),
+                        "background work failed"
+                    );
                 }
             }
             .instrument(span),
@@ -110,14 +114,20 @@ impl TasksProvider for Background {
         let (blocking, waiting) = (Arc::clone(&self.blocking), Arc::clone(&self.waiting));
         async move {
             let _place = waiting.try_acquire_owned().map_err(|cause| {
-                unavailable("BLOCKING_QUEUE_FULL", "too much background work is waiting", 1_000, cause)
+                unavailable(
+                    "BLOCKING_QUEUE_FULL",
+                    "too much background work is waiting",
+                    1_000,
+                    cause,
+                )
             })?;
             let permit = blocking.acquire_owned().await;
             let done = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
                 work.run();
             });
-            done.await.map_err(|cause| unavailable("HOST_STOPPING", "the host is stopping", 1_000, cause))
+            done.await
+                .map_err(|cause| unavailable("HOST_STOPPING", "the host is stopping", 1_000, cause))
         }
     }
 

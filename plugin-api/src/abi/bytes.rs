@@ -28,7 +28,11 @@ unsafe impl<T: Sync> Sync for Slice<'_, T> {}
 impl<'a, T> Slice<'a, T> {
     /// Borrows `items`.
     pub const fn new(items: &'a [T]) -> Self {
-        Self { ptr: items.as_ptr(), len: items.len(), marker: PhantomData }
+        Self {
+            ptr: items.as_ptr(),
+            len: items.len(),
+            marker: PhantomData,
+        }
     }
 
     /// The items; empty for a null pointer, which other languages pass for "nothing".
@@ -43,7 +47,11 @@ impl<'a, T> Slice<'a, T> {
 
 impl<T> Default for Slice<'_, T> {
     fn default() -> Self {
-        Self { ptr: ptr::null(), len: 0, marker: PhantomData }
+        Self {
+            ptr: ptr::null(),
+            len: 0,
+            marker: PhantomData,
+        }
     }
 }
 
@@ -63,12 +71,16 @@ pub struct Str<'a> {
 impl<'a> Str<'a> {
     /// Borrows `text`.
     pub const fn new(text: &'a str) -> Self {
-        Self { bytes: Slice::new(text.as_bytes()) }
+        Self {
+            bytes: Slice::new(text.as_bytes()),
+        }
     }
 
     /// Borrows bytes that are usually text, such as a header's value.
     pub const fn from_bytes(bytes: &'a [u8]) -> Self {
-        Self { bytes: Slice::new(bytes) }
+        Self {
+            bytes: Slice::new(bytes),
+        }
     }
 
     /// Nothing, as opposed to empty text.
@@ -88,7 +100,8 @@ impl<'a> Str<'a> {
 
     /// The text, or `None` when there is nothing or when it is not UTF-8.
     pub fn to_option(&self) -> Option<&'a str> {
-        self.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok())
+        self.bytes()
+            .and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 }
 
@@ -134,7 +147,12 @@ impl Bytes {
 
     /// Bytes that live as long as the image.
     pub const fn from_static(bytes: &'static [u8]) -> Self {
-        Self { ptr: bytes.as_ptr(), len: bytes.len(), owner: ptr::null_mut(), drop: None }
+        Self {
+            ptr: bytes.as_ptr(),
+            len: bytes.len(),
+            owner: ptr::null_mut(),
+            drop: None,
+        }
     }
 
     /// The bytes.
@@ -222,7 +240,12 @@ impl From<::bytes::Bytes> for Bytes {
             return Self::new();
         }
         let (ptr, len) = (bytes.as_ptr(), bytes.len());
-        Self { ptr, len, owner: Box::into_raw(Box::new(bytes)).cast(), drop: Some(drop_shared) }
+        Self {
+            ptr,
+            len,
+            owner: Box::into_raw(Box::new(bytes)).cast(),
+            drop: Some(drop_shared),
+        }
     }
 }
 
@@ -245,7 +268,10 @@ pub struct OptBytes {
 
 impl From<Option<Bytes>> for OptBytes {
     fn from(bytes: Option<Bytes>) -> Self {
-        Self { some: u32::from(bytes.is_some()), bytes: bytes.unwrap_or_default() }
+        Self {
+            some: u32::from(bytes.is_some()),
+            bytes: bytes.unwrap_or_default(),
+        }
     }
 }
 

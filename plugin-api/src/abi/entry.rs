@@ -29,8 +29,17 @@ pub enum EntryError {
 
 impl Entry {
     /// The entry of a plugin whose instance is made by `create`; `needs` as in its manifest.
-    pub const fn new(needs: u32, create: unsafe extern "C" fn(Host, Str<'_>) -> Fut<Instance>) -> Self {
-        Self { magic: MAGIC, major: super::MAJOR, needs, size: size_of::<Self>(), create }
+    pub const fn new(
+        needs: u32,
+        create: unsafe extern "C" fn(Host, Str<'_>) -> Fut<Instance>,
+    ) -> Self {
+        Self {
+            magic: MAGIC,
+            major: super::MAJOR,
+            needs,
+            size: size_of::<Self>(),
+            create,
+        }
     }
 
     /// The entry at `symbol`, once its numbers agree with the note's.
@@ -42,7 +51,11 @@ impl Entry {
     /// # Safety
     ///
     /// `symbol` is the address of `nself_plugin_entry` in a library that is never unloaded.
-    pub unsafe fn read(symbol: *const (), major: u32, needs: u32) -> Result<&'static Self, EntryError> {
+    pub unsafe fn read(
+        symbol: *const (),
+        major: u32,
+        needs: u32,
+    ) -> Result<&'static Self, EntryError> {
         // SAFETY: the loader found the symbol; its size in the file has been checked against the smallest entry.
         let entry = unsafe { &*symbol.cast::<Self>() };
         if entry.magic != MAGIC || entry.size < size_of::<Self>() {
@@ -79,7 +92,10 @@ pub struct RawHandle {
 
 impl Default for RawHandle {
     fn default() -> Self {
-        Self { context: std::ptr::null(), table: std::ptr::null() }
+        Self {
+            context: std::ptr::null(),
+            table: std::ptr::null(),
+        }
     }
 }
 
@@ -115,7 +131,10 @@ macro_rules! capabilities {
     };
 }
 
-#[expect(non_camel_case_types, reason = "the variants share their names with the methods")]
+#[expect(
+    non_camel_case_types,
+    reason = "the variants share their names with the methods"
+)]
 mod list {
     use super::{super::capability as c, Host, RawHandle};
 
@@ -140,6 +159,9 @@ pub use list::Capability;
 impl<T> Default for Outcome<T> {
     /// What a caller sees of a synchronous call whose provider panicked.
     fn default() -> Self {
-        Err(super::error::Error::panic("the provider panicked".to_owned())).into()
+        Err(super::error::Error::panic(
+            "the provider panicked".to_owned(),
+        ))
+        .into()
     }
 }

@@ -72,10 +72,14 @@ impl<T> Outcome<T> {
         let this = ManuallyDrop::new(self);
         if this.ok == 1 {
             // SAFETY: `ok` is 1 only where `From` below set `value`; `this` is never dropped, so this read moves it out.
-            Ok(ManuallyDrop::into_inner(unsafe { std::ptr::read(&raw const this.payload.value) }))
+            Ok(ManuallyDrop::into_inner(unsafe {
+                std::ptr::read(&raw const this.payload.value)
+            }))
         } else {
             // SAFETY: as above, for `error`.
-            Err(ManuallyDrop::into_inner(unsafe { std::ptr::read(&raw const this.payload.error) }))
+            Err(ManuallyDrop::into_inner(unsafe {
+                std::ptr::read(&raw const this.payload.error)
+            }))
         }
     }
 }
@@ -83,8 +87,18 @@ impl<T> Outcome<T> {
 impl<T> From<Result<T, Error>> for Outcome<T> {
     fn from(result: Result<T, Error>) -> Self {
         match result {
-            Ok(value) => Self { ok: 1, payload: Payload { value: ManuallyDrop::new(value) } },
-            Err(error) => Self { ok: 0, payload: Payload { error: ManuallyDrop::new(error) } },
+            Ok(value) => Self {
+                ok: 1,
+                payload: Payload {
+                    value: ManuallyDrop::new(value),
+                },
+            },
+            Err(error) => Self {
+                ok: 0,
+                payload: Payload {
+                    error: ManuallyDrop::new(error),
+                },
+            },
         }
     }
 }

@@ -58,8 +58,16 @@ struct Lent<'a> {
     slot: *mut Option<Arc<Shared>>,
 }
 
-static SHARED: WakerVtable = WakerVtable { clone: shared_clone, wake_by_ref: shared_wake, drop: shared_drop };
-static LENT: WakerVtable = WakerVtable { clone: lent_clone, wake_by_ref: lent_wake, drop: lent_drop };
+static SHARED: WakerVtable = WakerVtable {
+    clone: shared_clone,
+    wake_by_ref: shared_wake,
+    drop: shared_drop,
+};
+static LENT: WakerVtable = WakerVtable {
+    clone: lent_clone,
+    wake_by_ref: lent_wake,
+    drop: lent_drop,
+};
 
 unsafe extern "C" fn shared_clone(base: *const WakerBase) -> *const WakerBase {
     // SAFETY: `SHARED` is only the vtable of objects made by `Arc::into_raw`.
@@ -84,7 +92,10 @@ unsafe extern "C" fn lent_clone(base: *const WakerBase) -> *const WakerBase {
     let lent = unsafe { &*base.cast::<Lent<'_>>() };
     // SAFETY: `slot` belongs to the future being polled; a poll has exclusive access, and a waker is lent to one thread.
     let slot = unsafe { &mut *lent.slot };
-    let shared = Arc::new(Shared { base: WakerBase { vtable: &SHARED }, waker: lent.waker.clone() });
+    let shared = Arc::new(Shared {
+        base: WakerBase { vtable: &SHARED },
+        waker: lent.waker.clone(),
+    });
     *slot = Some(Arc::clone(&shared));
     Arc::into_raw(shared).cast()
 }
@@ -98,7 +109,12 @@ unsafe extern "C" fn lent_wake(base: *const WakerBase) {
 unsafe extern "C" fn lent_drop(_: *const WakerBase) {}
 
 /// Vtable of the std wakers that stand for objects of the other side; their data is the `WakerBase` pointer.
-static FOREIGN: RawWakerVTable = RawWakerVTable::new(foreign_clone, foreign_wake, foreign_wake_by_ref, foreign_drop);
+static FOREIGN: RawWakerVTable = RawWakerVTable::new(
+    foreign_clone,
+    foreign_wake,
+    foreign_wake_by_ref,
+    foreign_drop,
+);
 
 unsafe fn vtable(data: *const ()) -> &'static WakerVtable {
     // SAFETY: the data of a `FOREIGN` waker is a live `WakerBase`.
@@ -139,7 +155,10 @@ unsafe fn foreign_drop(data: *const ()) {
 /// # Safety
 ///
 /// `waker` points to a live waker object for the duration of the call.
-pub(super) unsafe fn with_context<R>(waker: *const WakerBase, work: impl FnOnce(&mut Context<'_>) -> R) -> R {
+pub(super) unsafe fn with_context<R>(
+    waker: *const WakerBase,
+    work: impl FnOnce(&mut Context<'_>) -> R,
+) -> R {
     // SAFETY: `FOREIGN` treats the data as the live object that the caller promised. The waker is not dropped: it is lent.
     let waker = ManuallyDrop::new(unsafe { Waker::new(waker.cast(), &FOREIGN) });
     work(&mut Context::from_waker(&waker))
@@ -151,7 +170,11 @@ pub(super) struct WakerSlot(Option<Arc<Shared>>);
 
 impl WakerSlot {
     /// Lends the waker of `cx` to `poll` as an object of the boundary.
-    pub(super) fn lend<R>(&mut self, cx: &Context<'_>, poll: impl FnOnce(*const WakerBase) -> R) -> R {
+    pub(super) fn lend<R>(
+        &mut self,
+        cx: &Context<'_>,
+        poll: impl FnOnce(*const WakerBase) -> R,
+    ) -> R {
         let waker = cx.waker();
         if ptr::eq(waker.vtable(), &raw const FOREIGN) {
             return poll(waker.data().cast());
@@ -161,7 +184,11 @@ impl WakerSlot {
         {
             return poll(Arc::as_ptr(shared).cast());
         }
-        let lent = Lent { base: WakerBase { vtable: &LENT }, waker, slot: &raw mut self.0 };
+        let lent = Lent {
+            base: WakerBase { vtable: &LENT },
+            waker,
+            slot: &raw mut self.0,
+        };
         poll((&raw const lent).cast())
     }
 }
@@ -191,7 +218,10 @@ impl<F, T> Vtables<F, T>
 where
     F: Future<Output = Result<T, Error>> + Send,
 {
-    const VTABLE: FutVtable<T> = FutVtable { poll: poll_boxed::<F, T>, drop: drop_boxed::<F> };
+    const VTABLE: FutVtable<T> = FutVtable {
+        poll: poll_boxed::<F, T>,
+        drop: drop_boxed::<F>,
+    };
 }
 
 unsafe extern "C" fn poll_boxed<F, T>(
@@ -229,7 +259,12 @@ impl<T: 'static> Fut<T> {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let vtable: &'static FutVtable<T> = const { &Vtables::<F, T>::VTABLE };
-        Self { state: Box::into_raw(Box::new(future)).cast(), vtable, slot: ptr::null_mut(), marker: PhantomData }
+        Self {
+            state: Box::into_raw(Box::new(future)).cast(),
+            vtable,
+            slot: ptr::null_mut(),
+            marker: PhantomData,
+        }
     }
 
     /// A future that has failed already.
@@ -277,11 +312,15 @@ impl WakerSlot {
             return Self(None);
         }
         // SAFETY: only `store` of this image writes a pointer that is not null, with one reference.
-        Self(Some(unsafe { Arc::from_raw(raw.cast_const().cast::<Shared>()) }))
+        Self(Some(unsafe {
+            Arc::from_raw(raw.cast_const().cast::<Shared>())
+        }))
     }
 
     /// Puts the slot into its raw form, one reference with it.
     pub(super) fn store(self, raw: &mut *mut ()) {
-        *raw = self.0.map_or(ptr::null_mut(), |shared| Arc::into_raw(shared).cast_mut().cast());
+        *raw = self.0.map_or(ptr::null_mut(), |shared| {
+            Arc::into_raw(shared).cast_mut().cast()
+        });
     }
 }

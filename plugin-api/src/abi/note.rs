@@ -25,7 +25,13 @@ impl<const N: usize> Note<N> {
         assert!(N < u32::MAX as usize, "a manifest of 4 GiB");
         #[expect(clippy::cast_possible_truncation, reason = "checked above")]
         let description_size = N as u32;
-        Self { name_size: 6, description_size, kind: TYPE_MANIFEST, name: *b"nself\0\0\0", description: manifest }
+        Self {
+            name_size: 6,
+            description_size,
+            kind: TYPE_MANIFEST,
+            name: *b"nself\0\0\0",
+            description: manifest,
+        }
     }
 
     /// The manifest's bytes.

@@ -59,14 +59,20 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_an_error_with_its_message() {
-        let error = guard(|| panic!("no row {}", 7)).map(|(): ()| ()).expect_err("it panicked");
+        let error = guard(|| panic!("no row {}", 7))
+            .map(|(): ()| ())
+            .expect_err("it panicked");
         assert!(error.is_panic());
         assert_eq!(error.message.as_slice(), b"no row 7");
     }
 
     #[test]
     fn a_payload_that_panics_when_dropped_is_contained() {
-        assert!(guard(|| std::panic::panic_any(Bomb)).map(|(): ()| ()).is_err());
+        assert!(
+            guard(|| std::panic::panic_any(Bomb))
+                .map(|(): ()| ())
+                .is_err()
+        );
         guard_drop(|| drop(Bomb));
     }
 }

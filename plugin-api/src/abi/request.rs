@@ -157,7 +157,11 @@ unsafe extern "C" fn header_at<P: RequestProvider>(
     lend(found.map(|(name, _)| name.as_bytes()))
 }
 
-unsafe extern "C" fn param<P: RequestProvider>(head: *const (), index: usize, value: *mut Str<'static>) -> Str<'static> {
+unsafe extern "C" fn param<P: RequestProvider>(
+    head: *const (),
+    index: usize,
+    value: *mut Str<'static>,
+) -> Str<'static> {
     // SAFETY: called with a live head only.
     let provider = unsafe { provider::<P>(head) };
     let found = guard(|| provider.param(index)).ok().flatten();
@@ -166,10 +170,16 @@ unsafe extern "C" fn param<P: RequestProvider>(head: *const (), index: usize, va
     lend(found.map(|(name, _)| name.as_bytes()))
 }
 
-unsafe extern "C" fn principal<P: RequestProvider>(head: *const (), out: *mut Principal<'static>, size: usize) -> u32 {
+unsafe extern "C" fn principal<P: RequestProvider>(
+    head: *const (),
+    out: *mut Principal<'static>,
+    size: usize,
+) -> u32 {
     // SAFETY: called with a live head only.
     let provider = unsafe { provider::<P>(head) };
-    let Some(mut found) = guard(|| provider.principal()).ok().flatten() else { return 0 };
+    let Some(mut found) = guard(|| provider.principal()).ok().flatten() else {
+        return 0;
+    };
     let written = size.min(size_of::<Principal<'_>>());
     found.size = written;
     // SAFETY: `out` has room for `size` bytes; a reader that knows fewer fields gets only those.
@@ -210,11 +220,18 @@ macro_rules! ask {
     };
 }
 
-#[expect(clippy::multiple_unsafe_ops_per_block, reason = "reading a function pointer from the table and calling it is one step")]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "reading a function pointer from the table and calling it is one step"
+)]
 impl Request {
     /// A request for the other side.
     pub fn new<P: RequestProvider>(head: Box<P>, body: Stream) -> Self {
-        Self { head: Box::into_raw(head).cast(), table: const { &Statics::<P>::TABLE }, body }
+        Self {
+            head: Box::into_raw(head).cast(),
+            table: const { &Statics::<P>::TABLE },
+            body,
+        }
     }
 
     ask!(/// Upper-case method.
@@ -256,7 +273,9 @@ impl Request {
     pub fn principal(&self) -> Option<Principal<'_>> {
         let mut principal = Principal::default();
         // SAFETY: as in `header`; `principal` is a place for one of the size that is passed.
-        let found = unsafe { ((*self.table).principal)(self.head, (&raw mut principal).cast(), principal.size) };
+        let found = unsafe {
+            ((*self.table).principal)(self.head, (&raw mut principal).cast(), principal.size)
+        };
         (found != 0).then_some(principal)
     }
 

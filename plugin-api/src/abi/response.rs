@@ -1,11 +1,6 @@
 //! Responses: status, one block of headers, and a body that is bytes, a stream, or a WebSocket to come.
 
-use super::{
-    bytes::Bytes,
-    entry::RawHandle,
-    interface::interface,
-    stream::Stream,
-};
+use super::{bytes::Bytes, entry::RawHandle, interface::interface, stream::Stream};
 
 interface! {
     /// An open WebSocket. The host does framing, ping and pong, and the limits.
@@ -110,7 +105,10 @@ impl Drop for Response {
 ///
 /// Returns false, and appends nothing, when one is too long to be a header.
 pub fn push_header(block: &mut Vec<u8>, name: &str, value: &[u8]) -> bool {
-    let (Ok(name_len), Ok(value_len)) = (u16::try_from(name.len()), u32::try_from(value.len())) else { return false };
+    let (Ok(name_len), Ok(value_len)) = (u16::try_from(name.len()), u32::try_from(value.len()))
+    else {
+        return false;
+    };
     block.extend_from_slice(&name_len.to_le_bytes());
     block.extend_from_slice(&value_len.to_le_bytes());
     block.extend_from_slice(name.as_bytes());
@@ -124,7 +122,8 @@ pub fn headers(mut block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         let (name_len, rest) = block.split_first_chunk::<2>()?;
         let (value_len, rest) = rest.split_first_chunk::<4>()?;
         let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*name_len).into())?;
-        let (value, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*value_len)).ok()?)?;
+        let (value, rest) =
+            rest.split_at_checked(usize::try_from(u32::from_le_bytes(*value_len)).ok()?)?;
         block = rest;
         Some((name, value))
     })

@@ -29,7 +29,8 @@ pub struct Stream {
 /// Functions of a stream.
 #[repr(C)]
 pub struct StreamVtable {
-    poll_next: unsafe extern "C" fn(*mut (), *const WakerBase, *mut MaybeUninit<Outcome<Bytes>>) -> u32,
+    poll_next:
+        unsafe extern "C" fn(*mut (), *const WakerBase, *mut MaybeUninit<Outcome<Bytes>>) -> u32,
     drop: unsafe extern "C" fn(*mut ()),
 }
 
@@ -44,7 +45,10 @@ impl<S> Vtables<S>
 where
     S: futures_util::Stream<Item = Result<Bytes, Error>> + Send,
 {
-    const VTABLE: StreamVtable = StreamVtable { poll_next: poll_boxed::<S>, drop: drop_boxed::<S> };
+    const VTABLE: StreamVtable = StreamVtable {
+        poll_next: poll_boxed::<S>,
+        drop: drop_boxed::<S>,
+    };
 }
 
 unsafe extern "C" fn poll_boxed<S>(
@@ -79,7 +83,11 @@ unsafe extern "C" fn drop_boxed<S>(state: *mut ()) {
 impl Stream {
     /// A stream that ends at once; allocates nothing.
     pub const fn empty() -> Self {
-        Self { state: ptr::null_mut(), vtable: ptr::null(), slot: ptr::null_mut() }
+        Self {
+            state: ptr::null_mut(),
+            vtable: ptr::null(),
+            slot: ptr::null_mut(),
+        }
     }
 
     /// A stream of this image for the other side.

@@ -8,7 +8,12 @@ pub struct Item<F, A>(PhantomData<fn() -> (F, A)>);
 impl<F: Copy + 'static, A: 'static> Item<F, A> {
     /// Keeps `item`. Fails to compile when it carries data, as a capturing closure does.
     pub const fn of(_item: F) -> &'static Self {
-        const { assert!(size_of::<F>() == 0, "a handler must be a function item: a closure may not capture") };
+        const {
+            assert!(
+                size_of::<F>() == 0,
+                "a handler must be a function item: a closure may not capture"
+            )
+        };
         &Self(PhantomData)
     }
 

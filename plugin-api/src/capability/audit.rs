@@ -46,7 +46,13 @@ pub async fn append_in(queries: &impl Queries, entry: Entry<'_>) -> Result<()> {
     queries
         .query(
             "select nself.audit($1, $2, $3, $4, $5)",
-            &[&entry.action, &entry.target, &entry.details, &entry.family_id, &entry.actor],
+            &[
+                &entry.action,
+                &entry.target,
+                &entry.details,
+                &entry.family_id,
+                &entry.actor,
+            ],
         )
         .await?;
     Ok(())

@@ -20,9 +20,17 @@ impl Calls<'_> {
     /// # Errors
     ///
     /// Those of the provider; 503 while it is not running.
-    pub async fn call(&self, capability: &str, method: &str, payload: impl Into<Bytes>) -> Result<Bytes> {
+    pub async fn call(
+        &self,
+        capability: &str,
+        method: &str,
+        payload: impl Into<Bytes>,
+    ) -> Result<Bytes> {
         let calls = granted!(self, call, capability)?;
-        Ok(calls.call(capability.into(), method.into(), payload.into().into()).await?.into())
+        Ok(calls
+            .call(capability.into(), method.into(), payload.into().into())
+            .await?
+            .into())
     }
 
     /// Calls with JSON both ways.

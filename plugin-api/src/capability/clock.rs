@@ -20,7 +20,8 @@ impl Clock<'_> {
     ///
     /// When the plugin lacks the capability.
     pub fn now(&self) -> Result<Timestamp> {
-        Timestamp::from_microsecond(granted!(self, clock, "nself.clock/1")?.now_us()).map_err(Error::internal)
+        Timestamp::from_microsecond(granted!(self, clock, "nself.clock/1")?.now_us())
+            .map_err(Error::internal)
     }
 
     /// A clock that never goes back, for measuring.
@@ -29,7 +30,9 @@ impl Clock<'_> {
     ///
     /// When the plugin lacks the capability.
     pub fn monotonic(&self) -> Result<Duration> {
-        Ok(Duration::from_nanos(granted!(self, clock, "nself.clock/1")?.monotonic_ns()))
+        Ok(Duration::from_nanos(
+            granted!(self, clock, "nself.clock/1")?.monotonic_ns(),
+        ))
     }
 
     /// Waits.
@@ -38,6 +41,8 @@ impl Clock<'_> {
     ///
     /// When the plugin lacks the capability.
     pub async fn sleep(&self, duration: Duration) -> Result<()> {
-        Ok(granted!(self, clock, "nself.clock/1")?.sleep(millis(duration)).await?)
+        Ok(granted!(self, clock, "nself.clock/1")?
+            .sleep(millis(duration))
+            .await?)
     }
 }

@@ -65,7 +65,9 @@ impl Crypto<'_> {
     ///
     /// When the plugin lacks the capability.
     pub fn random(&self, length: u32) -> Result<Bytes> {
-        Ok(granted!(self, crypto, "nself.crypto/1")?.random(length).into())
+        Ok(granted!(self, crypto, "nself.crypto/1")?
+            .random(length)
+            .into())
     }
 
     /// Encrypts for this plugin; `context` (such as the row's id) must be the same when opening.
@@ -75,7 +77,10 @@ impl Crypto<'_> {
     /// When the plugin lacks the capability.
     pub fn seal(&self, plaintext: &[u8], context: &[u8]) -> Result<Bytes> {
         let crypto = granted!(self, crypto, "nself.crypto/1")?;
-        Ok(crypto.seal(Slice::new(plaintext), Slice::new(context)).into_result()?.into())
+        Ok(crypto
+            .seal(Slice::new(plaintext), Slice::new(context))
+            .into_result()?
+            .into())
     }
 
     /// Decrypts what [`seal`](Self::seal) made.
@@ -85,7 +90,10 @@ impl Crypto<'_> {
     /// `SEAL_BROKEN` when it was changed, or sealed for another plugin or context.
     pub fn open(&self, sealed: &[u8], context: &[u8]) -> Result<Bytes> {
         let crypto = granted!(self, crypto, "nself.crypto/1")?;
-        Ok(crypto.open(Slice::new(sealed), Slice::new(context)).into_result()?.into())
+        Ok(crypto
+            .open(Slice::new(sealed), Slice::new(context))
+            .into_result()?
+            .into())
     }
 
     /// HMAC-SHA-256 with a secret that the manifest asks for.
@@ -95,7 +103,10 @@ impl Crypto<'_> {
     /// When there is no such secret.
     pub fn hmac(&self, secret: &str, data: &[u8]) -> Result<Bytes> {
         let crypto = granted!(self, crypto, "nself.crypto/1")?;
-        Ok(crypto.hmac(secret.into(), Slice::new(data)).into_result()?.into())
+        Ok(crypto
+            .hmac(secret.into(), Slice::new(data))
+            .into_result()?
+            .into())
     }
 
     /// Makes a key pair.
@@ -104,7 +115,9 @@ impl Crypto<'_> {
     ///
     /// When the plugin lacks the capability.
     pub async fn generate_key(&self, algorithm: Algorithm) -> Result<KeyPair> {
-        let pair = granted!(self, crypto, "nself.crypto/1")?.generate_key(algorithm.name().into()).await?;
+        let pair = granted!(self, crypto, "nself.crypto/1")?
+            .generate_key(algorithm.name().into())
+            .await?;
         serde_json::from_slice(pair.as_slice()).map_err(Error::internal)
     }
 
@@ -115,7 +128,10 @@ impl Crypto<'_> {
     /// `SEAL_BROKEN` when the key was changed or sealed for another plugin.
     pub fn sign(&self, sealed_key: &str, data: &[u8]) -> Result<Bytes> {
         let crypto = granted!(self, crypto, "nself.crypto/1")?;
-        Ok(crypto.sign(Slice::new(sealed_key.as_bytes()), Slice::new(data)).into_result()?.into())
+        Ok(crypto
+            .sign(Slice::new(sealed_key.as_bytes()), Slice::new(data))
+            .into_result()?
+            .into())
     }
 
     /// Whether `signature` is that of `data` under a public JWK.
@@ -125,7 +141,11 @@ impl Crypto<'_> {
     /// When the plugin lacks the capability.
     pub fn verify(&self, jwk: &Value, data: &[u8], signature: &[u8]) -> Result<bool> {
         let crypto = granted!(self, crypto, "nself.crypto/1")?;
-        Ok(crypto.verify(jwk.to_string().as_str().into(), Slice::new(data), Slice::new(signature)) == 1)
+        Ok(crypto.verify(
+            jwk.to_string().as_str().into(),
+            Slice::new(data),
+            Slice::new(signature),
+        ) == 1)
     }
 
     /// Hashes a password (Argon2id); a PHC string.
@@ -135,7 +155,10 @@ impl Crypto<'_> {
     /// 503 when too many hashes are waiting.
     pub async fn hash_password(&self, password: &str) -> Result<String> {
         let crypto = granted!(self, crypto, "nself.crypto/1")?;
-        Ok(crypto.hash_password(password.as_bytes().into()).await?.to_text())
+        Ok(crypto
+            .hash_password(password.as_bytes().into())
+            .await?
+            .to_text())
     }
 
     /// Checks a password against its hash.
@@ -145,10 +168,15 @@ impl Crypto<'_> {
     /// 503 when too many hashes are waiting; when the hash is none.
     pub async fn verify_password(&self, password: &str, hash: &str) -> Result<PasswordCheck> {
         let crypto = granted!(self, crypto, "nself.crypto/1")?;
-        Ok(match crypto.verify_password(password.as_bytes().into(), hash.as_bytes().into()).await? {
-            1 => PasswordCheck::Right,
-            2 => PasswordCheck::RightAndOutdated,
-            _ => PasswordCheck::Wrong,
-        })
+        Ok(
+            match crypto
+                .verify_password(password.as_bytes().into(), hash.as_bytes().into())
+                .await?
+            {
+                1 => PasswordCheck::Right,
+                2 => PasswordCheck::RightAndOutdated,
+                _ => PasswordCheck::Wrong,
+            },
+        )
     }
 }

@@ -55,7 +55,11 @@ pub trait Queries: Sync {
     /// # Errors
     ///
     /// As [`query`](Self::query).
-    fn query_opt(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Option<Row>>> + Send {
+    fn query_opt(
+        &self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> impl Future<Output = Result<Option<Row>>> + Send {
         async move { Ok(self.query(sql, params).await?.into_iter().next()) }
     }
 
@@ -67,7 +71,9 @@ pub trait Queries: Sync {
     fn query_one(&self, sql: &str, params: Params<'_>) -> impl Future<Output = Result<Row>> + Send {
         async move {
             let row = self.query_opt(sql, params).await?;
-            row.ok_or_else(|| Error::new(500, "INTERNAL", "a row is missing").with_cause(format!("no row: {sql}")))
+            row.ok_or_else(|| {
+                Error::new(500, "INTERNAL", "a row is missing").with_cause(format!("no row: {sql}"))
+            })
         }
     }
 }
@@ -78,12 +84,16 @@ pub struct Db<'a>(pub(crate) &'a Arc<Handles>);
 impl Queries for Db<'_> {
     async fn query(&self, sql: &str, params: Params<'_>) -> Result<Rows> {
         let db = granted!(self, db, "nself.db/1")?;
-        Ok(Rows::new(db.query(sql.into(), param::encode(params)?.into()).await?))
+        Ok(Rows::new(
+            db.query(sql.into(), param::encode(params)?.into()).await?,
+        ))
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
         let db = granted!(self, db, "nself.db/1")?;
-        Ok(db.execute(sql.into(), param::encode(params)?.into()).await?)
+        Ok(db
+            .execute(sql.into(), param::encode(params)?.into())
+            .await?)
     }
 }
 
@@ -137,7 +147,9 @@ impl Db<'_> {
     }
 
     async fn session(&self, mode: u32) -> Result<Transaction> {
-        Ok(Transaction(granted!(self, db, "nself.db/1")?.session(mode).await?))
+        Ok(Transaction(
+            granted!(self, db, "nself.db/1")?.session(mode).await?,
+        ))
     }
 
     /// Listens to a channel. Notifications that arrive while the connection is down are lost: after a reconnect the
@@ -147,7 +159,11 @@ impl Db<'_> {
     ///
     /// As [`begin`](Self::begin).
     pub async fn listen(&self, channel: &str) -> Result<Notifications> {
-        Ok(Notifications(granted!(self, db, "nself.db/1")?.listen(channel.into()).await?))
+        Ok(Notifications(
+            granted!(self, db, "nself.db/1")?
+                .listen(channel.into())
+                .await?,
+        ))
     }
 }
 
@@ -156,11 +172,18 @@ pub struct Transaction(Session);
 
 impl Queries for Transaction {
     async fn query(&self, sql: &str, params: Params<'_>) -> Result<Rows> {
-        Ok(Rows::new(self.0.query(sql.into(), param::encode(params)?.into()).await?))
+        Ok(Rows::new(
+            self.0
+                .query(sql.into(), param::encode(params)?.into())
+                .await?,
+        ))
     }
 
     async fn execute(&self, sql: &str, params: Params<'_>) -> Result<u64> {
-        Ok(self.0.execute(sql.into(), param::encode(params)?.into()).await?)
+        Ok(self
+            .0
+            .execute(sql.into(), param::encode(params)?.into())
+            .await?)
     }
 }
 
@@ -241,7 +264,9 @@ impl Stream for CopyOut {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.0).poll_next(cx).map(|item| item.map(|chunk| chunk.map(Into::into).map_err(Into::into)))
+        Pin::new(&mut self.0)
+            .poll_next(cx)
+            .map(|item| item.map(|chunk| chunk.map(Into::into).map_err(Into::into)))
     }
 }
 
@@ -267,7 +292,9 @@ impl Stream for Notifications {
                 // The first byte tells a payload, which may be empty, from a reconnect.
                 Ok(match chunk.as_slice() {
                     [] => Notification::Reconnected,
-                    [_, payload @ ..] => Notification::Payload(String::from_utf8_lossy(payload).into_owned()),
+                    [_, payload @ ..] => {
+                        Notification::Payload(String::from_utf8_lossy(payload).into_owned())
+                    }
                 })
             })
         })

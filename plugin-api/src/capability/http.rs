@@ -88,7 +88,11 @@ impl HttpRequest<'_> {
     /// `EGRESS_DENIED` when the host is not among the granted ones, `EGRESS_FAILED` when there was no answer,
     /// `EGRESS_TIMEOUT`.
     pub async fn send(self) -> Result<HttpResponse> {
-        let http = self.handles.http.as_ref().ok_or_else(|| Error::not_granted("nself.http/1"))?;
+        let http = self
+            .handles
+            .http
+            .as_ref()
+            .ok_or_else(|| Error::not_granted("nself.http/1"))?;
         let response = http
             .send(
                 self.method.into(),
@@ -102,10 +106,17 @@ impl HttpRequest<'_> {
         let (status, block, body) = response.into_parts();
         let headers = headers(block.as_slice())
             .filter_map(|(name, value)| {
-                Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+                Some((
+                    HeaderName::from_bytes(name).ok()?,
+                    HeaderValue::from_bytes(value).ok()?,
+                ))
             })
             .collect();
-        Ok(HttpResponse { status, headers, body })
+        Ok(HttpResponse {
+            status,
+            headers,
+            body,
+        })
     }
 }
 
@@ -152,7 +163,11 @@ impl HttpResponse {
         let mut whole = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
             if whole.len() + chunk.len() > bytes_max {
-                return Err(Error::new(502, "EGRESS_TOO_LARGE", format!("the answer is longer than {bytes_max} bytes")));
+                return Err(Error::new(
+                    502,
+                    "EGRESS_TOO_LARGE",
+                    format!("the answer is longer than {bytes_max} bytes"),
+                ));
             }
             whole.extend_from_slice(&chunk);
         }
@@ -167,7 +182,12 @@ impl HttpResponse {
     pub async fn json<T: DeserializeOwned>(self) -> Result<T> {
         let bytes = self.bytes(1024 * 1024).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            Error::new(502, "EGRESS_INVALID", "the answer of another service does not read").with_cause(error.to_string())
+            Error::new(
+                502,
+                "EGRESS_INVALID",
+                "the answer of another service does not read",
+            )
+            .with_cause(error.to_string())
         })
     }
 }

@@ -19,7 +19,9 @@ impl Identity<'_> {
     /// When a key is not usable; the old ring stays then.
     pub fn set_keys(&self, jwks: &Value, issuer: &str, audiences: &[&str]) -> Result<()> {
         let ring = json!({"jwks": jwks, "issuer": issuer, "audiences": audiences}).to_string();
-        granted!(self, identity, "nself.identity/1")?.set_keys(ring.as_str().into()).into_result()?;
+        granted!(self, identity, "nself.identity/1")?
+            .set_keys(ring.as_str().into())
+            .into_result()?;
         Ok(())
     }
 
@@ -30,7 +32,9 @@ impl Identity<'_> {
     /// When the plugin lacks the capability.
     pub fn revoke_session(&self, session: Uuid, until: u64) -> Result<()> {
         let session = session.to_string();
-        granted!(self, identity, "nself.identity/1")?.revoke_session(session.as_str().into(), until).into_result()?;
+        granted!(self, identity, "nself.identity/1")?
+            .revoke_session(session.as_str().into(), until)
+            .into_result()?;
         Ok(())
     }
 }

@@ -27,7 +27,10 @@ impl Kv<'_> {
     ///
     /// See [`Kv`].
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>> {
-        let value: Option<abi::bytes::Bytes> = granted!(self, kv, "nself.kv/1")?.get(key.into()).await?.into();
+        let value: Option<abi::bytes::Bytes> = granted!(self, kv, "nself.kv/1")?
+            .get(key.into())
+            .await?
+            .into();
         Ok(value.map(Into::into))
     }
 
@@ -37,7 +40,9 @@ impl Kv<'_> {
     ///
     /// See [`Kv`].
     pub async fn set(&self, key: &str, value: impl Into<Bytes>, ttl: Duration) -> Result<()> {
-        Ok(granted!(self, kv, "nself.kv/1")?.set(key.into(), value.into().into(), millis(ttl)).await?)
+        Ok(granted!(self, kv, "nself.kv/1")?
+            .set(key.into(), value.into().into(), millis(ttl))
+            .await?)
     }
 
     /// Removes the value; whether there was one.
@@ -55,7 +60,9 @@ impl Kv<'_> {
     ///
     /// See [`Kv`]; `KV_NOT_A_NUMBER` when the value is none.
     pub async fn increment(&self, key: &str, by: i64, ttl: Duration) -> Result<i64> {
-        Ok(granted!(self, kv, "nself.kv/1")?.increment(key.into(), by, millis(ttl)).await?)
+        Ok(granted!(self, kv, "nself.kv/1")?
+            .increment(key.into(), by, millis(ttl))
+            .await?)
     }
 
     /// Sets the time to live; whether there is a value.
@@ -64,7 +71,10 @@ impl Kv<'_> {
     ///
     /// See [`Kv`].
     pub async fn expire(&self, key: &str, ttl: Duration) -> Result<bool> {
-        Ok(granted!(self, kv, "nself.kv/1")?.expire(key.into(), millis(ttl)).await? == 1)
+        Ok(granted!(self, kv, "nself.kv/1")?
+            .expire(key.into(), millis(ttl))
+            .await?
+            == 1)
     }
 
     /// Replaces `expected` by `value` in one step, `None` for absent on either side; whether it did.
@@ -80,7 +90,10 @@ impl Kv<'_> {
         ttl: Duration,
     ) -> Result<bool> {
         let kv = granted!(self, kv, "nself.kv/1")?;
-        Ok(kv.compare_and_set(key.into(), optional(expected), optional(value), millis(ttl)).await? == 1)
+        Ok(kv
+            .compare_and_set(key.into(), optional(expected), optional(value), millis(ttl))
+            .await?
+            == 1)
     }
 
     /// Takes `cost` tokens from a bucket that holds `capacity` and fills up in `period`.
@@ -88,7 +101,15 @@ impl Kv<'_> {
     /// # Errors
     ///
     /// See [`Kv`].
-    pub async fn take(&self, key: &str, capacity: u32, period: Duration, cost: u32) -> Result<Take> {
-        Ok(granted!(self, kv, "nself.kv/1")?.take(key.into(), capacity, millis(period), cost).await?)
+    pub async fn take(
+        &self,
+        key: &str,
+        capacity: u32,
+        period: Duration,
+        cost: u32,
+    ) -> Result<Take> {
+        Ok(granted!(self, kv, "nself.kv/1")?
+            .take(key.into(), capacity, millis(period), cost)
+            .await?)
     }
 }

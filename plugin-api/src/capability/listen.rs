@@ -17,7 +17,11 @@ impl Listen<'_> {
     ///
     /// `PORT_NOT_GRANTED`, or `PORT_TAKEN` with what to change.
     pub async fn bind(&self, port: u16) -> Result<Listener> {
-        Ok(Listener(granted!(self, listen, "nself.listen/1")?.bind(port.into()).await?))
+        Ok(Listener(
+            granted!(self, listen, "nself.listen/1")?
+                .bind(port.into())
+                .await?,
+        ))
     }
 }
 

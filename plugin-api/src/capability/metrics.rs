@@ -5,11 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::granted;
-use crate::{
-    abi::capability::metrics::kind,
-    cx::Handles,
-    error::Result,
-};
+use crate::{abi::capability::metrics::kind, cx::Handles, error::Result};
 
 /// Makes metrics.
 pub struct Metrics<'a>(pub(crate) &'a Arc<Handles>);
@@ -50,11 +46,23 @@ impl Metrics<'_> {
     }
 
     fn metric(&self, kind: u32, name: &str, help: &str, labels: &[(&str, &str)]) -> Result<Metric> {
-        let labels: Value = labels.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
+        let labels: Value = labels
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
+            .collect();
         let metrics = granted!(self, metrics, "nself.metrics/1")?;
-        let number =
-            metrics.metric(kind, name.into(), help.into(), labels.to_string().as_str().into()).into_result()?;
-        Ok(Metric { handles: Arc::clone(self.0), number })
+        let number = metrics
+            .metric(
+                kind,
+                name.into(),
+                help.into(),
+                labels.to_string().as_str().into(),
+            )
+            .into_result()?;
+        Ok(Metric {
+            handles: Arc::clone(self.0),
+            number,
+        })
     }
 }
 

@@ -17,6 +17,9 @@ impl Secrets<'_> {
     ///
     /// When the manifest does not ask for it, or when it has no value.
     pub fn get(&self, name: &str) -> Result<Bytes> {
-        Ok(granted!(self, config, "nself.config/1")?.secret(name.into()).into_result()?.into())
+        Ok(granted!(self, config, "nself.config/1")?
+            .secret(name.into())
+            .into_result()?
+            .into())
     }
 }

@@ -45,7 +45,11 @@ where
     R: Send + 'static,
 {
     fn run(&self) {
-        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let work = self
+            .work
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(work) = work {
             let result = work();
             *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
@@ -60,10 +64,17 @@ impl Tasks<'_> {
     /// # Errors
     ///
     /// When the plugin lacks the capability.
-    pub fn spawn(&self, name: &str, work: impl Future<Output = Result<()>> + Send + 'static) -> Result<Spawned> {
+    pub fn spawn(
+        &self,
+        name: &str,
+        work: impl Future<Output = Result<()>> + Send + 'static,
+    ) -> Result<Spawned> {
         let work = Fut::new(async move { work.await.map_err(Into::into) });
         let number = granted!(self, task, "nself.task/1")?.spawn(name.into(), work);
-        Ok(Spawned { handles: Arc::clone(self.0), number })
+        Ok(Spawned {
+            handles: Arc::clone(self.0),
+            number,
+        })
     }
 
     /// Runs work that blocks or computes for long on the host's blocking threads, off the event loop.
@@ -77,8 +88,13 @@ impl Tasks<'_> {
         R: Send + 'static,
     {
         let result = Arc::new(Mutex::new(None));
-        let once = Once { work: Mutex::new(Some(work)), result: Arc::clone(&result) };
-        granted!(self, task, "nself.task/1")?.blocking(Work::new(Arc::new(once))).await?;
+        let once = Once {
+            work: Mutex::new(Some(work)),
+            result: Arc::clone(&result),
+        };
+        granted!(self, task, "nself.task/1")?
+            .blocking(Work::new(Arc::new(once)))
+            .await?;
         let taken = result.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.ok_or_else(|| Error::new(500, "BLOCKING_PANICKED", "background work failed"))
     }
@@ -89,7 +105,11 @@ impl Tasks<'_> {
     ///
     /// When the plugin lacks the capability or the plugin drains.
     pub async fn lease(&self, name: &str) -> Result<Lease> {
-        Ok(Lease(granted!(self, task, "nself.task/1")?.lease(name.into()).await?))
+        Ok(Lease(
+            granted!(self, task, "nself.task/1")?
+                .lease(name.into())
+                .await?,
+        ))
     }
 
     /// Resolves when the plugin is asked to drain: finish what you do, take nothing new.

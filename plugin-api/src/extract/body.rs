@@ -18,8 +18,12 @@ pub struct Body(pub Bytes);
 impl Extract for Body {
     async fn extract(request: &mut Request) -> Result<Self> {
         let mut stream = BodyStream(request.raw.take_body());
-        let Some(first) = stream.next().await.transpose()? else { return Ok(Self(Bytes::new())) };
-        let Some(second) = stream.next().await.transpose()? else { return Ok(Self(first)) };
+        let Some(first) = stream.next().await.transpose()? else {
+            return Ok(Self(Bytes::new()));
+        };
+        let Some(second) = stream.next().await.transpose()? else {
+            return Ok(Self(first));
+        };
         let mut whole = BytesMut::from(first);
         whole.extend_from_slice(&second);
         while let Some(chunk) = stream.next().await.transpose()? {
@@ -42,6 +46,8 @@ impl Stream for BodyStream {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.0).poll_next(cx).map(|item| item.map(|chunk| chunk.map(Into::into).map_err(Into::into)))
+        Pin::new(&mut self.0)
+            .poll_next(cx)
+            .map(|item| item.map(|chunk| chunk.map(Into::into).map_err(Into::into)))
     }
 }

@@ -19,10 +19,13 @@ pub struct Path<T>(pub T);
 
 impl<T: DeserializeOwned + Send> Extract for Path<T> {
     async fn extract(request: &mut Request) -> Result<Self> {
-        let params: Vec<_> = request.params().map(|(name, value)| (Text(name), Text(value))).collect();
-        T::deserialize(Params(&params))
-            .map(Self)
-            .map_err(|error| Error::not_found("PATH_INVALID", format!("{}: {error}", request.path())))
+        let params: Vec<_> = request
+            .params()
+            .map(|(name, value)| (Text(name), Text(value)))
+            .collect();
+        T::deserialize(Params(&params)).map(Self).map_err(|error| {
+            Error::not_found("PATH_INVALID", format!("{}: {error}", request.path()))
+        })
     }
 }
 
@@ -98,7 +101,10 @@ impl<'de> Params<'de> {
     fn single(&self) -> Result<Text<'de>, ValueError> {
         match self.0 {
             [(_, value)] => Ok(*value),
-            all => Err(serde::de::Error::custom(format!("expected one path parameter, the path has {}", all.len()))),
+            all => Err(serde::de::Error::custom(format!(
+                "expected one path parameter, the path has {}",
+                all.len()
+            ))),
         }
     }
 }
@@ -127,7 +133,11 @@ impl<'de> Deserializer<'de> for Params<'de> {
         visitor.visit_seq(SeqDeserializer::new(self.0.iter().map(|(_, value)| *value)))
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ValueError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
         self.deserialize_seq(visitor)
     }
 
@@ -183,8 +193,14 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check<T: DeserializeOwned + PartialEq + std::fmt::Debug>(params: &[(&str, &str)], expected: Option<T>) {
-        let params: Vec<_> = params.iter().map(|(name, value)| (Text(name), Text(value))).collect();
+    fn check<T: DeserializeOwned + PartialEq + std::fmt::Debug>(
+        params: &[(&str, &str)],
+        expected: Option<T>,
+    ) {
+        let params: Vec<_> = params
+            .iter()
+            .map(|(name, value)| (Text(name), Text(value)))
+            .collect();
         assert_eq!(T::deserialize(Params(&params)).ok(), expected);
     }
 
@@ -200,7 +216,13 @@ mod tests {
         check(&[("id", "7")], Some("7".to_owned()));
         check(&[("id", "x")], None::<u32>);
         check(&[("id", "7"), ("kind", "a")], Some((7_u32, "a".to_owned())));
-        check(&[("id", "7"), ("kind", "a")], Some(Named { id: 7, kind: "a".into() }));
+        check(
+            &[("id", "7"), ("kind", "a")],
+            Some(Named {
+                id: 7,
+                kind: "a".into(),
+            }),
+        );
         check(&[("id", "7"), ("kind", "a")], None::<u32>);
         let id = uuid::Uuid::from_u128(5);
         check(&[("id", &id.to_string())], Some(id));

@@ -57,7 +57,12 @@ impl SseEvent {
     fn field(&mut self, name: &str, value: &str) {
         self.text.push_str(name);
         self.text.push_str(": ");
-        self.text.extend(value.chars().filter(|c| *c != '\0').map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c }));
+        self.text.extend(
+            value
+                .chars()
+                .filter(|c| *c != '\0')
+                .map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c }),
+        );
         self.text.push('\n');
     }
 
@@ -82,7 +87,10 @@ where
             .content_type("text/event-stream")
             .header(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
             // Proxies of the nginx kind buffer otherwise.
-            .header(header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")))
+            .header(
+                header::HeaderName::from_static("x-accel-buffering"),
+                HeaderValue::from_static("no"),
+            ))
     }
 }
 
@@ -92,7 +100,10 @@ mod tests {
 
     #[test]
     fn an_event_cannot_be_split_by_its_own_data() {
-        let event = SseEvent::data("a\nb\rc").id("7\ndata: x").event("note").into_bytes();
+        let event = SseEvent::data("a\nb\rc")
+            .id("7\ndata: x")
+            .event("note")
+            .into_bytes();
         assert_eq!(event, "data: a\ndata: b c\nid: 7 data: x\nevent: note\n\n");
     }
 }

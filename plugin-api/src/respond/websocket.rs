@@ -28,9 +28,21 @@ pub enum Message {
 impl From<Message> for abi::response::Message {
     fn from(message: Message) -> Self {
         match message {
-            Message::Text(text) => Self { kind: message::TEXT, code: 0, data: text.into() },
-            Message::Binary(bytes) => Self { kind: message::BINARY, code: 0, data: bytes.into() },
-            Message::Close(code, reason) => Self { kind: message::CLOSE, code: code.into(), data: reason.into() },
+            Message::Text(text) => Self {
+                kind: message::TEXT,
+                code: 0,
+                data: text.into(),
+            },
+            Message::Binary(bytes) => Self {
+                kind: message::BINARY,
+                code: 0,
+                data: bytes.into(),
+            },
+            Message::Close(code, reason) => Self {
+                kind: message::CLOSE,
+                code: code.into(),
+                data: reason.into(),
+            },
         }
     }
 }
@@ -39,7 +51,10 @@ impl From<abi::response::Message> for Message {
     fn from(message: abi::response::Message) -> Self {
         match message.kind {
             message::TEXT => Self::Text(message.data.to_text()),
-            message::CLOSE => Self::Close(u16::try_from(message.code).unwrap_or(1005), message.data.to_text()),
+            message::CLOSE => Self::Close(
+                u16::try_from(message.code).unwrap_or(1005),
+                message.data.to_text(),
+            ),
             _ => Self::Binary(message.data.into()),
         }
     }
@@ -97,7 +112,10 @@ impl WebSocket {
         F: Fn(Socket) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        Self { upgrade: Upgrade::new(Arc::new(Serve(serve))), protocol: None }
+        Self {
+            upgrade: Upgrade::new(Arc::new(Serve(serve))),
+            protocol: None,
+        }
     }
 
     /// Answers with this subprotocol, which must be one that the client offered.

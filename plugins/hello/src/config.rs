@@ -17,6 +17,9 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { keep_removed_days: 30, page_size: 50 }
+        Self {
+            keep_removed_days: 30,
+            page_size: 50,
+        }
     }
 }

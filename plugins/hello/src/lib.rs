@@ -28,11 +28,21 @@ impl Plugin for Hello {
     };
 
     const ROUTES: &'static [Route<Self>] = &[
-        Route::get("/hello/notes", notes::list).roles(Role::PEOPLE).summary("Notes of the family, newest first"),
-        Route::post("/hello/notes", notes::create).roles(Role::ADULTS).summary("Write a note"),
-        Route::get("/hello/notes/{id}", notes::show).roles(Role::PEOPLE).summary("Read a note"),
-        Route::put("/hello/notes/{id}", notes::change).roles(Role::ADULTS).summary("Rewrite a note"),
-        Route::delete("/hello/notes/{id}", notes::remove).roles(Role::MANAGERS).summary("Remove a note"),
+        Route::get("/hello/notes", notes::list)
+            .roles(Role::PEOPLE)
+            .summary("Notes of the family, newest first"),
+        Route::post("/hello/notes", notes::create)
+            .roles(Role::ADULTS)
+            .summary("Write a note"),
+        Route::get("/hello/notes/{id}", notes::show)
+            .roles(Role::PEOPLE)
+            .summary("Read a note"),
+        Route::put("/hello/notes/{id}", notes::change)
+            .roles(Role::ADULTS)
+            .summary("Rewrite a note"),
+        Route::delete("/hello/notes/{id}", notes::remove)
+            .roles(Role::MANAGERS)
+            .summary("Remove a note"),
     ];
 
     const TASKS: &'static [Task<Self>] =

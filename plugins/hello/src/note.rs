@@ -45,10 +45,16 @@ impl Draft {
     /// Refuses what the table would refuse, with words for the caller.
     pub(crate) fn check(&self) -> Result<()> {
         if self.title.is_empty() || self.title.chars().count() > 200 {
-            return Err(Error::invalid("NOTE_TITLE", "title: expected 1 to 200 characters"));
+            return Err(Error::invalid(
+                "NOTE_TITLE",
+                "title: expected 1 to 200 characters",
+            ));
         }
         if self.body.chars().count() > 20_000 {
-            return Err(Error::invalid("NOTE_BODY", "body: expected at most 20000 characters"));
+            return Err(Error::invalid(
+                "NOTE_BODY",
+                "body: expected at most 20000 characters",
+            ));
         }
         Ok(())
     }

@@ -41,7 +41,12 @@ pub(crate) async fn find(db: &impl Queries, id: Uuid) -> Result<Option<Note>> {
     .transpose()
 }
 
-pub(crate) async fn insert(db: &impl Queries, family: Uuid, author: Option<Uuid>, draft: &Draft) -> Result<Note> {
+pub(crate) async fn insert(
+    db: &impl Queries,
+    family: Uuid,
+    author: Option<Uuid>,
+    draft: &Draft,
+) -> Result<Note> {
     let row = db
         .query_one(
             "insert into hello.notes (family_id, created_by, title, body) values ($1, $2, $3, $4) \
@@ -66,14 +71,22 @@ pub(crate) async fn update(db: &impl Queries, id: Uuid, draft: &Draft) -> Result
 
 pub(crate) async fn remove(db: &impl Queries, id: Uuid) -> Result<bool> {
     let changed = db
-        .execute("update hello.notes set removed_at = now() where id = $1 and removed_at is null", &[&id])
+        .execute(
+            "update hello.notes set removed_at = now() where id = $1 and removed_at is null",
+            &[&id],
+        )
         .await?;
     Ok(changed == 1)
 }
 
 /// Forgets at most `limit` notes that were removed more than `days` ago; how many.
 pub(crate) async fn forget(db: &impl Queries, days: u32, limit: i64) -> Result<u64> {
-    let row = db.query_one("select hello.forget_removed($1, $2)", &[&i64::from(days), &limit]).await?;
+    let row = db
+        .query_one(
+            "select hello.forget_removed($1, $2)",
+            &[&i64::from(days), &limit],
+        )
+        .await?;
     Ok(row.get::<i64>(0)?.unsigned_abs())
 }
 
@@ -81,6 +94,15 @@ pub(crate) async fn forget(db: &impl Queries, days: u32, limit: i64) -> Result<u
 pub(crate) async fn announce(db: &impl Queries, family: Uuid, note: &Note) -> Result<()> {
     let data = json!({"id": note.id, "title": note.title});
     let subject = note.id.to_string();
-    emit_in(db, NewEvent { kind: "hello.note_written", subject: &subject, data, family_id: Some(family) }).await?;
+    emit_in(
+        db,
+        NewEvent {
+            kind: "hello.note_written",
+            subject: &subject,
+            data,
+            family_id: Some(family),
+        },
+    )
+    .await?;
     Ok(())
 }

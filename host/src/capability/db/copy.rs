@@ -1,9 +1,6 @@
 //! COPY in both directions, chunk by chunk.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-};
+use std::{pin::Pin, sync::Arc};
 
 use deadpool_postgres::Object;
 use futures_util::{SinkExt, StreamExt};
@@ -24,12 +21,22 @@ struct Sending {
 }
 
 pub(super) async fn into(connection: &Object, sql: &str) -> Result<CopyIn, Error> {
-    let sink = connection.copy_in(sql).await.map_err(|error| failure::statement(&error))?;
-    Ok(CopyIn::new(Arc::new(Sending { sink: Arc::new(Mutex::new(Some(Box::pin(sink)))) })))
+    let sink = connection
+        .copy_in(sql)
+        .await
+        .map_err(|error| failure::statement(&error))?;
+    Ok(CopyIn::new(Arc::new(Sending {
+        sink: Arc::new(Mutex::new(Some(Box::pin(sink)))),
+    })))
 }
 
 fn finished() -> Error {
-    error(500, "COPY_FINISHED", "the copy is over", "used after finish")
+    error(
+        500,
+        "COPY_FINISHED",
+        "the copy is over",
+        "used after finish",
+    )
 }
 
 impl CopyInProvider for Sending {
@@ -38,7 +45,9 @@ impl CopyInProvider for Sending {
         async move {
             let mut sink = sink.lock().await;
             let sink = sink.as_mut().ok_or_else(finished)?;
-            sink.send(chunk.into()).await.map_err(|error| failure::statement(&error))
+            sink.send(chunk.into())
+                .await
+                .map_err(|error| failure::statement(&error))
         }
     }
 
@@ -46,16 +55,24 @@ impl CopyInProvider for Sending {
         let sink = Arc::clone(&self.sink);
         async move {
             let mut sink = sink.lock().await.take().ok_or_else(finished)?;
-            sink.as_mut().finish().await.map_err(|error| failure::statement(&error))
+            sink.as_mut()
+                .finish()
+                .await
+                .map_err(|error| failure::statement(&error))
         }
     }
 }
 
 pub(super) async fn out(connection: Arc<Object>, sql: &str) -> Result<Stream, Error> {
-    let chunks = connection.copy_out(sql).await.map_err(|error| failure::statement(&error))?;
+    let chunks = connection
+        .copy_out(sql)
+        .await
+        .map_err(|error| failure::statement(&error))?;
     Ok(Stream::new(chunks.map(move |chunk| {
         // The connection stays out of the pool until the last chunk.
         let _held = &connection;
-        chunk.map(Into::into).map_err(|error| failure::statement(&error))
+        chunk
+            .map(Into::into)
+            .map_err(|error| failure::statement(&error))
     })))
 }

@@ -14,7 +14,12 @@ pub(super) fn statement(failure: &tokio_postgres::Error) -> Error {
         return if failure.is_closed() || failure.to_string().contains("connection") {
             away(failure)
         } else {
-            error(500, "DATABASE_ERROR", "the database did not take the statement", failure)
+            error(
+                500,
+                "DATABASE_ERROR",
+                "the database did not take the statement",
+                failure,
+            )
         };
     };
     let cause = json!({
@@ -22,13 +27,27 @@ pub(super) fn statement(failure: &tokio_postgres::Error) -> Error {
         "constraint": db.constraint(), "schema": db.schema(), "table": db.table(), "column": db.column(),
     });
     match *db.code() {
-        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => away(&cause),
-        SqlState::TOO_MANY_CONNECTIONS => unavailable("DATABASE_BUSY", "the database is busy", 1_000, cause),
-        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
-            unavailable("DATABASE_CONFLICT", "another request was faster, try again", 100, cause)
+        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN | SqlState::CANNOT_CONNECT_NOW => {
+            away(&cause)
         }
-        SqlState::QUERY_CANCELED => error(504, "DATABASE_TIMEOUT", "the database took too long", cause),
-        _ => error(500, "DATABASE_ERROR", "the database refused the statement", cause),
+        SqlState::TOO_MANY_CONNECTIONS => {
+            unavailable("DATABASE_BUSY", "the database is busy", 1_000, cause)
+        }
+        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => unavailable(
+            "DATABASE_CONFLICT",
+            "another request was faster, try again",
+            100,
+            cause,
+        ),
+        SqlState::QUERY_CANCELED => {
+            error(504, "DATABASE_TIMEOUT", "the database took too long", cause)
+        }
+        _ => error(
+            500,
+            "DATABASE_ERROR",
+            "the database refused the statement",
+            cause,
+        ),
     }
 }
 
@@ -36,12 +55,19 @@ pub(super) fn statement(failure: &tokio_postgres::Error) -> Error {
 pub(super) fn pool(failure: &PoolError) -> Error {
     match failure {
         PoolError::Backend(backend) => statement(backend),
-        PoolError::Timeout(_) => unavailable("DATABASE_BUSY", "the database is busy", 1_000, failure),
+        PoolError::Timeout(_) => {
+            unavailable("DATABASE_BUSY", "the database is busy", 1_000, failure)
+        }
         _ => away(failure),
     }
 }
 
 /// The database cannot be reached.
 pub(super) fn away(cause: impl std::fmt::Display) -> Error {
-    unavailable("DATABASE_UNAVAILABLE", "the database cannot be reached", 1_000, cause)
+    unavailable(
+        "DATABASE_UNAVAILABLE",
+        "the database cannot be reached",
+        1_000,
+        cause,
+    )
 }

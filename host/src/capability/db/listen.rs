@@ -24,8 +24,12 @@ use crate::postgres::connect::Target;
 const WAITING_MAX: usize = 1_024;
 
 /// Pauses between two attempts to reconnect.
-const BACKOFF: [Duration; 4] =
-    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
+const BACKOFF: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+];
 
 /// What a reader gets: a zero byte and the payload, or nothing for "look for yourself".
 type Chunk = Vec<u8>;
@@ -44,20 +48,29 @@ pub(super) struct Listener {
 
 impl Listener {
     pub(super) fn new(target: Target) -> Self {
-        Self { target, requests: Mutex::new(None) }
+        Self {
+            target,
+            requests: Mutex::new(None),
+        }
     }
 
     pub(super) async fn listen(self: Arc<Self>, channel: String) -> Result<Stream, Error> {
         let (reader, chunks) = mpsc::channel(WAITING_MAX);
         let (listening, listens) = oneshot::channel();
-        self.request(Subscribe { channel, reader, listening });
+        self.request(Subscribe {
+            channel,
+            reader,
+            listening,
+        });
         listens.await.map_err(failure::away)??;
-        Ok(Stream::new(stream::unfold(chunks, move |mut chunks| {
-            // Keeps the listener, and so its connection, while there is a reader.
-            let _listener = &self;
-            async move { chunks.recv().await.map(|chunk| (Ok(chunk.into()), chunks)) }
-        })
-        .boxed()))
+        Ok(Stream::new(
+            stream::unfold(chunks, move |mut chunks| {
+                // Keeps the listener, and so its connection, while there is a reader.
+                let _listener = &self;
+                async move { chunks.recv().await.map(|chunk| (Ok(chunk.into()), chunks)) }
+            })
+            .boxed(),
+        ))
     }
 
     fn request(&self, subscribe: Subscribe) {
@@ -70,7 +83,13 @@ impl Listener {
             None => subscribe,
         };
         let (sender, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(Connection { target: self.target.clone(), readers: HashMap::new() }.run(receiver));
+        tokio::spawn(
+            Connection {
+                target: self.target.clone(),
+                readers: HashMap::new(),
+            }
+            .run(receiver),
+        );
         // The receiver is alive: its task has just been spawned.
         let _ = sender.send(unsent);
         *requests = Some(sender);
@@ -132,7 +151,9 @@ impl Connection {
     }
 
     /// Connects, and listens again to every channel that has readers.
-    async fn connect(&mut self) -> Result<(Client, mpsc::Receiver<Notification>), tokio_postgres::Error> {
+    async fn connect(
+        &mut self,
+    ) -> Result<(Client, mpsc::Receiver<Notification>), tokio_postgres::Error> {
         let (client, mut connection) = self.target.connect().await?;
         let (sender, notifications) = mpsc::channel(WAITING_MAX);
         tokio::spawn(async move {
@@ -179,7 +200,9 @@ impl Connection {
     }
 
     async fn dispatch(&mut self, client: &Client, notification: &Notification) {
-        let Some(readers) = self.readers.get_mut(notification.channel()) else { return };
+        let Some(readers) = self.readers.get_mut(notification.channel()) else {
+            return;
+        };
         let payload = notification.payload().as_bytes();
         readers.retain_mut(|reader| {
             let mut chunk = Vec::with_capacity(payload.len() + 1);
@@ -190,7 +213,12 @@ impl Connection {
         if readers.is_empty() {
             self.readers.remove(notification.channel());
             // A failure means that the connection broke, which ends the listening as well.
-            let _ = client.batch_execute(&format!("unlisten {}", escape_identifier(notification.channel()))).await;
+            let _ = client
+                .batch_execute(&format!(
+                    "unlisten {}",
+                    escape_identifier(notification.channel())
+                ))
+                .await;
         }
     }
 }

@@ -32,7 +32,10 @@ impl OpenSession {
             other => return Err(error(500, "SESSION_MODE", "unknown session mode", other)),
         };
         if let Some(begin) = begin {
-            connection.batch_execute(begin).await.map_err(|error| failure::statement(&error))?;
+            connection
+                .batch_execute(begin)
+                .await
+                .map_err(|error| failure::statement(&error))?;
         }
         Ok(Session::new(Arc::new(Self {
             connection: Mutex::new(Some(Arc::new(connection))),
@@ -42,12 +45,25 @@ impl OpenSession {
     }
 
     fn take(&self) -> Option<Arc<Object>> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     fn connection(&self) -> Result<Arc<Object>, Error> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        connection.clone().ok_or_else(|| error(500, "SESSION_FINISHED", "the session is over", "used after commit"))
+        let connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        connection.clone().ok_or_else(|| {
+            error(
+                500,
+                "SESSION_FINISHED",
+                "the session is over",
+                "used after commit",
+            )
+        })
     }
 }
 
@@ -60,27 +76,46 @@ fn give_back(connection: Arc<Object>, transaction: bool) {
 }
 
 impl SessionProvider for OpenSession {
-    fn query(&self, sql: Str<'_>, params: Bytes) -> impl Future<Output = Result<Rows, Error>> + Send + 'static {
+    fn query(
+        &self,
+        sql: Str<'_>,
+        params: Bytes,
+    ) -> impl Future<Output = Result<Rows, Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
         async move { wire::query(&**connection?, &sql, &params, wire::Replan::Forbidden).await }
     }
 
-    fn execute(&self, sql: Str<'_>, params: Bytes) -> impl Future<Output = Result<u64, Error>> + Send + 'static {
+    fn execute(
+        &self,
+        sql: Str<'_>,
+        params: Bytes,
+    ) -> impl Future<Output = Result<u64, Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
         async move { wire::execute(&**connection?, &sql, &params, wire::Replan::Forbidden).await }
     }
 
     fn batch(&self, sql: Str<'_>) -> impl Future<Output = Result<(), Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
-        async move { connection?.batch_execute(&sql).await.map_err(|error| failure::statement(&error)) }
+        async move {
+            connection?
+                .batch_execute(&sql)
+                .await
+                .map_err(|error| failure::statement(&error))
+        }
     }
 
-    fn copy_in(&self, sql: Str<'_>) -> impl Future<Output = Result<CopyIn, Error>> + Send + 'static {
+    fn copy_in(
+        &self,
+        sql: Str<'_>,
+    ) -> impl Future<Output = Result<CopyIn, Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
         async move { copy::into(&connection?, &sql).await }
     }
 
-    fn copy_out(&self, sql: Str<'_>) -> impl Future<Output = Result<Stream, Error>> + Send + 'static {
+    fn copy_out(
+        &self,
+        sql: Str<'_>,
+    ) -> impl Future<Output = Result<Stream, Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
         async move { copy::out(connection?, &sql).await }
     }
@@ -88,11 +123,20 @@ impl SessionProvider for OpenSession {
     fn finish(&self, commit: u32) -> impl Future<Output = Result<(), Error>> + Send + 'static {
         let (taken, transaction) = (self.take(), self.transaction);
         async move {
-            let connection =
-                taken.ok_or_else(|| error(500, "SESSION_FINISHED", "the session is over", "finished twice"))?;
+            let connection = taken.ok_or_else(|| {
+                error(
+                    500,
+                    "SESSION_FINISHED",
+                    "the session is over",
+                    "finished twice",
+                )
+            })?;
             if transaction {
                 let end = if commit == 1 { "commit" } else { "rollback" };
-                connection.batch_execute(end).await.map_err(|error| failure::statement(&error))?;
+                connection
+                    .batch_execute(end)
+                    .await
+                    .map_err(|error| failure::statement(&error))?;
             }
             give_back(connection, transaction);
             Ok(())
@@ -102,7 +146,9 @@ impl SessionProvider for OpenSession {
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
-        let Some(connection) = self.take() else { return };
+        let Some(connection) = self.take() else {
+            return;
+        };
         if !self.transaction {
             return give_back(connection, false);
         }

@@ -27,7 +27,11 @@ pub(super) enum Replan {
 struct Raw<'a>(Option<&'a [u8]>);
 
 impl ToSql for Raw<'_> {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
         Ok(match self.0 {
             Some(bytes) => {
                 out.extend_from_slice(bytes);
@@ -83,10 +87,15 @@ impl RowSource for Kept {
     }
 }
 
-async fn prepare(client: &ClientWrapper, sql: &str, buffer: &[u8]) -> Result<Statement, tokio_postgres::Error> {
+async fn prepare(
+    client: &ClientWrapper,
+    sql: &str,
+    buffer: &[u8],
+) -> Result<Statement, tokio_postgres::Error> {
     let types: Vec<Type> = params(buffer)
         .map(|(oid, _)| {
-            Type::from_oid(oid).unwrap_or_else(|| Type::new(String::new(), oid, Kind::Simple, String::new()))
+            Type::from_oid(oid)
+                .unwrap_or_else(|| Type::new(String::new(), oid, Kind::Simple, String::new()))
         })
         .collect();
     client.prepare_typed_cached(sql, &types).await
@@ -95,33 +104,53 @@ async fn prepare(client: &ClientWrapper, sql: &str, buffer: &[u8]) -> Result<Sta
 /// A column changed its type since the statement was prepared on this connection.
 fn is_stale(failure: &tokio_postgres::Error) -> bool {
     failure.as_db_error().is_some_and(|db| {
-        *db.code() == SqlState::FEATURE_NOT_SUPPORTED && db.message().starts_with("cached plan must not change")
+        *db.code() == SqlState::FEATURE_NOT_SUPPORTED
+            && db.message().starts_with("cached plan must not change")
     })
 }
 
 macro_rules! run {
     ($client:ident, $sql:ident, $buffer:ident, $replan:ident, $method:ident) => {{
-        let raw: Vec<Raw<'_>> = params($buffer.as_slice()).map(|(_, value)| Raw(value)).collect();
+        let raw: Vec<Raw<'_>> = params($buffer.as_slice())
+            .map(|(_, value)| Raw(value))
+            .collect();
         let raw: Vec<&(dyn ToSql + Sync)> = raw.iter().map(|raw| raw as _).collect();
-        let mut statement = prepare($client, $sql, $buffer.as_slice()).await.map_err(|error| failure::statement(&error))?;
+        let mut statement = prepare($client, $sql, $buffer.as_slice())
+            .await
+            .map_err(|error| failure::statement(&error))?;
         let mut result = $client.$method(&statement, &raw).await;
         if $replan == Replan::Allowed && result.as_ref().is_err_and(is_stale) {
             $client.statement_cache.clear();
-            statement = prepare($client, $sql, $buffer.as_slice()).await.map_err(|error| failure::statement(&error))?;
+            statement = prepare($client, $sql, $buffer.as_slice())
+                .await
+                .map_err(|error| failure::statement(&error))?;
             result = $client.$method(&statement, &raw).await;
         }
-        (result.map_err(|error| failure::statement(&error))?, statement)
+        (
+            result.map_err(|error| failure::statement(&error))?,
+            statement,
+        )
     }};
 }
 
 /// Runs a statement; its rows.
-pub(super) async fn query(client: &ClientWrapper, sql: &str, buffer: &Bytes, replan: Replan) -> Result<Rows, Error> {
+pub(super) async fn query(
+    client: &ClientWrapper,
+    sql: &str,
+    buffer: &Bytes,
+    replan: Replan,
+) -> Result<Rows, Error> {
     let (rows, statement) = run!(client, sql, buffer, replan, query);
     Ok(Rows::new(Kept { rows, statement }))
 }
 
 /// Runs a statement; how many rows it changed.
-pub(super) async fn execute(client: &ClientWrapper, sql: &str, buffer: &Bytes, replan: Replan) -> Result<u64, Error> {
+pub(super) async fn execute(
+    client: &ClientWrapper,
+    sql: &str,
+    buffer: &Bytes,
+    replan: Replan,
+) -> Result<u64, Error> {
     let (changed, _) = run!(client, sql, buffer, replan, execute);
     Ok(changed)
 }

@@ -69,17 +69,32 @@ impl Leases {
         }
     }
 
-    async fn try_acquire(self: &Arc<Self>, claim: Claim) -> Result<Option<Held>, tokio_postgres::Error> {
+    async fn try_acquire(
+        self: &Arc<Self>,
+        claim: Claim,
+    ) -> Result<Option<Held>, tokio_postgres::Error> {
         let mut session = self.session.lock().await;
-        if session.as_ref().is_none_or(|session| *session.lost.borrow()) {
+        if session
+            .as_ref()
+            .is_none_or(|session| *session.lost.borrow())
+        {
             *session = Some(connect(&self.target).await?);
         }
-        let Some(session) = session.as_ref() else { return Ok(None) };
+        let Some(session) = session.as_ref() else {
+            return Ok(None);
+        };
         let row = session
             .client
-            .query_one("select pg_try_advisory_lock(hashtextextended('nself lease ' || $1::text, 0))", &[&claim.name])
+            .query_one(
+                "select pg_try_advisory_lock(hashtextextended('nself lease ' || $1::text, 0))",
+                &[&claim.name],
+            )
             .await?;
-        let held = || Held { claim: Some(claim), client: Arc::clone(&session.client), lost: session.lost.clone() };
+        let held = || Held {
+            claim: Some(claim),
+            client: Arc::clone(&session.client),
+            lost: session.lost.clone(),
+        };
         Ok(row.get::<_, bool>(0).then(held))
     }
 
@@ -100,7 +115,11 @@ async fn connect(target: &Target) -> Result<Session, tokio_postgres::Error> {
     .abort_handle();
     let client = Arc::new(client);
     let check = tokio::spawn(check(Arc::clone(&client), driver.clone())).abort_handle();
-    Ok(Session { client, lost, tasks: [driver, check] })
+    Ok(Session {
+        client,
+        lost,
+        tasks: [driver, check],
+    })
 }
 
 /// Ends the session when it does not answer; dropping its driver is what tells the holders.
@@ -123,7 +142,10 @@ struct Claim {
 impl Claim {
     fn new(leases: &Arc<Leases>, name: &str) -> Option<Self> {
         let free = leases.names().insert(name.to_owned());
-        free.then(|| Self { leases: Arc::clone(leases), name: name.to_owned() })
+        free.then(|| Self {
+            leases: Arc::clone(leases),
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -168,7 +190,9 @@ impl LeaseProvider for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let Some(claim) = self.claim.take() else { return };
+        let Some(claim) = self.claim.take() else {
+            return;
+        };
         let client = Arc::clone(&self.client);
         // The name stays taken in this host until the lock is free, or a newcomer would pass through the same session.
         claim.leases.runtime.clone().spawn(async move {

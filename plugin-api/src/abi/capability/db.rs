@@ -128,22 +128,37 @@ impl Rows {
     /// The rows of `source` for the other side.
     pub fn new<S: RowSource>(source: S) -> Self {
         let (row_count, column_count) = (source.row_count(), source.column_count());
-        let mut owner = Box::new(Owner { _source: source, columns: Vec::new(), cells: Vec::new() });
+        let mut owner = Box::new(Owner {
+            _source: source,
+            columns: Vec::new(),
+            cells: Vec::new(),
+        });
         let source: *const S = &raw const owner._source;
         // SAFETY: the source is boxed and lives, unmoved and unchanged, until `drop_owner`; so do the slices it lends.
         let source: &'static S = unsafe { &*source };
         owner.columns = (0..column_count)
             .map(|column| {
                 let (name, oid) = source.column(column);
-                Column { name: name.into(), oid }
+                Column {
+                    name: name.into(),
+                    oid,
+                }
             })
             .collect();
         owner.cells = Vec::with_capacity(row_count * column_count);
         for row in 0..row_count {
-            owner.cells.extend((0..column_count).map(|column| match source.cell(row, column) {
-                Some(bytes) => Cell { ptr: bytes.as_ptr(), len: bytes.len().cast_signed() },
-                None => Cell { ptr: std::ptr::null(), len: -1 },
-            }));
+            owner.cells.extend(
+                (0..column_count).map(|column| match source.cell(row, column) {
+                    Some(bytes) => Cell {
+                        ptr: bytes.as_ptr(),
+                        len: bytes.len().cast_signed(),
+                    },
+                    None => Cell {
+                        ptr: std::ptr::null(),
+                        len: -1,
+                    },
+                }),
+            );
         }
         Self {
             columns: owner.columns.as_ptr(),
@@ -200,7 +215,9 @@ impl Drop for Rows {
 ///
 /// Returns false, and appends nothing, when it is larger than Postgres takes.
 pub fn push_param(buffer: &mut Vec<u8>, oid: u32, value: Option<&[u8]>) -> bool {
-    let Ok(len) = value.map_or(Ok(-1), |value| i32::try_from(value.len())) else { return false };
+    let Ok(len) = value.map_or(Ok(-1), |value| i32::try_from(value.len())) else {
+        return false;
+    };
     buffer.extend_from_slice(&oid.to_le_bytes());
     buffer.extend_from_slice(&len.to_le_bytes());
     buffer.extend_from_slice(value.unwrap_or_default());
@@ -209,7 +226,10 @@ pub fn push_param(buffer: &mut Vec<u8>, oid: u32, value: Option<&[u8]>) -> bool 
 
 /// The parameters of a buffer: type and bytes.
 pub fn params(buffer: &[u8]) -> Params<'_> {
-    Params { rest: buffer, marker: PhantomData }
+    Params {
+        rest: buffer,
+        marker: PhantomData,
+    }
 }
 
 /// Iterator over a buffer of parameters; ends early at the first that does not fit into the buffer.
@@ -226,7 +246,9 @@ impl<'a> Iterator for Params<'a> {
         let (oid, rest) = self.rest.split_first_chunk::<4>()?;
         let (len, rest) = rest.split_first_chunk::<4>()?;
         let (value, rest) = match usize::try_from(i32::from_le_bytes(*len)) {
-            Ok(len) => rest.split_at_checked(len).map(|(value, rest)| (Some(value), rest))?,
+            Ok(len) => rest
+                .split_at_checked(len)
+                .map(|(value, rest)| (Some(value), rest))?,
             Err(_) => (None, rest),
         };
         self.rest = rest;
@@ -274,7 +296,10 @@ mod tests {
         let mut buffer = Vec::new();
         assert!(push_param(&mut buffer, 25, Some(b"x")));
         assert!(push_param(&mut buffer, 20, None));
-        assert_eq!(params(&buffer).collect::<Vec<_>>(), [(25, Some(&b"x"[..])), (20, None)]);
+        assert_eq!(
+            params(&buffer).collect::<Vec<_>>(),
+            [(25, Some(&b"x"[..])), (20, None)]
+        );
         assert_eq!(params(&buffer[..buffer.len() - 1]).count(), 1);
     }
 }

@@ -1,10 +1,6 @@
 //! For the plugin that is the identity provider: what the host verifies tokens with.
 
-use crate::abi::{
-    bytes::Str,
-    error::Outcome,
-    interface::interface,
-};
+use crate::abi::{bytes::Str, error::Outcome, interface::interface};
 
 interface! {
     /// Token verification stays in the host; this feeds it.

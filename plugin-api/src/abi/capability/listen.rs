@@ -1,9 +1,6 @@
 //! TCP listeners on granted ports.
 
-use crate::abi::{
-    bytes::Bytes,
-    interface::interface,
-};
+use crate::abi::{bytes::Bytes, interface::interface};
 
 interface! {
     /// Binds ports that the manifest asks for.

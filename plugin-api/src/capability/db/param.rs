@@ -97,12 +97,18 @@ pub(super) fn encode(params: super::Params<'_>) -> Result<Vec<u8>> {
     for (at, param) in params.iter().enumerate() {
         let sql_type = param.sql_type();
         value.clear();
-        let is_null = param.to_sql_checked(&sql_type, &mut value).map_err(|error| {
-            Error::new(500, "INTERNAL", "a value cannot be stored").with_cause(format!("parameter ${}: {error}", at + 1))
-        })?;
+        let is_null = param
+            .to_sql_checked(&sql_type, &mut value)
+            .map_err(|error| {
+                Error::new(500, "INTERNAL", "a value cannot be stored")
+                    .with_cause(format!("parameter ${}: {error}", at + 1))
+            })?;
         let bytes = matches!(is_null, IsNull::No).then_some(&value[..]);
         if !push_param(&mut buffer, sql_type.oid(), bytes) {
-            return Err(Error::invalid("VALUE_TOO_LARGE", format!("parameter ${} is larger than 2 GiB", at + 1)));
+            return Err(Error::invalid(
+                "VALUE_TOO_LARGE",
+                format!("parameter ${} is larger than 2 GiB", at + 1),
+            ));
         }
     }
     Ok(buffer)

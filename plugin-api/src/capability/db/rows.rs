@@ -42,7 +42,10 @@ impl IntoIterator for Rows {
     type IntoIter = RowsIter;
 
     fn into_iter(self) -> RowsIter {
-        RowsIter { rows: self.0, next: 0 }
+        RowsIter {
+            rows: self.0,
+            next: 0,
+        }
     }
 }
 
@@ -59,7 +62,10 @@ impl Iterator for RowsIter {
         let index = self.next;
         (index < self.rows.len()).then(|| {
             self.next += 1;
-            Row { rows: Arc::clone(&self.rows), index }
+            Row {
+                rows: Arc::clone(&self.rows),
+                index,
+            }
         })
     }
 
@@ -83,13 +89,19 @@ impl Row {
     /// When there is no such column, or when it does not read as `T`: an error in the plugin, so a 500.
     pub fn get<'a, T: FromSql<'a>>(&'a self, column: impl ColumnIndex) -> Result<T> {
         let columns = self.rows.columns();
-        let at = column.find(columns).ok_or_else(|| column.error("there is no such column".into()))?;
+        let at = column
+            .find(columns)
+            .ok_or_else(|| column.error("there is no such column".into()))?;
         let sql_type = Type::from_oid(columns[at].oid).unwrap_or(Type::UNKNOWN);
         // A type that is not built in, an enum say, has no name here: its reader decides by the bytes.
         if sql_type != Type::UNKNOWN && !T::accepts(&sql_type) {
-            return Err(column.error(format!("a {sql_type} does not read as {}", std::any::type_name::<T>())));
+            return Err(column.error(format!(
+                "a {sql_type} does not read as {}",
+                std::any::type_name::<T>()
+            )));
         }
-        T::from_sql_nullable(&sql_type, self.rows.cell(self.index, at)).map_err(|error| column.error(error.to_string()))
+        T::from_sql_nullable(&sql_type, self.rows.cell(self.index, at))
+            .map_err(|error| column.error(error.to_string()))
     }
 }
 
@@ -114,7 +126,9 @@ impl ColumnIndex for usize {
 
 impl ColumnIndex for &str {
     fn find(&self, columns: &[raw::Column<'_>]) -> Option<usize> {
-        columns.iter().position(|column| column.name.as_str() == *self)
+        columns
+            .iter()
+            .position(|column| column.name.as_str() == *self)
     }
 
     fn error(&self, cause: String) -> Error {
@@ -123,5 +137,6 @@ impl ColumnIndex for &str {
 }
 
 fn read_error(column: &str, cause: &str) -> Error {
-    Error::new(500, "INTERNAL", "something went wrong on our side").with_cause(format!("column {column}: {cause}"))
+    Error::new(500, "INTERNAL", "something went wrong on our side")
+        .with_cause(format!("column {column}: {cause}"))
 }

@@ -12,14 +12,22 @@ fn missing() -> Error {
     Error::not_found("NOTE_NOT_FOUND", "there is no such note in this family")
 }
 
-pub(crate) async fn list(cx: Cx<Hello>, principal: Principal, Query(page): Query<Page>) -> Result<Data<Vec<Note>>> {
+pub(crate) async fn list(
+    cx: Cx<Hello>,
+    principal: Principal,
+    Query(page): Query<Page>,
+) -> Result<Data<Vec<Note>>> {
     let tx = cx.db().begin_as(&principal).await?;
     let notes = store::page(&tx, page.before, cx.plugin().config.page_size).await?;
     tx.commit().await?;
     Ok(Data(notes))
 }
 
-pub(crate) async fn create(cx: Cx<Hello>, principal: Principal, Json(draft): Json<Draft>) -> Result<Created<Note>> {
+pub(crate) async fn create(
+    cx: Cx<Hello>,
+    principal: Principal,
+    Json(draft): Json<Draft>,
+) -> Result<Created<Note>> {
     draft.check()?;
     let family = principal.family()?;
     let tx = cx.db().begin_as(&principal).await?;
@@ -29,7 +37,11 @@ pub(crate) async fn create(cx: Cx<Hello>, principal: Principal, Json(draft): Jso
     Ok(Created(note))
 }
 
-pub(crate) async fn show(cx: Cx<Hello>, principal: Principal, Path(id): Path<Uuid>) -> Result<Data<Note>> {
+pub(crate) async fn show(
+    cx: Cx<Hello>,
+    principal: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Data<Note>> {
     let tx = cx.db().begin_as(&principal).await?;
     let note = store::find(&tx, id).await?;
     tx.commit().await?;
@@ -49,9 +61,17 @@ pub(crate) async fn change(
     note.map(Data).ok_or_else(missing)
 }
 
-pub(crate) async fn remove(cx: Cx<Hello>, principal: Principal, Path(id): Path<Uuid>) -> Result<NoContent> {
+pub(crate) async fn remove(
+    cx: Cx<Hello>,
+    principal: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<NoContent> {
     let tx = cx.db().begin_as(&principal).await?;
     let removed = store::remove(&tx, id).await?;
     tx.commit().await?;
-    if removed { Ok(NoContent) } else { Err(missing()) }
+    if removed {
+        Ok(NoContent)
+    } else {
+        Err(missing())
+    }
 }
