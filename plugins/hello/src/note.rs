@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A note of a family.
 #[derive(Debug, Serialize, Schema)]
-pub struct Note {
+pub(crate) struct Note {
     /// UUIDv7: ascending in time.
     pub id: Uuid,
     /// What it is about.
@@ -23,7 +23,7 @@ pub struct Note {
 /// What a client sends to write or rewrite a note.
 #[derive(Debug, Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
-pub struct Draft {
+pub(crate) struct Draft {
     /// What it is about.
     #[schema(min_length = 1, max_length = 200)]
     pub title: String,
@@ -36,7 +36,7 @@ pub struct Draft {
 /// Which page of the notes.
 #[derive(Debug, Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
-pub struct Page {
+pub(crate) struct Page {
     /// The last id of the page before.
     pub before: Option<Uuid>,
 }

@@ -109,7 +109,7 @@ impl SessionProvider for OpenSession {
         sql: Str<'_>,
     ) -> impl Future<Output = Result<CopyIn, Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
-        async move { copy::into(&connection?, &sql).await }
+        async move { copy::into(&*connection?, &sql).await }
     }
 
     fn copy_out(
