@@ -67,7 +67,7 @@ pub fn request(context: &Context, command: &str, args: Value) -> Result<Value, C
     let runtime = runtime.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
     let progress = context.progress(command);
     runtime.block_on(call(&config.state_directory(), command, args, |line| {
-        progress.set(line)
+        progress.set(line);
     }))
 }
 

@@ -14,7 +14,6 @@ use crate::telemetry::logs::is_colourful;
 #[derive(Debug, Clone)]
 pub struct Output {
     json: bool,
-    lively: bool,
     colourful_answers: bool,
     colourful_errors: bool,
 }
@@ -25,7 +24,6 @@ impl Output {
         let wanted = is_colourful(variables) && variables.get("CI").is_none_or(String::is_empty);
         Self {
             json,
-            lively: wanted && !json && io::stderr().is_terminal(),
             colourful_answers: wanted && io::stdout().is_terminal(),
             colourful_errors: wanted && io::stderr().is_terminal(),
         }
@@ -38,7 +36,7 @@ impl Output {
 
     /// Whether somebody watches: spinners make sense.
     pub fn is_lively(&self) -> bool {
-        self.lively
+        self.colourful_errors && !self.json
     }
 
     /// Whether log lines on standard error may have colours.
@@ -164,8 +162,8 @@ impl Table {
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(
             cells
-                .iter()
-                .map(|cell| clean(cell).replace('\n', " "))
+                .into_iter()
+                .map(|cell| clean(&cell).replace('\n', " "))
                 .collect(),
         );
     }

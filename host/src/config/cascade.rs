@@ -19,10 +19,14 @@ pub(super) fn settings(
     let stated = file::settings(directory)?;
     let plugin_ids: BTreeSet<String> = stated
         .iter()
-        .filter(|setting| setting.path.len() > 2 && setting.path[0] == "plugins")
+        .filter(|setting| setting.path[0] == "plugins")
+        // `[plugins.notes]` with nothing in it names a plugin too; `plugins.directory` does not.
+        .filter(|setting| {
+            setting.path.len() > 2 || setting.path.len() == 2 && setting.value.is_object()
+        })
         .map(|setting| setting.path[1].clone())
         .collect();
-    let read = |name: &str| -> Result<Vec<Setting>, ConfigError> {
+    let read = |name: &'static str| -> Result<Vec<Setting>, ConfigError> {
         let statements = dotenv::read(directory, name)?;
         checked(variables::settings(
             statements,

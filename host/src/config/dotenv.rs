@@ -10,7 +10,7 @@ use super::variables::Statement;
 use super::{ConfigError, Origin};
 
 /// The statements of a `.env` file in `directory`; none when there is no such file.
-pub(super) fn read(directory: &Path, name: &str) -> Result<Vec<Statement>, ConfigError> {
+pub(super) fn read(directory: &Path, name: &'static str) -> Result<Vec<Statement>, ConfigError> {
     let file = directory.join(name);
     match std::fs::read_to_string(&file) {
         Ok(text) => parse(name, &text),
@@ -19,7 +19,7 @@ pub(super) fn read(directory: &Path, name: &str) -> Result<Vec<Statement>, Confi
     }
 }
 
-fn parse(file: &str, text: &str) -> Result<Vec<Statement>, ConfigError> {
+fn parse(file: &'static str, text: &str) -> Result<Vec<Statement>, ConfigError> {
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut line = 1;
     let mut statements = Vec::new();
@@ -48,7 +48,7 @@ fn parse(file: &str, text: &str) -> Result<Vec<Statement>, ConfigError> {
         }
         let (value, after) = value(value_on).map_err(wrong)?;
         let origin = Origin::File {
-            name: file.to_owned(),
+            name: file,
             line,
             variable: Some(name.to_owned()),
         };

@@ -38,7 +38,7 @@ fn flatten(text: &str, path: &mut Vec<String>, table: &DeTable<'_>, into: &mut V
             _ => {
                 let line = line_of(text, name.span().start);
                 let origin = Origin::File {
-                    name: FILE_NAME.to_owned(),
+                    name: FILE_NAME,
                     line,
                     variable: None,
                 };
@@ -78,8 +78,5 @@ fn json(value: &Spanned<DeValue<'_>>) -> Value {
 }
 
 fn line_of(text: &str, at: usize) -> usize {
-    1 + text.as_bytes()[..at.min(text.len())]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
+    1 + text.get(..at).unwrap_or(text).matches('\n').count()
 }

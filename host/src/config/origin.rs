@@ -12,7 +12,7 @@ pub enum Origin {
     /// A line of a file in the project's directory; `.env` files also name the variable.
     File {
         /// Its name, relative to the project's directory.
-        name: String,
+        name: &'static str,
         /// Counted from 1.
         line: usize,
         /// The variable, in `.env` files.
@@ -52,10 +52,9 @@ impl Provenance {
     /// Where the value at this path came from. A list or table that was stated as a whole counts for what is inside.
     pub fn origin(&self, path: &[&str]) -> Origin {
         let path: Vec<String> = path.iter().map(|segment| (*segment).to_owned()).collect();
-        let longest_first = (1..=path.len()).rev();
+        let mut longest_first = (1..=path.len()).rev();
         longest_first
-            .filter_map(|length| self.0.get(&path[..length]))
-            .next()
+            .find_map(|length| self.0.get(&path[..length]))
             .cloned()
             .unwrap_or_default()
     }

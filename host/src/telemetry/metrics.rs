@@ -39,7 +39,13 @@ pub enum MetricError {
 #[derive(Clone, Default)]
 pub struct Metrics {
     registry: Registry,
-    families: Arc<Mutex<HashMap<String, (Vec<String>, Family)>>>,
+    families: Arc<Mutex<HashMap<String, Known>>>,
+}
+
+/// A family and the labels that it was made with.
+struct Known {
+    labels: Vec<String>,
+    family: Family,
 }
 
 #[derive(Clone)]
@@ -140,13 +146,14 @@ impl Metrics {
         make: impl FnOnce() -> prometheus::Result<Family>,
     ) -> Result<Family, MetricError> {
         let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((existing, family)) = families.get(name) {
-            let same = existing
+        if let Some(known) = families.get(name) {
+            let same = known
+                .labels
                 .iter()
                 .map(String::as_str)
                 .eq(labels.iter().copied());
             return if same {
-                Ok(family.clone())
+                Ok(known.family.clone())
             } else {
                 Err(MetricError::Taken {
                     name: name.to_owned(),
@@ -165,7 +172,11 @@ impl Metrics {
         };
         self.registry.register(collector).map_err(invalid)?;
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-        families.insert(name.to_owned(), (labels, family.clone()));
+        let known = Known {
+            labels,
+            family: family.clone(),
+        };
+        families.insert(name.to_owned(), known);
         Ok(family)
     }
 }

@@ -77,6 +77,14 @@ fn variables_reach_plugins_lists_and_files() {
         4001,
         "environment (AUTH_PORT)",
     );
+    let dashed = [("NSELF_PLUGINS__MY_NOTES__PORT", "4002")];
+    check_value(
+        &project,
+        &dashed,
+        "plugins.my-notes.port",
+        4002,
+        "environment (NSELF_PLUGINS__MY_NOTES__PORT)",
+    );
     let plugin = [("NSELF_PLUGINS__MAIL__CONFIG__FROM", "me@example.org")];
     check_value(
         &project,

@@ -69,7 +69,7 @@ impl Running {
         let task = tokio::spawn(async move {
             server
                 .run(control, async move { drop(stopped.await) })
-                .await
+                .await;
         });
         Self {
             directory,
@@ -101,7 +101,7 @@ async fn commands_are_answered_with_their_progress() {
     );
     let mut lines = Vec::new();
     let answer = client::call(&running.state(), "count", Value::Null, |line| {
-        lines.push(line.to_owned())
+        lines.push(line.to_owned());
     })
     .await;
     assert_eq!(

@@ -129,16 +129,16 @@ fn every_error_code_has_its_page() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut codes = BTreeSet::new();
     for room in ["config", "cli", "control", "telemetry"] {
-        collect_codes(&root.join("src").join(room), &mut codes);
+        let file = root.join("src").join(room);
+        codes.extend(codes_in(&file.with_extension("rs")));
+        codes.extend(codes_in(&file));
     }
     assert!(
         codes.contains("CONFIG_UNKNOWN_KEY") && codes.contains("HOST_NOT_RUNNING"),
         "{codes:?}"
     );
-    let lacking: Vec<_> = codes
-        .iter()
-        .filter(|code| !root.join(format!("../docs/errors/{code}.md")).is_file())
-        .collect();
+    let has_page = |code: &String| root.join(format!("../docs/errors/{code}.md")).is_file();
+    let lacking: Vec<_> = codes.iter().filter(|code| !has_page(code)).collect();
     assert_eq!(
         lacking,
         Vec::<&String>::new(),
@@ -146,29 +146,25 @@ fn every_error_code_has_its_page() {
     );
 }
 
-/// Every `"UPPER_SNAKE"` text in the sources below `directory` that is used as a code.
-fn collect_codes(directory: &Path, codes: &mut BTreeSet<String>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect_codes(&path, codes);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            for start in [
-                "=> \"",
-                "CliError::new(\"",
-                "Self::of(\"",
-                "CliError::of(\"",
-                "new(\n                \"",
-            ] {
-                let texts = text
-                    .split(start)
-                    .skip(1)
-                    .filter_map(|rest| rest.split('"').next());
-                codes.extend(texts.filter(|text| is_code(text)).map(str::to_owned));
-            }
-        }
+/// Every text in the sources at or below `path` that is used as a code.
+fn codes_in(path: &Path) -> Vec<String> {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).unwrap();
+        return entries
+            .flat_map(|entry| codes_in(&entry.unwrap().path()))
+            .collect();
     }
+    let compact: String = fs::read_to_string(path)
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    let starts = ["=>\"", "Error::new(\"", "Self::new(\"", "::of(\""];
+    let texts = starts.iter().flat_map(|start| compact.split(start).skip(1));
+    let words = texts.filter_map(|rest| rest.split('"').next());
+    words
+        .filter(|word| is_code(word))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn is_code(text: &str) -> bool {
