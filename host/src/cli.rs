@@ -1,6 +1,6 @@
 //! The command line: one file per command, no logic.
 //!
-//! A command stands in [`Command`] when it works. The argument types of the others are here already, so that their
+//! A command stands in `Command` when it works. The argument types of the others are here already, so that their
 //! words and help texts are decided in one place.
 
 pub mod client;

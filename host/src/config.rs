@@ -1,7 +1,7 @@
 //! Configuration: the cascade, its validation, and where each value came from.
 //!
 //! `nself.toml` < `.env.<environment>` < `.env.secrets` < `.env` < process environment. Every source becomes a list of
-//! [`Setting`]s (path, value, origin); the last one of a path wins, [`KEYS`] says what may stand there, and only then
+//! settings (path, value, origin); the last one of a path wins, [`KEYS`] says what may stand there, and only then
 //! does serde build the [`Config`]. So each complaint can name the key, the file and the line.
 
 mod cascade;

@@ -2,6 +2,7 @@
 
 pub mod logs;
 pub mod metrics;
+mod process;
 pub mod trace;
 mod writer;
 

@@ -1,12 +1,16 @@
 //! The project's secrets: one file each under `.nself/secrets`, 0600 in a 0700 directory.
 
+mod error;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
+
+pub use error::SecretError;
 
 use super::Secret;
 
@@ -17,77 +21,6 @@ pub const MASTER_KEY: &str = "master-key";
 
 /// Longest secret that is read, bytes: a PEM key has a few thousand.
 const BYTES_MAX: u64 = 64 * 1024;
-
-/// What can be wrong with a secret. No variant carries its value.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretError {
-    /// Others could read or replace it.
-    #[error("{} can be reached by others (mode {mode:03o})", path.display())]
-    Loose {
-        /// The file or directory.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-        /// What they should be.
-        wanted: u32,
-    },
-    /// It belongs to somebody else.
-    #[error("{} belongs to user {owner}, this is user {user}", path.display())]
-    Owner {
-        /// The file or directory.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-        /// Who we are.
-        user: u32,
-    },
-    /// Not a name for a secret.
-    #[error("`{name}` cannot name a secret")]
-    Name {
-        /// The name.
-        name: String,
-    },
-    /// Reading or writing failed.
-    #[error("cannot access {}", path.display())]
-    Access {
-        /// The file or directory.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The system gave no random bytes.
-    #[error("the system gives no random bytes")]
-    Random,
-}
-
-impl SecretError {
-    /// Its stable code; each has a page in `docs/errors/`.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Loose { .. } | Self::Owner { .. } => "SECRET_PERMISSIONS",
-            Self::Name { .. } => "SECRET_NAME",
-            Self::Access { .. } | Self::Random => "SECRET_ACCESS",
-        }
-    }
-
-    /// What to do about it.
-    pub fn help(&self) -> String {
-        match self {
-            Self::Loose { path, wanted, .. } => format!("chmod {wanted:03o} '{}'", path.display()),
-            Self::Owner { path, user, .. } => {
-                format!("chown {user} '{}', or run as its owner", path.display())
-            }
-            Self::Name { .. } => {
-                "use up to 100 lower-case letters, digits, `.`, `_` and `-`".to_owned()
-            }
-            Self::Access { .. } => {
-                "check the disk and the permissions of the project's directory".to_owned()
-            }
-            Self::Random => "check that getrandom(2) is permitted".to_owned(),
-        }
-    }
-}
 
 /// A secret as it may be shown: never its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -111,7 +44,7 @@ impl Secrets {
     ///
     /// [`SecretError::Loose`] and [`SecretError::Owner`] when others could get at it.
     pub fn open(state_directory: &Path) -> Result<Self, SecretError> {
-        private_directory(state_directory)?;
+        own_directory(state_directory)?;
         let directory = state_directory.join("secrets");
         private_directory(&directory)?;
         Ok(Self { directory })
@@ -136,11 +69,14 @@ impl Secrets {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(access(error)),
         };
-        check_private(&path, &file.metadata().map_err(access)?, 0o600)?;
+        check_private(&path, &file.metadata().map_err(access)?, 0o077, 0o600)?;
         let mut value = String::new();
-        file.take(BYTES_MAX)
+        file.take(BYTES_MAX + 1)
             .read_to_string(&mut value)
             .map_err(access)?;
+        if value.len() as u64 > BYTES_MAX {
+            return Err(access(ErrorKind::FileTooLarge.into()));
+        }
         value.truncate(value.trim_end_matches(['\r', '\n']).len());
         Ok(Some(Secret::new(value)))
     }
@@ -273,6 +209,17 @@ pub fn random(bytes: usize) -> Result<Secret, SecretError> {
 
 /// Makes a directory that only this user can enter, or checks that it is one.
 pub fn private_directory(path: &Path) -> Result<(), SecretError> {
+    directory(path, 0o077)
+}
+
+/// Makes the state directory, or checks that others can neither list nor write it.
+///
+/// They may pass through: a Postgres that runs as another user has to reach its own directory below.
+pub fn own_directory(path: &Path) -> Result<(), SecretError> {
+    directory(path, 0o066)
+}
+
+fn directory(path: &Path, refused: u32) -> Result<(), SecretError> {
     let access = |source| SecretError::Access {
         path: path.to_owned(),
         source,
@@ -281,16 +228,21 @@ pub fn private_directory(path: &Path) -> Result<(), SecretError> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let metadata = fs::metadata(path).map_err(access)?;
-            check_private(path, &metadata, 0o700)
+            check_private(path, &metadata, refused, 0o700)
         }
         Err(error) => Err(access(error)),
     }
 }
 
-fn check_private(path: &Path, metadata: &fs::Metadata, wanted: u32) -> Result<(), SecretError> {
+fn check_private(
+    path: &Path,
+    metadata: &fs::Metadata,
+    refused: u32,
+    wanted: u32,
+) -> Result<(), SecretError> {
     let user = rustix::process::geteuid().as_raw();
     let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & refused != 0 {
         return Err(SecretError::Loose {
             path: path.to_owned(),
             mode,
@@ -371,6 +323,29 @@ mod tests {
         fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).expect("ours");
         let error = Secrets::open(&state).expect_err("loose");
         assert_eq!(error.help(), format!("chmod 700 '{}'", state.display()));
+    }
+
+    #[test]
+    fn others_may_pass_through_the_state_directory_and_no_further() {
+        let (directory, _secrets) = store();
+        let state = directory.path().join(".nself");
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o711)).expect("ours");
+        Secrets::open(&state).expect("passing through is fine");
+        fs::set_permissions(state.join("secrets"), fs::Permissions::from_mode(0o711))
+            .expect("ours");
+        Secrets::open(&state).expect_err("loose");
+    }
+
+    #[test]
+    fn a_secret_that_is_too_long_is_not_cut() {
+        let (_directory, secrets) = store();
+        secrets
+            .set("key", &Secret::new("x".repeat(65 * 1024)))
+            .expect("it is written");
+        assert!(matches!(
+            secrets.get("key"),
+            Err(SecretError::Access { .. })
+        ));
     }
 
     #[test]

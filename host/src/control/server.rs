@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{False, LINE_BYTES_MAX, Reply, Request, SocketPath, True, run_directory};
 use crate::cli::{CliError, Exit};
-use crate::config::secrets::{SecretError, private_directory};
+use crate::config::secrets::{SecretError, own_directory, private_directory};
 
 /// Time for a caller to send its request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -102,7 +102,7 @@ impl ControlServer {
     /// [`ControlError::AlreadyRunning`] names the host that holds the lock. Must be called inside a tokio runtime.
     pub fn bind(state_directory: &Path) -> Result<Self, ControlError> {
         let directory = run_directory(state_directory);
-        private_directory(state_directory)?;
+        own_directory(state_directory)?;
         private_directory(&directory)?;
         let failed = |source| ControlError::Socket {
             directory: directory.clone(),

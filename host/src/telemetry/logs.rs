@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use tracing::Subscriber;
@@ -112,7 +113,11 @@ fn target(file: Option<&Path>) -> Result<Box<dyn Write + Send>, LogError> {
     let Some(path) = file else {
         return Ok(Box::new(io::stderr()));
     };
-    let opened = OpenOptions::new().append(true).create(true).open(path);
+    let opened = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path);
     opened
         .map(|file| Box::new(file) as _)
         .map_err(|source| LogError::Open {

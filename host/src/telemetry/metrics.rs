@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, PullingGauge, Registry,
+    TextEncoder,
 };
 
 /// Bounds of latency histograms, seconds: half a millisecond to ten seconds.
@@ -56,7 +57,7 @@ enum Family {
 }
 
 impl Metrics {
-    /// A registry that knows the host's version.
+    /// A registry that knows the host's version and what the process uses.
     pub fn new() -> Self {
         let metrics = Self::default();
         let info = metrics.gauge(
@@ -66,6 +67,7 @@ impl Metrics {
         );
         let info = info.expect("the first family of a fresh registry fits");
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        super::process::register(&metrics);
         metrics
     }
 
@@ -118,6 +120,21 @@ impl Metrics {
                 name: name.to_owned(),
             }),
         }
+    }
+
+    /// A gauge without labels whose value `read` says each time somebody looks.
+    pub fn pulled(
+        &self,
+        name: &str,
+        help: &str,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Result<(), MetricError> {
+        let invalid = |source| MetricError::Invalid {
+            name: name.to_owned(),
+            source,
+        };
+        let gauge = PullingGauge::new(name, help, Box::new(read)).map_err(invalid)?;
+        self.registry.register(Box::new(gauge)).map_err(invalid)
     }
 
     /// Adds a collector of one's own.
@@ -199,6 +216,26 @@ mod tests {
             metrics.render().contains("notes_total{kind=\"new\"} 2\n"),
             "{}",
             metrics.render()
+        );
+    }
+
+    #[test]
+    fn the_process_shows_what_it_uses() {
+        let text = Metrics::new().render();
+        let value = |name: &str| -> f64 {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(&format!("{name} ")))
+                .expect("the family is there");
+            line.rsplit(' ')
+                .next()
+                .and_then(|value| value.parse().ok())
+                .expect("a number")
+        };
+        assert!(value("process_resident_memory_bytes") > 100_000.0, "{text}");
+        assert!(
+            value("process_open_fds") >= 3.0 && value("process_threads") >= 1.0,
+            "{text}"
         );
     }
 

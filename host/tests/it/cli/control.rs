@@ -1,8 +1,8 @@
 //! The control socket: both sides over a real one.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -161,6 +161,38 @@ async fn garbage_is_refused_and_the_socket_is_private() {
         (&reply["ok"], &reply["error"]["code"]),
         (&false.into(), &"CONTROL_REQUEST".into())
     );
+}
+
+/// The permissions keep others out; when somebody has loosened them, the peer's user still counts.
+#[tokio::test]
+async fn another_user_is_refused_whatever_the_permissions() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("not run: only root can become another user");
+        return;
+    }
+    let running = Running::start();
+    let path = socket(&running.state());
+    let open = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    open(running.directory.path(), 0o711);
+    open(&running.state(), 0o711);
+    open(&running.state().join("run"), 0o711);
+    open(&path, 0o666);
+    // perl is essential in Debian; a shell has no unix sockets.
+    let ask =
+        "socket(S, PF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un($ARGV[0])) or die; print <S>;";
+    let mut perl = tokio::process::Command::new("perl");
+    perl.args(["-MSocket", "-e", ask])
+        .arg(path)
+        .uid(65_534)
+        .gid(65_534)
+        .current_dir("/");
+    let output = tokio::time::timeout(Duration::from_secs(20), perl.output())
+        .await
+        .unwrap()
+        .unwrap();
+    let reply: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert_eq!(reply["error"]["code"], "CONTROL_REFUSED");
 }
 
 #[tokio::test]

@@ -93,3 +93,29 @@ fn a_place_that_cannot_be_made_is_said() {
         &["error[INIT_CREATE]: cannot create file/below", "cause: "],
     );
 }
+
+#[test]
+fn many_at_a_time_make_one_project() {
+    let project = Project::empty();
+    let mut children: Vec<_> = (0..8)
+        .map(|_| {
+            project
+                .command(&["init"], &[])
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in &mut children {
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    let ignored = fs::read_to_string(project.path().join(".gitignore")).unwrap();
+    assert!(ignored.contains("/.nself/\n"), "{ignored}");
+    assert_eq!(
+        fs::read_dir(project.path().join(".nself/secrets"))
+            .unwrap()
+            .count(),
+        2
+    );
+    project.run(&["config"]).check(0, &[]);
+}
