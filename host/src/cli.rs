@@ -1,1 +1,160 @@
 //! The command line: one file per command, no logic.
+//!
+//! A command stands in `Command` when it works. The argument types of the others are here already, so that their
+//! words and help texts are decided in one place.
+
+pub mod client;
+mod config;
+mod context;
+pub mod db;
+mod error;
+pub mod gaps;
+mod init;
+mod output;
+pub mod plugin;
+mod progress;
+pub mod serve;
+pub mod status;
+pub mod stop;
+pub mod up;
+pub mod urls;
+mod version;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+pub use context::Context;
+pub use error::{CliError, Exit};
+pub use output::{Output, Table};
+pub use progress::Progress;
+
+use crate::config::{Variables, process_variables};
+
+/// A self-hosted backend in one process.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nself",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+struct Cli {
+    /// Print one JSON object instead of text, errors included
+    #[arg(long, global = true)]
+    json: bool,
+    /// The project's directory [default: the nearest one upwards with a nself.toml, else this one]
+    #[arg(long, global = true, value_name = "DIR")]
+    project: Option<PathBuf>,
+    /// Answer yes to every question
+    #[arg(long, short = 'y', global = true)]
+    yes: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a project: nself.toml, private directories, secrets
+    Init(init::InitArgs),
+    /// Show the effective configuration and where each value came from
+    Config(config::ConfigArgs),
+    /// List what is planned and not built yet, and check that nothing is missing from the list
+    Gaps(gaps::GapsArgs),
+    /// Show the version
+    Version,
+}
+
+/// The program: reads the process's arguments and environment, and runs.
+pub fn main() -> ExitCode {
+    run(std::env::args_os().collect(), process_variables()).into()
+}
+
+/// Runs one command line.
+pub fn run(arguments: Vec<OsString>, variables: Variables) -> Exit {
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error, &Output::new(json, &variables)),
+    };
+    let context = Context::new(
+        Output::new(cli.json, &variables),
+        variables,
+        cli.project,
+        cli.yes,
+    );
+    let done = match cli.command {
+        Command::Init(args) => init::run(&context, &args),
+        Command::Config(args) => config::run(&context, &args),
+        Command::Gaps(args) => gaps::run(&context, &args, &[]),
+        Command::Version => version::run(&context),
+    };
+    match done {
+        Ok(()) => Exit::Done,
+        Err(error) => context.output.error(&error),
+    }
+}
+
+/// Help and version are answers; everything else that clap says is a usage error.
+fn refused(error: &clap::Error, output: &Output) -> Exit {
+    let is_answer = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if output.is_json() && !is_answer {
+        let text = error.render().to_string();
+        let message = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ")
+            .to_owned();
+        return output
+            .error(&CliError::new("USAGE", Exit::Usage, message).with_help("run `nself --help`"));
+    }
+    // Nothing can be done when the terminal is gone.
+    drop(error.print());
+    if is_answer { Exit::Done } else { Exit::Usage }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, CommandFactory};
+
+    use super::*;
+
+    #[test]
+    fn every_command_is_declared_without_contradiction() {
+        Cli::command().debug_assert();
+        for (name, command) in [
+            ("up", up::UpArgs::augment_args(clap::Command::new("up"))),
+            (
+                "serve",
+                serve::ServeArgs::augment_args(clap::Command::new("serve")),
+            ),
+            (
+                "stop",
+                stop::StopArgs::augment_args(clap::Command::new("stop")),
+            ),
+            (
+                "status",
+                status::StatusArgs::augment_args(clap::Command::new("status")),
+            ),
+            (
+                "urls",
+                urls::UrlsArgs::augment_args(clap::Command::new("urls")),
+            ),
+            (
+                "plugin",
+                plugin::PluginArgs::augment_args(clap::Command::new("plugin")),
+            ),
+            ("db", db::DbArgs::augment_args(clap::Command::new("db"))),
+        ] {
+            assert_eq!(command.get_name(), name);
+            command.debug_assert();
+        }
+    }
+}

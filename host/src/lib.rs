@@ -5,6 +5,7 @@ pub mod audit;
 pub mod capability;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod events;
 pub mod http;
 pub mod identity;

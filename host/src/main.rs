@@ -1,3 +1,7 @@
 //! The `nself` binary: the library's command line, and nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nself::cli::main()
+}

@@ -1,0 +1,72 @@
+//! `nself config`: the effective values, and where each came from.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{CliError, Context, Exit, Table};
+use crate::config::{Origin, shown};
+
+/// Shows the effective configuration. Secrets are masked.
+#[derive(Debug, clap::Args)]
+pub(super) struct ConfigArgs {
+    /// Only this key, or the keys below it: `http`, `plugins.auth`
+    key: Option<String>,
+    /// Only what somebody stated, without defaults
+    #[arg(long)]
+    stated: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    key: String,
+    value: Value,
+    from: String,
+    stated: bool,
+}
+
+pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<(), CliError> {
+    let (config, provenance) = context.config()?;
+    let rows: Vec<Row> = shown(&config, &provenance)
+        .into_iter()
+        .map(|(key, value, origin)| Row {
+            key,
+            value,
+            from: origin.to_string(),
+            stated: origin != Origin::Default,
+        })
+        .filter(|row| row.stated || !args.stated)
+        .filter(|row| {
+            args.key
+                .as_ref()
+                .is_none_or(|wanted| is_at_or_below(&row.key, wanted))
+        })
+        .collect();
+    if let Some(key) = args
+        .key
+        .as_ref()
+        .filter(|_| rows.is_empty() && !args.stated)
+    {
+        let error = CliError::new("CONFIG_NO_SUCH_KEY", Exit::Usage, format!("no key `{key}`"));
+        return Err(error.with_help("`nself config` lists every key"));
+    }
+    context.output.answer(&rows, || {
+        let mut table = Table::new(&["KEY", "VALUE", "FROM"]);
+        for row in &rows {
+            table.row([row.key.clone(), text(&row.value), row.from.clone()]);
+        }
+        context.output.table(&table)
+    })
+}
+
+fn is_at_or_below(key: &str, wanted: &str) -> bool {
+    key.strip_prefix(wanted)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

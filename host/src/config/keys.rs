@@ -1,0 +1,256 @@
+//! The table of all keys: what may stand where, and what it means.
+
+/// What a value must be.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// Text that is never shown.
+    Secret,
+    /// A file or directory; relative ones start at the project's directory.
+    Path,
+    /// An IP address.
+    Address,
+    /// A whole number within these bounds.
+    Integer(i64, i64),
+    /// `true` or `false`.
+    Flag,
+    /// A list of texts; in the environment: separated by commas.
+    TextList,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A table of free keys; in the environment: JSON.
+    Table,
+}
+
+impl Kind {
+    /// What it must be, as a sentence goes on after "must be".
+    pub(super) fn expected(self) -> String {
+        match self {
+            Self::Text | Self::Secret => "a string".to_owned(),
+            Self::Path => "a path".to_owned(),
+            Self::Address => "an IP address".to_owned(),
+            Self::Integer(least, most) if most == i64::MAX => {
+                format!("a whole number from {least}")
+            }
+            Self::Integer(least, most) => format!("a whole number from {least} to {most}"),
+            Self::Flag => "true or false".to_owned(),
+            Self::TextList => "a list of strings".to_owned(),
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::Table => "a table".to_owned(),
+        }
+    }
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Dotted path; `*` stands for a name that the user chooses.
+    pub path: &'static str,
+    /// What its value must be.
+    pub kind: Kind,
+    /// What it does, with its unit.
+    pub about: &'static str,
+}
+
+const fn key(path: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { path, kind, about }
+}
+
+const PORT: Kind = Kind::Integer(0, 65_535);
+const SOME: Kind = Kind::Integer(1, i64::MAX);
+const SMALL: Kind = Kind::Integer(1, 10_000);
+const COUNT: Kind = Kind::Integer(1, u32::MAX as i64);
+
+/// All keys, in the order of `nself config`.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("project.name", Kind::Text, "Name of the project, for people. When empty: the directory's name."),
+    key("environment", Kind::Choice(&["development", "staging", "production"]), "Which environment this is; `dev`, `stage` and `prod` are accepted too. Outside development, known default secrets are refused."),
+    key("http.bind", Kind::Address, "Address that every listener binds."),
+    key("http.port", PORT, "Gateway port; 0 lets the system choose."),
+    key("http.plugin_ports", Kind::Flag, "Whether each plugin also listens on its own port."),
+    key("http.header_bytes_max", Kind::Integer(1_024, 1_048_576), "Largest request header block, in bytes."),
+    key("http.body_bytes_max", SOME, "Largest request body unless the route says otherwise, in bytes."),
+    key("http.header_timeout_ms", SOME, "Time to send the whole header, in milliseconds."),
+    key("http.request_timeout_ms", SOME, "Time for a handler to answer unless the route says otherwise, in milliseconds."),
+    key("http.idle_timeout_ms", SOME, "Time that a kept connection may be silent, in milliseconds."),
+    key("http.connections_max", COUNT, "Open connections over all listeners."),
+    key("http.concurrency_per_plugin", COUNT, "Requests that one plugin works on at a time; more are answered 503."),
+    key("http.rate_per_minute", COUNT, "Requests per minute and caller unless the route says otherwise; more are answered 429."),
+    key("http.cors_origins", Kind::TextList, "Origins that browsers may call from; `*` allows all, without credentials."),
+    key("database.url", Kind::Secret, "External Postgres. When absent, `nself up` runs a private cluster."),
+    key("database.bin_directory", Kind::Path, "Directory of the Postgres programs for the private cluster. When absent: searched for."),
+    key("database.keep_running", Kind::Flag, "Whether the private cluster stays up when the host stops."),
+    key("database.pool_max", SMALL, "Connections of the host's own pool."),
+    key("database.plugin_pool_max", SMALL, "Connections of each plugin's pool."),
+    key("database.connect_timeout_ms", SOME, "Time to wait for a connection, in milliseconds."),
+    key("redis.url", Kind::Secret, "Redis for the kv capability and the bridge between replicas. When absent, Postgres takes its place."),
+    key("plugins.directory", Kind::Path, "Where plugin files are dropped."),
+    key("plugins.*.port", PORT, "The plugin's own port. When absent: the seed's (auth 3001, orchestrator 3002, scheduler 3003, jobs 3004, stream 3005), else none."),
+    key("plugins.*.grants", Kind::TextList, "Capabilities granted here instead of by `nself plugin grant`."),
+    key("plugins.*.config", Kind::Table, "The plugin's own keys, checked against its schema when it is loaded."),
+    key("identity.issuer", Kind::Text, "Issuer that tokens must name. When absent: any."),
+    key("identity.audience", Kind::Text, "Audience that tokens must name. When absent: any."),
+    key("identity.jwks_file", Kind::Path, "File with a JSON Web Key Set that tokens are verified with."),
+    key("identity.jwks", Kind::Table, "The key set itself, as a table."),
+    key("identity.api_keys.*.secret", Kind::Text, "Name of the secret (`.nself/secrets/<name>`) that holds this operator's or service's API key."),
+    key("identity.api_keys.*.sha256", Kind::Text, "Or: the SHA-256 of the API key, hexadecimal."),
+    key("identity.api_keys.*.scopes", Kind::TextList, "What the key may do; `operator` is everything."),
+    key("log.level", Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]), "Least level that is written. `NSELF_LOG` takes a filter such as `info,nself::http=debug` and goes first."),
+    key("log.format", Kind::Choice(&["auto", "pretty", "json"]), "How log lines look; `auto` is pretty on a terminal and JSON otherwise."),
+    key("log.file", Kind::Path, "File to append log lines to. When absent: standard error."),
+    key("shutdown.grace_ms", SOME, "Time for requests and tasks in flight when the host stops, in milliseconds."),
+];
+
+/// What [`KEYS`] says about a path.
+pub(super) enum Place {
+    /// A key, or a place inside the free table of one.
+    Key(&'static Key, Depth),
+    /// A table that has keys inside.
+    Section,
+    /// Nothing: the segment at this index is the first that is wrong.
+    Unknown(usize),
+}
+
+/// Whether a path is a key itself or a place inside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    Whole,
+    Inside,
+}
+
+/// Finds `path` in [`KEYS`].
+pub(super) fn find(path: &[String]) -> Place {
+    let mut known_segments = 0;
+    let mut section = false;
+    for key in KEYS {
+        let pattern: Vec<&str> = key.path.split('.').collect();
+        let agreeing = agreeing_segments(&pattern, path);
+        known_segments = known_segments.max(agreeing);
+        if agreeing == pattern.len() {
+            let depth = if path.len() == pattern.len() {
+                Depth::Whole
+            } else {
+                Depth::Inside
+            };
+            return Place::Key(key, depth);
+        }
+        section |= agreeing == path.len();
+    }
+    if section {
+        Place::Section
+    } else {
+        Place::Unknown(known_segments)
+    }
+}
+
+fn agreeing_segments(pattern: &[&str], path: &[String]) -> usize {
+    pattern
+        .iter()
+        .zip(path)
+        .take_while(|(wanted, given)| **wanted == "*" || **wanted == given.as_str())
+        .count()
+}
+
+/// The known key that `path`, wrong at segment `at`, was probably meant to be.
+pub(super) fn suggestion(path: &[String], at: usize) -> Option<String> {
+    let wrong = &path[at];
+    let mut best: Option<(f64, String)> = None;
+    for key in KEYS {
+        let pattern: Vec<&str> = key.path.split('.').collect();
+        let beside = pattern
+            .get(at)
+            .filter(|_| agreeing_segments(&pattern, path) >= at);
+        let beside = beside.map(|segment| {
+            (
+                strsim::jaro_winkler(segment, wrong),
+                with_names(&pattern[..=at], path),
+            )
+        });
+        // The right word in the wrong table: `port` at the top level is `http.port`.
+        let elsewhere =
+            (pattern.last() == Some(&wrong.as_str())).then(|| (0.85, key.path.to_owned()));
+        for (likeness, meant) in [beside, elsewhere].into_iter().flatten() {
+            if likeness >= 0.8 && best.as_ref().is_none_or(|(most, _)| likeness > *most) {
+                best = Some((likeness, meant));
+            }
+        }
+    }
+    best.map(|(_, meant)| meant)
+}
+
+/// `plugins.*.prot` as the user wrote it: `plugins.auth.port`.
+fn with_names(pattern: &[&str], path: &[String]) -> String {
+    let named = pattern.iter().zip(path).map(|(segment, given)| {
+        if *segment == "*" {
+            given.as_str()
+        } else {
+            segment
+        }
+    });
+    named.collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_suggestion(path: &str, expected: Option<&str>) {
+        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+        let Place::Unknown(at) = find(&path) else {
+            panic!("{path:?} is known")
+        };
+        assert_eq!(suggestion(&path, at).as_deref(), expected);
+    }
+
+    #[test]
+    fn misspelt_keys_get_the_key_that_was_meant() {
+        check_suggestion("http.prot", Some("http.port"));
+        check_suggestion("htpp.port", Some("http"));
+        check_suggestion("plugins.auth.prot", Some("plugins.auth.port"));
+        check_suggestion("port", Some("http.port"));
+        check_suggestion("databse.url", Some("database"));
+        check_suggestion("zebra", None);
+    }
+
+    #[test]
+    fn the_table_and_the_types_name_the_same_keys() {
+        let mut config = super::super::Config::default();
+        config
+            .plugins
+            .by_id
+            .insert("*".to_owned(), super::super::PluginSettings::default());
+        config
+            .identity
+            .api_keys
+            .insert("*".to_owned(), super::super::ApiKey::default());
+        let tree = serde_json::to_value(&config).expect("the configuration serialises");
+        let mut of_types = Vec::new();
+        leaves(&tree, String::new(), &mut of_types);
+        let mut of_table: Vec<String> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+        of_types.sort();
+        of_table.sort();
+        assert_eq!(of_types, of_table);
+    }
+
+    fn leaves(value: &serde_json::Value, path: String, into: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(table) if !table.is_empty() => {
+                for (name, value) in table {
+                    leaves(
+                        value,
+                        if path.is_empty() {
+                            name.clone()
+                        } else {
+                            format!("{path}.{name}")
+                        },
+                        into,
+                    );
+                }
+            }
+            _ => into.push(path),
+        }
+    }
+}

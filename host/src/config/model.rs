@@ -1,0 +1,284 @@
+//! The typed configuration. What each key means stands in [`super::KEYS`], which a test keeps equal to this file.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Secret;
+
+/// Ports of the seed's plugins, used when `plugins.<id>.port` is not stated.
+pub const SEED_PORTS: &[(&str, u16)] = &[
+    ("auth", 3001),
+    ("orchestrator", 3002),
+    ("scheduler", 3003),
+    ("jobs", 3004),
+    ("stream", 3005),
+];
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The project's directory: where it was loaded from, not a setting.
+    #[serde(skip)]
+    pub directory: PathBuf,
+    /// The project itself.
+    pub project: Project,
+    /// Which environment this is; default `development`.
+    pub environment: Environment,
+    /// Listeners and limits.
+    pub http: Http,
+    /// Postgres.
+    pub database: Database,
+    /// Redis, optional.
+    pub redis: Redis,
+    /// Plugins.
+    pub plugins: Plugins,
+    /// Who may call.
+    pub identity: Identity,
+    /// Logs.
+    pub log: Log,
+    /// How the host stops.
+    pub shutdown: Shutdown,
+}
+
+/// The project itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Project {
+    /// Name for people; default: the directory's.
+    pub name: String,
+}
+
+/// Which environment this is. Outside development, known default secrets are refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Environment {
+    /// A developer's machine.
+    #[default]
+    Development,
+    /// Like production, without its users.
+    Staging,
+    /// The real thing.
+    Production,
+}
+
+impl Environment {
+    /// Its full name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Staging => "staging",
+            Self::Production => "production",
+        }
+    }
+
+    /// The `.env` file that only this environment reads.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Development => ".env.dev",
+            Self::Staging => ".env.staging",
+            Self::Production => ".env.prod",
+        }
+    }
+}
+
+/// Listeners and limits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address that every listener binds; default 127.0.0.1.
+    pub bind: IpAddr,
+    /// Gateway port; default 3000, 0 lets the system choose.
+    pub port: u16,
+    /// Whether each plugin also listens on a port of its own; default true.
+    pub plugin_ports: bool,
+    /// Largest request header block, bytes; default 16 KiB.
+    pub header_bytes_max: usize,
+    /// Largest request body unless the route says otherwise, bytes; default 1 MiB.
+    pub body_bytes_max: u64,
+    /// Time to send the whole header, milliseconds; default 10 s.
+    pub header_timeout_ms: u64,
+    /// Time for a handler unless the route says otherwise, milliseconds; default 30 s.
+    pub request_timeout_ms: u64,
+    /// Time that a kept connection may be silent, milliseconds; default 60 s.
+    pub idle_timeout_ms: u64,
+    /// Open connections over all listeners; default 10,000.
+    pub connections_max: usize,
+    /// Requests that one plugin works on at a time; default 512.
+    pub concurrency_per_plugin: usize,
+    /// Requests per minute and caller unless the route says otherwise; default 6,000.
+    pub rate_per_minute: u32,
+    /// Origins that browsers may call from; default none. `*` allows all, without credentials.
+    pub cors_origins: Vec<String>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 3000,
+            plugin_ports: true,
+            header_bytes_max: 16 * 1024,
+            body_bytes_max: 1024 * 1024,
+            header_timeout_ms: 10_000,
+            request_timeout_ms: 30_000,
+            idle_timeout_ms: 60_000,
+            connections_max: 10_000,
+            concurrency_per_plugin: 512,
+            rate_per_minute: 6_000,
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// Postgres.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Database {
+    /// External Postgres; default: none, `nself up` runs a private one.
+    pub url: Option<Secret>,
+    /// Directory of the Postgres programs for the private cluster; default: searched for.
+    pub bin_directory: Option<PathBuf>,
+    /// Whether the private cluster stays when the host stops; default false.
+    pub keep_running: bool,
+    /// Connections of the host's own pool; default 8.
+    pub pool_max: usize,
+    /// Connections of each plugin's pool; default 8.
+    pub plugin_pool_max: usize,
+    /// Time to wait for a connection, milliseconds; default 5 s.
+    pub connect_timeout_ms: u64,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: None,
+            bin_directory: None,
+            keep_running: false,
+            pool_max: 8,
+            plugin_pool_max: 8,
+            connect_timeout_ms: 5_000,
+        }
+    }
+}
+
+/// Redis, optional.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    /// Where it is; default: none, Postgres takes its place.
+    pub url: Option<Secret>,
+}
+
+/// Plugins.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Plugins {
+    /// Where `.so` files are dropped; default `plugins.d`.
+    pub directory: PathBuf,
+    /// The tables `[plugins.<id>]`.
+    #[serde(flatten)]
+    pub by_id: BTreeMap<String, PluginSettings>,
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from("plugins.d"),
+            by_id: BTreeMap::new(),
+        }
+    }
+}
+
+/// One plugin's table.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginSettings {
+    /// Port of its own; default: the seed's, else none.
+    pub port: Option<u16>,
+    /// Capabilities granted here instead of by `nself plugin grant`; default none.
+    pub grants: Vec<String>,
+    /// The plugin's own keys, checked against its schema when it is loaded.
+    pub config: Map<String, Value>,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Identity {
+    /// Issuer that tokens must name; default: any.
+    pub issuer: Option<String>,
+    /// Audience that tokens must name; default: any.
+    pub audience: Option<String>,
+    /// File with a JSON Web Key Set; default none.
+    pub jwks_file: Option<PathBuf>,
+    /// The key set itself; default none.
+    pub jwks: Option<Map<String, Value>>,
+    /// Keys of operators and services, by name.
+    pub api_keys: BTreeMap<String, ApiKey>,
+}
+
+/// A key of an operator or a service. The key itself is never in the configuration.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiKey {
+    /// Name of the secret that holds the key.
+    pub secret: Option<String>,
+    /// Or: SHA-256 of the key, hexadecimal.
+    pub sha256: Option<String>,
+    /// What it may do; `operator` is everything.
+    pub scopes: Vec<String>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// One compact line for people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Logs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Least level that is written; default `info`.
+    pub level: String,
+    /// How lines look; default `auto`.
+    pub format: LogFormat,
+    /// File to append to; default: standard error.
+    pub file: Option<PathBuf>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Auto,
+            file: None,
+        }
+    }
+}
+
+/// How the host stops.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// Time for what is in flight, milliseconds; default 30 s.
+    pub grace_ms: u64,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace_ms: 30_000 }
+    }
+}
