@@ -1,5 +1,6 @@
 //! All gates before `dlopen`, in order.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
@@ -31,7 +32,6 @@ pub struct Host<'a> {
 }
 
 /// A plugin that passed every gate; nothing of it has run.
-#[derive(Debug)]
 pub struct CheckedPlugin {
     /// What it declares.
     pub manifest: Manifest,
@@ -43,6 +43,17 @@ pub struct CheckedPlugin {
     pub path: PathBuf,
     /// Not wrong, but its author should know; one line each.
     pub warnings: Vec<String>,
+}
+
+impl fmt::Debug for CheckedPlugin {
+    /// Without megabytes of numbers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedPlugin")
+            .field("id", &self.manifest.id)
+            .field("sha256", &self.sha256)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads a file once and judges it, without running any of it.

@@ -1,5 +1,6 @@
 //! From a kept file to its entry: the only unsafe code of the loader.
 
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -43,29 +44,38 @@ unsafe impl Sync for Loaded {}
 /// [`Refusal::Open`] when the system's loader refuses it, or its entry is not where it was promised.
 pub fn open(kept: &Kept) -> Result<Loaded, Refusal> {
     let file = kept.path();
-    let refuse = |reason: String| Refusal::Open {
+    let refuse = |error: &dyn Error| Refusal::Open {
         file: file.to_owned(),
-        reason: one_line(&reason),
+        reason: one_line(&root_cause(error)),
     };
     // RTLD_NOW: a missing symbol must be an error here, not an abort at the first call. RTLD_LOCAL: plugins must not
     // see each other's symbols.
     // SAFETY: the file is our private copy of bytes that passed `check`: a whole library for this machine, its owner
     // trusted by the operator, whose constructors are thereby trusted too. `Kept` can only be made by the store.
     let library = unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|error| refuse(error.to_string()))?;
-    // SAFETY: the symbol is not used as the `()` that it is typed as; only its address is taken.
-    let symbol = unsafe { library.get::<()>(ENTRY_SYMBOL) }.map(Symbol::as_raw_ptr);
+        .map_err(|error| refuse(&error))?;
+    // SAFETY: what the symbol is typed as plays no part: nothing is read through it, only its address is taken.
+    let symbol = unsafe { library.get::<*mut ()>(ENTRY_SYMBOL) }.map(Symbol::as_raw_ptr);
     // Closing would unmap code that thread-locals and wakers may still point into: no path leads to dlclose.
     let _ = library.into_raw();
-    let address = symbol.map_err(|error| refuse(error.to_string()))?;
+    let address = symbol.map_err(|error| refuse(&error))?;
     let entry = NonNull::new(address.cast::<()>())
-        .ok_or_else(|| refuse(format!("{ENTRY_SYMBOL} is null")))?;
+        .ok_or_else(|| refuse(&io::Error::other("its entry is null")))?;
     let range = mapped_range(entry.as_ptr().addr()).unwrap_or_default();
     Ok(Loaded {
         entry,
         range,
         file: file.to_owned(),
     })
+}
+
+/// `libloading` says what failed; the system's words, which name the symbol or library, stand below that.
+fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 /// The whole range of the file that is mapped around `address`.
