@@ -3,10 +3,11 @@
 //! Why a copy: who overwrites a mapped file kills the process that mapped it, and the loader hands out old code when it
 //! is asked for a path that it has seen. In here a path stands for one content for ever.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, DirEntry, File, Permissions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::refusal::{Refusal, StoreFault};
 use super::{CheckedPlugin, Sha256, source};
@@ -14,6 +15,12 @@ use super::{CheckedPlugin, Sha256, source};
 /// Readable and executable for the host alone, writable for nobody.
 const FILE_MODE: u32 = 0o500;
 const DIRECTORY_MODE: u32 = 0o700;
+
+/// Start of the name of a copy in progress.
+const INCOMING: &str = ".incoming-";
+
+/// No copy takes this long: an older one belongs to a host that is gone.
+const STALE_AGE: Duration = Duration::from_secs(3600);
 
 /// A checked plugin in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +80,7 @@ fn write(directory: &Path, plugin: &CheckedPlugin) -> Result<Kept, StoreFault> {
             repaired: false,
         });
     }
+    sweep(&directory);
     place(&directory, &path, &plugin.bytes)
         .map_err(|fault| full_if_full(fault, plugin.bytes.len()))?;
     Ok(Kept {
@@ -101,10 +109,28 @@ fn is_intact(path: &Path, sha256: &Sha256) -> bool {
     source::read(path).is_ok_and(|bytes| Sha256::of(&bytes) == *sha256)
 }
 
+/// Removes what a host that was killed while copying left behind. Best effort: the copy at hand is what matters.
+fn sweep(directory: &Path) {
+    let is_stale = |entry: &DirEntry| {
+        let ours = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(INCOMING.as_bytes());
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+        ours && age.is_some_and(|age| age > STALE_AGE)
+    };
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(is_stale) {
+        // Another host may have been quicker.
+        let _ = fs::remove_file(entry.path());
+    }
+}
+
 fn place(directory: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreFault> {
     // Dropping the temporary file removes it: no early return leaves half a plugin behind.
     let mut temporary = tempfile::Builder::new()
-        .prefix(".incoming-")
+        .prefix(INCOMING)
         .permissions(Permissions::from_mode(FILE_MODE))
         .tempfile_in(directory)
         .map_err(during("creating the copy"))?;

@@ -1,7 +1,7 @@
 //! The shared libraries of this system, as far as plugins ask for them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -102,13 +102,8 @@ impl System {
 
     fn versions_of(&self, path: PathBuf) -> Arc<Vec<String>> {
         let mut known = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = |path: &Path| {
-            Arc::new(
-                fs::read(path)
-                    .map(|bytes| defined_versions(&bytes))
-                    .unwrap_or_default(),
-            )
-        };
+        let read =
+            |path: &Path| Arc::new(File::open(path).map(defined_versions).unwrap_or_default());
         known
             .entry(path)
             .or_insert_with_key(|path| read(path))

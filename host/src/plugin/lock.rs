@@ -265,3 +265,6 @@ impl From<Locked> for Previous {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,7 @@ pub enum OrderRefusal {
     },
     /// A dependency is there in the wrong version.
     #[error(
-        "{id} needs {dependency} {wanted}, {found} is here: install a {dependency} that matches, or another {id}"
+        "{id} needs {dependency} {wanted}, {found} is here: install a matching {dependency}, or another {id}"
     )]
     Version {
         /// The id.
@@ -241,3 +241,6 @@ impl Plan<'_> {
         here.or_else(|| self.outside.get(id).cloned())
     }
 }
+
+#[cfg(test)]
+mod tests;

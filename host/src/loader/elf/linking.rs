@@ -1,6 +1,9 @@
 //! The dynamic section: what the library exports, imports and relocates.
 
+use std::fs::File;
+
 use object::elf::{self, DynamicTag};
+use object::read::ReadCache;
 use object::read::elf::{Dynamic, SectionHeader as _, SectionTable, Sym as _};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
@@ -171,17 +174,20 @@ fn needed_versions(
 }
 
 /// The version names that a system library defines; empty when it cannot be read.
-pub(in crate::loader) fn defined_versions(bytes: &[u8]) -> Vec<String> {
-    read_defined_versions(bytes).unwrap_or_default()
+///
+/// Reads the few pages that tell it, not the file: libc alone has two megabytes.
+pub(in crate::loader) fn defined_versions(library: File) -> Vec<String> {
+    let pages = ReadCache::new(library);
+    read_defined_versions(&pages).unwrap_or_default()
 }
 
-fn read_defined_versions(bytes: &[u8]) -> object::Result<Vec<String>> {
-    let sections = Header::parse(bytes)?.sections(ENDIAN, bytes)?;
+fn read_defined_versions(pages: &ReadCache<File>) -> object::Result<Vec<String>> {
+    let sections = Header::parse(pages)?.sections(ENDIAN, pages)?;
     let mut defined = Vec::new();
-    let Some((mut definitions, link)) = sections.gnu_verdef(ENDIAN, bytes)? else {
+    let Some((mut definitions, link)) = sections.gnu_verdef(ENDIAN, pages)? else {
         return Ok(defined);
     };
-    let strings = sections.strings(ENDIAN, bytes, link)?;
+    let strings = sections.strings(ENDIAN, pages, link)?;
     while let Some((_, mut names)) = definitions.next()? {
         // The first name is the version's own, the others are its ancestors.
         if let Some(name) = names.next()? {

@@ -118,11 +118,11 @@ impl Source {
 
     /// Builds a library of this name.
     pub(super) fn build(self, directory: &Path, name: &str) -> PathBuf {
-        self.compile(directory, name, &["-shared", "-fPIC"])
+        self.build_as(directory, name, &["-shared", "-fPIC"])
     }
 
     /// Builds whatever `kind` tells the compiler.
-    pub(super) fn compile(self, directory: &Path, name: &str, kind: &[&str]) -> PathBuf {
+    pub(super) fn build_as(self, directory: &Path, name: &str, kind: &[&str]) -> PathBuf {
         let scratch = tempfile::tempdir().unwrap();
         let mut code = format!("{}\n{}\n", self.entry, self.code);
         for (index, note) in self.notes.iter().enumerate() {
@@ -132,12 +132,14 @@ impl Source {
         }
         let (source, library) = (scratch.path().join("plugin.c"), directory.join(name));
         fs::write(&source, code).unwrap();
-        cc(Command::new("cc")
-            .args(kind)
-            .arg("-o")
-            .arg(&library)
-            .arg(source)
-            .args(self.flags));
+        compile(
+            Command::new("cc")
+                .args(kind)
+                .arg("-o")
+                .arg(&library)
+                .arg(source)
+                .args(self.flags),
+        );
         set_mode(&library, 0o755);
         library
     }
@@ -158,8 +160,11 @@ fn note_of(json: &Path) -> String {
     format!("__asm__(\"{}\");\n", lines.join("\\n"))
 }
 
-pub(super) fn cc(command: &mut Command) {
-    let output = command.output().expect("cc is there, Rust links with it");
+/// Runs a compiler.
+pub(super) fn compile(command: &mut Command) {
+    let output = command
+        .output()
+        .expect("rustc and cc are there, cargo uses them");
     assert!(
         output.status.success(),
         "{}",

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::fixture::{Source, assert_refused, cc, check, good_bytes, manifest, put, refusal};
+use super::fixture::{Source, assert_refused, check, compile, good_bytes, manifest, put, refusal};
 
 /// A plugin that differs from the good one in what `change` does to its bytes.
 fn changed(change: impl FnOnce(&mut Vec<u8>)) -> (TempDir, PathBuf) {
@@ -90,7 +90,7 @@ fn what_is_no_library() {
     let build = |kind: &[&str], code: &str| {
         Source::good()
             .code(code)
-            .compile(directory.path(), "p.so", kind)
+            .build_as(directory.path(), "p.so", kind)
     };
     let main = "int main(void) { return 0; }";
     assert_refused(
@@ -187,10 +187,12 @@ fn a_system_library_that_is_not_installed_is_named() {
     );
     fs::remove_file(library).unwrap();
     let by_path = directory.path().join("nameless.so");
-    cc(Command::new("cc")
-        .args(["-shared", "-o"])
-        .arg(&by_path)
-        .args(["-x", "c", "/dev/null"]));
+    compile(
+        Command::new("cc")
+            .args(["-shared", "-o"])
+            .arg(&by_path)
+            .args(["-x", "c", "/dev/null"]),
+    );
     let needs = Source::good().flags(&["-Wl,--no-as-needed", by_path.to_str().unwrap()]);
     assert_refused(
         &needs.build(directory.path(), "path.so"),

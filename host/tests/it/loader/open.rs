@@ -1,8 +1,11 @@
 //! Code in this process, at last.
 
+use std::fs;
+use std::process::Command;
+
 use nself::loader::{Loaded, Refusal, keep, open};
 
-use super::fixture::{Source, check, set_mode};
+use super::fixture::{Source, check, compile, manifest, set_mode};
 
 fn load(source: Source) -> (tempfile::TempDir, Result<Loaded, Refusal>) {
     let home = tempfile::tempdir().unwrap();
@@ -47,6 +50,51 @@ fn two_versions_live_beside_each_other() {
     let (first, second) = (first.unwrap(), second.unwrap());
     assert_ne!(first.entry, second.entry);
     assert!(!first.contains(second.entry.as_ptr().addr()));
+}
+
+/// As `nself-plugin-api`'s macro lays the note out, without the macro.
+const IN_RUST: &str = r#"
+#[repr(C, align(4))]
+struct Note { namesz: u32, descsz: u32, kind: u32, name: [u8; 8], desc: [u8; LENGTH] }
+const LENGTH: usize = MANIFEST.len();
+const MANIFEST: &[u8; include_bytes!("manifest.json").len()] = include_bytes!("manifest.json");
+#[used]
+#[unsafe(link_section = ".note.nself")]
+static NOTE: Note = Note { namesz: 6, descsz: LENGTH as u32, kind: 1, name: *b"nself\0\0\0", desc: *MANIFEST };
+extern "C" fn hello() { println!("hello"); }
+#[unsafe(no_mangle)]
+pub static nself_plugin_entry: extern "C" fn() = hello;
+"#;
+
+#[test]
+fn what_rustc_builds_passes_stripped_or_not() {
+    for strip in ["none", "symbols"] {
+        let home = tempfile::tempdir().unwrap();
+        set_mode(home.path(), 0o700);
+        fs::write(home.path().join("manifest.json"), manifest().to_string()).unwrap();
+        fs::write(home.path().join("plugin.rs"), IN_RUST).unwrap();
+        let mut rustc = Command::new("rustc");
+        rustc.args([
+            "--edition",
+            "2024",
+            "--crate-type",
+            "cdylib",
+            "-o",
+            "notes.so",
+            "plugin.rs",
+        ]);
+        compile(
+            rustc
+                .arg(format!("-Cstrip={strip}"))
+                .current_dir(home.path()),
+        );
+        set_mode(&home.path().join("notes.so"), 0o755);
+        let plugin = check(&home.path().join("notes.so")).unwrap();
+        assert!(
+            open(&keep(&home.path().join("store"), &plugin).unwrap()).is_ok(),
+            "{strip}"
+        );
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use nself::loader::{CheckedPlugin, Sha256, keep};
 
@@ -93,6 +94,25 @@ fn a_store_that_others_can_enter_is_refused() {
         "{refusal}"
     );
     assert!(names(home.path()).is_empty());
+}
+
+#[test]
+fn what_a_killed_host_left_behind_is_removed_once_it_is_old() {
+    let (home, plugin) = (tempfile::tempdir().unwrap(), checked());
+    set_mode(home.path(), 0o700);
+    let hours_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
+    fs::File::create(home.path().join(".incoming-old"))
+        .unwrap()
+        .set_modified(hours_ago)
+        .unwrap();
+    fs::File::create(home.path().join(".incoming-new")).unwrap();
+    keep(home.path(), &plugin).unwrap();
+    let names = names(home.path());
+    assert!(
+        names.contains(&".incoming-new".to_owned()),
+        "another host may be at it: {names:?}"
+    );
+    assert!(!names.contains(&".incoming-old".to_owned()), "{names:?}");
 }
 
 /// A file system of a given size, gone with this value.
