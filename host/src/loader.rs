@@ -1,1 +1,35 @@
-//! From a file in the plugin directory to a loaded library: discover, check, open.
+//! From a file in the plugin directory to code in this process: discover, check, keep, open.
+//!
+//! No instruction of a plugin runs before every gate in [`check()`] has passed, because `dlopen` is no gate: it is killed
+//! by a truncated file, hangs on a FIFO and runs constructors before anybody can ask a question. What was checked is
+//! kept in a private store under its hash, and that copy is opened, so nobody can swap the file in between.
+//!
+//! ```text
+//! discover(directory) -> check(file) -> store::keep(checked) -> open(kept)
+//! ```
+//!
+//! [`open()`] is the only unsafe code here. Nothing that it opens is ever closed again.
+
+mod check;
+mod declared;
+mod discover;
+mod elf;
+mod note;
+mod open;
+mod refusal;
+mod sha256;
+mod source;
+pub mod store;
+mod system;
+
+pub use check::{CheckedPlugin, Host, HostAbi, check};
+pub use discover::{Discovered, PLUGIN_FILES_MAX, discover};
+pub use note::MANIFEST_BYTES_MAX;
+pub use open::{AddressRange, ENTRY_SYMBOL, Loaded, open};
+pub use refusal::{
+    DirectoryFault, ElfFault, FileFault, ManifestFault, Refusal, StoreFault, one_line,
+};
+pub use sha256::{Sha256, Sha256Error};
+pub use source::PLUGIN_BYTES_MAX;
+pub use store::{Kept, keep};
+pub use system::System;

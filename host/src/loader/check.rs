@@ -1,0 +1,105 @@
+//! All gates before `dlopen`, in order.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use memchr::memmem;
+
+use super::refusal::{ElfFault, Refusal};
+use super::{Sha256, System, declared, elf, source};
+use crate::plugin::manifest::Manifest;
+
+/// The boundary that this host speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostAbi {
+    /// Must equal the plugin's.
+    pub major: u32,
+    /// The plugin must not need more.
+    pub minor: u32,
+}
+
+/// What a plugin is measured against.
+#[derive(Debug, Clone, Copy)]
+pub struct Host<'a> {
+    /// Version of the host, for people.
+    pub version: &'a str,
+    /// The boundary that it speaks.
+    pub abi: HostAbi,
+    /// Ids of the capabilities that it hands out, such as `nself.db/1`.
+    pub capabilities: &'a [&'a str],
+    /// The system's shared libraries.
+    pub system: &'a System,
+}
+
+/// A plugin that passed every gate; nothing of it has run.
+pub struct CheckedPlugin {
+    /// What it declares.
+    pub manifest: Manifest,
+    /// Of `bytes`.
+    pub sha256: Sha256,
+    /// The file's content: what was checked, and the only thing that may be kept and opened.
+    pub bytes: Vec<u8>,
+    /// Where it was found.
+    pub path: PathBuf,
+    /// Not wrong, but its author should know; one line each.
+    pub warnings: Vec<String>,
+}
+
+impl fmt::Debug for CheckedPlugin {
+    /// Without megabytes of numbers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckedPlugin")
+            .field("id", &self.manifest.id)
+            .field("sha256", &self.sha256)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a file once and judges it, without running any of it.
+///
+/// # Errors
+///
+/// The first [`Refusal`] that applies. Any content is handled: there is none that panics, hangs or kills the host.
+pub fn check(path: &Path, host: &Host<'_>) -> Result<CheckedPlugin, Refusal> {
+    let bytes = source::read(path).map_err(|fault| Refusal::File {
+        file: path.to_owned(),
+        fault,
+    })?;
+    let refuse = |fault: ElfFault| Refusal::Elf {
+        file: path.to_owned(),
+        fault,
+    };
+    let library = elf::inspect(&bytes).map_err(refuse)?;
+    // The manifest goes before the libraries: "needs a newer nself" explains a missing library, not the other way round.
+    let manifest = declared::read(library.manifest, path, host)?;
+    host.system.satisfies(&library.imports).map_err(refuse)?;
+    let warnings = warnings(&manifest.id, &bytes, library.imports.search_path);
+    Ok(CheckedPlugin {
+        manifest,
+        sha256: Sha256::of(&bytes),
+        bytes,
+        path: path.to_owned(),
+        warnings,
+    })
+}
+
+/// The panic message of tokio's `Handle::current`: part of everything that can look for a runtime, and of nothing
+/// in the crates of tokio that work without one (`tokio::sync`, `tokio-util`'s codecs).
+const TOKIO_RUNTIME: &[u8] =
+    b"there is no reactor running, must be called from the context of a Tokio 1.x runtime";
+
+fn warnings(id: &str, bytes: &[u8], search_path: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if memmem::find(bytes, TOKIO_RUNTIME).is_some() {
+        warnings.push(format!(
+            "{id} links tokio's runtime: timers, sockets and spawn of tokio panic on the host's threads and add about 0.2 MB; use the capabilities, or tokio without its rt and time features"
+        ));
+    }
+    if search_path {
+        warnings.push(format!(
+            "{id} carries a search path for libraries (RPATH): it is opened from the store, where relative paths lead elsewhere; link without it"
+        ));
+    }
+    warnings
+}

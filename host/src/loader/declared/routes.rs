@@ -1,0 +1,94 @@
+//! Routes: each can be matched, each says who may call, no two of them mean the same requests.
+
+use std::collections::HashMap;
+
+use matchit::{InsertError, Router};
+
+use crate::loader::refusal::{ManifestFault, one_line};
+use crate::plugin::manifest::{Access, Route};
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+const KINDS: [&str; 5] = ["json", "stream", "sse", "websocket", "raw"];
+
+/// Longest path pattern in bytes.
+const PATH_BYTES_MAX: usize = 512;
+
+pub(super) fn admit(routes: &[Route]) -> Result<(), ManifestFault> {
+    let mut routers: HashMap<&str, Router<()>> = HashMap::new();
+    for route in routes {
+        well_formed(route)?;
+        has_callers(route)?;
+        let router = routers.entry(&route.method).or_default();
+        router
+            .insert(&route.path, ())
+            .map_err(|error| clash(route, error))?;
+    }
+    Ok(())
+}
+
+fn well_formed(route: &Route) -> Result<(), ManifestFault> {
+    let refuse = |reason: String| {
+        Err(ManifestFault::Route {
+            route: shown(route),
+            reason,
+        })
+    };
+    if !METHODS.contains(&route.method.as_str()) {
+        return refuse(format!("its method is none of {}", METHODS.join(" ")));
+    }
+    if !KINDS.contains(&route.kind.as_str()) {
+        return refuse(format!(
+            "its kind {:?} is none of {}",
+            one_line(&route.kind),
+            KINDS.join(" ")
+        ));
+    }
+    let path = route.path.as_str();
+    let plain = path
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'\\' | b'%'));
+    if !path.starts_with('/') || !plain || path.len() > PATH_BYTES_MAX {
+        return refuse(format!(
+            "a path starts with / and has up to {PATH_BYTES_MAX} visible characters without ? # % \\"
+        ));
+    }
+    // Requests are normalised before they are matched: such a route would never be reached.
+    if path
+        .split('/')
+        .skip(1)
+        .any(|segment| matches!(segment, "." | ".."))
+        || path.contains("//")
+    {
+        return refuse("a path has no empty, . or .. segments".to_owned());
+    }
+    Ok(())
+}
+
+fn has_callers(route: &Route) -> Result<(), ManifestFault> {
+    let nobody = match &route.access {
+        Access::Roles(roles) => roles.is_empty(),
+        Access::Service(scope) => scope.trim().is_empty(),
+        Access::Public | Access::Authenticated | Access::Operator => false,
+    };
+    if nobody {
+        return Err(ManifestFault::NoAccess(shown(route)));
+    }
+    Ok(())
+}
+
+fn clash(route: &Route, error: InsertError) -> ManifestFault {
+    match error {
+        InsertError::Conflict { with } => ManifestFault::SameRoute {
+            first: one_line(&format!("{} {with}", route.method)),
+            second: shown(route),
+        },
+        other => ManifestFault::Route {
+            route: shown(route),
+            reason: one_line(&other.to_string()),
+        },
+    }
+}
+
+fn shown(route: &Route) -> String {
+    one_line(&format!("{} {}", route.method, route.path))
+}

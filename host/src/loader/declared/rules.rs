@@ -1,0 +1,219 @@
+//! The rules that a manifest must keep, one function per part of it.
+
+use super::names::{is_capability, is_file_name, is_id, is_table, is_word, require, unique};
+use super::routes;
+use crate::loader::check::Host;
+use crate::loader::refusal::{ManifestFault, one_line};
+use crate::plugin::manifest::{Build, Manifest, Migration, Requires};
+
+/// Prefix of the host's own capabilities.
+const HOST_CAPABILITY: &str = "nself.";
+
+/// Schemas that are not a plugin's.
+const RESERVED_IDS: [&str; 6] = [
+    "nself",
+    "public",
+    "hdb_catalog",
+    "hdb_views",
+    "information_schema",
+    "host",
+];
+
+const RIGHTS: [&str; 5] = ["select", "insert", "update", "delete", "references"];
+
+const WORD: &str = "use up to 200 visible ASCII characters without blanks";
+
+pub(super) fn admit(manifest: &Manifest, host: &Host<'_>) -> Result<(), ManifestFault> {
+    let id = manifest.id.as_str();
+    if RESERVED_IDS.contains(&id) || id.starts_with("pg_") {
+        return Err(ManifestFault::ReservedId);
+    }
+    build(&manifest.build)?;
+    texts(manifest)?;
+    requires(&manifest.requires, host.capabilities)?;
+    provides(&manifest.provides)?;
+    depends(manifest)?;
+    routes::admit(&manifest.routes)?;
+    work(manifest)?;
+    migrations(&manifest.migrations)?;
+    for fragment in &manifest.hasura {
+        require(
+            "hasura fragment",
+            &fragment.name,
+            is_file_name(&fragment.name),
+            "use a plain file name",
+        )?;
+    }
+    if !(manifest.config.is_object() || manifest.config.is_null()) {
+        return Err(ManifestFault::ConfigSchema);
+    }
+    Ok(())
+}
+
+fn build(build: &Build) -> Result<(), ManifestFault> {
+    let host = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+    if build.target != host {
+        return Err(ManifestFault::Target {
+            found: one_line(&build.target),
+            host,
+        });
+    }
+    if build.panic != "unwind" {
+        return Err(ManifestFault::Panic(one_line(&build.panic)));
+    }
+    Ok(())
+}
+
+/// Texts that people see on a terminal.
+fn texts(manifest: &Manifest) -> Result<(), ManifestFault> {
+    let texts = [
+        ("description", &manifest.description),
+        ("license", &manifest.license),
+        ("homepage", &manifest.homepage),
+        ("api version", &manifest.build.api),
+    ];
+    for (kind, text) in texts {
+        require(
+            kind,
+            text,
+            !text.chars().any(char::is_control),
+            "use one line without control characters",
+        )?;
+    }
+    Ok(())
+}
+
+fn requires(requires: &Requires, known: &[&str]) -> Result<(), ManifestFault> {
+    for id in &requires.capabilities {
+        require(
+            "capability",
+            id,
+            is_capability(id),
+            "a capability is called name.name/1",
+        )?;
+        if id.starts_with(HOST_CAPABILITY) && !known.contains(&id.as_str()) {
+            return Err(ManifestFault::UnknownCapability(id.clone()));
+        }
+    }
+    unique(
+        "capability",
+        requires.capabilities.iter().map(String::as_str),
+    )?;
+    for grant in &requires.tables {
+        require(
+            "table",
+            &grant.table,
+            is_table(&grant.table),
+            "a table is called schema.table",
+        )?;
+        for right in &grant.rights {
+            require(
+                "right",
+                right,
+                RIGHTS.contains(&right.as_str()),
+                "rights are select insert update delete references",
+            )?;
+        }
+    }
+    unique(
+        "table",
+        requires.tables.iter().map(|grant| grant.table.as_str()),
+    )?;
+    let lists = [
+        ("egress", &requires.egress),
+        ("secret", &requires.secrets),
+        ("event", &requires.emits),
+    ];
+    for (kind, list) in lists {
+        list.iter()
+            .try_for_each(|name| require(kind, name, is_word(name), WORD))?;
+    }
+    Ok(())
+}
+
+fn provides(provides: &[String]) -> Result<(), ManifestFault> {
+    for id in provides {
+        require(
+            "capability",
+            id,
+            is_capability(id),
+            "a capability is called name.name/1",
+        )?;
+        if id.starts_with(HOST_CAPABILITY) {
+            return Err(ManifestFault::HostCapability(id.clone()));
+        }
+    }
+    unique("capability", provides.iter().map(String::as_str))
+}
+
+fn depends(manifest: &Manifest) -> Result<(), ManifestFault> {
+    for dependency in &manifest.depends {
+        require(
+            "dependency",
+            &dependency.id,
+            is_id(&dependency.id),
+            "name a plugin by its id",
+        )?;
+    }
+    unique(
+        "dependency",
+        manifest
+            .depends
+            .iter()
+            .map(|dependency| dependency.id.as_str()),
+    )
+}
+
+/// Tasks, subscriptions and schedules: found by their names, in logs and on the command line.
+fn work(manifest: &Manifest) -> Result<(), ManifestFault> {
+    let tasks = manifest.tasks.iter().map(|task| task.name.as_str());
+    let subscriptions = manifest
+        .subscriptions
+        .iter()
+        .map(|subscription| subscription.name.as_str());
+    let schedules = manifest
+        .schedules
+        .iter()
+        .map(|schedule| schedule.name.as_str());
+    named("task", tasks)?;
+    named("subscription", subscriptions)?;
+    named("schedule", schedules)?;
+    for task in &manifest.tasks {
+        require(
+            "task",
+            &task.name,
+            task.every_ms > 0,
+            "its pause must be longer than 0 ms",
+        )?;
+    }
+    Ok(())
+}
+
+fn named<'a>(
+    kind: &'static str,
+    names: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(), ManifestFault> {
+    names
+        .clone()
+        .try_for_each(|name| require(kind, name, is_word(name), WORD))?;
+    unique(kind, names)
+}
+
+fn migrations(migrations: &[Migration]) -> Result<(), ManifestFault> {
+    for (migration, expected) in migrations.iter().zip(1..) {
+        if usize::try_from(migration.number) != Ok(expected) {
+            return Err(ManifestFault::Migration {
+                found: migration.number,
+                expected,
+            });
+        }
+        let valid = is_file_name(&migration.name) && !migration.name.contains('.');
+        require(
+            "migration",
+            &migration.name,
+            valid,
+            "use letters, digits, - and _",
+        )?;
+    }
+    Ok(())
+}

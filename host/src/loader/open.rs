@@ -1,0 +1,140 @@
+//! From a kept file to its entry: the only unsafe code of the loader.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
+
+use super::refusal::{Refusal, one_line};
+use super::store::Kept;
+
+/// The one symbol that a plugin exports: data, described in `plugin-api`'s `abi`.
+pub const ENTRY_SYMBOL: &str = "nself_plugin_entry";
+
+/// Addresses that a loaded file occupies.
+pub type AddressRange = Range<usize>;
+
+/// A plugin's code in this process. It stays mapped until the process ends, whatever becomes of this value.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The plugin's entry: `ENTRY_SYMBOL`'s address, valid for reading as long as the process lives. What stands
+    /// there is the plugin's word only; compare its magic and numbers before believing more.
+    pub entry: NonNull<()>,
+    /// Where its code and data lie: an address in here belongs to this plugin. Empty when the system does not tell.
+    pub range: AddressRange,
+    /// The file in the store that is mapped.
+    pub file: PathBuf,
+}
+
+// SAFETY: `entry` points to a static of a library that is never unmapped; the pointer itself has no owner and no state.
+unsafe impl Send for Loaded {}
+// SAFETY: as for `Send`: sharing the address shares nothing that this type changes.
+unsafe impl Sync for Loaded {}
+
+/// Opens a kept plugin. Its constructors run here, on this thread.
+///
+/// **Blocks** for the time of mapping and relocating (about 0.1 ms) and of whatever its constructors do.
+///
+/// # Errors
+///
+/// [`Refusal::Open`] when the system's loader refuses it, or its entry is not where it was promised.
+pub fn open(kept: &Kept) -> Result<Loaded, Refusal> {
+    let file = kept.path();
+    let refuse = |error: &dyn Error| Refusal::Open {
+        file: file.to_owned(),
+        reason: one_line(&root_cause(error)),
+    };
+    // RTLD_NOW: a missing symbol must be an error here, not an abort at the first call. RTLD_LOCAL: plugins must not
+    // see each other's symbols.
+    // SAFETY: the file is our private copy of bytes that passed `check`: a whole library for this machine, its owner
+    // trusted by the operator, whose constructors are thereby trusted too. `Kept` can only be made by the store.
+    let library = unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }
+        .map_err(|error| refuse(&error))?;
+    // SAFETY: what the symbol is typed as plays no part: nothing is read through it, only its address is taken.
+    let symbol = unsafe { library.get::<*mut ()>(ENTRY_SYMBOL) }.map(Symbol::as_raw_ptr);
+    // Closing would unmap code that thread-locals and wakers may still point into: no path leads to dlclose.
+    let _ = library.into_raw();
+    let address = symbol.map_err(|error| refuse(&error))?;
+    let entry = NonNull::new(address.cast::<()>())
+        .ok_or_else(|| refuse(&io::Error::other("its entry is null")))?;
+    let range = mapped_range(entry.as_ptr().addr()).unwrap_or_default();
+    Ok(Loaded {
+        entry,
+        range,
+        file: file.to_owned(),
+    })
+}
+
+/// `libloading` says what failed; the system's words, which name the symbol or library, stand below that.
+fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// The whole range of the file that is mapped around `address`.
+fn mapped_range(address: usize) -> io::Result<AddressRange> {
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    Ok(range_of_file_at(&maps, address).unwrap_or_default())
+}
+
+/// From the lines of `/proc/self/maps`: `start-end rights offset device inode path`.
+fn range_of_file_at(maps: &str, address: usize) -> Option<AddressRange> {
+    let mappings: Vec<(AddressRange, &str)> = maps.lines().filter_map(mapping).collect();
+    let (_, file) = mappings
+        .iter()
+        .find(|(range, _)| range.contains(&address))?;
+    let parts = mappings
+        .iter()
+        .filter(|(_, other)| other == file)
+        .map(|(range, _)| range);
+    parts
+        .cloned()
+        .reduce(|whole, part| whole.start.min(part.start)..whole.end.max(part.end))
+}
+
+/// Range and file of one line; nothing for memory without a file.
+fn mapping(line: &str) -> Option<(AddressRange, &str)> {
+    let path = &line[line.find('/')?..];
+    let (start, end) = line.split_once(' ')?.0.split_once('-')?;
+    let parse = |text| usize::from_str_radix(text, 16).ok();
+    Some((parse(start)?..parse(end)?, path))
+}
+
+impl Loaded {
+    /// Does this code address belong to the plugin?
+    pub fn contains(&self, address: usize) -> bool {
+        self.range.contains(&address)
+    }
+
+    /// The file in the store that is mapped.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAPS: &str = "\
+1000-2000 r--p 00000000 08:01 7 /store/a.so
+2000-4000 r-xp 00001000 08:01 7 /store/a.so
+4000-5000 rw-p 00000000 00:00 0
+5000-6000 r--p 00000000 08:01 8 /store/b.so
+";
+
+    #[test]
+    fn an_address_is_attributed_to_the_whole_file_around_it() {
+        assert_eq!(range_of_file_at(MAPS, 0x2345), Some(0x1000..0x4000));
+        assert_eq!(range_of_file_at(MAPS, 0x5000), Some(0x5000..0x6000));
+        assert_eq!(range_of_file_at(MAPS, 0x4800), None);
+        assert_eq!(range_of_file_at(MAPS, 0x9000), None);
+    }
+}

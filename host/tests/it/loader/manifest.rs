@@ -1,0 +1,279 @@
+//! Manifests that this host cannot keep its side of.
+
+use serde_json::{Value, json};
+
+use super::fixture::{Source, assert_refused, check, manifest, put_manifest};
+
+fn with(change: impl FnOnce(&mut Value)) -> Value {
+    let mut manifest = manifest();
+    change(&mut manifest);
+    manifest
+}
+
+#[track_caller]
+fn check_manifest(change: impl FnOnce(&mut Value), expected: &[&str]) {
+    let directory = tempfile::tempdir().unwrap();
+    assert_refused(&put_manifest(directory.path(), &with(change)), expected);
+}
+
+/// Sets the value at a JSON pointer and expects a refusal.
+#[track_caller]
+fn check_value(key: &str, value: Value, expected: &[&str]) {
+    check_manifest(|manifest| manifest[key] = value, expected);
+}
+
+#[test]
+fn a_manifest_with_everything_passes() {
+    let full = |manifest: &mut Value| {
+        manifest["depends"] = json!([{ "id": "auth", "version": ">=1.0, <3" }]);
+        manifest["requires"] = json!({
+            "capabilities": ["nself.db/1", "mail.send/1"],
+            "tables": [{ "table": "public.families", "rights": ["select", "references"] }],
+            "egress": ["*.example.org"], "secrets": ["SMTP_PASSWORD"], "ports": [1025], "emits": ["note.*"],
+        });
+        manifest["provides"] = json!(["notes.search/1"]);
+        manifest["routes"] = json!([
+            { "method": "GET", "path": "/notes/{id}", "access": "authenticated" },
+            { "method": "GET", "path": "/notes/mine", "access": { "roles": ["OWNER", "ADMIN"] } },
+            { "method": "POST", "path": "/notes/{id}", "access": { "service": "notes.write" }, "kind": "stream" },
+        ]);
+        manifest["tasks"] = json!([{ "name": "tidy", "every_ms": 1000 }]);
+        manifest["migrations"] =
+            json!([{ "number": 1, "name": "notes", "up": "select 1", "down": "select 1" }]);
+        manifest["a_key_of_a_later_minor"] = json!({ "x": 1 });
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let plugin = check(&put_manifest(directory.path(), &with(full))).unwrap();
+    assert_eq!(plugin.manifest.routes.len(), 3);
+}
+
+#[test]
+fn a_newer_plugin_is_told_which_boundary_it_needs_and_does_not_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("ran");
+    let code = format!(
+        "#include <stdio.h>\n__attribute__((constructor)) static void run(void) {{ fclose(fopen(\"{}\", \"w\")); }}",
+        trace.display()
+    );
+    let newer = |manifest: &mut Value| {
+        manifest["id"] = json!("auth");
+        manifest["version"] = json!("2.1.0");
+        manifest["abi"]["needs"] = json!(4);
+        // What the newer boundary added may be unreadable here; the boundary is told all the same.
+        manifest["routes"] =
+            json!([{ "method": "GET", "path": "/x", "access": { "moon_phase": "full" } }]);
+    };
+    let path = Source::with(&with(newer))
+        .code(&code)
+        .build(directory.path(), "auth.so");
+    let refusal = check(&path).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "auth 2.1.0 needs plugin ABI 1.4, this host (nself 0.6.2) speaks 1.2: upgrade nself, or use an older auth"
+    );
+    assert_eq!(refusal.plugin_id(), Some("auth"));
+    assert!(!trace.exists(), "the constructor ran");
+}
+
+#[test]
+fn the_major_of_the_boundary_must_be_ours() {
+    let major = |major: u32| move |manifest: &mut Value| manifest["abi"]["major"] = json!(major);
+    check_manifest(
+        major(2),
+        &[
+            "needs plugin ABI 2.0",
+            "speaks 1.2: upgrade nself, or use an older notes",
+        ],
+    );
+    check_manifest(
+        major(0),
+        &[
+            "needs plugin ABI 0.0",
+            "use a newer notes that was built for 1.x",
+        ],
+    );
+}
+
+#[test]
+fn the_minor_may_be_lower_or_equal() {
+    for needs in [0, 2] {
+        let directory = tempfile::tempdir().unwrap();
+        let manifest = with(|manifest| manifest["abi"]["needs"] = json!(needs));
+        assert!(check(&put_manifest(directory.path(), &manifest)).is_ok());
+    }
+}
+
+#[test]
+fn who_it_is() {
+    for id in ["Notes", "", "../etc", "no tes", &"n".repeat(41)] {
+        check_value("id", json!(id), &["unreadable nself manifest", "its id"]);
+    }
+    for id in ["public", "nself", "pg_notes"] {
+        check_value("id", json!(id), &["uses a reserved id"]);
+    }
+    check_value("version", json!("1.2"), &["unreadable nself manifest"]);
+    check_value(
+        "version",
+        json!(format!("1.2.3-{}", "x".repeat(80))),
+        &["its version has more than 60"],
+    );
+    check_value("schema", json!(2), &["its schema is 2, this host reads 1"]);
+    check_value(
+        "description",
+        json!("a\u{1b}[2Jb"),
+        &["description", "without control characters"],
+    );
+}
+
+#[test]
+fn how_it_was_built() {
+    check_manifest(
+        |manifest| manifest["build"]["panic"] = json!("abort"),
+        &[
+            "notes 1.2.3 is built with panic = \"abort\"",
+            "would end the host",
+            "panic = \"unwind\"",
+        ],
+    );
+    check_manifest(
+        |manifest| manifest["build"]["target"] = json!("sparc64-solaris"),
+        &["is built for sparc64-solaris, this machine is"],
+    );
+}
+
+#[test]
+fn routes() {
+    let route =
+        |method: &str, path: &str| json!({ "method": method, "path": path, "access": "public" });
+    let check = |routes: Value, expected: &[&str]| check_value("routes", routes, expected);
+    check(
+        json!([{ "method": "GET", "path": "/a" }]),
+        &["nobody who may call it (GET /a)", "give it an access rule"],
+    );
+    check(
+        json!([{ "method": "GET", "path": "/a", "access": { "roles": [] } }]),
+        &["nobody who may call it"],
+    );
+    check(
+        json!([{ "method": "GET", "path": "/a", "access": { "service": " " } }]),
+        &["nobody who may call it"],
+    );
+    check(
+        json!([{ "method": "GET", "path": "/a", "access": "everyone" }]),
+        &["manifest that this host cannot read"],
+    );
+    check(
+        json!([route("GET", "/notes/{id}"), route("GET", "/notes/{name}")]),
+        &["two routes for the same requests (GET /notes/{id} and GET /notes/{name})"],
+    );
+    check(
+        json!([route("get", "/a")]),
+        &["impossible route get /a", "its method is none of GET"],
+    );
+    check(json!([route("GET", "a")]), &["a path starts with /"]);
+    check(json!([route("GET", "/a?b")]), &["without ? #"]);
+    check(
+        json!([route("GET", "/a/../b")]),
+        &["no empty, . or .. segments"],
+    );
+    check(json!([route("GET", "/{a")]), &["impossible route GET /{a"]);
+    check(
+        json!([{ "method": "GET", "path": "/a", "access": "public", "kind": "fax" }]),
+        &["its kind \"fax\""],
+    );
+}
+
+#[test]
+fn names_are_used_once() {
+    let task = json!({ "name": "tidy", "every_ms": 1000 });
+    check_value(
+        "tasks",
+        json!([task, task]),
+        &["declares the task \"tidy\" twice"],
+    );
+    let subscription = json!({ "name": "s", "types": ["family.*"] });
+    check_value(
+        "subscriptions",
+        json!([subscription, subscription]),
+        &["the subscription \"s\" twice"],
+    );
+    let schedule = json!({ "name": "s", "cron": "* * * * *", "timezone": "UTC" });
+    check_value(
+        "schedules",
+        json!([schedule, schedule]),
+        &["the schedule \"s\" twice"],
+    );
+    check_value(
+        "provides",
+        json!(["a.b/1", "a.b/1"]),
+        &["the capability \"a.b/1\" twice"],
+    );
+    check_value(
+        "tasks",
+        json!([{ "name": "tidy", "every_ms": 0 }]),
+        &["longer than 0 ms"],
+    );
+}
+
+#[test]
+fn migrations_are_numbered_without_gaps() {
+    let migration = |number: u32| json!({ "number": number, "name": "m", "up": "", "down": "" });
+    let check = |numbers: &[u32], expected: &[&str]| {
+        let migrations: Vec<Value> = numbers.iter().copied().map(migration).collect();
+        check_value("migrations", json!(migrations), expected);
+    };
+    check(&[0], &["has migration 0 where 1 is due"]);
+    check(&[1, 3], &["has migration 3 where 2 is due", "without gaps"]);
+    check(&[1, 1], &["has migration 1 where 2 is due"]);
+}
+
+#[test]
+fn capabilities() {
+    let requires = |ids: Value| {
+        move |manifest: &mut Value| manifest["requires"] = json!({ "capabilities": ids })
+    };
+    check_manifest(
+        requires(json!(["nself.teleport/1"])),
+        &[
+            "asks for the capability \"nself.teleport/1\", which this host does not have",
+            "upgrade nself",
+        ],
+    );
+    check_manifest(requires(json!(["nself.db/2"])), &["nself.db/2"]);
+    check_manifest(
+        requires(json!(["database"])),
+        &["a capability is called name.name/1"],
+    );
+    check_value(
+        "provides",
+        json!(["nself.db/1"]),
+        &["offers the capability \"nself.db/1\"", "belong to the host"],
+    );
+}
+
+#[test]
+fn grants_are_readable_and_name_what_exists() {
+    let requires = |key: &'static str, value: Value| {
+        move |manifest: &mut Value| manifest["requires"] = json!({ key: value })
+    };
+    let table = |table: &str, right: &str| json!([{ "table": table, "rights": [right] }]);
+    check_manifest(
+        requires("tables", table("families", "select")),
+        &["called schema.table"],
+    );
+    check_manifest(
+        requires("tables", table("public.families", "drop")),
+        &["rights are select insert"],
+    );
+    check_manifest(
+        requires("egress", json!(["ok.org\u{8}\u{8}"])),
+        &["the egress", "visible ASCII"],
+    );
+    check_value(
+        "config",
+        json!("text"),
+        &["config schema that is no JSON object"],
+    );
+    let fragment = json!([{ "name": "../../metadata.yaml", "yaml": "" }]);
+    check_value("hasura", fragment, &["use a plain file name"]);
+}
