@@ -1,0 +1,155 @@
+//! The bridge between HTTP and a plugin: an admitted request becomes the boundary's lazy view, the answer comes back.
+
+mod head;
+mod websocket;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyStream, StreamBody};
+use nself_plugin_api::abi::{
+    error::{Error, KIND_PANIC},
+    instance::Instance,
+    request::Request,
+    response::{self, headers},
+    stream::Stream,
+};
+use serde_json::Value;
+use tracing::{Instrument, error, info_span};
+
+use self::head::Head;
+use super::instance::Running;
+use crate::{
+    capability::http::TRACEPARENT,
+    http::{Admitted, Body, BodyError, BoxError, Problem, RequestBody, Target},
+};
+
+/// One route of one running plugin.
+pub struct PluginRoute {
+    running: Arc<Running>,
+    number: u32,
+}
+
+impl PluginRoute {
+    /// The route with that number in the manifest.
+    pub fn new(running: Arc<Running>, number: u32) -> Self {
+        Self { running, number }
+    }
+}
+
+impl Target for PluginRoute {
+    fn call(&self, admitted: Admitted) -> BoxFuture<'static, Response<Body>> {
+        let running = Arc::clone(&self.running);
+        let number = self.number;
+        let span = info_span!("request", plugin = running.id(), request_id = %admitted.request_id);
+        async move {
+            let traceparent: Arc<str> = admitted.trace.to_string().into();
+            TRACEPARENT.scope(traceparent, answer(&running, number, admitted)).await
+        }
+        .instrument(span)
+        .boxed()
+    }
+}
+
+async fn answer(running: &Arc<Running>, number: u32, admitted: Admitted) -> Response<Body> {
+    let Admitted { parts, body, params, principal, request_id, trace, peer, upgrade, in_flight, .. } = admitted;
+    let key = websocket::key(&parts.headers);
+    let head = Head::new(parts, params, principal, &request_id, &trace, peer);
+    let request = Request::new(Box::new(head), body_stream(body));
+    let instance: &Instance = running.instance();
+    let answered = match instance.handle(number, request).await {
+        Ok(answered) => answered,
+        Err(failure) => return refuse(running, &failure),
+    };
+    let (status, block, body) = answered.into_parts();
+    let mut response = match body {
+        response::Body::Bytes(bytes) => Response::new(Body::from(Bytes::from(bytes))),
+        response::Body::Stream(stream) => Response::new(stream_body(stream)),
+        response::Body::Upgrade(serve) => {
+            match websocket::accept(running, key, upgrade, in_flight, serve) {
+                Ok(response) => response,
+                Err(problem) => return problem.into_response(),
+            }
+        }
+    };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    for (name, value) in headers(block.as_slice()) {
+        match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            (Ok(name), Ok(value)) => _ = response.headers_mut().append(name, value),
+            _ => {
+                error!(header = %String::from_utf8_lossy(name), "the plugin answered with a header that HTTP does not allow");
+                return Problem::internal().into_response();
+            }
+        }
+    }
+    response
+}
+
+/// The body as the plugin reads it; a request without one costs no allocation.
+fn body_stream(body: RequestBody) -> Stream {
+    if http_body::Body::is_end_stream(&body) {
+        return Stream::empty();
+    }
+    Stream::new(BodyStream::new(body).map(|frame| {
+        let data = frame.map_err(|error| body_error(&error))?.into_data().unwrap_or_default();
+        Ok(data.into())
+    }))
+}
+
+fn body_error(failure: &BodyError) -> Error {
+    let (status, code) = match failure {
+        BodyError::TooLarge { .. } => (413, "BODY_TOO_LARGE"),
+        BodyError::Stalled => (408, "BODY_TIMEOUT"),
+        BodyError::Broken(_) => (400, "BODY_BROKEN"),
+    };
+    crate::capability::error::error(status, code, failure.to_string(), failure)
+}
+
+fn stream_body(stream: Stream) -> Body {
+    let frames = stream
+        .map_ok(|chunk| Frame::data(Bytes::from(chunk)))
+        .map_err(|failure| BoxError::from(failure.message.to_text()))
+        .inspect_err(|failure| error!(%failure, "the plugin's answer broke off"));
+    Body::stream(StreamBody::new(frames))
+}
+
+/// An error of the plugin as an answer; its cause goes into the log only.
+fn refuse(running: &Running, failure: &Error) -> Response<Body> {
+    if failure.kind == KIND_PANIC {
+        running.health().panicked();
+        // The message and its place are in the log: the plugin's hook has sent them.
+        error!(panic = failure.message.to_text(), "the plugin's handler panicked");
+        return Problem::internal().into_response();
+    }
+    let status = u16::try_from(failure.status)
+        .ok()
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .filter(|status| status.is_client_error() || status.is_server_error())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let cause = failure.cause.to_text();
+    if status.is_server_error() || !cause.is_empty() {
+        error!(code = failure.code.to_text(), cause, "the plugin's handler failed");
+    }
+    let details: Value = serde_json::from_slice(failure.details.as_slice()).unwrap_or_default();
+    let code = match failure.code.to_text() {
+        code if code.is_empty() => "INTERNAL".to_owned(),
+        code => code,
+    };
+    let mut body = serde_json::json!({"error": failure.message.to_text(), "code": code});
+    if !details.is_null() {
+        body["details"] = details;
+    }
+    let mut response = Response::new(Body::from(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if failure.retry_after_ms > 0 {
+        headers.insert(http::header::RETRY_AFTER, HeaderValue::from(failure.retry_after_ms.div_ceil(1_000)));
+    }
+    response
+}

@@ -1,0 +1,204 @@
+//! WebSockets (RFC 6455): the host does the handshake, the framing, ping and pong, and the limits; the plugin sees messages.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use nself_plugin_api::abi::{
+    bytes::Bytes,
+    error::Error,
+    response::{Message, Socket, SocketProvider, Upgrade, message},
+};
+use tokio::{sync::Mutex, time::timeout};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self,
+        handshake::derive_accept_key,
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+use tracing::{Instrument, Span, debug, error};
+
+use crate::{
+    capability::error::error,
+    http::{Body, InFlight, Problem},
+    plugin::instance::Running,
+};
+
+/// Largest message of a client.
+const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A client that has said nothing for so long is asked whether it is there, and dropped after as long again.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// For the closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// `Sec-WebSocket-Key`, when the request asks for a WebSocket of the version that everybody speaks.
+pub(super) fn key(headers: &HeaderMap) -> Option<HeaderValue> {
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
+    (version == "13").then(|| headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten()
+}
+
+/// Answers with 101 and serves the socket beside the requests. The socket holds its generation, and is asked to end with it.
+pub(super) fn accept(
+    running: &Arc<Running>,
+    key: Option<HeaderValue>,
+    upgrade: Option<OnUpgrade>,
+    in_flight: InFlight,
+    serve: Upgrade,
+) -> Result<Response<Body>, Problem> {
+    let (Some(key), Some(upgrade)) = (key, upgrade) else {
+        return Err(Problem::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "WEBSOCKET_REQUIRED",
+            "this address speaks WebSocket: send an upgrade request of version 13",
+        )
+        .header(header::UPGRADE, HeaderValue::from_static("websocket"))
+        .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+    };
+    let running = Arc::clone(running);
+    let span = Span::current();
+    tokio::spawn(
+        async move {
+            match upgrade.await {
+                Ok(upgraded) => converse(&running, upgraded, &in_flight, serve).await,
+                Err(failure) => debug!(%failure, "the upgrade broke off"),
+            }
+            drop(in_flight);
+        }
+        .instrument(span),
+    );
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is header text");
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+type Transport = WebSocketStream<TokioIo<Upgraded>>;
+
+async fn converse(running: &Running, upgraded: Upgraded, in_flight: &InFlight, serve: Upgrade) {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let (sink, stream) = stream.split();
+    let open = Arc::new(Open { sink: Arc::new(Mutex::new(sink)), stream: Arc::new(Mutex::new(stream)) });
+    let served = tokio::select! {
+        served = serve.run(Socket::new(Arc::clone(&open))) => served,
+        () = in_flight.ending() => {
+            return close(&open, CloseCode::Restart, "the plugin is stopping, connect again").await;
+        }
+    };
+    match served {
+        Ok(()) => close(&open, CloseCode::Normal, "").await,
+        Err(failure) => {
+            if failure.is_panic() {
+                running.health().panicked();
+            }
+            error!(error = failure.message.to_text(), cause = failure.cause.to_text(), "the plugin's socket failed");
+            close(&open, CloseCode::Error, "something went wrong on our side").await;
+        }
+    }
+}
+
+async fn close(open: &Open, code: CloseCode, reason: &str) {
+    let frame = CloseFrame { code, reason: reason.to_owned().into() };
+    let closing = async {
+        let mut sink = open.sink.lock().await;
+        // Failures mean that the peer has gone, which is what closing is for.
+        let _ = sink.send(tungstenite::Message::Close(Some(frame))).await;
+        let _ = sink.flush().await;
+        drop(sink);
+        let mut stream = open.stream.lock().await;
+        while let Some(Ok(message)) = stream.next().await {
+            if message.is_close() {
+                break;
+            }
+        }
+    };
+    if timeout(CLOSE_TIMEOUT, closing).await.is_err() {
+        debug!("the peer did not close in time");
+    }
+}
+
+struct Open {
+    sink: Arc<Mutex<SplitSink<Transport, tungstenite::Message>>>,
+    stream: Arc<Mutex<SplitStream<Transport>>>,
+}
+
+fn gone(cause: impl std::fmt::Display) -> Error {
+    error(500, "SOCKET_GONE", "the connection is gone", cause)
+}
+
+fn received(frame: tungstenite::Message) -> Option<Message> {
+    match frame {
+        tungstenite::Message::Text(text) => {
+            Some(Message { kind: message::TEXT, code: 0, data: bytes::Bytes::from(text).into() })
+        }
+        tungstenite::Message::Binary(data) => Some(Message { kind: message::BINARY, code: 0, data: data.into() }),
+        tungstenite::Message::Close(frame) => {
+            let (code, reason) = frame.map_or((1005, String::new()), |f| (f.code.into(), f.reason.to_string()));
+            Some(Message { kind: message::CLOSE, code: u32::from(code), data: reason.into() })
+        }
+        _ => None,
+    }
+}
+
+fn outgoing(message: Message) -> Result<tungstenite::Message, Error> {
+    let text = |data: Bytes| tungstenite::Utf8Bytes::try_from(bytes::Bytes::from(data)).map_err(gone);
+    Ok(match message.kind {
+        message::TEXT => tungstenite::Message::Text(text(message.data)?),
+        message::CLOSE => tungstenite::Message::Close(Some(CloseFrame {
+            code: u16::try_from(message.code).unwrap_or(1000).into(),
+            reason: text(message.data)?,
+        })),
+        _ => tungstenite::Message::Binary(message.data.into()),
+    })
+}
+
+impl SocketProvider for Open {
+    fn receive(&self) -> impl Future<Output = Result<Message, Error>> + Send + 'static {
+        let (stream, sink) = (Arc::clone(&self.stream), Arc::clone(&self.sink));
+        async move {
+            let mut stream = stream.lock().await;
+            let mut asked = false;
+            loop {
+                match timeout(SILENCE, stream.next()).await {
+                    Ok(Some(Ok(frame))) => {
+                        asked = false;
+                        if let Some(message) = received(frame) {
+                            return Ok(message);
+                        }
+                    }
+                    Ok(Some(Err(failure))) => return Err(gone(failure)),
+                    Ok(None) => return Err(gone("closed without a close frame")),
+                    Err(_) if asked => return Err(gone("no answer to a ping")),
+                    Err(_) => {
+                        asked = true;
+                        let ping = tungstenite::Message::Ping(bytes::Bytes::new());
+                        sink.lock().await.send(ping).await.map_err(gone)?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&self, message: Message) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let sink = Arc::clone(&self.sink);
+        async move {
+            let message = outgoing(message)?;
+            sink.lock().await.send(message).await.map_err(gone)
+        }
+    }
+}
