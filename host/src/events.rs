@@ -1,1 +1,1 @@
-//! The event log: emitted in a transaction, read by durable cursors.
+//! The event log.
