@@ -133,27 +133,35 @@ BEGIN
 END
 $$;
 
+-- Whether rows carry transaction numbers that this cluster has not drawn yet. No visible row can, unless it came from
+-- another cluster by a dump. One statement, because the bound and the rows must come from one snapshot.
+CREATE FUNCTION nself.events_are_foreign() RETURNS boolean
+    LANGUAGE sql VOLATILE
+    RETURN EXISTS (
+        SELECT FROM nself.events e
+        WHERE e.xid >= pg_snapshot_xmax(pg_current_snapshot())
+            AND e.xid IS DISTINCT FROM pg_current_xact_id_if_assigned()
+    ) OR EXISTS (
+        SELECT FROM nself.event_cursors c WHERE c.xid > pg_snapshot_xmax(pg_current_snapshot())
+    );
+
 -- Repairs the order after the database was restored from a dump into a cluster whose transaction numbers are smaller:
--- its rows would be invisible, and new rows would be behind the cursors. Such a row is the witness: no visible row can
--- have a number that this cluster has not drawn yet. All rows get one number, so `position` orders them; a cursor goes
--- back to the first row that it may not have seen (a repeat is allowed, a gap is not). Returns whether it had to.
+-- its rows would be invisible, and new rows would be behind the cursors. All rows get one number, so `position` orders
+-- them; a cursor goes back to the first row that it may not have seen (a repeat is allowed, a gap is not). Every reader
+-- calls it before it begins. Returns whether it had to.
 CREATE FUNCTION nself.rebase_events() RETURNS boolean
     LANGUAGE plpgsql VOLATILE
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- The bound and the rows must come from one snapshot, hence one statement.
-    IF NOT EXISTS (
-        SELECT FROM nself.events e
-        WHERE e.xid >= pg_snapshot_xmax(pg_current_snapshot())
-            AND e.xid IS DISTINCT FROM pg_current_xact_id_if_assigned()
-    ) AND NOT EXISTS (
-        SELECT FROM nself.event_cursors c WHERE c.xid > pg_snapshot_xmax(pg_current_snapshot())
-    ) THEN
+    IF NOT nself.events_are_foreign() THEN
         RETURN false;
     END IF;
-
     LOCK TABLE nself.event_cursors, nself.events IN EXCLUSIVE MODE;
+    -- Whoever held the lock before us has done it, and readers may have moved on since.
+    IF NOT nself.events_are_foreign() THEN
+        RETURN false;
+    END IF;
     UPDATE nself.event_cursors c
     SET xid = '3',
         position = coalesce(

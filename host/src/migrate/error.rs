@@ -127,7 +127,7 @@ pub struct StepFailure {
 }
 
 impl StepFailure {
-    pub(super) fn new(
+    pub(super) fn error(
         owner: &str,
         file: &str,
         statement: &Statement<'_>,

@@ -160,9 +160,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(sql: &str, expected: Option<Resumable>) {
+    fn check(sql: &str, expected: impl Into<Option<Resumable>>) {
         let statements = split(sql).expect("closed");
-        assert_eq!(Resumable::of(&statements[0]).ok(), expected, "{sql}");
+        assert_eq!(Resumable::of(&statements[0]).ok(), expected.into(), "{sql}");
     }
 
     #[test]

@@ -100,8 +100,10 @@ pub struct StepReport {
     pub duration_ms: u64,
 }
 
+type Hear = dyn Fn(&Progress<'_>) + Send + Sync;
+
 /// Who hears of the progress.
-pub(super) struct Observer(Option<Box<dyn Fn(&Progress<'_>) + Send + Sync>>);
+pub(super) struct Observer(Option<Box<Hear>>);
 
 impl Observer {
     pub(super) fn tell(&self, progress: &Progress<'_>) {

@@ -78,10 +78,7 @@ pub(super) fn split(file: &str) -> Result<Vec<Statement<'_>>, Unclosed> {
 }
 
 fn line_of(file: &str, offset: usize) -> usize {
-    1 + file.as_bytes()[..offset]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
+    1 + file[..offset].matches('\n').count()
 }
 
 /// What has been read of the statement at hand.

@@ -241,7 +241,7 @@ impl Step<'_> {
     }
 
     fn failure(&self, statement: &Statement<'_>, error: tokio_postgres::Error) -> MigrateError {
-        StepFailure::new(&self.owner.name, &self.file(), statement, error)
+        StepFailure::error(&self.owner.name, &self.file(), statement, error)
     }
 
     fn tell_statement(&self, index: usize, count: usize, statement: &Statement<'_>) {

@@ -93,7 +93,7 @@ async fn the_hosts_schema_goes_up_down_and_up_again() {
     let database = database().await;
     let mut migrator = migrator(&database).await;
     let host = Owner::host();
-    migrator.up(&[host.clone()]).await.unwrap();
+    migrator.up(std::slice::from_ref(&host)).await.unwrap();
     migrator.down(&host, host.steps.len()).await.unwrap();
     let client = database.client().await;
     assert_eq!(tables(&client, "nself").await, ["migrations"]);
