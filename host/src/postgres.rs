@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod binaries;
+<<<<<<< HEAD
 mod bundle;
 pub mod cluster;
 pub mod connect;
@@ -17,3 +18,7 @@ pub mod server;
 pub mod settings;
 mod supervise;
 pub mod tls;
+=======
+pub mod initdb;
+pub mod scratch;
+>>>>>>> migrate
