@@ -5,7 +5,6 @@
 
 pub mod account;
 pub mod binaries;
-<<<<<<< HEAD
 mod bundle;
 pub mod cluster;
 pub mod connect;
@@ -18,7 +17,3 @@ pub mod server;
 pub mod settings;
 mod supervise;
 pub mod tls;
-=======
-pub mod initdb;
-pub mod scratch;
->>>>>>> migrate

@@ -31,23 +31,9 @@ pub struct Account {
 impl Account {
     /// The account for this process: itself, unless it is root.
     pub fn choose() -> Self {
-<<<<<<< HEAD
         let this = Self::same();
         if this.uid != 0 {
             return this;
-=======
-        let (uid, gid) = (
-            rustix::process::geteuid().as_raw(),
-            rustix::process::getegid().as_raw(),
-        );
-        if uid != 0 {
-            return Self {
-                uid,
-                gid,
-                name: None,
-                drops: false,
-            };
->>>>>>> migrate
         }
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         ["nself", "postgres"]
@@ -56,7 +42,6 @@ impl Account {
             .unwrap_or_else(|| Self::bare(BARE_UID))
     }
 
-<<<<<<< HEAD
     /// This process's own account.
     pub(crate) fn same() -> Self {
         let (uid, gid) = (
@@ -71,8 +56,6 @@ impl Account {
         }
     }
 
-=======
->>>>>>> migrate
     /// An account that is only a number. For a host started as root.
     pub fn bare(uid: u32) -> Self {
         Self {
@@ -148,7 +131,6 @@ impl Account {
         std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
     }
 
-<<<<<<< HEAD
     /// Hands over an open file.
     pub(crate) fn own_file(&self, file: &fs::File) -> io::Result<()> {
         if !self.drops {
@@ -157,8 +139,6 @@ impl Account {
         std::os::unix::fs::fchown(file, Some(self.uid), Some(self.gid))
     }
 
-=======
->>>>>>> migrate
     /// Hands over `dir` and everything in it.
     pub(crate) fn own_tree(&self, dir: &Path) -> io::Result<()> {
         self.own(dir)?;
@@ -175,11 +155,7 @@ impl Account {
 
     /// Writes a file (0600) of this account whole or not at all, also when its directory is under the account's control:
     /// the rename replaces a link instead of following it.
-<<<<<<< HEAD
     pub(crate) fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-=======
-    pub(crate) fn write(&self, path: &Path, text: &str) -> io::Result<()> {
->>>>>>> migrate
         let next = path.with_extension(format!("next-{}", std::process::id()));
         let _ = fs::remove_file(&next);
         let mut file = fs::OpenOptions::new()
@@ -187,15 +163,8 @@ impl Account {
             .create_new(true)
             .mode(0o600)
             .open(&next)?;
-<<<<<<< HEAD
         self.own_file(&file)?;
         file.write_all(content)?;
-=======
-        if self.drops {
-            std::os::unix::fs::fchown(&file, Some(self.uid), Some(self.gid))?;
-        }
-        file.write_all(text.as_bytes())?;
->>>>>>> migrate
         file.sync_all()?;
         fs::rename(&next, path)
     }

@@ -72,13 +72,9 @@ impl Init<'_> {
         };
         let parent = data.parent().expect("a data directory has a parent");
         let password_file = workshop.join("password");
-<<<<<<< HEAD
         runs_as
             .write(&password_file, self.password.as_bytes())
             .map_err(io)?;
-=======
-        runs_as.write(&password_file, self.password).map_err(io)?;
->>>>>>> migrate
         let built = self.initdb(runs_as, next, &password_file);
         fs::remove_file(&password_file).map_err(io)?;
         built?;
