@@ -4,6 +4,7 @@
 //! instance may reach. All I/O of a plugin passes through here.
 
 pub mod call;
+pub mod identity;
 pub mod db;
 pub mod error;
 pub mod log;
