@@ -1,6 +1,5 @@
 DROP FUNCTION nself.like_pattern(text);
 DROP FUNCTION nself.caller();
-DROP FUNCTION nself.calling_plugin();
 DROP FUNCTION nself.current_role();
 DROP FUNCTION nself.current_user_id();
 DROP FUNCTION nself.current_family_id();

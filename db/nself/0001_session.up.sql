@@ -1,7 +1,7 @@
 -- Ids, and the facts of a session that row-level security and the logs stand on.
 --
--- Bodies are in the SQL-standard form: names are bound when the function is made, so no search_path of a caller can
--- slip another function or operator under them.
+-- Bodies are in the SQL-standard form where they can be: names are bound when the function is made, so no search_path
+-- of a caller can slip another function or operator under them. The others pin the path.
 
 -- A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then random bits. Core Postgres has one only from 18 on.
 -- It starts from a v4 value and turns the version nibble 0100 into 0111 (bits 52 and 53).
@@ -35,23 +35,22 @@ CREATE FUNCTION nself.current_role() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN nullif(current_setting('nself.role', true), '');
 
--- The plugin whose own login this session is, or null. session_user cannot be changed without superuser rights, and a
--- SECURITY DEFINER function does not hide it. The schema's owner is the host, whatever its login is called.
-CREATE FUNCTION nself.calling_plugin() RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN CASE
-        WHEN session_user = (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'nself') THEN NULL
-        WHEN starts_with(session_user::text, 'nself_') THEN substr(session_user::text, 7)
-    END;
-
 -- Who calls, as a CloudEvents source: /plugins/<id>, /nself for the host, /roles/<login> for everybody else.
+-- session_user cannot be changed without superuser rights, and a SECURITY DEFINER function does not hide it. The
+-- schema's owner is the host, whatever its login is called. PL/pgSQL because it keeps the plan of its query.
 CREATE FUNCTION nself.caller() RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN CASE
-        WHEN nself.calling_plugin() IS NOT NULL THEN '/plugins/' || nself.calling_plugin()
-        WHEN session_user = (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'nself') THEN '/nself'
-        ELSE '/roles/' || session_user
-    END;
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF session_user = (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'nself') THEN
+        RETURN '/nself';
+    ELSIF starts_with(session_user::text, 'nself_') THEN
+        RETURN '/plugins/' || substr(session_user::text, 7);
+    END IF;
+    RETURN '/roles/' || session_user;
+END
+$$;
 
 -- `family.*` as a LIKE pattern; everything but `*` stands for itself.
 CREATE FUNCTION nself.like_pattern(pattern text) RETURNS text

@@ -59,10 +59,13 @@ CREATE TABLE nself.event_failures (
     attempts integer NOT NULL,
     error text NOT NULL,
     failed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Set by who wants it delivered once more; the reader does that before anything else, out of order.
+    retry_requested_at timestamptz,
     CONSTRAINT event_failures_pkey PRIMARY KEY (subscriber, event_id)
 );
 
 CREATE INDEX event_failures_failed_at_idx ON nself.event_failures (failed_at);
+CREATE INDEX event_failures_retry_idx ON nself.event_failures (subscriber) WHERE retry_requested_at IS NOT NULL;
 
 -- Writes an event in the caller's transaction and returns its id. The source is the caller's login, not an argument;
 -- a plugin may emit only the types that the operator granted.
@@ -78,7 +81,8 @@ CREATE FUNCTION nself.emit_event(
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    plugin text := nself.calling_plugin();
+    source text := nself.caller();
+    plugin text := substring(source FROM '^/plugins/(.*)$');
     event_id uuid;
 BEGIN
     IF plugin IS NOT NULL AND NOT EXISTS (
@@ -92,7 +96,7 @@ BEGIN
 
     INSERT INTO nself.events AS e (type, source, subject, family_id, data, data_schema, trace_parent)
     VALUES (
-        emit_event.type, nself.caller(), emit_event.subject, emit_event.family_id, emit_event.data,
+        emit_event.type, source, emit_event.subject, emit_event.family_id, emit_event.data,
         emit_event.data_schema,
         coalesce(emit_event.trace_parent, nullif(current_setting('nself.trace_parent', true), ''))
     )
@@ -105,6 +109,23 @@ BEGIN
     WHERE w.until > clock_timestamp() AND emit_event.type LIKE ANY (w.patterns);
 
     RETURN event_id;
+END
+$$;
+
+-- Asks for one more delivery of what a subscriber gave up on: of one event, or of all. Returns how many.
+CREATE FUNCTION nself.retry_failures(subscriber text, event_id uuid DEFAULT NULL) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    requested bigint;
+BEGIN
+    UPDATE nself.event_failures f SET retry_requested_at = clock_timestamp()
+    WHERE f.subscriber = retry_failures.subscriber
+        AND (retry_failures.event_id IS NULL OR f.event_id = retry_failures.event_id);
+    GET DIAGNOSTICS requested = ROW_COUNT;
+    PERFORM pg_notify('nself_events', retry_failures.subscriber) WHERE requested > 0;
+    RETURN requested;
 END
 $$;
 

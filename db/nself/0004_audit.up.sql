@@ -20,7 +20,9 @@ CREATE TABLE nself.audit_log (
 
 CREATE INDEX audit_log_at_idx ON nself.audit_log (at);
 
--- The end of each chain: the lock under which it grows, and the witness for rows that were cut off its end.
+-- The end of each chain: the row that an appender locks, and the witness for entries that were cut off the end. Written
+-- once per transaction, when it commits: a row that changes with each entry grows a chain of dead versions within a
+-- long transaction, and every append would walk it.
 CREATE TABLE nself.audit_heads (
     stream text NOT NULL,
     sequence bigint NOT NULL,
@@ -42,23 +44,45 @@ CREATE FUNCTION nself.audit_hash(entry nself.audit_log) RETURNS bytea
     ));
 
 -- Every insert goes through the chain, also one that does not come from nself.audit: the trigger decides the place in
--- the stream and the hashes, whatever the statement says. The upsert locks the stream's head until the end of the
+-- the stream and the hashes, whatever the statement says. The stream's head stays locked until the end of the
 -- transaction, so a transaction that audits into several families should do so in a fixed order.
 CREATE FUNCTION nself.chain_audit() RETURNS trigger
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     NEW.stream := coalesce(NEW.family_id::text, 'system');
-    INSERT INTO nself.audit_heads AS h (stream, sequence, hash)
-    VALUES (NEW.stream, 1, decode(repeat('00', 32), 'hex'))
-    ON CONFLICT (stream) DO UPDATE SET sequence = h.sequence + 1
-    RETURNING h.sequence, h.hash INTO NEW.sequence, NEW.previous_hash;
-    -- After the lock, so that time does not run backwards within a stream.
+    PERFORM FROM nself.audit_heads h WHERE h.stream = NEW.stream FOR UPDATE;
+    IF NOT FOUND THEN
+        INSERT INTO nself.audit_heads (stream, sequence, hash) VALUES (NEW.stream, 0, decode(repeat('00', 32), 'hex'))
+        ON CONFLICT (stream) DO NOTHING;
+        PERFORM FROM nself.audit_heads h WHERE h.stream = NEW.stream FOR UPDATE;
+    END IF;
+    -- After the lock: this statement sees what the last holder committed, and earlier rows of this very statement.
+    SELECT a.sequence + 1, a.hash INTO NEW.sequence, NEW.previous_hash
+    FROM nself.audit_log a WHERE a.stream = NEW.stream ORDER BY a.sequence DESC LIMIT 1;
+    NEW.sequence := coalesce(NEW.sequence, 1);
+    NEW.previous_hash := coalesce(NEW.previous_hash, decode(repeat('00', 32), 'hex'));
+    -- Also after the lock, so that time does not run backwards within a stream.
     NEW.at := clock_timestamp();
     NEW.hash := nself.audit_hash(NEW);
-    UPDATE nself.audit_heads SET hash = NEW.hash WHERE stream = NEW.stream;
     RETURN NEW;
+END
+$$;
+
+-- Runs at commit, when the caller's rights are no longer those of nself.audit: hence its own.
+CREATE FUNCTION nself.advance_audit_head() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE nself.audit_heads h SET sequence = last.sequence, hash = last.hash
+    FROM (
+        SELECT a.sequence, a.hash FROM nself.audit_log a
+        WHERE a.stream = NEW.stream ORDER BY a.sequence DESC LIMIT 1
+    ) AS last
+    WHERE h.stream = NEW.stream AND h.sequence < NEW.sequence;
+    RETURN NULL;
 END
 $$;
 
@@ -75,6 +99,8 @@ $$;
 
 CREATE TRIGGER audit_log_chain BEFORE INSERT ON nself.audit_log
     FOR EACH ROW EXECUTE FUNCTION nself.chain_audit();
+CREATE CONSTRAINT TRIGGER audit_log_head AFTER INSERT ON nself.audit_log
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION nself.advance_audit_head();
 CREATE TRIGGER audit_log_no_change BEFORE UPDATE OR DELETE ON nself.audit_log
     FOR EACH ROW EXECUTE FUNCTION nself.refuse_audit_change();
 CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON nself.audit_log
@@ -86,6 +112,7 @@ CREATE TRIGGER audit_heads_no_truncate BEFORE TRUNCATE ON nself.audit_heads
 
 -- ALWAYS: otherwise `SET session_replication_role = replica` switches them off without leaving a trace.
 ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_chain;
+ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_head;
 ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_no_change;
 ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_no_truncate;
 ALTER TABLE nself.audit_heads ENABLE ALWAYS TRIGGER audit_heads_no_delete;
@@ -104,12 +131,13 @@ CREATE FUNCTION nself.audit(
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    source text := nself.caller();
     entry_id uuid;
 BEGIN
     INSERT INTO nself.audit_log AS a (source, actor, action, target, details, family_id)
     VALUES (
-        nself.caller(),
-        coalesce(audit.actor, nself.current_user_id()::text, nself.caller()),
+        source,
+        coalesce(audit.actor, nself.current_user_id()::text, source),
         audit.action, audit.target, coalesce(audit.details, '{}'), audit.family_id
     )
     RETURNING a.id INTO entry_id;

@@ -76,6 +76,15 @@ impl EventLog {
         Ok(())
     }
 
+    /// Asks for one more delivery of what `subscriber` gave up on: of one event, or of all; returns how many.
+    pub async fn retry_failures(
+        &self,
+        subscriber: &str,
+        event: Option<uuid::Uuid>,
+    ) -> Result<u64, EventError> {
+        store::retry_failures(&self.pool, subscriber, event).await
+    }
+
     /// Forgets a subscriber that will not come back, so that it no longer keeps old events from being pruned.
     pub async fn forget(&self, subscriber: &str) -> Result<(), EventError> {
         store::forget(&self.pool, subscriber).await

@@ -105,6 +105,10 @@ where
         let mut idle = None;
         while !is_over(shutdown) {
             let batch = held.fetch().await?;
+            if batch.has_retries {
+                self.retry(held, shutdown).await?;
+                continue;
+            }
             if batch.events.is_empty() {
                 let next = self.rest(held, &batch, idle, shutdown).await?;
                 idle = Some(next);
@@ -114,6 +118,22 @@ where
                 held.unmark().await?;
             }
             self.deliver(held, batch, shutdown).await?;
+        }
+        Ok(())
+    }
+
+    /// Delivers once more what was put aside and is asked for again.
+    async fn retry(
+        &self,
+        held: &Held<'_>,
+        shutdown: &watch::Receiver<bool>,
+    ) -> Result<(), EventError> {
+        for event in held.fetch_retries().await? {
+            if is_over(shutdown) {
+                break;
+            }
+            let id = event.id;
+            held.finish_retry(id, self.handle(event).await).await?;
         }
         Ok(())
     }

@@ -28,6 +28,8 @@ pub(super) struct Batch {
     pub(super) horizon: u64,
     /// Events that are committed and wait for older transactions to end.
     pub(super) has_unsafe: bool,
+    /// Something that was put aside is asked for again.
+    pub(super) has_retries: bool,
 }
 
 /// Makes the cursor of `subscriber` when it has none, and keeps its types for the status.
@@ -101,6 +103,21 @@ pub(super) async fn forget(pool: &Pool, subscriber: &str) -> Result<(), EventErr
     Ok(())
 }
 
+pub(super) async fn retry_failures(
+    pool: &Pool,
+    subscriber: &str,
+    event: Option<Uuid>,
+) -> Result<u64, EventError> {
+    let client = pool.get().await?;
+    let row = client
+        .query_one(
+            "SELECT nself.retry_failures($1, $2)",
+            &[&subscriber, &event],
+        )
+        .await?;
+    Ok(u64::try_from(row.get::<_, i64>(0)).expect("a count is not negative"))
+}
+
 /// Rows per statement of [`prune`]: each is a transaction of its own, and none holds locks for long.
 const PRUNE_ROWS_MAX: i32 = 10_000;
 
@@ -141,16 +158,16 @@ impl Held<'_> {
                  SELECT pg_snapshot_xmin(pg_current_snapshot()) AS horizon
              ), wanted AS MATERIALIZED (
                  SELECT array_agg(nself.like_pattern(t)) AS patterns FROM unnest($3::text[]) AS t
-             ), above AS MATERIALIZED (
-                 SELECT EXISTS (
-                     SELECT FROM nself.events u, snapshot s, wanted w
-                     WHERE u.xid >= s.horizon AND u.type LIKE ANY (w.patterns)
-                 ) AS has_unsafe
+             ), newest AS MATERIALIZED (
+                 SELECT e.xid FROM nself.events e ORDER BY e.xid DESC, e.position DESC LIMIT 1
              )
-             SELECT s.horizon::text, a.has_unsafe, h.attempts, e.xid::text AS xid_text, {COLUMNS}
+             SELECT s.horizon::text, coalesce(n.xid >= s.horizon, false) AS has_unsafe, h.attempts, e.xid::text AS xid_text, {COLUMNS},
+                 EXISTS (
+                     SELECT FROM nself.event_failures f WHERE f.subscriber = $1 AND f.retry_requested_at IS NOT NULL
+                 ) AS has_retries
              FROM held h
              CROSS JOIN snapshot s
-             CROSS JOIN above a
+             LEFT JOIN newest n ON true
              LEFT JOIN LATERAL (
                  SELECT e.* FROM nself.events e
                  WHERE (e.xid, e.position) > (h.xid, h.position) AND e.xid < s.horizon
@@ -179,6 +196,7 @@ impl Held<'_> {
                 .expect("a count is not negative"),
             horizon: xid(first.get("horizon")),
             has_unsafe: first.get("has_unsafe"),
+            has_retries: first.get("has_retries"),
             events: rows.iter().filter_map(event).collect(),
         })
     }
@@ -275,6 +293,57 @@ impl Held<'_> {
         } else {
             Ok(())
         }
+    }
+
+    /// What was put aside and is asked for again, the oldest first.
+    pub(super) async fn fetch_retries(&self) -> Result<Vec<CloudEvent>, EventError> {
+        let client = self.pool.get().await?;
+        let statement = client
+            .prepare_cached(
+                "SELECT event FROM nself.event_failures
+                 WHERE subscriber = $1 AND retry_requested_at IS NOT NULL
+                 ORDER BY failed_at LIMIT $2",
+            )
+            .await?;
+        let limit = i64::from(self.subscriber.tuning.batch_max);
+        let rows = client
+            .query(&statement, &[&self.subscriber.name, &limit])
+            .await?;
+        let event =
+            |row: &Row| serde_json::from_value(row.get(0)).expect("only envelopes are put aside");
+        Ok(rows.iter().map(event).collect())
+    }
+
+    /// Ends a retry: the event is forgotten when it was handled, else it stays aside with the new error.
+    pub(super) async fn finish_retry(
+        &self,
+        event: Uuid,
+        outcome: Result<(), String>,
+    ) -> Result<(), EventError> {
+        let client = self.pool.get().await?;
+        let key: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&self.subscriber.name, &event];
+        match outcome {
+            Ok(()) => {
+                client
+                    .execute(
+                        "DELETE FROM nself.event_failures WHERE subscriber = $1 AND event_id = $2",
+                        &key,
+                    )
+                    .await?
+            }
+            Err(error) => {
+                client
+                    .execute(
+                        "UPDATE nself.event_failures
+                         SET attempts = attempts + 1, error = $3, failed_at = clock_timestamp(),
+                             retry_requested_at = NULL
+                         WHERE subscriber = $1 AND event_id = $2",
+                        &[key[0], key[1], &error],
+                    )
+                    .await?
+            }
+        };
+        Ok(())
     }
 
     /// Marks the reader as idle: from now on writers notify. Returns the first transaction number that sees the mark.

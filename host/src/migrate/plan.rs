@@ -110,26 +110,27 @@ fn hex(bytes: &[u8]) -> String {
 /// What is applied of one owner, by number.
 pub(super) type Applied = BTreeMap<u32, AppliedStep>;
 
-/// Refuses a database whose applied steps are not the first ones of `owner`, word for word.
-pub(super) fn check_applied(owner: &Owner, applied: &Applied) -> Result<(), MigrateError> {
+/// Refuses a database whose applied steps are not the first ones of `owner`, word for word when not `accept_edited`.
+pub(super) fn check_applied(
+    owner: &Owner,
+    applied: &Applied,
+    accept_edited: bool,
+) -> Result<(), MigrateError> {
     for (number, row) in applied {
-        match (step(owner, *number), state(owner, *number, Some(row))) {
-            (Some(step), State::Edited) => {
-                return Err(MigrateError::Edited {
-                    owner: owner.name.clone(),
-                    file: file_name(step, Direction::Up),
-                    recorded: row.checksum.clone(),
-                    found: checksum(step),
-                });
-            }
-            (None, _) => {
-                let file = format!("{number:04}_{}.up.sql", row.name);
-                return Err(MigrateError::Unknown {
-                    owner: owner.name.clone(),
-                    file,
-                });
-            }
-            _ => {}
+        let Some(step) = step(owner, *number) else {
+            let file = format!("{number:04}_{}.up.sql", row.name);
+            return Err(MigrateError::Unknown {
+                owner: owner.name.clone(),
+                file,
+            });
+        };
+        if !accept_edited && state(owner, *number, Some(row)) == State::Edited {
+            return Err(MigrateError::Edited {
+                owner: owner.name.clone(),
+                file: file_name(step, Direction::Up),
+                recorded: row.checksum.clone(),
+                found: checksum(step),
+            });
         }
     }
     Ok(())

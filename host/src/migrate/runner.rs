@@ -150,9 +150,7 @@ impl Migrator {
         for owner in owners {
             owner.validate()?;
             let applied = ledger::applied(&self.client, &owner.name).await?;
-            if !self.options.accept_edited {
-                plan::check_applied(owner, &applied)?;
-            }
+            plan::check_applied(owner, &applied, self.options.accept_edited)?;
             for step in plan::pending(owner, &applied, self.options.to) {
                 plan.steps.push(plan::planned(owner, step, Direction::Up)?);
             }
@@ -238,6 +236,7 @@ impl Migrator {
     /// Refuses an edited or unknown applied step, or accepts the edited one when told so.
     async fn check(&self, owner: &Owner) -> Result<(), MigrateError> {
         let applied = ledger::applied(&self.client, &owner.name).await?;
+        plan::check_applied(owner, &applied, self.options.accept_edited)?;
         if self.options.accept_edited {
             for step in owner
                 .steps
@@ -251,9 +250,8 @@ impl Migrator {
                         file_name(step, Direction::Up)
                     )))?;
             }
-            return Ok(());
         }
-        plan::check_applied(owner, &applied)
+        Ok(())
     }
 
     async fn down_locked(&mut self, owner: &Owner, count: usize) -> Result<Report, MigrateError> {

@@ -236,3 +236,36 @@ async fn an_acknowledgement_after_the_leases_time_fails_even_if_nobody_took_over
     .await;
     running.stop().await;
 }
+
+#[tokio::test]
+async fn what_was_put_aside_is_delivered_again_on_request() {
+    let database = migrated().await;
+    let client = database.client().await;
+    emit(&client, "poison").await;
+    let log = log(&database);
+    let is_cured = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let cured = is_cured.clone();
+    let mut running = Running::start_with(&log, with_attempts(1, Duration::ZERO), move |_| {
+        let outcome = if cured.load(Ordering::SeqCst) {
+            Ok(())
+        } else {
+            Err("still bad".to_owned())
+        };
+        async move { outcome }
+    });
+    let first = running.next().await;
+    until(&client, "SELECT count(*) = 1 FROM nself.event_failures").await;
+    assert_eq!(log.retry_failures("a", Some(first.id)).await.unwrap(), 1);
+    assert_eq!(running.next().await, first);
+    until(
+        &client,
+        "SELECT attempts = 2 AND retry_requested_at IS NULL FROM nself.event_failures",
+    )
+    .await;
+    is_cured.store(true, Ordering::SeqCst);
+    assert_eq!(log.retry_failures("a", None).await.unwrap(), 1);
+    assert_eq!(running.next().await, first);
+    until(&client, "SELECT count(*) = 0 FROM nself.event_failures").await;
+    assert_eq!(log.retry_failures("a", None).await.unwrap(), 0);
+    running.stop().await;
+}

@@ -1,11 +1,11 @@
 //! The functions of schema `nself`, as a plugin's own login meets them.
 
-use nself::migrate::PLUGIN_FUNCTIONS;
+use nself::migrate::{Migrator, Options, Owner, PLUGIN_FUNCTIONS};
 use nself::postgres::scratch::TestDatabase;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use super::migrated;
+use super::{migrated, notes};
 
 /// A login as the host makes it for the plugin whose id is the database's name, with the right to emit `notes.*`.
 async fn plugin_login(database: &TestDatabase) -> Client {
@@ -179,4 +179,45 @@ async fn an_event_exists_exactly_when_its_transaction_does() {
     }
     let big = "SELECT nself.emit_event('a.b', NULL, to_jsonb(repeat('x', 300000)))";
     client.batch_execute(big).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_host_login_without_superuser_rights_can_do_all_this() {
+    let database = super::database().await;
+    let (client, name) = (database.client().await, database.name());
+    // Its name looks like a plugin's; it is the host because it owns the schema.
+    let login = format!("nself_owner_{name}");
+    let make = format!(
+        "CREATE ROLE {login} LOGIN PASSWORD 'x'; GRANT CREATE ON DATABASE {name} TO {login}"
+    );
+    client.batch_execute(&make).await.unwrap();
+    let mut config = database.config();
+    config.user(&login).password("x");
+    let (host, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let mut migrator = Migrator::new(host, Options::default());
+    migrator.up(&[Owner::host(), notes(2)]).await.unwrap();
+    let (host, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    host.batch_execute("SELECT nself.emit_event('a.b', NULL, NULL), nself.audit('a', 'b')")
+        .await
+        .unwrap();
+    let sources = "SELECT (SELECT source FROM nself.events), (SELECT source FROM nself.audit_log), nself.rebase_events()";
+    let row = client.query_one(sources, &[]).await.unwrap();
+    assert_eq!(
+        (
+            row.get::<_, &str>(0),
+            row.get::<_, &str>(1),
+            row.get::<_, bool>(2)
+        ),
+        ("/nself", "/nself", false)
+    );
+    migrator
+        .down(&Owner::host(), Owner::host().steps.len())
+        .await
+        .unwrap();
+    client
+        .batch_execute(&format!("DROP OWNED BY {login} CASCADE; DROP ROLE {login}"))
+        .await
+        .unwrap();
 }

@@ -73,6 +73,8 @@ async fn an_edited_applied_step_is_refused_with_both_checksums() {
             .iter()
             .all(|line| line.state == State::Applied)
     );
+    let error = accepting.up(&[notes(1)]).await.unwrap_err();
+    assert!(matches!(error, MigrateError::Unknown { .. }), "{error}");
 }
 
 #[tokio::test]
