@@ -1,1 +1,9 @@
-//! Postgres: the embedded cluster, pools and roles.
+//! Postgres: the embedded cluster, connections and pools, one login role per plugin.
+//!
+//! Two ways lead to a database, and the rest of the host does not see which one was taken: [`cluster::Cluster`] keeps a
+//! private server running from real Postgres programs, [`connect::Target::from_url`] points at somebody else's.
+
+pub mod account;
+pub mod binaries;
+pub mod initdb;
+pub mod scratch;

@@ -1,1 +1,3 @@
-//! See the module's tests below.
+//! The embedded cluster, connections and roles, against real servers.
+
+mod scratch;

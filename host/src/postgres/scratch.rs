@@ -1,0 +1,379 @@
+//! Throwaway databases for tests: one real cluster per test process, one database per test.
+//!
+//! The cluster runs without fsync and dies with the process, however that ends: a small shell holds a pipe from us and
+//! cleans up when it closes. `initdb` runs once per machine and Postgres version; later processes copy its result.
+//!
+//! Nothing here belongs in production, and everything panics with a sentence instead of returning errors: it is for
+//! tests and for `nself-plugin-testkit`.
+
+use std::{
+    collections::HashSet,
+    env, fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{ChildStdin, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::{
+    account::Account,
+    binaries::{Binaries, Search},
+    initdb::{Init, SUPERUSER},
+};
+
+/// The superuser's password in scratch clusters. It guards nothing: the socket's directory does.
+pub const PASSWORD: &str = "scratch";
+
+/// How long a cluster may take to start on a loaded machine.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Durability is off because nobody will read the data after the process; everything else is as in the product.
+const SETTINGS: &str = "\
+listen_addresses = ''
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+shared_buffers = 32MB
+max_connections = 300
+wal_level = replica
+max_wal_size = 256MB
+timezone = 'UTC'
+log_timezone = 'UTC'
+";
+
+/// Stays beside the server and ends with the pipe on its standard input. `$1` template, `$2` run directory, `$3` postgres.
+const KEEPER: &str = r#"
+cp -Rp "$1" "$2/data" || exit 1
+"$3" -D "$2/data" -k "$2" </dev/null >"$2/log" 2>&1 &
+server=$!
+read -r _
+kill -QUIT "$server"
+wait "$server"
+rm -rf "$2"
+"#;
+
+/// A throwaway cluster, shared by all tests of this process.
+#[derive(Debug)]
+pub struct Scratch {
+    run_dir: PathBuf,
+    binaries: Binaries,
+    counter: AtomicU32,
+    templates: tokio::sync::Mutex<HashSet<String>>,
+    /// The keeper lives while this is open.
+    _pipe: ChildStdin,
+}
+
+/// A database of its own, dropped (with its plugin roles) when the value is.
+#[derive(Debug)]
+pub struct TestDatabase {
+    scratch: &'static Scratch,
+    name: String,
+}
+
+impl Scratch {
+    /// The cluster of this process; the first caller starts it and blocks for about a second.
+    ///
+    /// # Panics
+    ///
+    /// When no Postgres is found or it does not start; the message holds its log.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Scratch> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&Account::choose()))
+    }
+
+    fn start(account: &Account) -> Self {
+        let search = Search {
+            configured: env::var_os("NSELF_TEST_POSTGRES").map(PathBuf::from),
+            ..Search::default()
+        };
+        let binaries =
+            Binaries::find(&search).unwrap_or_else(|error| panic!("no scratch cluster: {error}"));
+        let base = env::temp_dir().join(format!("nself-scratch-{}", account.uid));
+        account
+            .passable_dir(&base)
+            .unwrap_or_else(|error| panic!("no scratch cluster: {error}"));
+        let template = template(&base, &binaries, account);
+        let run_dir = base.join(format!("run-{}-{}", std::process::id(), binaries.version()));
+        account
+            .private_dir(&run_dir)
+            .unwrap_or_else(|error| panic!("no scratch cluster: {error}"));
+        let pipe = keeper(account, &template, &run_dir, &binaries);
+        wait_until_ready(&run_dir);
+        Self {
+            run_dir,
+            binaries,
+            counter: AtomicU32::new(0),
+            templates: tokio::sync::Mutex::default(),
+            _pipe: pipe,
+        }
+    }
+
+    /// A new, empty database.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses.
+    pub async fn database(&'static self) -> TestDatabase {
+        self.create("template1").await
+    }
+
+    /// A copy of the database `template`, which `init` fills once per process: far quicker than filling each.
+    ///
+    /// Roles are per cluster and not copied; `init` must close its connections or let them close on drop.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses.
+    pub async fn database_from(
+        &'static self,
+        template: &str,
+        init: impl AsyncFnOnce(Config),
+    ) -> TestDatabase {
+        let mut templates = self.templates.lock().await;
+        if !templates.contains(template) {
+            self.admin(&format!("CREATE DATABASE {}", quoted(template)))
+                .await;
+            init(self.config(template)).await;
+            self.freeze(template).await;
+            templates.insert(template.to_owned());
+        }
+        drop(templates);
+        self.create(template).await
+    }
+
+    /// The programs that this cluster runs from.
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// The server's process id, for tests that hurt it. Nobody restarts a scratch cluster.
+    pub fn postmaster_pid(&self) -> u32 {
+        let text = fs::read_to_string(self.run_dir.join("data/postmaster.pid"))
+            .expect("the scratch cluster runs");
+        text.lines()
+            .next()
+            .and_then(|line| line.parse().ok())
+            .expect("the first line of postmaster.pid is its process")
+    }
+
+    fn config(&self, database: &str) -> Config {
+        let mut config = Config::new();
+        config
+            .host_path(&self.run_dir)
+            .user(SUPERUSER)
+            .password(PASSWORD)
+            .dbname(database)
+            .connect_timeout(Duration::from_secs(20));
+        config
+    }
+
+    async fn create(&'static self, template: &str) -> TestDatabase {
+        let name = format!(
+            "t{}_{}",
+            std::process::id(),
+            self.counter.fetch_add(1, Ordering::Relaxed)
+        );
+        self.admin(&format!(
+            "CREATE DATABASE {} TEMPLATE {}",
+            quoted(&name),
+            quoted(template)
+        ))
+        .await;
+        TestDatabase {
+            scratch: self,
+            name,
+        }
+    }
+
+    /// A template can be copied only while nobody is connected to it.
+    async fn freeze(&self, template: &str) {
+        self.admin(&format!(
+            "ALTER DATABASE {} ALLOW_CONNECTIONS false",
+            quoted(template)
+        ))
+        .await;
+        let client = connect(&self.config("postgres")).await;
+        let until = Instant::now() + START_LIMIT;
+        loop {
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+            if client
+                .query(sql, &[&template])
+                .await
+                .expect("backends can be listed")
+                .is_empty()
+            {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "somebody stays connected to the template database {template}"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn admin(&self, sql: &str) {
+        let client = connect(&self.config("postgres")).await;
+        client
+            .batch_execute(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+}
+
+impl TestDatabase {
+    /// How to connect, as superuser over the socket.
+    pub fn config(&self) -> Config {
+        self.scratch.config(&self.name)
+    }
+
+    /// The same as a URL, for `DATABASE_URL`.
+    pub fn url(&self) -> String {
+        let host = self
+            .scratch
+            .run_dir
+            .to_str()
+            .expect("the temporary directory is UTF-8")
+            .replace('/', "%2F");
+        format!("postgres://{SUPERUSER}:{PASSWORD}@{host}/{}", self.name)
+    }
+
+    /// The database's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection of its own.
+    ///
+    /// # Panics
+    ///
+    /// When the server refuses.
+    pub async fn client(&self) -> Client {
+        connect(&self.config()).await
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let config = self.scratch.config("postgres");
+        let name = std::mem::take(&mut self.name);
+        // A thread of its own: the test's runtime may be shutting down, and a panicking test still cleans up.
+        let _ = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .ok()?;
+            runtime.block_on(drop_database(&config, &name)).ok()
+        })
+        .join();
+    }
+}
+
+/// Drops the database and the roles that were made for it: their names start with the database's.
+async fn drop_database(config: &Config, name: &str) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    client
+        .batch_execute(&format!(
+            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+            quoted(name)
+        ))
+        .await?;
+    let prefix = format!("{name}_");
+    for row in client
+        .query(
+            "SELECT rolname::text FROM pg_roles WHERE starts_with(rolname, $1)",
+            &[&prefix],
+        )
+        .await?
+    {
+        client
+            .batch_execute(&format!("DROP ROLE {}", quoted(row.get(0))))
+            .await?;
+    }
+    Ok(())
+}
+
+async fn connect(config: &Config) -> Client {
+    let (client, connection) = config
+        .connect(NoTls)
+        .await
+        .unwrap_or_else(|error| panic!("cannot connect to the scratch cluster: {error:?}"));
+    tokio::spawn(connection);
+    client
+}
+
+fn quoted(identifier: &str) -> String {
+    postgres_protocol::escape::escape_identifier(identifier)
+}
+
+/// The freshly initialised cluster that every process copies. The lock makes one process create it.
+fn template(base: &Path, binaries: &Binaries, account: &Account) -> PathBuf {
+    let lock = fs::File::create(base.join("lock")).expect("the scratch directory is writable");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
+        .expect("the scratch directory can be locked");
+    let template = base.join(format!("template-{}", binaries.version()));
+    if !template.exists() {
+        // Small WAL segments: the copy is 7 MB instead of 23.
+        let args = &["--no-sync", "--wal-segsize=1"];
+        let init = Init {
+            binaries,
+            account,
+            password: PASSWORD,
+            args,
+            settings: SETTINGS,
+        };
+        init.run(&template)
+            .unwrap_or_else(|error| panic!("no scratch cluster: {error}"));
+    }
+    template
+}
+
+fn keeper(account: &Account, template: &Path, run_dir: &Path, binaries: &Binaries) -> ChildStdin {
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", KEEPER, "nself-scratch"])
+        .args([template, run_dir, &binaries.program("postgres")])
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // ^C in the terminal ends the tests; the keeper then cleans up.
+        .process_group(0);
+    let mut child = account
+        .apply(&mut command)
+        .spawn()
+        .unwrap_or_else(|error| panic!("no scratch cluster: {error}"));
+    let pipe = child.stdin.take().expect("standard input was piped");
+    // Waited for so that it leaves no zombie should it end before us.
+    thread::spawn(move || child.wait());
+    pipe
+}
+
+fn wait_until_ready(run_dir: &Path) {
+    let until = Instant::now() + START_LIMIT;
+    // The eighth line of the file is the server's state; it is padded with spaces.
+    let ready = || {
+        let text = fs::read_to_string(run_dir.join("data/postmaster.pid")).unwrap_or_default();
+        text.lines()
+            .nth(7)
+            .is_some_and(|line| line.trim() == "ready")
+    };
+    while !ready() {
+        let log = || fs::read_to_string(run_dir.join("log")).unwrap_or_default();
+        assert!(
+            Instant::now() < until,
+            "the scratch cluster did not start:\n{}",
+            log()
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
