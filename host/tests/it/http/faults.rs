@@ -36,6 +36,8 @@ async fn garbage_is_400_and_the_next_caller_is_served() {
     for garbage in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
         b"GET\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+        b"GET /notes HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\n\r\n",
         b"GET /notes HTTP/1.1\r\nbad header\r\n\r\n",
     ] {
         let answer = host.raw(garbage).await;

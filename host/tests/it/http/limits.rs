@@ -8,9 +8,12 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use nself::http::{Admitted, Body, Generation, Settings};
 use nself::plugin::manifest::Route;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use super::fixture::{Answer, Host, Setup, answered, count, generation, hello, request, route};
+use super::fixture::{
+    Answer, Host, Setup, answered, client, count, generation, hello, request, route, send,
+};
 
 async fn counting_host(bytes_max: u64) -> Host {
     let route = Route {
@@ -197,4 +200,33 @@ async fn callers_behind_a_trusted_proxy_are_counted_one_by_one_and_nobody_else_c
         assert_eq!(from(&host, "192.0.2.1").await.status, 200);
         assert_eq!(from(&host, "192.0.2.2").await.status, second);
     }
+}
+
+#[tokio::test]
+async fn connections_past_the_limit_wait_and_are_then_served() {
+    let mut setup = Setup::new(vec![answered(
+        &generation("notes"),
+        route("GET", "/notes"),
+        hello,
+    )]);
+    setup.settings.limits.connections_max = 1;
+    let host = Arc::new(setup.start().await);
+    let first = TcpStream::connect(host.address).await.unwrap();
+    let waiting = tokio::spawn({
+        let host = Arc::clone(&host);
+        async move { host.get("/notes").await }
+    });
+    while host.metrics.connections.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!waiting.is_finished());
+    drop(first);
+    assert_eq!(waiting.await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413_on_http2_too() {
+    let host = counting_host(1_000).await;
+    let answer = send(&client(true), host.address, post(vec![b'x'; 500_000])).await;
+    assert_eq!((answer.status, &*answer.code()), (413, "BODY_TOO_LARGE"));
 }

@@ -61,7 +61,7 @@ async fn the_document_says_what_is_in_force() {
     let document = host.get("/openapi.json").await.json();
     assert_eq!(document["openapi"], "3.1.0");
     let list = &document["paths"]["/families/{family_id}/notes"]["get"];
-    assert_eq!(list["operationId"], "notes_get_families_family_id_notes");
+    assert_eq!(list["operationId"], "notes_get_families_by_family_id_notes");
     assert_eq!(list["tags"], json!(["notes"]));
     assert_eq!(
         list["security"],
