@@ -200,11 +200,11 @@ fn host_routes(
         let plugins = registry.get().and_then(std::sync::Weak::upgrade).map(|registry| registry.plugins());
         readiness(database.as_ref(), &pool, &plugins.unwrap_or_default())
     });
-    let (hub, metrics) = (Arc::clone(&seats.services.metrics), seats.http_metrics.clone());
+    let (metrics, http_metrics) = (seats.metrics.clone(), seats.http_metrics.clone());
     let table = Arc::clone(seats.gateway.routes());
     routes.push(metrics_route(documents.clone(), move || {
-        metrics.observe(&table.load());
-        hub.render().unwrap_or_default()
+        http_metrics.observe(&table.load());
+        metrics.render()
     }));
     routes.push(openapi_route(seats.gateway.routes(), documents.clone()));
     routes.extend(reference_routes(&documents));

@@ -60,10 +60,11 @@ async fn serve_until_stopped(context: &Context, serve: Serve) -> Result<(), CliE
     let urls = urls::of(&host);
     context.output.answer(&json!({"pid": std::process::id(), "urls": urls}), || urls::text(&urls))?;
     let (stop_control, stopped) = tokio::sync::oneshot::channel::<()>();
-    let controlling = tokio::spawn(control.run(Arc::new(HostControl(Arc::clone(&host))), async {
+    let commands = Arc::new(HostControl(Arc::clone(&host)));
+    let controlling = tokio::spawn(async move {
         // Either way the host is on its way out.
-        let _ = stopped.await;
-    }));
+        control.run(commands, async { _ = stopped.await }).await;
+    });
     tokio::select! {
         () = signals.next() => info!("stopping"),
         () = host.stop_requested() => info!("stopping, as asked"),
@@ -80,12 +81,10 @@ async fn serve_until_stopped(context: &Context, serve: Serve) -> Result<(), CliE
     };
     let _ = stop_control.send(());
     let _ = controlling.await;
-    if clean {
-        Ok(())
-    } else {
+    if !clean {
         warn!("something had to be cut off");
-        Ok(())
     }
+    Ok(())
 }
 
 /// The signals that ask for a stop.

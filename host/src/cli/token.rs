@@ -16,7 +16,7 @@ use crate::{
 /// Make an access token for trying things out, in development only: until an identity provider is enabled, this is how
 /// an authenticated request is made.
 #[derive(Debug, Clone, clap::Args)]
-pub struct TokenArgs {
+pub(super) struct TokenArgs {
     /// Role in the family
     #[arg(long, value_enum, default_value_t = RoleName::Owner)]
     role: RoleName,

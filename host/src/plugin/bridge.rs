@@ -62,14 +62,14 @@ async fn answer(running: &Arc<Running>, number: u32, admitted: Admitted) -> Resp
     let instance: &Instance = running.instance();
     let answered = match instance.handle(number, request).await {
         Ok(answered) => answered,
-        Err(failure) => return refuse(running, &failure),
+        Err(failure) => return refuse(&failure),
     };
     let (status, block, body) = answered.into_parts();
     let mut response = match body {
         response::Body::Bytes(bytes) => Response::new(Body::from(Bytes::from(bytes))),
         response::Body::Stream(stream) => Response::new(stream_body(stream)),
         response::Body::Upgrade(serve) => {
-            match websocket::accept(running, key, upgrade, in_flight, serve) {
+            match websocket::accept(key, upgrade, in_flight, serve) {
                 Ok(response) => response,
                 Err(problem) => return problem.into_response(),
             }
@@ -119,7 +119,7 @@ fn stream_body(stream: Stream) -> Body {
 }
 
 /// An error of the plugin as an answer; its cause goes into the log only.
-fn refuse(running: &Running, failure: &Error) -> Response<Body> {
+fn refuse(failure: &Error) -> Response<Body> {
     if failure.kind == KIND_PANIC {
         // The message and its place are in the log: the plugin's hook has sent them.
         error!(panic = failure.message.to_text(), "the plugin's handler panicked");

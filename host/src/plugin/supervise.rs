@@ -22,7 +22,7 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
 /// Starts the loops; the plugin owns them.
-pub fn start(running: &Arc<Running>, leases: &Arc<Leases>, events: &Arc<EventLog>) {
+pub(super) fn start(running: &Arc<Running>, leases: &Arc<Leases>, events: &Arc<EventLog>) {
     for (number, task) in (0..).zip(&running.manifest().tasks) {
         let span = info_span!("task", plugin = running.id(), task = task.name);
         let work = run_task(Arc::clone(running), number, task.clone(), Arc::clone(leases));

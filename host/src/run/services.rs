@@ -9,13 +9,11 @@ use prometheus::{IntCounterVec, Opts};
 use super::RunError;
 use crate::{
     capability::{
-        call::Providers,
         clock::SystemClock,
         config::Facts,
-        crypto::CryptoService,
+        crypto::{CryptoService, HashSettings},
         http::Egress,
         kv::Store,
-        listen::Ports,
         metrics::MetricsHub,
         task::lease::Leases,
     },
@@ -45,6 +43,7 @@ pub(super) struct Seats {
     pub(super) gateway: Arc<Gateway>,
     pub(super) limits: Limits,
     pub(super) http_metrics: HttpMetrics,
+    pub(super) metrics: Metrics,
 }
 
 fn setup(part: &'static str) -> impl Fn(String) -> RunError {
@@ -76,7 +75,7 @@ pub(super) async fn build(config: &Config, secrets: &Secrets, target: &Target) -
         leases: Leases::new(target),
         providers: Arc::default(),
         verifier,
-        metrics: Arc::new(MetricsHub::new(metrics.registry().clone())),
+        metrics: MetricsHub::new(metrics.registry()).map_err(|error| setup("metrics")(error.to_string()))?,
         panics,
         secrets: secret_source(secrets),
         login_password: login_password(&master),
@@ -84,7 +83,10 @@ pub(super) async fn build(config: &Config, secrets: &Secrets, target: &Target) -
             Some(url) => Store::redis(url.expose()).map_err(|error| RunError::Redis(error.to_string()))?,
             None => Store::postgres(host_pool.clone()),
         }),
-        crypto: CryptoService::new(&master_bytes(&master), secret_source(secrets)),
+        crypto: Arc::new(
+            CryptoService::new(&master_bytes(&master), secret_source(secrets), HashSettings::default())
+                .map_err(|error| setup("crypto")(error.to_string()))?,
+        ),
         egress: Egress::new().map_err(|error| setup("TLS")(error.to_string()))?,
         ports: Arc::default(),
         clock: Arc::new(SystemClock::default()),
@@ -92,7 +94,7 @@ pub(super) async fn build(config: &Config, secrets: &Secrets, target: &Target) -
         pool: host_pool,
         target: target.clone(),
     };
-    Ok(Seats { services: Arc::new(services), gateway, limits, http_metrics })
+    Ok(Seats { services: Arc::new(services), gateway, limits, http_metrics, metrics })
 }
 
 /// What the configuration says about HTTP.

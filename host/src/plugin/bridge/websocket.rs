@@ -28,7 +28,6 @@ use tracing::{Instrument, Span, debug, error};
 use crate::{
     capability::error::error,
     http::{Body, InFlight, Problem},
-    plugin::instance::Running,
 };
 
 /// Largest message of a client.
@@ -48,7 +47,6 @@ pub(super) fn key(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// Answers with 101 and serves the socket beside the requests. The socket holds its generation, and is asked to end with it.
 pub(super) fn accept(
-    running: &Arc<Running>,
     key: Option<HeaderValue>,
     upgrade: Option<OnUpgrade>,
     in_flight: InFlight,
@@ -63,12 +61,11 @@ pub(super) fn accept(
         .header(header::UPGRADE, HeaderValue::from_static("websocket"))
         .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
     };
-    let running = Arc::clone(running);
     let span = Span::current();
     tokio::spawn(
         async move {
             match upgrade.await {
-                Ok(upgraded) => converse(&running, upgraded, &in_flight, serve).await,
+                Ok(upgraded) => converse(upgraded, &in_flight, serve).await,
                 Err(failure) => debug!(%failure, "the upgrade broke off"),
             }
             drop(in_flight);
@@ -87,7 +84,7 @@ pub(super) fn accept(
 
 type Transport = WebSocketStream<TokioIo<Upgraded>>;
 
-async fn converse(running: &Running, upgraded: Upgraded, in_flight: &InFlight, serve: Upgrade) {
+async fn converse(upgraded: Upgraded, in_flight: &InFlight, serve: Upgrade) {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));

@@ -1,6 +1,6 @@
 //! What lies in the plugin directory and in the store, judged without running any of it.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use nself_plugin_api::abi::{self, entry::Capability};
 use semver::Version;
@@ -17,7 +17,6 @@ use crate::{
 pub(super) struct Found {
     pub(super) version: Version,
     pub(super) sha256: Sha256,
-    pub(super) path: PathBuf,
     pub(super) description: String,
 }
 
@@ -80,7 +79,6 @@ impl Registry {
             all.files.insert(plugin.manifest.id.clone(), Found {
                 version: plugin.manifest.version.clone(),
                 sha256: plugin.sha256,
-                path: plugin.path.clone(),
                 description: plugin.manifest.description.clone(),
             });
             match lock.admit(&plugin.manifest, &plugin.sha256) {
