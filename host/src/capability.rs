@@ -4,6 +4,7 @@
 //! instance may reach. All I/O of a plugin passes through here.
 
 pub mod error;
+pub mod kv;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ mod cli;
 mod events;
 mod http;
 mod identity;
+mod kv;
 mod loader;
 mod migrate;
 mod postgres;
