@@ -3,6 +3,7 @@
 //! Each file implements one provider trait of the boundary for one plugin instance; [`Grant`] decides which of them the
 //! instance may reach. All I/O of a plugin passes through here.
 
+pub mod crypto;
 pub mod error;
 pub mod kv;
 

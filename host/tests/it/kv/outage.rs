@@ -141,3 +141,37 @@ async fn the_sweep_takes_expired_rows_in_batches() {
     assert_eq!(batches, [2, 2, 1, 0]);
     assert_eq!(text(&kv, "stays").await.as_deref(), Some("x"));
 }
+
+#[tokio::test]
+async fn a_redis_that_accepts_and_never_answers_is_unavailable() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("redis.sock");
+    let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let url = format!("redis+unix://{}", socket.display());
+    let kv = handle(Arc::new(Store::redis(&url).unwrap()), "notes");
+    assert_code(kv.get("a".into()).await, "KV_UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn a_row_that_stays_locked_ends_in_a_timeout() {
+    let fixture = Fixture::postgres().await.expect("Postgres is always there");
+    let kv = fixture.plugin("notes");
+    kv.increment("n".into(), 1, 0).await.unwrap();
+    let mut admin = fixture.database().client().await;
+    let holder = admin.transaction().await.unwrap();
+    holder
+        .execute("SELECT * FROM nself.kv FOR UPDATE", &[])
+        .await
+        .unwrap();
+    let error = assert_code(kv.increment("n".into(), 1, 0).await, "KV_UNAVAILABLE");
+    assert!(
+        error.cause.to_text().contains("did not answer"),
+        "{}",
+        error.cause.to_text()
+    );
+    holder.rollback().await.unwrap();
+    assert!(
+        kv.increment("n".into(), 1, 0).await.unwrap() >= 2,
+        "it works again"
+    );
+}
