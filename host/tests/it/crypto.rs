@@ -1,4 +1,8 @@
 //! The crypto capability, as plugins call it; signatures are checked by another implementation.
+#![expect(
+    clippy::result_large_err,
+    reason = "the boundary's error is what it is"
+)]
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -141,17 +145,13 @@ fn an_hmac_needs_a_secret_that_is_granted_and_set() {
             .hmac(secret.into(), slice(b"what do ya want for nothing?"))
             .into_result()
     };
-    let tag: String = hmac("WEBHOOK_SECRET")
-        .unwrap()
-        .as_slice()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     // RFC 4231 section 4.3.
-    assert_eq!(
-        tag,
-        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-    );
+    let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+    let expected: Vec<u8> = (0..64)
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&expected[at..at + 2], 16).unwrap())
+        .collect();
+    assert_eq!(hmac("WEBHOOK_SECRET").unwrap().as_slice(), expected);
     assert_code(hmac("MASTER_KEY"), "SECRET_NOT_GRANTED");
     assert_code(hmac("UNSET_SECRET"), "SECRET_MISSING");
     assert_code(hmac("EMPTY_SECRET"), "SECRET_MISSING");

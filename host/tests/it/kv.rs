@@ -48,11 +48,14 @@ impl Fixture {
     async fn postgres() -> Option<Self> {
         let database = Scratch::shared().database().await;
         let client = database.client().await;
-        client.batch_execute("CREATE SCHEMA nself").await.unwrap();
-        client
-            .batch_execute(include_str!("../../src/capability/kv/table.up.sql"))
-            .await
-            .unwrap();
+        // Down and up again: the step must be able to go back.
+        let (up, down) = (
+            include_str!("../../src/capability/kv/table.up.sql"),
+            include_str!("../../src/capability/kv/table.down.sql"),
+        );
+        for sql in ["CREATE SCHEMA nself", up, down, up] {
+            client.batch_execute(sql).await.unwrap();
+        }
         let pool = Pool::builder(Manager::new(database.config(), NoTls))
             .max_size(16)
             .runtime(Runtime::Tokio1)

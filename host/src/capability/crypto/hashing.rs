@@ -51,7 +51,7 @@ enum Job {
     },
     Check {
         password: Bytes,
-        stored: Stored,
+        stored: Box<Stored>,
         reply: Reply<Check>,
     },
 }
@@ -90,7 +90,7 @@ impl Hashing {
 
     pub(super) async fn check(&self, password: Bytes, hash: Bytes) -> Result<Check, CryptoError> {
         check_length(&password)?;
-        let stored = Stored::parse(hash.as_slice())?;
+        let stored = Box::new(Stored::parse(hash.as_slice())?);
         self.answer(|reply| Job::Check {
             password,
             stored,

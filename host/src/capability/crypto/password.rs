@@ -222,7 +222,7 @@ mod tests {
     fn a_hash_that_is_none_or_asks_for_too_much_is_refused() {
         let good = hash(1024, 2, 1);
         for bad in [
-            "".to_owned(),
+            String::new(),
             "x".to_owned(),
             "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW".to_owned(),
             good.replace("argon2id", "argon2i"),

@@ -175,3 +175,16 @@ async fn a_row_that_stays_locked_ends_in_a_timeout() {
         "it works again"
     );
 }
+
+#[tokio::test]
+async fn a_server_that_hangs_up_on_tls_is_unavailable() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("rediss://:{PASSWORD}@{}", listener.local_addr().unwrap());
+    let kv = handle(Arc::new(Store::redis(&url).unwrap()), "notes");
+    let hang_up = async { while listener.accept().await.is_ok() {} };
+    let error = tokio::select! {
+        answer = kv.get("a".into()) => assert_code(answer, "KV_UNAVAILABLE"),
+        () = hang_up => unreachable!("the listener stays"),
+    };
+    assert_silent(&error);
+}
