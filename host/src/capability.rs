@@ -3,7 +3,12 @@
 //! Each file implements one provider trait of the boundary for one plugin instance; [`Grant`] decides which of them the
 //! instance may reach. All I/O of a plugin passes through here.
 
+pub mod clock;
+pub mod config;
 pub mod error;
+pub mod http;
+pub mod listen;
+pub mod metrics;
 
 use std::sync::Arc;
 
