@@ -37,7 +37,6 @@ prepare_machine() {
   local missing rust
   missing=$(missing_packages | xargs)
   if ! find_rust; then
-    if [ -n "$install" ]; then refresh_lists; fi
     if is_debian && rust=$(rust_packages); then
       missing="$missing $rust"
     elif have rustup; then

@@ -37,11 +37,23 @@ version_in() { grep -oE '[0-9]+(\.[0-9]+)*' | head -n 1; }
 
 installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
+# Where apt reads its lists: the system's, unless `private_lists` made some.
+apt_options=(-o APT::Sandbox::User=)
+
 # Package lists may be empty (images delete them) or old: fetched at most once per run.
 refresh_lists() {
   [ -z "${lists_are_fresh:-}" ] || return 0
-  as_root apt-get update -qq || die "apt-get update failed: the machine needs a package mirror it can reach"
+  as_root apt-get update -qq || no_mirror
   lists_are_fresh=yes
+}
+no_mirror() { die "apt-get update failed: the machine needs a package mirror it can reach"; }
+
+# private_lists DIRECTORY: lists and cache for a user who may not touch the system's. What is installed is still read there.
+private_lists() {
+  mkdir -p "$1"/lists/partial "$1"/cache/archives/partial
+  apt_options=(-o "Dir::State::lists=$1/lists" -o Dir::State::status=/var/lib/dpkg/status -o "Dir::Cache=$1/cache"
+    -o Debug::NoLocking=true -o APT::Sandbox::User= -o APT::Get::List-Cleanup=false)
+  apt-get "${apt_options[@]}" -qq update || no_mirror
 }
 
 install_packages() {
@@ -51,7 +63,7 @@ install_packages() {
 }
 
 # candidate PACKAGE: the version that apt would install, without Debian's epoch; nothing when there is none.
-candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([0-9]*:\)\{0,1\}\([0-9].*\)$/\2/p'; }
+candidate() { apt-cache "${apt_options[@]}" policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([0-9]*:\)\{0,1\}\([0-9].*\)$/\2/p'; }
 
 # --- Rust -----------------------------------------------------------------------------------------------------------
 
@@ -72,9 +84,16 @@ rust_on_path() {
 }
 
 # rust_packages: the distribution's packages of a compiler that is new enough, such as "rustc-web cargo-web" on Debian 12.
-rust_packages() {
-  local suffix found
-  for suffix in "" -web $(apt-cache pkgnames rustc-1. 2>/dev/null | sed -n 's/^rustc\(-1\.[0-9]*\)$/\1/p' | sort -Vr); do
+rust_packages() ( # a subshell: it may use lists of its own
+  local suffix found lists
+  trap 'rm -rf "${lists:-}"' EXIT
+  if may_install; then
+    refresh_lists
+  else
+    lists=$(mktemp -d)
+    private_lists "$lists" || return 1
+  fi
+  for suffix in "" -web $(apt-cache "${apt_options[@]}" pkgnames rustc-1. 2>/dev/null | sed -n 's/^rustc\(-1\.[0-9]*\)$/\1/p' | sort -Vr); do
     found=$(candidate "rustc$suffix")
     if [ -n "$found" ] && [ -n "$(candidate "cargo$suffix")" ] && at_least "${found%%[+~-]*}" "$RUST_MIN"; then
       echo "rustc$suffix cargo$suffix"
@@ -82,7 +101,7 @@ rust_packages() {
     fi
   done
   return 1
-}
+)
 
 # --- Postgres -------------------------------------------------------------------------------------------------------
 

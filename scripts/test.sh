@@ -15,7 +15,6 @@ have cc && [ -e /usr/include/stdlib.h ] || missing+=(gcc libc6-dev)
 have redis-server || missing+=(redis-server)
 have git || missing+=(git)
 if ! find_rust && is_debian; then
-  if may_install; then refresh_lists; fi
   read -r -a rust <<<"$(rust_packages)" && missing+=("${rust[@]}")
 fi
 

@@ -17,14 +17,10 @@ target=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 work=$target.work
 trap 'rm -rf "$work"' EXIT
 rm -rf "$work"
-mkdir -p "$work"/{lists/partial,cache/archives/partial,debs,tree}
-
-# apt with lists and cache of our own; what is installed is still read from the system.
-apt_options=(-o "Dir::State::lists=$work/lists" -o Dir::State::status=/var/lib/dpkg/status -o "Dir::Cache=$work/cache"
-  -o Debug::NoLocking=true -o APT::Sandbox::User= -o APT::Get::List-Cleanup=false)
+mkdir -p "$work"/{debs,tree}
 
 say "reading package lists"
-apt-get "${apt_options[@]}" -qq update || die "apt-get update failed: the machine needs a package mirror it can reach"
+private_lists "$work/apt"
 server=$(apt-cache "${apt_options[@]}" depends postgresql | sed -n 's/^ *Depends: \(postgresql-[0-9]*\)$/\1/p' | head -n 1)
 [ -n "$server" ] || die "this distribution has no package postgresql: set DATABASE_URL to use a database elsewhere"
 client=${server/postgresql-/postgresql-client-}
