@@ -85,7 +85,7 @@ rust_on_path() {
 
 # rust_packages: the distribution's packages of a compiler that is new enough, such as "rustc-web cargo-web" on Debian 12.
 rust_packages() ( # a subshell: it may use lists of its own
-  local suffix found lists
+  local suffix version lists
   trap 'rm -rf "${lists:-}"' EXIT
   if may_install; then
     refresh_lists
@@ -94,8 +94,8 @@ rust_packages() ( # a subshell: it may use lists of its own
     private_lists "$lists" || return 1
   fi
   for suffix in "" -web $(apt-cache "${apt_options[@]}" pkgnames rustc-1. 2>/dev/null | sed -n 's/^rustc\(-1\.[0-9]*\)$/\1/p' | sort -Vr); do
-    found=$(candidate "rustc$suffix")
-    if [ -n "$found" ] && [ -n "$(candidate "cargo$suffix")" ] && at_least "${found%%[+~-]*}" "$RUST_MIN"; then
+    version=$(candidate "rustc$suffix")
+    if [ -n "$version" ] && [ -n "$(candidate "cargo$suffix")" ] && at_least "${version%%[+~-]*}" "$RUST_MIN"; then
       echo "rustc$suffix cargo$suffix"
       return 0
     fi
