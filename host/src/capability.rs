@@ -4,9 +4,17 @@
 //! instance may reach. All I/O of a plugin passes through here.
 
 pub mod call;
+pub mod clock;
+pub mod config;
+pub mod crypto;
 pub mod db;
 pub mod error;
+pub mod http;
+pub mod identity;
+pub mod kv;
+pub mod listen;
 pub mod log;
+pub mod metrics;
 pub mod task;
 
 use std::sync::Arc;

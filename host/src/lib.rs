@@ -13,4 +13,5 @@ pub mod loader;
 pub mod migrate;
 pub mod plugin;
 pub mod postgres;
+pub mod run;
 pub mod telemetry;

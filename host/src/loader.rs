@@ -14,6 +14,7 @@ mod check;
 mod declared;
 mod discover;
 mod elf;
+mod entry;
 mod note;
 mod open;
 mod refusal;
@@ -23,6 +24,7 @@ pub mod store;
 mod system;
 
 pub use check::{CheckedPlugin, Host, HostAbi, check};
+pub use entry::entry;
 pub use discover::{Discovered, PLUGIN_FILES_MAX, discover};
 pub use note::MANIFEST_BYTES_MAX;
 pub use open::{AddressRange, ENTRY_SYMBOL, Loaded, open};

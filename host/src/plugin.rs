@@ -1,5 +1,13 @@
-//! Plugins at run time: manifest, registry, states, supervision.
+//! Plugins at run time: manifest, lock, order, start, registry, supervision.
 
+pub mod bridge;
+pub mod health;
+pub mod instance;
 pub mod lock;
 pub mod manifest;
+pub mod offer;
 pub mod order;
+pub mod registry;
+pub mod services;
+pub mod start;
+mod supervise;

@@ -12,6 +12,7 @@ pub mod initdb;
 mod log;
 mod pidfile;
 pub mod place;
+pub mod roles;
 pub mod scratch;
 pub mod server;
 pub mod settings;

@@ -1,8 +1,14 @@
-//! `nself plugin`: its words.
+//! `nself plugin`: see and change plugins, through the running host where there is one.
 
-use std::path::PathBuf;
+mod check;
+mod offline;
+
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{CliError, Context, Table, client};
 
 /// See, make and change plugins.
 #[derive(Debug, Clone, Args)]
@@ -15,26 +21,24 @@ pub struct PluginArgs {
 /// What can be done with plugins.
 #[derive(Debug, Clone, Subcommand)]
 pub enum PluginCommand {
-    /// List plugins: state, version, ABI, file
+    /// List plugins: state, version, and why one does not run
     List,
     /// Show a plugin's manifest: routes, tasks, what it requires and provides; runs none of its code
     Inspect(Subject),
-    /// Write a new plugin crate that compiles and passes its tests
-    New(New),
-    /// Check a plugin file as the host would before loading it
+    /// Check plugin files as the host would before loading them; runs none of their code
     Check(Check),
     /// Start a plugin, now and at every start, and grant what it asks for
-    Enable(Enable),
+    Enable(Named),
     /// Stop a plugin, now and at every start
     Disable(Disable),
-    /// Load a newer file beside the running one, swap, and drain the old
-    Upgrade(Upgrade),
+    /// Load the newer file in the plugin directory beside the running one, swap, and drain the old
+    Upgrade(Replace),
     /// Go back to the version before the last upgrade
-    Rollback(Named),
-    /// Grant what a plugin asks for and has not got yet
+    Rollback(Replace),
+    /// Grant what the file in the plugin directory asks for and has not got yet
     Grant(Named),
-    /// Disable a plugin and take it off the list; its tables stay unless --data is given
-    Remove(Remove),
+    /// Take a disabled plugin off the list and out of the plugin directory; its tables stay
+    Remove(Named),
 }
 
 /// A plugin by its id.
@@ -52,32 +56,11 @@ pub struct Subject {
     pub subject: String,
 }
 
-/// `nself plugin new`
-#[derive(Debug, Clone, Args)]
-pub struct New {
-    /// The plugin's id: lower-case letters, digits, `-` and `_`
-    pub name: String,
-    /// Where to write it [default: a directory of that name here]
-    #[arg(long, value_name = "DIR")]
-    pub to: Option<PathBuf>,
-}
-
 /// `nself plugin check`
 #[derive(Debug, Clone, Args)]
 pub struct Check {
-    /// Plugin files, or directories of them
-    #[arg(required = true)]
+    /// Plugin files [default: everything in the plugin directory]
     pub files: Vec<PathBuf>,
-}
-
-/// `nself plugin enable`
-#[derive(Debug, Clone, Args)]
-pub struct Enable {
-    /// The plugin's id
-    pub id: String,
-    /// Enable what it depends on, too
-    #[arg(long)]
-    pub with_dependencies: bool,
 }
 
 /// `nself plugin disable`
@@ -85,30 +68,111 @@ pub struct Enable {
 pub struct Disable {
     /// The plugin's id
     pub id: String,
-    /// Wait for requests and tasks in flight; without it they get the grace period of a stop
-    #[arg(long)]
-    pub drain: bool,
+    /// Time for requests and tasks in flight, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub drain: u64,
     /// Disable what depends on it, too
     #[arg(long)]
     pub cascade: bool,
 }
 
-/// `nself plugin upgrade`
+/// `nself plugin upgrade`, `rollback`
 #[derive(Debug, Clone, Args)]
-pub struct Upgrade {
+pub struct Replace {
     /// The plugin's id
     pub id: String,
-    /// The newer file [default: the one in the plugin directory]
-    #[arg(value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    /// Time for requests and tasks in flight on the old version, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub drain: u64,
 }
 
-/// `nself plugin remove`
-#[derive(Debug, Clone, Args)]
-pub struct Remove {
-    /// The plugin's id
-    pub id: String,
-    /// Migrate its schema all the way down: its tables and rows are gone
-    #[arg(long)]
-    pub data: bool,
+fn ms(seconds: u64) -> u128 {
+    Duration::from_secs(seconds).as_millis()
+}
+
+pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> {
+    match &args.command {
+        PluginCommand::List => list(context),
+        PluginCommand::Inspect(args) => check::inspect(context, &args.subject),
+        PluginCommand::Check(args) => check::run(context, &args.files),
+        PluginCommand::Enable(args) => {
+            let done = match client::request(context, "plugin.enable", json!({"id": args.id})) {
+                Err(error) if error.code == "HOST_NOT_RUNNING" => offline::enable(context, &args.id),
+                other => other,
+            }?;
+            context.output.answer(&done, || enabled(&done))
+        }
+        PluginCommand::Disable(args) => {
+            let request = json!({"id": args.id, "drain_ms": ms(args.drain), "cascade": args.cascade});
+            let done = match client::request(context, "plugin.disable", request) {
+                Err(error) if error.code == "HOST_NOT_RUNNING" => offline::disable(context, &args.id),
+                other => other,
+            }?;
+            context.output.answer(&done, || format!("disabled {}\n", args.id))
+        }
+        PluginCommand::Upgrade(args) => replace(context, "plugin.upgrade", args),
+        PluginCommand::Rollback(args) => replace(context, "plugin.rollback", args),
+        PluginCommand::Grant(args) => {
+            let done = client::request(context, "plugin.grant", json!({"id": args.id}))?;
+            context.output.answer(&done, || granted(&args.id, &done))
+        }
+        PluginCommand::Remove(args) => {
+            context.confirm(&format!("Remove the plugin {} and its file?", args.id))?;
+            let done = client::request(context, "plugin.remove", json!({"id": args.id}))?;
+            context.output.answer(&done, || format!("removed {}; its tables stay\n", args.id))
+        }
+    }
+}
+
+fn list(context: &Context) -> Result<(), CliError> {
+    let plugins = match client::request(context, "plugin.list", Value::Null) {
+        Err(error) if error.code == "HOST_NOT_RUNNING" => offline::list(context),
+        other => other,
+    }?;
+    context.output.answer(&plugins, || {
+        let mut table = Table::new(&["PLUGIN", "STATE", "VERSION", "NOTE"]);
+        for plugin in plugins.as_array().into_iter().flatten() {
+            table.row(list_row(plugin));
+        }
+        if table.is_empty() { "no plugins: copy a .so file into the plugin directory\n".to_owned() } else { context.output.table(&table) }
+    })
+}
+
+/// One plugin in a table.
+pub(super) fn list_row(plugin: &Value) -> [String; 4] {
+    let text = |key: &str| plugin[key].as_str().unwrap_or_default().to_owned();
+    let state = if plugin["degraded"] == json!(true) { "degraded".to_owned() } else { text("state") };
+    let note = match (plugin["reason"].as_str(), plugin["available"].as_str()) {
+        (Some(reason), _) => reason.to_owned(),
+        (None, Some(newer)) => format!("{newer} is in the plugin directory: nself plugin upgrade {}", text("id")),
+        (None, None) if state == "discovered" => format!("{}: nself plugin enable {}", text("description"), text("id")),
+        (None, None) => text("description"),
+    };
+    [text("id"), state, text("version"), note]
+}
+
+fn names(list: &Value) -> String {
+    let names: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+fn enabled(done: &Value) -> String {
+    let (id, version) = (done["id"].as_str().unwrap_or_default(), done["version"].as_str().unwrap_or_default());
+    let when = if done["offline"] == json!(true) { "starts with the next `nself up`" } else { "runs" };
+    format!("{id} {version} {when}; granted: {}\n", names(&done["granted"]))
+}
+
+fn granted(id: &str, done: &Value) -> String {
+    format!("granted to {id}: {}; now: nself plugin upgrade {id}\n", names(&done["granted"]))
+}
+
+fn replace(context: &Context, command: &str, args: &Replace) -> Result<(), CliError> {
+    let done = client::request(context, command, json!({"id": args.id, "drain_ms": ms(args.drain)}))?;
+    context.output.answer(&done, || {
+        let version = |key: &str| done[key].as_str().unwrap_or("nothing").to_owned();
+        if done["version"] == done["before"] {
+            return format!("{} {} runs already\n", args.id, version("version"));
+        }
+        format!("{}: {} -> {}\n", args.id, version("before"), version("version"))
+    })
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use http::Uri;
+use http::header::HOST;
+use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
 use super::Problem;
@@ -12,7 +13,14 @@ const ADDRESS_BYTES_MAX: usize = 8 * 1024;
 
 /// Refuses addresses that two readers could understand differently: broken percent-encoding, bytes that are no
 /// UTF-8, control characters, and `.` or `..` segments in any spelling.
-pub(super) fn check(uri: &Uri) -> Result<(), Problem> {
+pub(super) fn check(parts: &Parts) -> Result<(), Problem> {
+    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(Problem::bad_request(
+            "HOST_AMBIGUOUS",
+            "the request names two hosts",
+        ));
+    }
+    let uri = &parts.uri;
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     if path.len() + query.len() > ADDRESS_BYTES_MAX {
         return Err(Problem::new(
@@ -82,6 +90,8 @@ fn clean(text: &str) -> Result<Cow<'_, str>, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Uri};
+
     use super::*;
 
     #[track_caller]
@@ -89,8 +99,13 @@ mod tests {
         let uri = address
             .parse::<Uri>()
             .expect("an address that the parser lets through");
+        let parts = Request::get(uri)
+            .body(())
+            .expect("a request")
+            .into_parts()
+            .0;
         assert_eq!(
-            check(&uri).err().map(|problem| problem.code),
+            check(&parts).err().map(|problem| problem.code),
             expected,
             "{address}"
         );

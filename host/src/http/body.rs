@@ -170,7 +170,8 @@ pub struct RequestBody {
     bytes_max: u64,
     timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
-    fate: Arc<Fate>,
+    /// Only for bodies that can go wrong; most requests have none.
+    fate: Option<Arc<Fate>>,
     connection: Option<Arc<Connection>>,
 }
 
@@ -205,7 +206,7 @@ impl RequestBody {
             bytes_max: u64::MAX,
             timeout: Duration::MAX,
             stalled: None,
-            fate: Arc::default(),
+            fate: None,
             connection,
         }
     }
@@ -231,12 +232,15 @@ impl RequestBody {
         mut self,
         bytes_max: u64,
         timeout: Duration,
-    ) -> Result<(Self, Arc<Fate>), BodyError> {
+    ) -> Result<(Self, Option<Arc<Fate>>), BodyError> {
         if self.size_hint().lower() > bytes_max {
             return Err(BodyError::TooLarge { bytes_max });
         }
         (self.bytes_left, self.bytes_max, self.timeout) = (bytes_max, bytes_max, timeout);
-        let fate = Arc::clone(&self.fate);
+        if let RequestSource::Incoming(_) = self.source {
+            self.fate = Some(Arc::default());
+        }
+        let fate = self.fate.clone();
         Ok((self, fate))
     }
 
@@ -249,7 +253,7 @@ impl RequestBody {
         };
         let Poll::Ready(frame) = Pin::new(incoming).poll_frame(context) else {
             ready!(self.poll_stalled(context));
-            self.fate.0.store(Fate::STALLED, Relaxed);
+            self.end(Fate::STALLED);
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         };
         self.stalled = None;
@@ -259,13 +263,19 @@ impl RequestBody {
         let frame = frame.map_err(|error| BodyError::Broken(error.into()))?;
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
         if length > self.bytes_left {
-            self.fate.0.store(Fate::TOO_LARGE, Relaxed);
+            self.end(Fate::TOO_LARGE);
             return Poll::Ready(Some(Err(BodyError::TooLarge {
                 bytes_max: self.bytes_max,
             })));
         }
         self.bytes_left -= length;
         Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn end(&self, how: u8) {
+        if let Some(fate) = &self.fate {
+            fate.0.store(how, Relaxed);
+        }
     }
 
     /// Ready once nothing has come for the whole timeout. The timer exists only while something is awaited.

@@ -13,8 +13,9 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use prometheus::IntGauge;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::Instant;
 use tower::Layer as _;
 use tracing::debug;
@@ -50,6 +51,8 @@ pub(super) struct Connection {
     http2: AtomicBool,
     upgraded: AtomicBool,
     linger: AtomicBool,
+    /// The next answer is the last one.
+    leaving: AtomicBool,
 }
 
 impl Connection {
@@ -62,6 +65,7 @@ impl Connection {
             http2: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             linger: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
         })
     }
 
@@ -138,8 +142,36 @@ pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) plugin: Option<Arc<str>>,
-    /// Lives as long as the socket does, also after an upgrade.
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) seat: Seat,
+}
+
+/// A place among the connections. It lives as long as the socket does, also after an upgrade.
+pub(super) struct Seat {
+    connections: IntGauge,
+    _permit: OwnedSemaphorePermit,
+    /// The listener's shutdown waits for the last of these.
+    _life: mpsc::Sender<()>,
+}
+
+impl Seat {
+    pub(super) fn new(
+        connections: IntGauge,
+        permit: OwnedSemaphorePermit,
+        life: mpsc::Sender<()>,
+    ) -> Self {
+        connections.inc();
+        Self {
+            connections,
+            _permit: permit,
+            _life: life,
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connections.dec();
+    }
 }
 
 /// Holds the conversation until one side ends it.
@@ -153,7 +185,7 @@ pub(super) async fn converse(
         stream,
         peer,
         plugin,
-        permit,
+        seat,
     } = accepted;
     // Answers are written whole; waiting for more to send would only delay them. Without it all still works.
     let _ = stream.set_nodelay(true);
@@ -162,13 +194,12 @@ pub(super) async fn converse(
         stream,
         Arc::clone(&connection),
         &gateway.settings.limits,
-        permit,
+        seat,
     ));
     let side = Arc::new(Side {
         gateway,
         door: Door { plugin, peer },
         connection: Arc::clone(&connection),
-        phase: phase.clone(),
     });
     let service = tower::service_fn(move |request| Arc::clone(&side).answer(request));
     let service = TowerToHyperService::new(encoding::layer().layer(service));
@@ -184,6 +215,7 @@ pub(super) async fn converse(
             }
             changed = phase.changed() => {
                 let now = if changed.is_ok() { *phase.borrow_and_update() } else { Phase::Ended };
+                connection.leaving.store(now != Phase::Open, Relaxed);
                 match now {
                     Phase::Open => {}
                     // HTTP/2 has a word for "this is my last": GOAWAY. HTTP/1.1 says it in each answer.
@@ -201,7 +233,6 @@ struct Side {
     gateway: Arc<Gateway>,
     door: Door,
     connection: Arc<Connection>,
-    phase: watch::Receiver<Phase>,
 }
 
 impl Side {
@@ -215,7 +246,7 @@ impl Side {
         let mut response = answer(&self.gateway, &self.door, Some(busy), request).await;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.connection.upgraded.store(true, Relaxed);
-        } else if version < Version::HTTP_2 && *self.phase.borrow() != Phase::Open {
+        } else if version < Version::HTTP_2 && self.connection.leaving.load(Relaxed) {
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));

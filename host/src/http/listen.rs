@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use super::connection::{Accepted, Phase, converse, protocols};
+use super::connection::{Accepted, Phase, Seat, converse, protocols};
 use super::path::Gateway;
 use super::port_holder::{self, PortHolder};
 
@@ -296,35 +296,15 @@ impl Acceptor {
     }
 
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        let connections = self.gateway.metrics.connections.clone();
         let accepted = Accepted {
             stream,
             peer,
             plugin: self.plugin.clone(),
-            permit,
+            seat: Seat::new(connections, permit, self.life.clone()),
         };
         let (gateway, protocols) = (Arc::clone(&self.gateway), Arc::clone(&self.protocols));
-        let (phase, life) = (self.phase.clone(), self.life.clone());
-        tokio::spawn(async move {
-            let _open = Open::new(gateway.metrics.connections.clone());
-            converse(accepted, gateway, protocols, phase).await;
-            drop(life);
-        });
-    }
-}
-
-/// Counts a connection while it is open, however its task ends.
-struct Open(prometheus::IntGauge);
-
-impl Open {
-    fn new(connections: prometheus::IntGauge) -> Self {
-        connections.inc();
-        Self(connections)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
+        tokio::spawn(converse(accepted, gateway, protocols, self.phase.clone()));
     }
 }
 

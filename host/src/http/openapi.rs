@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document of everything that is in force: what the manifests say, in one place.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -29,11 +30,23 @@ pub fn openapi_route(routes: &Arc<Routes>, access: Access) -> HostRoute {
 /// Writes the document.
 pub(super) fn document(entries: &[Arc<Entry>]) -> Bytes {
     let mut paths = Map::new();
+    let mut ids = HashMap::new();
     for entry in entries {
         let item = paths
             .entry(entry.route.path.replace("{*", "{"))
             .or_insert_with(|| json!({}));
-        item[entry.route.method.to_ascii_lowercase()] = operation(entry);
+        // Ids name functions in generated clients; two paths can read alike, such as /a-b and /a/b.
+        let id = operation_id(entry);
+        let count = ids
+            .entry(id.clone())
+            .and_modify(|count| *count += 1)
+            .or_insert(1);
+        let id = if *count == 1 {
+            id
+        } else {
+            format!("{id}_{count}")
+        };
+        item[entry.route.method.to_ascii_lowercase()] = operation(entry, &id);
     }
     let mut tags = entries
         .iter()
@@ -54,10 +67,10 @@ pub(super) fn document(entries: &[Arc<Entry>]) -> Bytes {
         .into()
 }
 
-fn operation(entry: &Entry) -> Value {
+fn operation(entry: &Entry, id: &str) -> Value {
     let route = &entry.route;
     let mut operation = json!({
-        "operationId": operation_id(entry),
+        "operationId": id,
         "tags": [&*entry.plugin],
         "summary": route.summary,
         "responses": responses(entry),
@@ -75,19 +88,15 @@ fn operation(entry: &Entry) -> Value {
     operation
 }
 
-/// Unique and stable: plugin, method, path.
+/// Stable: plugin, method, path; a parameter is `by_name`.
 fn operation_id(entry: &Entry) -> String {
-    let path = entry
-        .route
-        .path
+    let path = entry.route.path.replace("{*", "{").replace('{', "by_");
+    let words = path
         .split(|letter: char| !letter.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty());
-    let words = [&*entry.plugin, &*entry.route.method.to_ascii_lowercase()].map(str::to_owned);
-    words
-        .into_iter()
-        .chain(path.map(str::to_owned))
-        .collect::<Vec<_>>()
-        .join("_")
+    let method = entry.route.method.to_ascii_lowercase();
+    let all = [&*entry.plugin, &*method].into_iter().chain(words);
+    all.collect::<Vec<_>>().join("_")
 }
 
 fn parameters(entry: &Entry) -> Vec<Value> {

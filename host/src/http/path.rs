@@ -90,7 +90,7 @@ pub async fn answer(
     let (mut parts, body) = request.into_parts();
     let mut call = Call::begin(gateway, door, &parts);
     let outcome = async {
-        address::check(&parts.uri)?;
+        address::check(&parts)?;
         let Matched {
             entry,
             params,
@@ -118,7 +118,7 @@ pub async fn answer(
             in_flight: given,
         };
         let response = run(&entry, admitted, &call).await;
-        let mut response = verdict_of_body(&entry, &fate, response)?;
+        let mut response = verdict_of_body(&entry, fate.as_deref(), response)?;
         hold(&entry, response.body_mut(), kept, busy);
         Ok(response)
     };
@@ -332,7 +332,7 @@ fn limit(
     gateway: &Gateway,
     entry: &Entry,
     body: RequestBody,
-) -> Result<(RequestBody, Arc<Fate>), Problem> {
+) -> Result<(RequestBody, Option<Arc<Fate>>), Problem> {
     let limited = body.limit(entry.body_bytes_max, gateway.settings.limits.body_timeout);
     limited.map_err(|error| match error {
         BodyError::TooLarge { bytes_max } => Problem::body_too_large(bytes_max),
@@ -384,13 +384,13 @@ async fn run(entry: &Entry, admitted: Admitted, call: &Call) -> Result<Response<
 /// A body that broke its limits decides the answer: the handler saw an error and cannot know what it meant.
 fn verdict_of_body(
     entry: &Entry,
-    fate: &Fate,
+    fate: Option<&Fate>,
     response: Result<Response<Body>, Problem>,
 ) -> Result<Response<Body>, Problem> {
-    if fate.too_large() {
+    if fate.is_some_and(Fate::too_large) {
         return Err(Problem::body_too_large(entry.body_bytes_max));
     }
-    if fate.stalled() {
+    if fate.is_some_and(Fate::stalled) {
         return Err(Problem::body_timeout());
     }
     response

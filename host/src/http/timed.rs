@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Limits;
-use super::connection::Connection;
+use super::connection::{Connection, Seat};
 
 /// How long, and for how many bytes, a caller that is still sending is listened to after the last answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -36,7 +35,8 @@ pub(super) struct Timed {
     lingering: Option<Pin<Box<Sleep>>>,
     linger_bytes_left: usize,
     shut: bool,
-    _permit: OwnedSemaphorePermit,
+    /// Given up with the socket, also when that has left HTTP.
+    _seat: Seat,
 }
 
 impl Timed {
@@ -44,7 +44,7 @@ impl Timed {
         stream: TcpStream,
         connection: Arc<Connection>,
         limits: &Limits,
-        permit: OwnedSemaphorePermit,
+        seat: Seat,
     ) -> Self {
         Self {
             stream,
@@ -58,7 +58,7 @@ impl Timed {
             lingering: None,
             linger_bytes_left: LINGER_BYTES_MAX,
             shut: false,
-            _permit: permit,
+            _seat: seat,
         }
     }
 

@@ -3,6 +3,7 @@
 //! A key is 256 random bits behind a prefix that secret scanners recognise. So much randomness cannot be
 //! guessed, so the stored form is a plain SHA-256: a slow password hash would only cost every request its time.
 
+use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -86,12 +87,20 @@ impl ApiKey {
 }
 
 /// A fresh key: show `secret` once, keep `sha256`.
-#[derive(Debug)]
 pub struct NewApiKey {
     /// The key itself; wiped from memory when dropped.
     pub secret: Zeroizing<String>,
     /// What the configuration keeps, in hexadecimal.
     pub sha256: String,
+}
+
+impl fmt::Debug for NewApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the key itself: debug output ends up in logs.
+        f.debug_struct("NewApiKey")
+            .field("sha256", &self.sha256)
+            .finish_non_exhaustive()
+    }
 }
 
 impl NewApiKey {

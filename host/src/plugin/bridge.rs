@@ -121,7 +121,6 @@ fn stream_body(stream: Stream) -> Body {
 /// An error of the plugin as an answer; its cause goes into the log only.
 fn refuse(running: &Running, failure: &Error) -> Response<Body> {
     if failure.kind == KIND_PANIC {
-        running.health().panicked();
         // The message and its place are in the log: the plugin's hook has sent them.
         error!(panic = failure.message.to_text(), "the plugin's handler panicked");
         return Problem::internal().into_response();

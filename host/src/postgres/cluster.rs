@@ -3,15 +3,8 @@
 //! It survives the host: one that was killed leaves its server running, and the next start adopts it. It is watched: a
 //! server that dies is started again. Only one host at a time has it, which a lock file ensures.
 
-use std::{
-    fs,
-    io::{self, Read, Write},
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, path::PathBuf};
 
-use rustix::fs::FlockOperation;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -21,19 +14,23 @@ use zeroize::Zeroizing;
 
 use super::{
     account::Account,
-    binaries::{Binaries, BinariesError, Search},
-    bundle,
-    initdb::{Init, InitError, SUPERUSER},
-    log::Log,
-    pidfile,
+    binaries::{Binaries, BinariesError},
+    initdb::{InitError, SUPERUSER},
     place::{self, PlaceError},
     server::{Plan, Server, ServerError},
-    settings::{self, PortError, Tcp},
+    settings::{PortError, Tcp},
     supervise::{Control, Supervisor},
 };
 
+mod prepare;
+
+use prepare::{Address, Prepared, admin, listen, prepare};
+
 /// The database that a new cluster gets.
 pub const DATABASE: &str = "nself";
+
+/// How often a start looks for another port when somebody takes the free one that it found.
+const PORT_TRIES: u32 = 5;
 
 /// What a start needs to know.
 pub struct ClusterOptions {
@@ -197,21 +194,6 @@ pub struct Cluster {
     watch: Option<JoinHandle<()>>,
 }
 
-/// Where the server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Address {
-    socket_dir: PathBuf,
-    port: u16,
-    tcp: bool,
-}
-
-/// What the blocking half of a start finds out.
-struct Prepared {
-    plan: Plan,
-    address: Address,
-    lock: fs::File,
-}
-
 impl Cluster {
     /// Starts or adopts the cluster of `options.data_dir`, creating it at the first start, and watches over it.
     ///
@@ -219,17 +201,32 @@ impl Cluster {
     ///
     /// [`ClusterError`] says what is in the way and what to do; nothing runs then that did not run before.
     pub async fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
-        let password = options.password.clone();
-        let Prepared {
-            plan,
-            address,
-            lock,
-        } = tokio::task::spawn_blocking(move || prepare(&options))
+        let work = move || prepare(&options).map(|prepared| (prepared, options));
+        let prepared = tokio::task::spawn_blocking(work)
             .await
-            .map_err(|_| ClusterError::Unwatched)??;
+            .map_err(|_| ClusterError::Unwatched)?;
+        let (
+            Prepared {
+                mut plan,
+                mut address,
+                pg,
+                lock,
+            },
+            options,
+        ) = prepared?;
+        let mut tries = 0;
+        let server = loop {
+            match bring_up(&plan).await {
+                Err(ClusterError::Server(error)) if error.is_port_taken() && tries < PORT_TRIES => {
+                    tries += 1;
+                }
+                outcome => break outcome?,
+            }
+            address = listen(&options, &plan.binaries, &pg, &plan.data)?;
+            plan.admin = admin(&options, &address);
+        };
         let (source, binaries) = (plan.binaries.to_string(), plan.binaries.clone());
-        let admin = plan.admin.clone();
-        let server = bring_up(&plan).await?;
+        let (admin, password) = (plan.admin.clone(), options.password);
         let (control, commands) = mpsc::channel(1);
         let pid = server.pid().map_or(0, |pid| pid.as_raw_nonzero().get());
         let (reporter, states) = watch::channel(State::Running(pid));
@@ -328,191 +325,6 @@ impl Drop for Cluster {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
         }
     }
-}
-
-/// Everything up to the first process: lock, programs, places, data directory, configuration.
-fn prepare(options: &ClusterOptions) -> Result<Prepared, ClusterError> {
-    let account = &options.account;
-    let data_dir = data_dir(&options.data_dir)?;
-    let lock = lock(&data_dir)?;
-    let pg = place::pg_dir(&data_dir, &options.elsewhere, account)?;
-    let existing = existing(&pg);
-    let binaries = find(options, existing.as_ref())?;
-    let binaries = bundle::reachable(
-        binaries,
-        options.bundle_dir.as_deref(),
-        &data_dir,
-        &options.elsewhere,
-        account,
-    )?;
-    let data = match existing {
-        Some((data, _)) => data,
-        None => create(options, &binaries, &pg)?,
-    };
-    if !pg.starts_with(&data_dir) {
-        (options.progress)(&Progress::Elsewhere(data.clone()));
-    }
-    let address = address(options, &binaries, &pg, &data)?;
-    let mut admin = Config::new();
-    admin
-        .host_path(&address.socket_dir)
-        .port(address.port)
-        .user(SUPERUSER)
-        .password(options.password.as_str())
-        .dbname("postgres")
-        .application_name("nself")
-        .connect_timeout(Duration::from_secs(5));
-    let log = Log::new(pg.join("postgres.log"));
-    Ok(Prepared {
-        plan: Plan {
-            binaries,
-            account: account.clone(),
-            data,
-            log,
-            admin,
-        },
-        address,
-        lock,
-    })
-}
-
-fn data_dir(dir: &Path) -> Result<PathBuf, ClusterError> {
-    let io = |source| ClusterError::Io {
-        path: dir.to_owned(),
-        source,
-    };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(dir)
-        .map_err(io)?;
-    fs::canonicalize(dir).map_err(io)
-}
-
-/// Takes the lock that makes this host the only one; it is held as long as the file is open.
-fn lock(data_dir: &Path) -> Result<fs::File, ClusterError> {
-    let path = data_dir.join("postgres.lock");
-    let io = |source| ClusterError::Io {
-        path: path.clone(),
-        source,
-    };
-    let mut options = fs::OpenOptions::new();
-    let mut file = options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(io)?;
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        let _ = file.read_to_string(&mut pid);
-        let pid = if pid.trim().is_empty() {
-            "?".to_owned()
-        } else {
-            pid.trim().to_owned()
-        };
-        return Err(ClusterError::Supervised {
-            pid,
-            data_dir: data_dir.to_owned(),
-        });
-    }
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(io)?;
-    Ok(file)
-}
-
-/// The data directory in use: of several, that of the highest major, which an upgrade made last.
-fn existing(pg: &Path) -> Option<(PathBuf, u32)> {
-    let dirs = fs::read_dir(pg).ok()?.flatten().map(|entry| entry.path());
-    let hidden = |dir: &PathBuf| {
-        dir.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'))
-    };
-    let numbered = dirs.filter(|dir| !hidden(dir)).filter_map(|dir| {
-        let major = fs::read_to_string(dir.join("PG_VERSION"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()?;
-        Some((dir, major))
-    });
-    numbered.max_by_key(|(_, major)| *major)
-}
-
-fn find(
-    options: &ClusterOptions,
-    existing: Option<&(PathBuf, u32)>,
-) -> Result<Binaries, ClusterError> {
-    let search = Search {
-        configured: options.binaries.clone(),
-        bundle_dir: options.bundle_dir.clone(),
-        major: existing.map(|(_, major)| *major),
-    };
-    Binaries::find(&search).map_err(|found| match (existing, &found) {
-        (Some((data, major)), BinariesError::Missing { .. } | BinariesError::Version { .. }) => {
-            ClusterError::OtherMajor {
-                data: data.clone(),
-                major: *major,
-                found,
-            }
-        }
-        _ => found.into(),
-    })
-}
-
-fn create(
-    options: &ClusterOptions,
-    binaries: &Binaries,
-    pg: &Path,
-) -> Result<PathBuf, ClusterError> {
-    let data = pg.join(binaries.version().major.to_string());
-    (options.progress)(&Progress::Creating(data.clone()));
-    let init = Init {
-        binaries,
-        account: &options.account,
-        password: &options.password,
-        args: &[],
-        settings: settings::INCLUDES,
-    };
-    init.run(&data)?;
-    Ok(data)
-}
-
-/// Where the server listens: a running one's address is as it is, a new one's is written down before it starts.
-fn address(
-    options: &ClusterOptions,
-    binaries: &Binaries,
-    pg: &Path,
-    data: &Path,
-) -> Result<Address, ClusterError> {
-    if let Some(running) = pidfile::running(data) {
-        (options.progress)(&Progress::Adopting(running.pid.as_raw_nonzero().get()));
-        let tcp = settings::recorded(data).is_some();
-        return Ok(Address {
-            socket_dir: running.socket_dir,
-            port: running.port,
-            tcp,
-        });
-    }
-    let socket_dir = place::socket_dir(pg, &options.account)?;
-    let port = settings::port(options.tcp, data)?;
-    if let Some(before) = settings::recorded(data).filter(|before| *before != port) {
-        (options.progress)(&Progress::PortChanged(before, port));
-    }
-    let path = data.join(settings::FILE);
-    let text = settings::text(options.tcp, port, &socket_dir);
-    options
-        .account
-        .write(&path, text.as_bytes())
-        .map_err(|source| ClusterError::Io { path, source })?;
-    (options.progress)(&Progress::Starting(binaries.to_string()));
-    Ok(Address {
-        socket_dir,
-        port,
-        tcp: options.tcp != Tcp::Off,
-    })
 }
 
 /// The first launch, with the database; a failure stops what this call started.

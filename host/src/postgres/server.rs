@@ -90,6 +90,13 @@ pub(crate) struct Plan {
     pub(crate) admin: Config,
 }
 
+impl ServerError {
+    /// Whether somebody took the port between our look and the server's.
+    pub(crate) fn is_port_taken(&self) -> bool {
+        matches!(self, Self::Exited { quote, .. } if quote.contains("could not create any TCP/IP sockets"))
+    }
+}
+
 /// A server process.
 pub(crate) enum Server {
     /// Our child.
@@ -183,6 +190,9 @@ impl Plan {
     }
 
     async fn probe(&self) -> Probe {
+        if !pidfile::says_ready(&self.data) {
+            return Probe::NotYet;
+        }
         // Dropping what a success returns ends the session.
         let Err(error) = self.admin.connect(NoTls).await else {
             return Probe::Ready;

@@ -1,1 +1,8 @@
-//! See the module's tests below.
+//! HTTP from outside: real sockets, handlers in the place of plugins.
+
+mod faults;
+pub(crate) mod fixture;
+mod limits;
+mod routing;
+mod shutdown;
+mod surfaces;

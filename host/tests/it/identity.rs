@@ -1,1 +1,6 @@
-//! See the module's tests below.
+//! Who calls: real keys, real signatures, and everything that must not pass.
+
+mod access;
+mod issuer;
+mod requests;
+mod tokens;

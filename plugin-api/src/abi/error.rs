@@ -49,6 +49,17 @@ impl Error {
     }
 }
 
+impl std::fmt::Display for Error {
+    /// What happened and why, for logs.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message.to_text())?;
+        match self.cause.as_slice() {
+            [] => Ok(()),
+            _ => write!(f, ": {}", self.cause.to_text()),
+        }
+    }
+}
+
 /// A value or an error. `ok` says which arm of the union is set.
 #[repr(C)]
 pub struct Outcome<T> {

@@ -104,8 +104,7 @@ async fn converse(running: &Running, upgraded: Upgraded, in_flight: &InFlight, s
         Ok(()) => close(&open, CloseCode::Normal, "").await,
         Err(failure) => {
             if failure.is_panic() {
-                running.health().panicked();
-            }
+                    }
             error!(error = failure.message.to_text(), cause = failure.cause.to_text(), "the plugin's socket failed");
             close(&open, CloseCode::Error, "something went wrong on our side").await;
         }

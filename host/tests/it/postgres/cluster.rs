@@ -5,7 +5,8 @@ use std::{
     net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
+    thread,
     time::Duration,
 };
 
@@ -52,6 +53,8 @@ impl Project {
     fn options(&self) -> ClusterOptions {
         let mut options = ClusterOptions::new(self.data_dir(), PASSWORD);
         options.elsewhere.clone_from(&self.elsewhere);
+        // One version for the whole run, also when NSELF_TEST_POSTGRES names another.
+        options.binaries = Some(Scratch::shared().binaries().dir().to_owned());
         let seen = Arc::clone(&self.seen);
         options.progress = Box::new(move |step| seen.lock().unwrap().push(step.clone()));
         options
@@ -61,10 +64,13 @@ impl Project {
         Cluster::start(self.options()).await.unwrap()
     }
 
-    /// A project whose first start has happened.
-    async fn started_once() -> Self {
+    /// A project whose first start has happened: a copy of one, because `initdb` takes seconds.
+    fn started_once() -> Self {
         let project = Self::new();
-        project.start().await.stop().await.unwrap();
+        fs::create_dir_all(project.data_dir()).unwrap();
+        copy(&first_start(), &project.data_dir().join("pg"));
+        // The disk is not what these tests are about.
+        fs::write(project.data().join("custom.conf"), "fsync = off\n").unwrap();
         project
     }
 
@@ -88,6 +94,37 @@ impl Drop for Project {
             end_servers_below(&base, 3);
         }
     }
+}
+
+/// The cluster of a project after its first start, made once per process. It lies in the scratch cluster's directory,
+/// which is removed with the process.
+fn first_start() -> PathBuf {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let project = Project::new();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async { project.start().await.stop().await.unwrap() });
+        let made = Scratch::shared().directory().join("first-start");
+        copy(&project.data_dir().join("pg"), &made);
+        made
+    };
+    // On a thread of its own: the caller is inside a runtime.
+    MADE.get_or_init(|| thread::spawn(make).join().unwrap())
+        .clone()
+}
+
+fn copy(source: &Path, target: &Path) {
+    assert!(
+        std::process::Command::new("cp")
+            .arg("-Rp")
+            .args([source, target])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 fn end_servers_below(dir: &Path, depth: u32) {
@@ -156,7 +193,7 @@ async fn a_first_start_needs_nothing_but_a_directory() {
 
 #[tokio::test]
 async fn both_urls_lead_to_the_database() {
-    let project = Project::new();
+    let project = Project::started_once();
     let cluster = project.start().await;
     for url in [cluster.url(), cluster.tcp_url().unwrap()] {
         let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
@@ -170,7 +207,8 @@ async fn both_urls_lead_to_the_database() {
 
 #[tokio::test]
 async fn files_belong_to_the_account_and_hold_no_password() {
-    let project = Project::started_once().await;
+    let project = Project::new();
+    project.start().await.stop().await.unwrap();
     let account = Account::choose();
     let data = project.data();
     for path in [
@@ -197,7 +235,7 @@ async fn files_belong_to_the_account_and_hold_no_password() {
 
 #[tokio::test]
 async fn a_second_start_keeps_data_and_port() {
-    let project = Project::new();
+    let project = Project::started_once();
     let cluster = project.start().await;
     ask(&cluster, "SELECT set_config('x.y', 'z', false)").await;
     let (client, connection) = cluster
@@ -221,7 +259,7 @@ async fn a_second_start_keeps_data_and_port() {
 
 #[tokio::test]
 async fn a_killed_server_is_back_in_seconds() {
-    let project = Project::new();
+    let project = Project::started_once();
     let cluster = project.start().await;
     for _ in 0..3 {
         let killed = pid(&cluster);
@@ -238,7 +276,7 @@ async fn a_killed_server_is_back_in_seconds() {
 
 #[tokio::test]
 async fn a_server_that_was_left_is_adopted_and_watched() {
-    let project = Project::new();
+    let project = Project::started_once();
     let cluster = project.start().await;
     let left = pid(&cluster);
     let url = cluster.url();
@@ -257,7 +295,7 @@ async fn a_server_that_was_left_is_adopted_and_watched() {
 
 #[tokio::test]
 async fn a_server_that_is_still_stopping_is_waited_for() {
-    let project = Project::new();
+    let project = Project::started_once();
     let cluster = project.start().await;
     let stopping = pid(&cluster);
     // A smart shutdown waits for its sessions: this one keeps it stopping for as long as we like.
@@ -285,7 +323,7 @@ async fn a_server_that_is_still_stopping_is_waited_for() {
 
 #[tokio::test]
 async fn leftovers_of_a_killed_server_delay_the_start_but_do_not_fail_it() {
-    let project = Project::new();
+    let project = Project::started_once();
     let cluster = project.start().await;
     let killed = pid(&cluster);
     cluster.leave().await;
@@ -297,7 +335,7 @@ async fn leftovers_of_a_killed_server_delay_the_start_but_do_not_fail_it() {
 
 #[tokio::test]
 async fn stop_ends_the_process_also_with_open_sessions() {
-    let project = Project::new();
+    let project = Project::started_once();
     let cluster = project.start().await;
     let server = pid(&cluster);
     let (_session, connection) = cluster
@@ -318,7 +356,7 @@ async fn stop_ends_the_process_also_with_open_sessions() {
 
 #[tokio::test]
 async fn two_hosts_do_not_share_a_cluster() {
-    let project = Project::new();
+    let project = Project::started_once();
     let cluster = project.start().await;
     let error = Cluster::start(project.options()).await.unwrap_err();
     assert!(
@@ -330,7 +368,7 @@ async fn two_hosts_do_not_share_a_cluster() {
 
 #[tokio::test]
 async fn data_of_another_major_is_named_and_left_alone() {
-    let project = Project::started_once().await;
+    let project = Project::started_once();
     let version = project.data().join("PG_VERSION");
     fs::write(&version, "13\n").unwrap();
     let error = Cluster::start(project.options()).await.unwrap_err();
@@ -348,7 +386,7 @@ async fn data_of_another_major_is_named_and_left_alone() {
 
 #[tokio::test]
 async fn another_password_is_refused_and_nothing_is_left_running() {
-    let project = Project::started_once().await;
+    let project = Project::started_once();
     let mut options = project.options();
     options.password = "another".to_owned().into();
     let error = Cluster::start(options).await.unwrap_err();
@@ -361,7 +399,7 @@ async fn another_password_is_refused_and_nothing_is_left_running() {
 
 #[tokio::test]
 async fn a_configured_port_that_is_taken_is_named() {
-    let project = Project::started_once().await;
+    let project = Project::started_once();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let options = ClusterOptions {
@@ -379,7 +417,7 @@ async fn a_configured_port_that_is_taken_is_named() {
 
 #[tokio::test]
 async fn a_recorded_port_that_is_taken_by_now_is_replaced() {
-    let project = Project::new();
+    let project = Project::started_once();
     let cluster = project.start().await;
     let before = ask(&cluster, "SELECT current_setting('port')").await;
     cluster.stop().await.unwrap();
@@ -395,7 +433,7 @@ async fn a_recorded_port_that_is_taken_by_now_is_replaced() {
 
 #[tokio::test]
 async fn a_killed_init_leaves_nothing_in_the_way() {
-    let project = Project::started_once().await;
+    let project = Project::started_once();
     let data = project.data();
     let left = data.with_file_name(".init-99999999");
     fs::rename(&data, &left).unwrap();
@@ -407,7 +445,7 @@ async fn a_killed_init_leaves_nothing_in_the_way() {
 
 #[tokio::test]
 async fn a_server_that_cannot_start_is_quoted() {
-    let project = Project::started_once().await;
+    let project = Project::started_once();
     fs::write(
         project.data().join("custom.conf"),
         "shared_buffers = 'a lot'\n",
@@ -481,7 +519,7 @@ async fn data_that_became_unreachable_is_named_with_the_remedy() {
     if !geteuid().is_root() {
         return;
     }
-    let project = Project::started_once().await;
+    let project = Project::started_once();
     fs::set_permissions(
         project.path().join("project"),
         fs::Permissions::from_mode(0o700),
@@ -536,4 +574,101 @@ fn links_lead_to_the_real_programs() {
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(real.program("postgres"), dir.path().join("postgres")).unwrap();
     assert_eq!(Binaries::open(dir.path()).as_ref(), Some(real));
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_come_back_is_tried_until_it_can() {
+    let project = Project::started_once();
+    let cluster = project.start().await;
+    let custom = project.data().join("custom.conf");
+    fs::write(&custom, "port = 'none'\n").unwrap();
+    kill_process(pid(&cluster), Signal::KILL).unwrap();
+    until(&cluster, |state| matches!(state, State::Restarting { attempt: 2.., reason } if reason.contains("\"port\""))).await;
+    fs::write(&custom, "").unwrap();
+    until(&cluster, |state| matches!(state, State::Running(_))).await;
+    assert_eq!(ask(&cluster, "SELECT 'back'").await, "back");
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_can_be_stopped_while_it_does_not_run() {
+    let project = Project::started_once();
+    let cluster = project.start().await;
+    fs::write(project.data().join("custom.conf"), "port = 'none'\n").unwrap();
+    kill_process(pid(&cluster), Signal::KILL).unwrap();
+    until(&cluster, |state| {
+        matches!(state, State::Restarting { attempt: 1.., .. })
+    })
+    .await;
+    timeout(LIMIT, cluster.stop()).await.unwrap().unwrap();
+    assert_eq!(servers_of(&project), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_dropped_cluster_asks_its_server_to_stop() {
+    let project = Project::started_once();
+    let cluster = project.start().await;
+    let file = project.data().join("postmaster.pid");
+    drop(cluster);
+    let gone = async {
+        while file.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, gone).await.unwrap();
+}
+
+/// Processes that work in the project's data directory.
+fn servers_of(project: &Project) -> Vec<String> {
+    let data = project.data();
+    let works_there = |process: &fs::DirEntry| {
+        fs::read_link(process.path().join("cwd")).is_ok_and(|dir| dir == data)
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter(works_there)
+        .map(|process| process.file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn an_unpacked_bundle_that_the_account_cannot_reach_is_copied() {
+    let binaries = Scratch::shared().binaries();
+    let Ok(inside) = binaries.dir().strip_prefix("/usr/lib/postgresql") else {
+        return;
+    };
+    if !geteuid().is_root() {
+        return;
+    }
+    let project = Project::new();
+    let bundle = project.data_dir().join("postgres-dist");
+    // The distribution's own tree under another root: its programs find their files by relative paths.
+    let major = binaries.version().major.to_string();
+    for part in ["lib/postgresql", "share/postgresql"] {
+        fs::create_dir_all(bundle.join(part)).unwrap();
+        copy(
+            &Path::new("/usr").join(part).join(&major),
+            &bundle.join(part).join(&major),
+        );
+    }
+    fs::set_permissions(
+        project.path().join("project"),
+        fs::Permissions::from_mode(0o700),
+    )
+    .unwrap();
+    let options = ClusterOptions {
+        binaries: Some(bundle.join("lib/postgresql").join(inside)),
+        bundle_dir: Some(bundle.clone()),
+        ..project.options()
+    };
+    let cluster = Cluster::start(options).await.unwrap();
+    assert!(
+        cluster
+            .source()
+            .contains(project.path().join("elsewhere").to_str().unwrap()),
+        "{}",
+        cluster.source()
+    );
+    assert_eq!(ask(&cluster, "SELECT 'works'").await, "works");
+    cluster.stop().await.unwrap();
 }

@@ -1,0 +1,195 @@
+//! `nself.config/1`: what a plugin is told about itself and its host, and the secrets that it was granted.
+
+use std::sync::Arc;
+
+use nself_plugin_api::abi::{
+    bytes::{Bytes, Str},
+    capability::config::ConfigProvider,
+    error::{Error, Outcome},
+};
+use serde::Serialize;
+
+use super::{
+    Grant,
+    error::{denied, error},
+};
+
+/// What the host says about itself.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Version of the host.
+    pub host: String,
+    /// `development`, `staging` or `production`.
+    pub environment: String,
+    /// Address under which clients reach the gateway.
+    pub public_url: String,
+}
+
+/// Looks a secret up by name; called at each use, so that a changed one is seen.
+pub type SecretSource = Arc<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
+
+#[derive(Serialize)]
+struct About<'a> {
+    host: &'a str,
+    environment: &'a str,
+    public_url: &'a str,
+    plugin: &'a str,
+    version: &'a str,
+}
+
+/// `nself.config/1` of one plugin instance.
+pub struct ConfigCapability {
+    grant: Grant,
+    about: bytes::Bytes,
+    secrets: SecretSource,
+}
+
+impl ConfigCapability {
+    /// Facts and secrets for the plugin that holds `grant`.
+    pub fn new(grant: Grant, facts: &Facts, secrets: SecretSource) -> Self {
+        let about = About {
+            host: &facts.host,
+            environment: &facts.environment,
+            public_url: &facts.public_url,
+            plugin: &grant.plugin,
+            version: &grant.version,
+        };
+        let about = serde_json::to_vec(&about)
+            .expect("an object of strings is JSON")
+            .into();
+        Self {
+            grant,
+            about,
+            secrets,
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<Bytes, SecretError> {
+        let (plugin, name) = (&*self.grant.plugin, name.to_owned());
+        if !self.grant.requires.secrets.contains(&name) {
+            return Err(SecretError::NotGranted { name });
+        }
+        let found = (self.secrets)(&name).map(Bytes::from);
+        found.ok_or_else(|| SecretError::Missing {
+            name,
+            plugin: plugin.to_owned(),
+        })
+    }
+}
+
+/// Why there is no secret.
+#[derive(Debug, thiserror::Error)]
+enum SecretError {
+    #[error("the secret {name:?}")]
+    NotGranted { name: String },
+    #[error(
+        "the secret {name:?}, which plugin {plugin} asks for, has no value: set it and restart the plugin"
+    )]
+    Missing { name: String, plugin: String },
+}
+
+impl SecretError {
+    fn for_plugin(&self, plugin: &str) -> Error {
+        match self {
+            Self::NotGranted { .. } => denied("SECRET_NOT_GRANTED", plugin, self),
+            Self::Missing { .. } => error(
+                500,
+                "SECRET_MISSING",
+                "a secret of this plugin is not set",
+                self,
+            ),
+        }
+    }
+}
+
+impl ConfigProvider for ConfigCapability {
+    fn about(&self) -> Bytes {
+        self.about.clone().into()
+    }
+
+    fn secret(&self, name: Str<'_>) -> Outcome<Bytes> {
+        self.find(name.as_str())
+            .map_err(|error| error.for_plugin(&self.grant.plugin))
+            .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nself_plugin_api::abi::capability::config::Config;
+
+    use super::*;
+    use crate::plugin::manifest::Requires;
+
+    fn config() -> Config {
+        let requires = Requires {
+            secrets: vec!["api_key".to_owned(), "unset".to_owned()],
+            ..Requires::default()
+        };
+        let grant = Grant {
+            plugin: "mail".into(),
+            version: "1.2.3".into(),
+            requires: Arc::new(requires),
+        };
+        let facts = Facts {
+            host: "0.1.0".to_owned(),
+            environment: "development".to_owned(),
+            public_url: "http://127.0.0.1:3000".to_owned(),
+        };
+        let source: SecretSource =
+            Arc::new(|name| (name != "unset").then(|| format!("value of {name}").into_bytes()));
+        Config::new(Arc::new(ConfigCapability::new(grant, &facts, source)))
+    }
+
+    #[track_caller]
+    fn check_refused(name: &str, code: &str, cause: &str) {
+        let error = config().secret(name.into()).into_result().expect_err(name);
+        assert_eq!(
+            (
+                error.code.to_text().as_str(),
+                error.cause.to_text().as_str()
+            ),
+            (code, cause)
+        );
+    }
+
+    #[test]
+    fn a_plugin_is_told_who_it_is() {
+        let about: serde_json::Value =
+            serde_json::from_slice(config().about().as_slice()).expect("JSON");
+        assert_eq!(
+            about,
+            serde_json::json!({
+                "host": "0.1.0", "environment": "development", "public_url": "http://127.0.0.1:3000",
+                "plugin": "mail", "version": "1.2.3",
+            })
+        );
+    }
+
+    #[test]
+    fn a_granted_secret_is_handed_out() {
+        let secret = config()
+            .secret("api_key".into())
+            .into_result()
+            .expect("granted");
+        assert_eq!(secret.as_slice(), b"value of api_key");
+    }
+
+    #[test]
+    fn another_secret_is_not() {
+        check_refused(
+            "database_owner",
+            "SECRET_NOT_GRANTED",
+            "plugin mail has not been granted the secret \"database_owner\": add it to the manifest's requirements, then `nself plugin grant mail`",
+        );
+    }
+
+    #[test]
+    fn a_secret_without_a_value_is_named() {
+        check_refused(
+            "unset",
+            "SECRET_MISSING",
+            "the secret \"unset\", which plugin mail asks for, has no value: set it and restart the plugin",
+        );
+    }
+}

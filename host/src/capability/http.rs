@@ -1,0 +1,217 @@
+//! Outgoing HTTP: `nself.http/1` for one plugin instance.
+//!
+//! A request passes two gates. [`list`] compares host and port of the URL with the plugin's egress list before anything
+//! happens; [`connect`] compares every address with it right before the connection is made, and connects to that address
+//! and no other, so that a name whose answer changes between two look-ups gains nothing. Both sit below the pool: there is
+//! no way to a socket around them.
+//!
+//! Redirects are not followed. An answer of 3xx goes back to the plugin, whose next request passes the gates again.
+//! Nothing is decompressed, no cookies are kept, no proxy is used.
+
+pub mod address;
+mod answer;
+mod connect;
+mod error;
+pub mod list;
+mod request;
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
+use nself_plugin_api::abi::{
+    bytes::{Bytes, Str},
+    capability::http::HttpProvider,
+    error::Error,
+    response::Response,
+    stream::Stream,
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+
+use self::{
+    answer::Limits,
+    connect::Guarded,
+    error::EgressError,
+    list::{EgressList, RuleError},
+    request::{Prepared, RequestBody},
+};
+use super::Grant;
+
+pub use connect::{Resolver, SystemResolver};
+
+/// Longest exchange, whatever the plugin asks for.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Exchanges of one plugin at a time, bodies included; more wait within their own timeout.
+const IN_FLIGHT_MAX: usize = 256;
+/// Unused connections that one plugin keeps per host.
+const IDLE_PER_HOST_MAX: usize = 16;
+/// How long an unused connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+tokio::task_local! {
+    /// The `traceparent` of the request that this task serves; it travels on with outgoing requests.
+    pub static TRACEPARENT: Arc<str>;
+}
+
+/// What the clients of all plugins share: trusted roots, TLS sessions, and the resolver.
+///
+/// The pools are not shared. A connection is handed out by host and port alone, so a plugin that may not reach an address
+/// could otherwise ride on the connection of one that may.
+#[derive(Clone)]
+pub struct Egress {
+    tls: rustls::ClientConfig,
+    resolver: Arc<dyn Resolver>,
+}
+
+impl Egress {
+    /// Trusts the system's certificates, or Mozilla's when the system has none (a minimal container).
+    ///
+    /// # Errors
+    ///
+    /// When the TLS library refuses its own defaults.
+    pub fn new() -> Result<Self, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = || {
+            rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+                .with_safe_default_protocol_versions()
+        };
+        let config = match config()?.with_native_roots() {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::debug!(%error, "no system certificates, using the built-in roots");
+                config()?.with_webpki_roots()
+            }
+        };
+        Ok(Self {
+            tls: config.with_no_client_auth(),
+            resolver: Arc::new(SystemResolver),
+        })
+    }
+
+    /// Uses this TLS configuration, for roots of one's own. Its ALPN list must be empty.
+    #[must_use]
+    pub fn with_tls(self, tls: rustls::ClientConfig) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Resolves names this way.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Arc<dyn Resolver>) -> Self {
+        Self { resolver, ..self }
+    }
+}
+
+type PooledClient = Client<HttpsConnector<Guarded>, RequestBody>;
+
+/// `nself.http/1` of one plugin instance.
+pub struct HttpCapability {
+    plugin: Arc<str>,
+    list: Arc<EgressList>,
+    client: PooledClient,
+    in_flight: Arc<Semaphore>,
+}
+
+impl HttpCapability {
+    /// The client of the plugin that holds `grant`.
+    ///
+    /// # Errors
+    ///
+    /// When an entry of the egress list cannot be read.
+    pub fn new(egress: &Egress, grant: &Grant) -> Result<Self, RuleError> {
+        let list = Arc::new(EgressList::parse(&grant.requires.egress)?);
+        let guarded = Guarded::new(Arc::clone(&list), Arc::clone(&egress.resolver));
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(egress.tls.clone())
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(guarded);
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+            .build(connector);
+        Ok(Self {
+            plugin: Arc::clone(&grant.plugin),
+            list,
+            client,
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+        })
+    }
+}
+
+impl HttpProvider for HttpCapability {
+    fn send(
+        &self,
+        method: Str<'_>,
+        url: Str<'_>,
+        headers: Bytes,
+        bytes: Bytes,
+        stream: Stream,
+        timeout_ms: u64,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + 'static {
+        let timeout = Duration::from_millis(timeout_ms).min(TIMEOUT_MAX);
+        let deadline = Instant::now() + timeout;
+        let prepared = request::prepare(&self.list, method, url, headers.as_slice(), bytes, stream);
+        let (plugin, client, in_flight) = (
+            Arc::clone(&self.plugin),
+            self.client.clone(),
+            Arc::clone(&self.in_flight),
+        );
+        async move {
+            let answer = match prepared {
+                Ok(prepared) => exchange(client, prepared, in_flight, deadline, timeout).await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok((answer, limits)) => Ok(answer::convert(answer, limits, plugin)),
+                Err(error) => Err(error.for_plugin(&plugin)),
+            }
+        }
+    }
+}
+
+/// Sends the request and waits for the head of the answer. The body takes over place and deadline.
+async fn exchange(
+    client: PooledClient,
+    prepared: Prepared,
+    in_flight: Arc<Semaphore>,
+    deadline: Instant,
+    timeout: Duration,
+) -> Result<(http::Response<Incoming>, Limits), EgressError> {
+    let Prepared { request, origin } = prepared;
+    let late = || EgressError::TimedOut {
+        origin: Arc::clone(&origin),
+        timeout,
+    };
+    let place = timeout_at(deadline, in_flight.acquire_owned())
+        .await
+        .map_err(|_| late())?
+        .expect("the semaphore lives as long as the client and is never closed");
+    let answer = timeout_at(deadline, client.request(request))
+        .await
+        .map_err(|_| late())?
+        .map_err(|error| EgressError::from_client(&origin, &error))?;
+    Ok((
+        answer,
+        Limits {
+            origin,
+            _place: place,
+            deadline,
+            timeout,
+        },
+    ))
+}
+
+/// An I/O error of the network, boxed as hyper wants it.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a look-up gives.
+type Resolved = io::Result<Vec<std::net::IpAddr>>;

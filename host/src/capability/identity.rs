@@ -1,0 +1,65 @@
+//! `nself.identity/1`: the plugin that is the identity provider feeds the host's token verification.
+
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use nself_plugin_api::abi::{
+    bytes::Str,
+    capability::identity::{Identity, IdentityProvider},
+    error::{Error, Outcome},
+};
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Grant, error::error};
+use crate::identity::{KeySet, Verifier};
+
+/// The capability of one plugin instance. The registry takes the keys away when the plugin is disabled.
+pub struct IdentityCapability {
+    grant: Grant,
+    verifier: Arc<Verifier>,
+}
+
+impl IdentityCapability {
+    /// Feeds `verifier` under the plugin's id.
+    pub fn capability(grant: Grant, verifier: Arc<Verifier>) -> Identity {
+        Identity::new(Arc::new(Self { grant, verifier }))
+    }
+}
+
+#[derive(Deserialize)]
+struct RingDocument {
+    jwks: Value,
+    issuer: String,
+    audiences: Vec<String>,
+}
+
+fn invalid(cause: impl std::fmt::Display) -> Error {
+    error(500, "KEYS_INVALID", "the key ring is not usable", cause)
+}
+
+impl IdentityProvider for IdentityCapability {
+    fn set_keys(&self, ring: Str<'_>) -> Outcome<u32> {
+        let set = || {
+            let RingDocument { jwks, issuer, audiences } = serde_json::from_str(ring.as_str()).map_err(invalid)?;
+            let keys = KeySet { jwks: jwks.to_string(), issuer, audiences };
+            self.verifier.set_keys(&self.grant.plugin, keys).map_err(invalid)?;
+            Ok(0)
+        };
+        set().into()
+    }
+
+    fn revoke_session(&self, session: Str<'_>, until: u64) -> Outcome<u32> {
+        let revoke = || {
+            let session = Uuid::parse_str(session.as_str()).map_err(|cause| {
+                error(500, "SESSION_INVALID", "the session to revoke is not a UUID", cause)
+            })?;
+            self.verifier.revoke(session, UNIX_EPOCH + Duration::from_secs(until));
+            Ok(0)
+        };
+        revoke().into()
+    }
+}

@@ -1,0 +1,69 @@
+//! The same commands while no host runs: they change `plugins.lock`, and the next start does the rest.
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{CliError, Context, Exit},
+    check,
+};
+use crate::plugin::lock::{Lock, LockError, LockRefusal, Standing};
+
+fn refused(refusal: &LockRefusal) -> CliError {
+    CliError::of("PLUGIN_NOT_ACCEPTED", Exit::Failed, refusal)
+}
+
+fn unusable(error: &LockError) -> CliError {
+    CliError::of("PLUGINS_LOCK", Exit::BadData, error)
+}
+
+fn open(context: &Context) -> Result<(Lock, std::path::PathBuf), CliError> {
+    let path = context.directory()?.join("plugins.lock");
+    let lock = Lock::read(&path).map_err(|error| unusable(&error))?;
+    Ok((lock, path))
+}
+
+pub(super) fn enable(context: &Context, id: &str) -> Result<Value, CliError> {
+    let (mut lock, path) = open(context)?;
+    let (plugins, refusals) = check::checked(context)?;
+    let plugin = plugins.into_iter().find(|plugin| plugin.manifest.id == id).ok_or_else(|| {
+        let mut error = CliError::new("PLUGIN_NOT_FOUND", Exit::Failed, format!("no file in the plugin directory is the plugin {id}"));
+        error.causes = refusals;
+        error
+    })?;
+    match lock.admit(&plugin.manifest, &plugin.sha256).map_err(|refusal| refused(&refusal))? {
+        Standing::New => lock.accept(&plugin.manifest, plugin.sha256),
+        Standing::Disabled | Standing::Enabled => lock.set_enabled(id, true).map_err(|refusal| refused(&refusal))?,
+    }
+    lock.write(&path).map_err(|error| unusable(&error))?;
+    Ok(json!({
+        "id": id, "version": plugin.manifest.version, "granted": plugin.manifest.requires.capabilities, "offline": true,
+    }))
+}
+
+pub(super) fn disable(context: &Context, id: &str) -> Result<Value, CliError> {
+    let (mut lock, path) = open(context)?;
+    lock.set_enabled(id, false).map_err(|refusal| refused(&refusal))?;
+    lock.write(&path).map_err(|error| unusable(&error))?;
+    Ok(json!([{"id": id, "offline": true}]))
+}
+
+pub(super) fn list(context: &Context) -> Result<Value, CliError> {
+    let (lock, _) = open(context)?;
+    let (plugins, refusals) = check::checked(context)?;
+    let mut rows: Vec<Value> = plugins
+        .iter()
+        .map(|plugin| {
+            let enabled = lock.plugins.get(&plugin.manifest.id).is_some_and(|locked| locked.enabled);
+            json!({
+                "id": plugin.manifest.id, "version": plugin.manifest.version, "enabled": enabled,
+                "state": if lock.plugins.contains_key(&plugin.manifest.id) { "stopped" } else { "discovered" },
+                "description": plugin.manifest.description, "sha256": plugin.sha256.to_string(),
+            })
+        })
+        .collect();
+    rows.extend(refusals.into_iter().map(|reason| {
+        let id = reason.split(':').next().unwrap_or_default().to_owned();
+        json!({"id": id, "state": "failed", "reason": reason})
+    }));
+    Ok(Value::Array(rows))
+}

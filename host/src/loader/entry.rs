@@ -1,0 +1,26 @@
+//! From a mapped file to the boundary: the entry, once it agrees with the manifest.
+
+use nself_plugin_api::abi::entry::{Entry, EntryError};
+
+use super::{Loaded, Refusal};
+use crate::plugin::manifest::Manifest;
+
+/// The entry of a loaded plugin.
+///
+/// # Errors
+///
+/// [`Refusal::Open`] when what stands at the symbol is no entry, or has other numbers than the manifest.
+pub fn entry(loaded: &Loaded, manifest: &Manifest) -> Result<&'static Entry, Refusal> {
+    // SAFETY: the address is that of `nself_plugin_entry` in a library that is mapped until the process ends.
+    let read = unsafe { Entry::read(loaded.entry.as_ptr().cast_const(), manifest.abi.major, manifest.abi.needs) };
+    read.map_err(|error| Refusal::Open {
+        file: loaded.file.clone(),
+        reason: match error {
+            EntryError::NotAnEntry => "its entry does not start with the boundary's magic bytes: build it with nself-plugin-api".to_owned(),
+            EntryError::Version(major, needs) => format!(
+                "its entry speaks boundary {major}.{needs}, its manifest {}.{}: the file is damaged or was put together by hand",
+                manifest.abi.major, manifest.abi.needs
+            ),
+        },
+    })
+}

@@ -1,0 +1,165 @@
+//! A running plugin: one loaded version of it, with everything that belongs to it and ends with it.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use nself_plugin_api::abi::{bytes::Bytes, error::Error, instance::Instance};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+use tracing::{info, warn};
+
+use super::{health::Health, manifest::Manifest};
+use crate::{
+    capability::{call::Provider, task::Background},
+    http::Generation,
+    loader::Sha256,
+};
+
+/// One loaded version of a plugin.
+pub struct Running {
+    manifest: Arc<Manifest>,
+    sha256: Sha256,
+    file: PathBuf,
+    instance: Instance,
+    generation: Arc<Generation>,
+    background: Arc<Background>,
+    health: Arc<Health>,
+    draining: watch::Sender<bool>,
+    loops: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What [`Running::new`] puts together.
+pub struct Parts {
+    /// What it declares.
+    pub manifest: Arc<Manifest>,
+    /// Hash of its file.
+    pub sha256: Sha256,
+    /// The mapped file.
+    pub file: PathBuf,
+    /// The plugin behind the boundary.
+    pub instance: Instance,
+    /// Counts its requests and sockets.
+    pub generation: Arc<Generation>,
+    /// Its background work.
+    pub background: Arc<Background>,
+    /// Its panics.
+    pub health: Arc<Health>,
+    /// Turns true when it is asked to end.
+    pub draining: watch::Sender<bool>,
+}
+
+impl Running {
+    /// A plugin that has been started.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { manifest, sha256, file, instance, generation, background, health, draining } = parts;
+        Arc::new(Self {
+            manifest,
+            sha256,
+            file,
+            instance,
+            generation,
+            background,
+            health,
+            draining,
+            loops: Mutex::default(),
+        })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.manifest.id
+    }
+
+    /// What it declares.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// Hash of its file.
+    pub fn sha256(&self) -> &Sha256 {
+        &self.sha256
+    }
+
+    /// The mapped file.
+    pub fn file(&self) -> &std::path::Path {
+        &self.file
+    }
+
+    /// The plugin behind the boundary.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Counts its requests and sockets.
+    pub fn generation(&self) -> &Arc<Generation> {
+        &self.generation
+    }
+
+    /// Its panics.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Turns true when it is asked to end.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Keeps a loop of the host that works for this plugin; it ends with it.
+    pub fn adopt(&self, work: JoinHandle<()>) {
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner).push(work);
+    }
+
+    /// Drains and ends it: nothing new comes in, what is under way may finish until the deadline, then the plugin is told
+    /// to stop, and what still runs is dropped. True when nothing had to be cut off.
+    pub async fn end(&self, grace: Duration) -> bool {
+        let deadline = Instant::now() + grace;
+        self.draining.send_replace(true);
+        self.generation.drain();
+        let drained = timeout_at(deadline, self.generation.drained()).await.is_ok();
+        let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut finished = true;
+        for mut work in loops {
+            if timeout_at(deadline, &mut work).await.is_err() {
+                work.abort();
+                finished = false;
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
+        let stop = self.instance.stop(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        match tokio::time::timeout(left, stop).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => warn!(plugin = self.id(), error = failure.message.to_text(), "the plugin failed while stopping"),
+            Err(_) => {
+                warn!(plugin = self.id(), "the plugin did not stop in time");
+                finished = false;
+            }
+        }
+        self.background.abort();
+        info!(plugin = self.id(), version = %self.manifest.version, drained, finished, "plugin stopped");
+        drained && finished
+    }
+}
+
+impl Provider for Running {
+    fn call(&self, capability: &str, method: &str, payload: Bytes) -> Option<BoxFuture<'static, Result<Bytes, Error>>> {
+        let number = self.manifest.provides.iter().position(|provided| provided == capability)?;
+        let in_flight = self.generation.enter(false).ok()?;
+        let answer = self.instance.call(u32::try_from(number).ok()?, method.into(), payload);
+        Some(
+            async move {
+                let answer = answer.await;
+                drop(in_flight);
+                answer
+            }
+            .boxed(),
+        )
+    }
+}

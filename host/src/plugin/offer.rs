@@ -1,0 +1,128 @@
+//! What one plugin instance is offered: the capability for an id, if it has been granted.
+
+use std::sync::Arc;
+
+use deadpool_postgres::Pool;
+use nself_plugin_api::abi::{
+    bytes::Str,
+    capability as abi,
+    entry::{Capability, Host, HostProvider, RawHandle},
+};
+use tracing::warn;
+
+use super::{health::Health, services::Services};
+use crate::{
+    capability::{
+        Grant,
+        call::Calls,
+        clock::ClockCapability,
+        config::ConfigCapability,
+        crypto::Crypto,
+        db::Database,
+        http::HttpCapability,
+        identity::IdentityCapability,
+        kv::Kv,
+        listen::{ListenCapability, ListenOptions},
+        log::PluginLog,
+        metrics::MetricsCapability,
+        task::Background,
+    },
+    postgres::connect::Target,
+};
+
+/// Capabilities that every plugin has: they reach nothing outside of the plugin.
+pub const AMBIENT: &[&str] = &[
+    abi::log::Log::ID,
+    abi::clock::Clock::ID,
+    abi::config::Config::ID,
+    abi::metrics::Metrics::ID,
+    abi::task::Tasks::ID,
+];
+
+/// What one instance is offered.
+pub struct Offer {
+    grant: Grant,
+    services: Arc<Services>,
+    database: Option<(Pool, Target)>,
+    background: Arc<Background>,
+    health: Arc<Health>,
+}
+
+impl Offer {
+    /// The interface that the instance is created with. `database` is its own login, when it asks for one.
+    pub fn host(
+        grant: Grant,
+        services: Arc<Services>,
+        database: Option<(Pool, Target)>,
+        background: Arc<Background>,
+        health: Arc<Health>,
+    ) -> Host {
+        Host::new(Arc::new(Self { grant, services, database, background, health }))
+    }
+
+    fn is_granted(&self, id: &str) -> bool {
+        let granted = &self.grant.requires.capabilities;
+        AMBIENT.contains(&id)
+            || granted.iter().any(|capability| capability == id)
+            // Calling others is granted capability by capability.
+            || (id == abi::call::Call::ID && granted.iter().any(|capability| !capability.starts_with("nself.")))
+    }
+
+    fn find(&self, id: &str) -> Option<Capability> {
+        let (grant, services) = (self.grant.clone(), &*self.services);
+        Some(match id {
+            abi::call::Call::ID => Capability::call(Calls::capability(grant, Arc::clone(&services.providers))),
+            abi::clock::Clock::ID => {
+                let clock = ClockCapability::new(Arc::clone(&services.clock));
+                Capability::clock(abi::clock::Clock::new(Arc::new(clock)))
+            }
+            abi::config::Config::ID => {
+                let config = ConfigCapability::new(grant, &services.facts, Arc::clone(&services.secrets));
+                Capability::config(abi::config::Config::new(Arc::new(config)))
+            }
+            abi::crypto::Crypto::ID => {
+                let crypto = Crypto::new(Arc::clone(&services.crypto), grant);
+                Capability::crypto(abi::crypto::Crypto::new(Arc::new(crypto)))
+            }
+            abi::db::Db::ID => {
+                let (pool, target) = self.database.clone()?;
+                Capability::db(Database::capability(pool, target))
+            }
+            abi::http::Http::ID => match HttpCapability::new(&services.egress, &grant) {
+                Ok(http) => Capability::http(abi::http::Http::new(Arc::new(http))),
+                Err(error) => {
+                    warn!(plugin = &*grant.plugin, %error, "the egress list of the manifest does not read");
+                    return None;
+                }
+            },
+            abi::identity::Identity::ID => {
+                Capability::identity(IdentityCapability::capability(grant, Arc::clone(&services.verifier)))
+            }
+            abi::kv::Kv::ID => Capability::kv(abi::kv::Kv::new(Arc::new(Kv::new(Arc::clone(&services.kv), grant)))),
+            abi::listen::Listen::ID => {
+                let options = ListenOptions::new(services.bind, format!("plugins.{}.config", grant.plugin));
+                Capability::listen(ListenCapability::new(grant, Arc::clone(&services.ports), options).into_handle())
+            }
+            abi::log::Log::ID => {
+                let health = Arc::clone(&self.health);
+                Capability::log(PluginLog::capability(grant, move || health.panicked()))
+            }
+            abi::metrics::Metrics::ID => {
+                let metrics = MetricsCapability::new(Arc::clone(&services.metrics), &grant);
+                Capability::metrics(abi::metrics::Metrics::new(Arc::new(metrics)))
+            }
+            abi::task::Tasks::ID => Capability::task(self.background.capability()),
+            _ => return None,
+        })
+    }
+}
+
+impl HostProvider for Offer {
+    fn capability(&self, id: Str<'_>) -> RawHandle {
+        let id = id.as_str();
+        if !self.is_granted(id) {
+            return RawHandle::default();
+        }
+        self.find(id).map(Capability::into_raw).unwrap_or_default()
+    }
+}

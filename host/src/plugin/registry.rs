@@ -1,0 +1,272 @@
+//! The registry: which plugins there are, which run, and every change of that while requests come in.
+//!
+//! One change at a time. A change first brings the new state up beside the old one, then swaps the route table in one move,
+//! and only then drains what is no longer needed; when bringing up fails, nothing has changed.
+
+mod change;
+mod files;
+mod view;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use tracing::{error, warn};
+
+use self::files::Found;
+pub use self::{
+    change::ChangeError,
+    view::{PluginView, State},
+};
+use super::{
+    bridge::PluginRoute,
+    instance::Running,
+    lock::{Lock, LockError, Standing},
+    manifest::Manifest,
+    order::{Candidate, order},
+    services::Services,
+    start::{Migrate, StartError, Starter},
+    supervise,
+};
+use crate::{
+    capability::call::Provider,
+    config::{Config, Provenance},
+    http::{HostRoute, HttpMetrics, Limits, NewRoute, RouteTable, Routes, Server, TableError},
+    loader::{CheckedPlugin, System},
+};
+
+/// What a registry is made of.
+pub struct RegistrySettings {
+    /// What the host has for plugins.
+    pub services: Arc<Services>,
+    /// The configuration, for the plugins' own tables and ports.
+    pub config: Arc<Config>,
+    /// Where its values came from, for errors.
+    pub provenance: Arc<Provenance>,
+    /// The route table in force.
+    pub routes: Arc<Routes>,
+    /// The host's own routes.
+    pub host_routes: Vec<HostRoute>,
+    /// Limits of routes.
+    pub limits: Limits,
+    /// Metrics of routes.
+    pub http_metrics: HttpMetrics,
+}
+
+/// All plugins of this host.
+pub struct Registry {
+    settings: RegistrySettings,
+    starter: Starter,
+    system: System,
+    directory: PathBuf,
+    lock_file: PathBuf,
+    server: OnceLock<Arc<Server>>,
+    state: tokio::sync::Mutex<Inner>,
+    views: ArcSwap<Vec<PluginView>>,
+}
+
+/// What changes.
+#[derive(Default)]
+struct Inner {
+    lock: Lock,
+    /// Running plugins in the order in which they were started.
+    running: Vec<Arc<Running>>,
+    /// Why a plugin that should run does not.
+    refused: BTreeMap<String, String>,
+    /// Superseded versions that stay mapped.
+    retired: usize,
+}
+
+impl Inner {
+    fn running(&self, id: &str) -> Option<&Arc<Running>> {
+        self.running.iter().find(|running| running.id() == id)
+    }
+}
+
+impl Registry {
+    /// A registry in which nothing runs yet.
+    ///
+    /// # Errors
+    ///
+    /// When `plugins.lock` does not read.
+    pub fn new(settings: RegistrySettings) -> Result<Arc<Self>, LockError> {
+        let lock_file = settings.config.resolve(std::path::Path::new("plugins.lock"));
+        let inner = Inner { lock: Lock::read(&lock_file)?, ..Inner::default() };
+        let store = settings.config.state_directory().join("store");
+        Ok(Arc::new(Self {
+            starter: Starter { services: Arc::clone(&settings.services), store },
+            system: System::detect(),
+            directory: settings.config.plugins_directory(),
+            lock_file,
+            server: OnceLock::new(),
+            state: tokio::sync::Mutex::new(inner),
+            views: ArcSwap::default(),
+            settings,
+        }))
+    }
+
+    /// The listeners, once they exist: plugins get ports of their own from then on.
+    pub fn attach(&self, server: Arc<Server>) {
+        // A second call would be a mistake of the host's start; the first server stays.
+        let _ = self.server.set(server);
+    }
+
+    /// Starts every accepted plugin in the order of their dependencies. One that cannot start is refused, together with
+    /// those that need it; the others run.
+    ///
+    /// # Errors
+    ///
+    /// Only when the host's own routes clash, which no plugin can cause.
+    pub async fn start_all(&self) -> Result<(), TableError> {
+        let mut inner = self.state.lock().await;
+        let found = self.find_all(&inner.lock);
+        inner.refused.clone_from(&found.refused);
+        let candidates: Vec<Candidate<'_>> = found
+            .accepted
+            .iter()
+            .map(|checked| Candidate { manifest: &checked.manifest, file: &checked.path })
+            .collect();
+        let order = order(&candidates, &found.refused);
+        for (id, refusal) in &order.refused {
+            error!(plugin = id, "{refusal}");
+            inner.refused.insert(id.clone(), refusal.to_string());
+        }
+        for id in &order.start {
+            let Some(checked) = found.accepted.iter().find(|checked| checked.manifest.id == *id) else { continue };
+            if let Some(missing) = missing_dependency(&checked.manifest, &inner.refused) {
+                let reason = format!("{id} needs the plugin {missing}, which did not start");
+                error!(plugin = id, "{reason}");
+                inner.refused.insert(id.clone(), reason);
+                continue;
+            }
+            match self.bring_up(checked, Migrate::Up).await {
+                Ok(running) => inner.running.push(running),
+                Err(failure) => {
+                    error!(plugin = id, "{failure}");
+                    inner.refused.insert(id.clone(), failure.to_string());
+                }
+            }
+        }
+        self.swap(&inner.running)?;
+        for running in &inner.running {
+            self.run_loops(running);
+        }
+        self.publish(&inner, &found.files);
+        Ok(())
+    }
+
+    /// Opens the ports of the running plugins.
+    pub async fn open_ports(&self) {
+        let inner = self.state.lock().await;
+        for running in &inner.running {
+            self.open_port(running.id()).await;
+        }
+    }
+
+    /// Ends all plugins in reverse order within `grace`; true when nothing was cut off.
+    pub async fn stop_all(&self, grace: Duration) -> bool {
+        let mut inner = self.state.lock().await;
+        let deadline = tokio::time::Instant::now() + grace;
+        let mut clean = true;
+        for running in std::mem::take(&mut inner.running).into_iter().rev() {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            clean &= running.end(left).await;
+        }
+        clean
+    }
+
+    /// What there is, as of the last change, with each plugin's health as of now.
+    pub fn plugins(&self) -> Vec<PluginView> {
+        self.views.load().iter().map(PluginView::refreshed).collect()
+    }
+
+    /// Checks the configuration and starts the plugin.
+    async fn bring_up(&self, checked: &CheckedPlugin, migrate: Migrate) -> Result<Arc<Running>, StartError> {
+        let RegistrySettings { config, provenance, .. } = &self.settings;
+        let manifest = &checked.manifest;
+        let plugin_config: Value =
+            config.plugin_config(&manifest.id, &manifest.config, provenance).map_err(Box::new)?;
+        self.record(manifest, &checked.sha256.to_string(), "started").await;
+        self.starter.start(checked, plugin_config, migrate).await
+    }
+
+    /// Puts the routes and capabilities of `running` in force.
+    fn swap(&self, running: &[Arc<Running>]) -> Result<(), TableError> {
+        let routes = running.iter().flat_map(routes_of).collect();
+        let RegistrySettings { host_routes, limits, http_metrics, services, .. } = &self.settings;
+        let table = RouteTable::build(host_routes, routes, limits, http_metrics)?;
+        self.settings.routes.swap(table);
+        let providers = running.iter().flat_map(|running| {
+            running.manifest().provides.iter().map(|capability| {
+                let provider: Arc<dyn Provider> = Arc::clone(running) as _;
+                let provider: Weak<dyn Provider> = Arc::downgrade(&provider);
+                (capability.clone(), provider)
+            })
+        });
+        services.providers.replace(providers.collect());
+        Ok(())
+    }
+
+    fn run_loops(&self, running: &Arc<Running>) {
+        let Services { leases, events, .. } = &*self.settings.services;
+        supervise::start(running, leases, events);
+    }
+
+    async fn open_port(&self, id: &str) {
+        let (Some(server), Some(port)) = (self.server.get(), self.settings.config.plugin_port(id)) else { return };
+        if server.addresses().iter().any(|(plugin, _)| plugin.as_deref() == Some(id)) {
+            return;
+        }
+        let address = SocketAddr::new(self.settings.config.http.bind, port);
+        if let Err(failure) = server.listen(Some(id.into()), address, &format!("plugins.{id}.port")).await {
+            // Its routes are on the gateway as well, so this is no reason not to run.
+            warn!(plugin = id, "{failure}");
+        }
+    }
+
+    /// Stores what is accepted, where `nself.emit_event` and other hosts look.
+    async fn record(&self, manifest: &Manifest, sha256: &str, state: &str) {
+        let upsert = "insert into nself.plugins (id, version, sha256, state, enabled, granted) \
+                      values ($1, $2, $3, $4, $5, $6) on conflict (id) do update set version = excluded.version, \
+                      sha256 = excluded.sha256, state = excluded.state, enabled = excluded.enabled, \
+                      granted = excluded.granted, updated_at = clock_timestamp()";
+        let granted = serde_json::to_value(&manifest.requires).unwrap_or_default();
+        let stored = async {
+            let client = self.settings.services.pool.get().await.map_err(|error| error.to_string())?;
+            let version = manifest.version.to_string();
+            client
+                .execute(upsert, &[&manifest.id, &version, &sha256, &state, &(state == "started"), &granted])
+                .await
+                .map_err(|error| error.to_string())
+        };
+        if let Err(failure) = stored.await {
+            warn!(plugin = manifest.id, error = failure, "cannot store the plugin's state");
+        }
+    }
+
+    fn publish(&self, inner: &Inner, files: &BTreeMap<String, Found>) {
+        self.views.store(Arc::new(view::of(inner, files, &self.settings.config)));
+    }
+}
+
+fn routes_of(running: &Arc<Running>) -> Vec<NewRoute> {
+    let route = |(number, route): (u32, &super::manifest::Route)| NewRoute {
+        plugin: running.id().into(),
+        number,
+        route: Arc::new(route.clone()),
+        target: Arc::new(PluginRoute::new(Arc::clone(running), number)),
+        generation: Arc::clone(running.generation()),
+    };
+    (0..).zip(&running.manifest().routes).map(route).collect()
+}
+
+/// A dependency of `manifest` that was refused.
+fn missing_dependency<'a>(manifest: &'a Manifest, refused: &BTreeMap<String, String>) -> Option<&'a str> {
+    manifest.depends.iter().map(|dependency| dependency.id.as_str()).find(|id| refused.contains_key(*id))
+}

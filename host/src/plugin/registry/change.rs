@@ -1,0 +1,365 @@
+//! Changes while requests come in: enable, disable, upgrade, roll back, grant, remove.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tracing::warn;
+
+use super::{Inner, Migrate, Registry, StartError, Standing};
+use crate::{
+    audit,
+    http::TableError,
+    loader::{CheckedPlugin, Refusal},
+    plugin::{
+        instance::Running,
+        lock::{LockError, LockRefusal},
+        order::{Candidate, dependents_of, order},
+    },
+};
+
+/// Why a change was refused. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// No file in the directory has this id.
+    #[error("no file in {directory} is the plugin {id}{}", refusals(refused))]
+    NoFile {
+        /// The id.
+        id: String,
+        /// The plugin directory.
+        directory: String,
+        /// Files that were refused: one of them may be the one that is meant.
+        refused: Vec<Refusal>,
+    },
+    /// `plugins.lock` says no.
+    #[error(transparent)]
+    Locked(#[from] LockRefusal),
+    /// `plugins.lock` cannot be read or written.
+    #[error(transparent)]
+    LockFile(#[from] LockError),
+    /// It does not fit to the running plugins.
+    #[error("{0}")]
+    Order(String),
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Its routes clash.
+    #[error(transparent)]
+    Routes(#[from] TableError),
+    /// Others need it.
+    #[error("{} need {id}: disable them first, or all together with --cascade", dependents.join(", "))]
+    Needed {
+        /// The plugin.
+        id: String,
+        /// Who needs it.
+        dependents: Vec<String>,
+    },
+    /// It does not run.
+    #[error("{0} does not run")]
+    NotRunning(String),
+    /// It runs.
+    #[error("{0} runs: disable it first")]
+    Runs(String),
+    /// A file could not be removed.
+    #[error("cannot remove {path}: {source}")]
+    Remove {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+fn refusals(refused: &[Refusal]) -> String {
+    refused.iter().map(|refusal| format!("; {refusal}")).collect()
+}
+
+/// What a change did, for the operator.
+#[derive(Debug, Clone, Serialize)]
+pub struct Changed {
+    /// The plugin.
+    pub id: String,
+    /// The version that runs now, if one does.
+    pub version: Option<String>,
+    /// The version that ran before, if one did.
+    pub before: Option<String>,
+    /// What it may reach now.
+    pub granted: Vec<String>,
+    /// Whether everything under way could finish.
+    pub clean: bool,
+}
+
+impl Registry {
+    /// Accepts the file in the directory with what it asks for, and starts it.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; nothing has changed then.
+    pub async fn enable(&self, id: &str) -> Result<Changed, ChangeError> {
+        let mut inner = self.state.lock().await;
+        if let Some(running) = inner.running(id) {
+            return Ok(changed(Some(running), None, true));
+        }
+        let checked = match inner.lock.plugins.get(id) {
+            Some(locked) => match self.from_store(id, &locked.version, &locked.sha256) {
+                Some(kept) => kept,
+                None => self.file(id)?,
+            },
+            None => self.file(id)?,
+        };
+        let mut lock = inner.lock.clone();
+        match lock.admit(&checked.manifest, &checked.sha256)? {
+            Standing::New => lock.accept(&checked.manifest, checked.sha256),
+            Standing::Enabled | Standing::Disabled => lock.set_enabled(id, true)?,
+        }
+        self.fits(&inner, &checked)?;
+        let running = self.bring_up(&checked, Migrate::Up).await?;
+        let mut all = inner.running.clone();
+        all.push(Arc::clone(&running));
+        self.commit(&mut inner, lock, all, &running).await?;
+        self.audit("plugin.enabled", &running).await;
+        Ok(changed(Some(&running), None, true))
+    }
+
+    /// Ends a plugin and those that need it, if `cascade` allows that; `drain` bounds how long requests may finish.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Needed`] names the dependents.
+    pub async fn disable(&self, id: &str, drain: Duration, cascade: bool) -> Result<Vec<Changed>, ChangeError> {
+        let mut inner = self.state.lock().await;
+        if inner.running(id).is_none() {
+            // Not running, perhaps because it failed: it shall not be tried again.
+            let mut lock = inner.lock.clone();
+            lock.set_enabled(id, false)?;
+            lock.write(&self.lock_file)?;
+            inner.lock = lock;
+            inner.refused.remove(id);
+            self.refresh(&inner);
+            return Ok(Vec::new());
+        }
+        let mut ending = dependents_of(id, &candidates(&inner.running));
+        if !ending.is_empty() && !cascade {
+            return Err(ChangeError::Needed { id: id.to_owned(), dependents: ending });
+        }
+        ending.push(id.to_owned());
+        let mut lock = inner.lock.clone();
+        for id in &ending {
+            lock.set_enabled(id, false)?;
+        }
+        lock.write(&self.lock_file)?;
+        inner.lock = lock;
+        let mut done = Vec::new();
+        for id in ending {
+            let Some(at) = inner.running.iter().position(|running| running.id() == id) else { continue };
+            let running = Arc::clone(&inner.running[at]);
+            // Its routes answer 503 with Retry-After while it drains; then they are gone.
+            let clean = running.end(drain).await;
+            inner.running.remove(at);
+            inner.retired += 1;
+            self.swap(&inner.running)?;
+            if let Some(server) = self.server.get() {
+                server.remove(&id, drain).await;
+            }
+            if let Err(failure) = self.settings.services.verifier.remove_keys(&id) {
+                warn!(plugin = id, "{failure}");
+            }
+            self.record(running.manifest(), &running.sha256().to_string(), "stopped").await;
+            self.audit("plugin.disabled", &running).await;
+            done.push(changed(None, Some(&running), clean));
+        }
+        self.refresh(&inner);
+        Ok(done)
+    }
+
+    /// Loads the file in the directory beside the running version, swaps the routes, and drains the old one.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; the old version serves on then.
+    pub async fn upgrade(&self, id: &str, drain: Duration) -> Result<Changed, ChangeError> {
+        let mut inner = self.state.lock().await;
+        let checked = self.file(id)?;
+        let missing = inner.lock.missing(&checked.manifest);
+        if !missing.is_empty() {
+            let version = checked.manifest.version.clone();
+            return Err(LockRefusal::NotGranted { id: id.to_owned(), version, missing }.into());
+        }
+        let mut lock = inner.lock.clone();
+        lock.accept(&checked.manifest, checked.sha256);
+        self.replace(&mut inner, lock, &checked, Migrate::Up, drain).await
+    }
+
+    /// Goes back to the version that ran before the last upgrade.
+    ///
+    /// # Errors
+    ///
+    /// [`LockRefusal::NoPrevious`]; other [`ChangeError`]s leave the running version alone.
+    pub async fn roll_back(&self, id: &str, drain: Duration) -> Result<Changed, ChangeError> {
+        let mut inner = self.state.lock().await;
+        let mut lock = inner.lock.clone();
+        lock.roll_back(id)?;
+        let locked = &lock.plugins[id];
+        let kept = self.from_store(id, &locked.version, &locked.sha256).ok_or_else(|| {
+            ChangeError::Order(format!("the copy of {id} {} is gone from the store: put its file into {} and upgrade", locked.version, self.directory.display()))
+        })?;
+        self.replace(&mut inner, lock, &kept, Migrate::No, drain).await
+    }
+
+    /// Grants what the file in the directory asks for beyond what was granted; what that is.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`] when there is no such file or the lock cannot be written.
+    pub async fn grant(&self, id: &str) -> Result<Vec<String>, ChangeError> {
+        let mut inner = self.state.lock().await;
+        let checked = self.file(id)?;
+        let mut lock = inner.lock.clone();
+        let missing = lock.missing(&checked.manifest);
+        let locked = lock.plugins.get_mut(id).ok_or_else(|| LockRefusal::Unknown { id: id.to_owned() })?;
+        locked.granted = checked.manifest.requires;
+        lock.write(&self.lock_file)?;
+        inner.lock = lock;
+        Ok(missing)
+    }
+
+    /// Forgets a plugin that does not run: its file, its place in the lock, its database login. Its data stays.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::Runs`] when it does.
+    pub async fn remove(&self, id: &str) -> Result<(), ChangeError> {
+        let mut inner = self.state.lock().await;
+        if inner.running(id).is_some() {
+            return Err(ChangeError::Runs(id.to_owned()));
+        }
+        if let Ok(checked) = self.file(id) {
+            let path = checked.path.display().to_string();
+            fs::remove_file(&checked.path).map_err(|source| ChangeError::Remove { path, source })?;
+        }
+        let mut lock = inner.lock.clone();
+        lock.plugins.remove(id);
+        lock.write(&self.lock_file)?;
+        inner.lock = lock;
+        inner.refused.remove(id);
+        self.refresh(&inner);
+        Ok(())
+    }
+
+    /// The file in the directory with this id.
+    fn file(&self, id: &str) -> Result<CheckedPlugin, ChangeError> {
+        let (checked, refused) = self.checked_files();
+        let mut matching: Vec<CheckedPlugin> =
+            checked.into_iter().filter(|checked| checked.manifest.id == id).collect();
+        if matching.len() > 1 {
+            let files: Vec<String> = matching.iter().map(|checked| checked.path.display().to_string()).collect();
+            return Err(ChangeError::Order(format!("{id} is there twice ({}): keep one of them", files.join(", "))));
+        }
+        matching.pop().ok_or_else(|| ChangeError::NoFile {
+            id: id.to_owned(),
+            directory: self.directory.display().to_string(),
+            refused,
+        })
+    }
+
+    /// Whether `checked` can run beside, or instead of its namesake among, the running plugins.
+    fn fits(&self, inner: &Inner, checked: &CheckedPlugin) -> Result<(), ChangeError> {
+        let id = &checked.manifest.id;
+        let others: Vec<Arc<Running>> =
+            inner.running.iter().filter(|running| running.id() != id).cloned().collect();
+        let mut all = candidates(&others);
+        all.push(Candidate { manifest: &checked.manifest, file: &checked.path });
+        match order(&all, &inner.refused).refused.into_iter().next() {
+            Some((_, refusal)) => Err(ChangeError::Order(refusal.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    async fn replace(
+        &self,
+        inner: &mut Inner,
+        lock: super::Lock,
+        checked: &CheckedPlugin,
+        migrate: Migrate,
+        drain: Duration,
+    ) -> Result<Changed, ChangeError> {
+        let id = checked.manifest.id.clone();
+        let old = Arc::clone(inner.running(&id).ok_or_else(|| ChangeError::NotRunning(id.clone()))?);
+        if *old.sha256() == checked.sha256 {
+            return Ok(changed(Some(&old), Some(&old), true));
+        }
+        self.fits(inner, checked)?;
+        let new = self.bring_up(checked, migrate).await?;
+        let all = inner
+            .running
+            .iter()
+            .map(|running| if running.id() == id { Arc::clone(&new) } else { Arc::clone(running) })
+            .collect();
+        self.commit(inner, lock, all, &new).await?;
+        inner.retired += 1;
+        let clean = old.end(drain).await;
+        self.audit("plugin.upgraded", &new).await;
+        Ok(changed(Some(&new), Some(&old), clean))
+    }
+
+    /// Makes `all` the running plugins: lock file, routes, loops and port of the new one. A failure ends the new one.
+    async fn commit(
+        &self,
+        inner: &mut Inner,
+        lock: super::Lock,
+        all: Vec<Arc<Running>>,
+        new: &Arc<Running>,
+    ) -> Result<(), ChangeError> {
+        let committed = lock.write(&self.lock_file).map_err(ChangeError::from).and_then(|()| Ok(self.swap(&all)?));
+        if let Err(refusal) = committed {
+            new.end(Duration::ZERO).await;
+            // The file may hold the new state already; what runs is what counts.
+            if let Err(failure) = inner.lock.write(&self.lock_file) {
+                warn!("{failure}");
+            }
+            return Err(refusal);
+        }
+        inner.lock = lock;
+        inner.running = all;
+        inner.refused.remove(new.id());
+        self.run_loops(new);
+        self.open_port(new.id()).await;
+        self.refresh(inner);
+        Ok(())
+    }
+
+    /// Looks at the directory again and publishes what there is.
+    fn refresh(&self, inner: &Inner) {
+        let found = self.find_all(&inner.lock);
+        self.publish(inner, &found.files);
+    }
+
+    async fn audit(&self, action: &str, running: &Running) {
+        let mut entry = audit::Entry::new(action, running.id());
+        entry.details = serde_json::json!({
+            "version": running.manifest().version, "sha256": running.sha256().to_string(),
+        });
+        let appended = async {
+            let client = self.settings.services.pool.get().await.map_err(|error| error.to_string())?;
+            audit::append(&**client, &entry).await.map_err(|error| error.to_string())
+        };
+        if let Err(failure) = appended.await {
+            warn!(action, error = failure, "cannot append to the audit log");
+        }
+    }
+}
+
+fn candidates(running: &[Arc<Running>]) -> Vec<Candidate<'_>> {
+    running.iter().map(|running| Candidate { manifest: running.manifest(), file: running.file() }).collect()
+}
+
+fn changed(now: Option<&Arc<Running>>, before: Option<&Arc<Running>>, clean: bool) -> Changed {
+    let version = |running: &Arc<Running>| running.manifest().version.to_string();
+    let either = now.or(before);
+    Changed {
+        id: either.map(|running| running.id().to_owned()).unwrap_or_default(),
+        version: now.map(version),
+        before: before.map(version),
+        granted: now.map(|running| running.manifest().requires.capabilities.clone()).unwrap_or_default(),
+        clean,
+    }
+}

@@ -1,0 +1,119 @@
+//! What lies in the plugin directory and in the store, judged without running any of it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use nself_plugin_api::abi::{self, entry::Capability};
+use semver::Version;
+use tracing::warn;
+
+use super::{Lock, Registry, Standing};
+use crate::{
+    loader::{self, CheckedPlugin, Host, HostAbi, Refusal, Sha256, store},
+    plugin::lock::LockRefusal,
+};
+
+/// A file in the plugin directory that passed the checks.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) version: Version,
+    pub(super) sha256: Sha256,
+    pub(super) path: PathBuf,
+    pub(super) description: String,
+}
+
+/// Everything that was found.
+#[derive(Default)]
+pub(super) struct FoundAll {
+    /// Files in the directory, by id.
+    pub(super) files: BTreeMap<String, Found>,
+    /// The accepted content of every plugin that is to run.
+    pub(super) accepted: Vec<CheckedPlugin>,
+    /// By id, or by file name when the file does not say who it is.
+    pub(super) refused: BTreeMap<String, String>,
+}
+
+impl Registry {
+    fn check(&self, path: &std::path::Path) -> Result<CheckedPlugin, Refusal> {
+        let host = Host {
+            version: env!("CARGO_PKG_VERSION"),
+            abi: HostAbi { major: abi::MAJOR, minor: abi::MINOR },
+            capabilities: Capability::IDS,
+            system: &self.system,
+        };
+        loader::check(path, &host)
+    }
+
+    /// Every file in the directory that passes the checks, and the refusals of the others.
+    pub(super) fn checked_files(&self) -> (Vec<CheckedPlugin>, Vec<Refusal>) {
+        let discovered = match loader::discover(&self.directory) {
+            Ok(discovered) => discovered,
+            Err(fault) => {
+                warn!("{fault}");
+                return (Vec::new(), Vec::new());
+            }
+        };
+        let mut refused = discovered.refused;
+        let mut checked = Vec::new();
+        for file in discovered.files {
+            match self.check(&file) {
+                Ok(plugin) => checked.push(plugin),
+                Err(refusal) => refused.push(refusal),
+            }
+        }
+        (checked, refused)
+    }
+
+    /// The accepted content of a plugin from the store: what runs does not depend on the file that was dropped in.
+    pub(super) fn from_store(&self, id: &str, version: &Version, sha256: &Sha256) -> Option<CheckedPlugin> {
+        let path = store::path_of(&self.starter.store, id, version, sha256);
+        self.check(&path).ok().filter(|checked| checked.sha256 == *sha256)
+    }
+
+    pub(super) fn find_all(&self, lock: &Lock) -> FoundAll {
+        let mut all = FoundAll::default();
+        let (checked, refused) = self.checked_files();
+        for refusal in refused {
+            warn!("{refusal}");
+            all.refused.insert(name_of(&refusal), refusal.to_string());
+        }
+        for plugin in checked {
+            all.files.insert(plugin.manifest.id.clone(), Found {
+                version: plugin.manifest.version.clone(),
+                sha256: plugin.sha256,
+                path: plugin.path.clone(),
+                description: plugin.manifest.description.clone(),
+            });
+            match lock.admit(&plugin.manifest, &plugin.sha256) {
+                Ok(Standing::Enabled) => all.accepted.push(plugin),
+                Ok(Standing::New | Standing::Disabled) => {}
+                Err(refusal) => self.instead_of(&plugin, lock, &refusal, &mut all),
+            }
+        }
+        for (id, locked) in lock.plugins.iter().filter(|(id, locked)| locked.enabled && !all.files.contains_key(*id)) {
+            match self.from_store(id, &locked.version, &locked.sha256) {
+                Some(kept) => all.accepted.push(kept),
+                None => {
+                    let reason = format!("{id} {} is enabled, but its file is gone: put it back into {}", locked.version, self.directory.display());
+                    all.refused.insert(id.clone(), reason);
+                }
+            }
+        }
+        all
+    }
+
+    /// A file that is not what was accepted does not keep the accepted version from running.
+    fn instead_of(&self, plugin: &CheckedPlugin, lock: &Lock, refusal: &LockRefusal, all: &mut FoundAll) {
+        let id = &plugin.manifest.id;
+        let Some(locked) = lock.plugins.get(id).filter(|locked| locked.enabled) else { return };
+        warn!(plugin = id, "{refusal}");
+        match self.from_store(id, &locked.version, &locked.sha256) {
+            Some(kept) if lock.admit(&kept.manifest, &kept.sha256).is_ok() => all.accepted.push(kept),
+            _ => _ = all.refused.insert(id.clone(), refusal.to_string()),
+        }
+    }
+}
+
+/// What a refusal is listed under.
+fn name_of(refusal: &Refusal) -> String {
+    refusal.plugin_id().map_or_else(|| refusal.to_string().split(':').next().unwrap_or_default().to_owned(), str::to_owned)
+}

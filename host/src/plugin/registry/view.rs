@@ -1,0 +1,114 @@
+//! The plugins as an operator sees them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Weak},
+};
+
+use serde::Serialize;
+
+use super::{Inner, files::Found};
+use crate::{config::Config, plugin::instance::Running};
+
+/// The state of a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// A file lies in the directory; nobody has accepted it.
+    Discovered,
+    /// It runs.
+    Started,
+    /// It ends, and finishes what is under way.
+    Draining,
+    /// It was accepted, and is disabled.
+    Stopped,
+    /// It should run, and does not.
+    Failed,
+}
+
+/// One plugin, for lists.
+#[derive(Debug, Clone, Serialize)]
+pub struct PluginView {
+    /// Its id, or the name of a file that does not say.
+    pub id: String,
+    /// The version that runs, or would.
+    pub version: Option<String>,
+    /// Its state.
+    pub state: State,
+    /// Why it failed or is degraded.
+    pub reason: Option<String>,
+    /// Whether it panics or its tasks fail again and again.
+    pub degraded: bool,
+    /// Whether it is to run.
+    pub enabled: bool,
+    /// What it does.
+    pub description: String,
+    /// Hash of what runs, or would.
+    pub sha256: Option<String>,
+    /// Port of its own.
+    pub port: Option<u16>,
+    /// A version in the directory that is not the accepted one.
+    pub available: Option<String>,
+    /// Capabilities that it offers to others.
+    pub provides: Vec<String>,
+    #[serde(skip)]
+    running: Weak<Running>,
+}
+
+impl PluginView {
+    /// The same with the health of this moment.
+    pub(super) fn refreshed(&self) -> Self {
+        let mut view = self.clone();
+        if let Some(running) = self.running.upgrade() {
+            view.reason = running.health().degraded();
+            view.degraded = view.reason.is_some();
+            if running.generation().is_draining() {
+                view.state = State::Draining;
+            }
+        }
+        view
+    }
+}
+
+pub(super) fn of(inner: &Inner, files: &BTreeMap<String, Found>, config: &Config) -> Vec<PluginView> {
+    let ids: BTreeSet<&String> =
+        files.keys().chain(inner.lock.plugins.keys()).chain(inner.refused.keys()).collect();
+    ids.into_iter().map(|id| view(id, inner, files, config)).collect()
+}
+
+fn view(id: &str, inner: &Inner, files: &BTreeMap<String, Found>, config: &Config) -> PluginView {
+    let (running, locked, file) = (inner.running(id), inner.lock.plugins.get(id), files.get(id));
+    let reason = inner.refused.get(id).cloned();
+    let sha256 = running
+        .map(|running| *running.sha256())
+        .or_else(|| locked.map(|locked| locked.sha256))
+        .or_else(|| file.map(|file| file.sha256));
+    let version = running
+        .map(|running| running.manifest().version.clone())
+        .or_else(|| locked.map(|locked| locked.version.clone()))
+        .or_else(|| file.map(|file| file.version.clone()));
+    let description = running
+        .map(|running| running.manifest().description.clone())
+        .or_else(|| file.map(|file| file.description.clone()));
+    PluginView {
+        id: id.to_owned(),
+        state: match (running, &reason, locked) {
+            (Some(_), ..) => State::Started,
+            (None, Some(_), _) => State::Failed,
+            (None, None, Some(_)) => State::Stopped,
+            (None, None, None) => State::Discovered,
+        },
+        available: file
+            .filter(|file| locked.is_some() && sha256.is_some_and(|sha256| sha256 != file.sha256))
+            .map(|file| file.version.to_string()),
+        enabled: locked.is_some_and(|locked| locked.enabled),
+        degraded: false,
+        reason,
+        version: version.map(|version| version.to_string()),
+        description: description.unwrap_or_default(),
+        sha256: sha256.map(|sha256| sha256.to_string()),
+        port: running.and_then(|_| config.plugin_port(id)),
+        provides: running.map(|running| running.manifest().provides.clone()).unwrap_or_default(),
+        running: running.map(Arc::downgrade).unwrap_or_default(),
+    }
+}

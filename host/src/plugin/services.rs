@@ -1,0 +1,65 @@
+//! What the host has for its plugins, made once, shared by all of them.
+
+use std::{net::IpAddr, sync::Arc};
+
+use deadpool_postgres::Pool;
+use prometheus::IntCounterVec;
+
+use crate::{
+    capability::{
+        call::Providers,
+        clock::HostClock,
+        config::{Facts, SecretSource},
+        crypto::CryptoService,
+        http::Egress,
+        kv::Store,
+        listen::Ports,
+        metrics::MetricsHub,
+        task::lease::Leases,
+    },
+    events::EventLog,
+    identity::Verifier,
+    postgres::connect::Target,
+};
+
+/// The services behind the capabilities.
+pub struct Services {
+    /// Facts that plugins are told.
+    pub facts: Facts,
+    /// Address that listeners of plugins bind.
+    pub bind: IpAddr,
+    /// The database, as the host logs in.
+    pub target: Target,
+    /// The host's own pool.
+    pub pool: Pool,
+    /// Connections of each plugin's pool.
+    pub plugin_pool_max: usize,
+    /// Requests that one plugin works on at a time; streams and sockets have as many places again.
+    pub requests_max: usize,
+    /// Leases of singleton tasks.
+    pub leases: Arc<Leases>,
+    /// Who provides which capability now.
+    pub providers: Arc<Providers>,
+    /// Verifies tokens.
+    pub verifier: Arc<Verifier>,
+    /// Metrics of plugins.
+    pub metrics: Arc<MetricsHub>,
+    /// Panics by plugin.
+    pub panics: IntCounterVec,
+    /// Values of secrets.
+    pub secrets: SecretSource,
+    /// Makes the password of a plugin's database login; the same on every host that has the same master key.
+    pub login_password: Arc<dyn Fn(&str) -> String + Send + Sync>,
+    /// Small values.
+    pub kv: Arc<Store>,
+    /// Keys and hashing.
+    pub crypto: Arc<CryptoService>,
+    /// Outgoing HTTP.
+    pub egress: Egress,
+    /// Ports that plugins listen on.
+    pub ports: Arc<Ports>,
+    /// Time.
+    pub clock: Arc<dyn HostClock>,
+    /// The event log.
+    pub events: Arc<EventLog>,
+}

@@ -1,0 +1,198 @@
+//! From a checked file to a running plugin: configured, kept, migrated, opened, created, started.
+//!
+//! Every step can fail, and then nothing of the plugin runs: what it made in the database stays, for the next attempt
+//! finds it there.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use deadpool_postgres::Pool;
+use nself_plugin_api::abi::error::Error;
+use serde_json::Value;
+use tokio::{sync::watch, time::timeout};
+use tracing::{info, warn};
+
+use super::{
+    health::Health,
+    instance::{Parts, Running},
+    manifest::Manifest,
+    offer::Offer,
+    services::Services,
+};
+use crate::{
+    capability::{Grant, task::Background},
+    config::ConfigError,
+    http::Generation,
+    loader::{self, CheckedPlugin, Refusal},
+    migrate::{MigrateError, Migrator, Options, Owner, PLUGIN_FUNCTIONS},
+    postgres::{
+        connect::{Target, pool},
+        roles::{self, Grants, Login, RoleError},
+    },
+};
+
+/// For opening a file, constructors included; for `create`; for `start`.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a plugin did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A gate of the loader.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Its configuration does not match its schema.
+    #[error(transparent)]
+    Config(#[from] Box<ConfigError>),
+    /// Its login could not be prepared.
+    #[error("the database login of {id} cannot be prepared: {source}")]
+    Login {
+        /// The plugin.
+        id: String,
+        /// Why.
+        source: RoleError,
+    },
+    /// A migration failed; the schema is as it was before that step.
+    #[error(transparent)]
+    Migration(#[from] Box<MigrateError>),
+    /// The database cannot be reached.
+    #[error("the database cannot be reached: {0}")]
+    Database(#[from] tokio_postgres::Error),
+    /// The plugin said no, or panicked.
+    #[error("{id} failed in {step}: {message}")]
+    Failed {
+        /// The plugin.
+        id: String,
+        /// `create` or `start`.
+        step: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// The plugin did not come back.
+    #[error("{id} did not return from {step} within {} s: it blocks or waits for something that does not come", STEP_TIMEOUT.as_secs())]
+    Hangs {
+        /// The plugin.
+        id: String,
+        /// `open`, `create` or `start`.
+        step: &'static str,
+    },
+}
+
+/// Whether the schema is brought up to this version first. Going back to an older version leaves the schema as it is:
+/// migrations only add, so that the older one runs on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Migrate {
+    /// Apply the steps that are missing.
+    Up,
+    /// Leave the schema alone.
+    No,
+}
+
+/// Starts plugins.
+pub struct Starter {
+    /// What the host has for them.
+    pub services: Arc<Services>,
+    /// Where copies of accepted files are kept.
+    pub store: PathBuf,
+}
+
+impl Starter {
+    /// Starts the plugin in `checked` with this configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says which step failed, why, and what to do.
+    pub async fn start(&self, checked: &CheckedPlugin, config: Value, migrate: Migrate) -> Result<Arc<Running>, StartError> {
+        for warning in &checked.warnings {
+            warn!(plugin = checked.manifest.id, "{warning}");
+        }
+        let manifest = Arc::new(checked.manifest.clone());
+        let kept = loader::keep(&self.store, checked)?;
+        let database = self.prepare_database(&manifest, migrate).await?;
+        let id = manifest.id.clone();
+        let opened = tokio::task::spawn_blocking(move || loader::open(&kept));
+        let loaded = match timeout(STEP_TIMEOUT, opened).await {
+            Ok(Ok(loaded)) => loaded?,
+            Ok(Err(join)) => return Err(failed(&id, "open", join.to_string())),
+            Err(_) => return Err(StartError::Hangs { id, step: "open" }),
+        };
+        let entry = loader::entry(&loaded, &manifest)?;
+        let grant = Grant {
+            plugin: id.as_str().into(),
+            version: manifest.version.to_string().into(),
+            requires: Arc::new(manifest.requires.clone()),
+        };
+        let (draining, drains) = watch::channel(false);
+        let health = Arc::new(Health::new(self.services.panics.with_label_values(&[&id])));
+        let background = Background::new(grant.clone(), drains, Arc::clone(&self.services.leases));
+        let services = Arc::clone(&self.services);
+        let host = Offer::host(grant, services, database, Arc::clone(&background), Arc::clone(&health));
+        let config = config.to_string();
+        // On a task of its own: a plugin that blocks its thread must not block whoever starts it.
+        let created = tokio::spawn(async move {
+            let instance = entry.create(host, &config).await.map_err(|error| ("create", error))?;
+            instance.start().await.map_err(|error| ("start", error))?;
+            Ok(instance)
+        });
+        let instance = match timeout(STEP_TIMEOUT, created).await {
+            Ok(Ok(Ok(instance))) => instance,
+            Ok(Ok(Err((step, error)))) => return Err(failed(&id, step, describe(&error))),
+            Ok(Err(join)) => return Err(failed(&id, "create", join.to_string())),
+            Err(_) => return Err(StartError::Hangs { id, step: "create or start" }),
+        };
+        info!(plugin = id, version = %manifest.version, file = %loaded.file.display(), "plugin started");
+        let max = self.services.requests_max;
+        Ok(Running::new(Parts {
+            generation: Generation::new(id, max, max),
+            sha256: checked.sha256,
+            file: loaded.file,
+            manifest,
+            instance,
+            background,
+            health,
+            draining,
+        }))
+    }
+
+    /// The plugin's own login, and its schema at this version. Nothing for a plugin that does not use the database.
+    async fn prepare_database(&self, manifest: &Manifest, migrate: Migrate) -> Result<Option<(Pool, Target)>, StartError> {
+        if !manifest.requires.capabilities.iter().any(|id| id == "nself.db/1") && manifest.migrations.is_empty() {
+            return Ok(None);
+        }
+        let services = &self.services;
+        let password = (services.login_password)(&manifest.id);
+        let login = Login::new(&manifest.id, &password);
+        let refused = |source| StartError::Login { id: manifest.id.clone(), source };
+        let (mut client, connection) = services.target.connect().await?;
+        tokio::spawn(connection);
+        let name = roles::prepare(&mut client, &login).await.map_err(refused)?;
+        if migrate == Migrate::Up {
+            let owner = Owner::plugin(&manifest.id, manifest.migrations.clone());
+            let mut migrator = Migrator::new(client, Options::default());
+            migrator.up(&[owner]).await.map_err(Box::new)?;
+            let (again, connection) = services.target.connect().await?;
+            tokio::spawn(connection);
+            client = again;
+        }
+        let functions: Vec<&str> = PLUGIN_FUNCTIONS.iter().map(|signature| function_name(signature)).collect();
+        let grants = Grants { tables: &manifest.requires.tables, functions: &functions };
+        roles::grant(&mut client, &manifest.id, &grants).await.map_err(refused)?;
+        let target = services
+            .target
+            .with_login(&name, &password)
+            .with_application_name(&format!("nself plugin {}", manifest.id));
+        Ok(Some((pool(&target, services.plugin_pool_max), target)))
+    }
+}
+
+/// `nself.audit(text, uuid)` is the function `audit`.
+fn function_name(signature: &str) -> &str {
+    let name = signature.split('(').next().unwrap_or(signature);
+    name.strip_prefix("nself.").unwrap_or(name)
+}
+
+fn failed(id: &str, step: &'static str, message: String) -> StartError {
+    StartError::Failed { id: id.to_owned(), step, message }
+}
+
+fn describe(error: &Error) -> String {
+    if error.is_panic() { format!("it panicked: {error}") } else { error.to_string() }
+}

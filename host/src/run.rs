@@ -1,0 +1,244 @@
+//! The running host: database, services, plugins and listeners, put together and taken apart in the right order.
+
+pub mod control;
+mod database;
+mod error;
+mod services;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Notify, watch};
+use tracing::info;
+
+pub use self::{
+    database::DatabaseChoice,
+    error::RunError,
+    services::settings_of,
+};
+use self::database::Database;
+use crate::{
+    config::{Config, Environment, Provenance, secrets::Secrets},
+    http::{
+        HostRoute, Server,
+        health::{Part, Readiness, health_routes, metrics_route},
+        openapi::openapi_route,
+        reference::reference_routes,
+    },
+    plugin::{
+        manifest::Access,
+        registry::{PluginView, Registry, RegistrySettings, State},
+    },
+    postgres::cluster,
+};
+
+/// What a host is started with.
+pub struct StartSettings {
+    /// The configuration.
+    pub config: Config,
+    /// Where its values came from.
+    pub provenance: Provenance,
+    /// The project's secrets.
+    pub secrets: Secrets,
+    /// Which database.
+    pub database: DatabaseChoice,
+    /// Apply the host's own migrations; else pending ones are an error.
+    pub migrate: bool,
+    /// Is told what takes a moment.
+    pub progress: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// A host that answers requests.
+pub struct Host {
+    config: Arc<Config>,
+    registry: Arc<Registry>,
+    server: Arc<Server>,
+    database: Database,
+    stopping: Arc<Notify>,
+    started: Instant,
+}
+
+impl Host {
+    /// Starts everything: database, migrations, services, plugins, listeners. A plugin that cannot start does not keep
+    /// the others from running.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] says what is wrong and what to do; what was started before has been stopped again.
+    pub async fn start(settings: StartSettings) -> Result<Self, RunError> {
+        let StartSettings { config, provenance, secrets, database, migrate, progress } = settings;
+        let started = Instant::now();
+        let database = Database::open(database, &config, &secrets, &progress).await?;
+        match Self::serve(&config, provenance, &secrets, &database, migrate, &*progress).await {
+            Ok((registry, server)) => Ok(Self {
+                config: Arc::new(config),
+                registry,
+                server,
+                database,
+                stopping: Arc::default(),
+                started,
+            }),
+            Err(failure) => {
+                database.close().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn serve(
+        config: &Config,
+        provenance: Provenance,
+        secrets: &Secrets,
+        database: &Database,
+        migrate: bool,
+        progress: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(Arc<Registry>, Arc<Server>), RunError> {
+        progress("applying migrations");
+        database.migrate(migrate).await?;
+        let seats = services::build(config, secrets, database.target()).await?;
+        let readiness = Arc::new(std::sync::OnceLock::new());
+        let host_routes = host_routes(config, &seats, database.states(), &readiness);
+        let registry = Registry::new(RegistrySettings {
+            services: Arc::clone(&seats.services),
+            config: Arc::new(config.clone()),
+            provenance: Arc::new(provenance),
+            routes: Arc::clone(seats.gateway.routes()),
+            host_routes,
+            limits: seats.limits.clone(),
+            http_metrics: seats.http_metrics.clone(),
+        })?;
+        // Set once, before the first listener opens.
+        let _ = readiness.set(Arc::downgrade(&registry));
+        progress("starting plugins");
+        registry.start_all().await?;
+        let server = Arc::new(Server::new(Arc::clone(&seats.gateway)));
+        let address = SocketAddr::new(config.http.bind, config.http.port);
+        server.listen(None, address, "http.port").await?;
+        registry.attach(Arc::clone(&server));
+        registry.open_ports().await;
+        Ok((registry, server))
+    }
+
+    /// The plugins.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where the gateway answers.
+    pub fn gateway(&self) -> Option<SocketAddr> {
+        self.server.addresses().into_iter().find(|(plugin, _)| plugin.is_none()).map(|(_, address)| address)
+    }
+
+    /// Open ports: the plugin, or none for the gateway.
+    pub fn addresses(&self) -> Vec<(Option<Arc<str>>, SocketAddr)> {
+        self.server.addresses()
+    }
+
+    /// Where the database comes from, for people.
+    pub fn database_source(&self) -> String {
+        self.database.source()
+    }
+
+    /// Since when it runs.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Asks for a stop from inside, as `nself stop` does.
+    pub fn request_stop(&self) {
+        self.stopping.notify_one();
+    }
+
+    /// Resolves when a stop was asked for.
+    pub async fn stop_requested(&self) {
+        self.stopping.notified().await;
+    }
+
+    /// Stops: accepts nothing new, lets what is under way finish within `grace`, ends the plugins, then the database.
+    /// True when nothing was cut off.
+    pub async fn stop(&self, grace: Duration) -> bool {
+        let deadline = Instant::now() + grace;
+        let answered = self.server.shutdown(grace).await;
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        let ended = self.registry.stop_all(left).await;
+        self.database.close().await;
+        info!(answered, ended, "host stopped");
+        answered && ended
+    }
+
+    /// Cuts off what still runs.
+    pub fn abort(&self) {
+        self.server.abort();
+    }
+}
+
+type Watched = Arc<std::sync::OnceLock<std::sync::Weak<Registry>>>;
+
+/// Health, metrics, and the documents of the API. Open to everybody in development, to operators elsewhere.
+fn host_routes(
+    config: &Config,
+    seats: &services::Seats,
+    database: Option<watch::Receiver<cluster::State>>,
+    registry: &Watched,
+) -> Vec<HostRoute> {
+    let documents = match config.environment {
+        Environment::Development => Access::Public,
+        Environment::Staging | Environment::Production => Access::Operator,
+    };
+    let pool = seats.services.pool.clone();
+    let registry = Arc::clone(registry);
+    let mut routes = health_routes(move || {
+        let plugins = registry.get().and_then(std::sync::Weak::upgrade).map(|registry| registry.plugins());
+        readiness(database.as_ref(), &pool, &plugins.unwrap_or_default())
+    });
+    let (hub, metrics) = (Arc::clone(&seats.services.metrics), seats.http_metrics.clone());
+    let table = Arc::clone(seats.gateway.routes());
+    routes.push(metrics_route(documents.clone(), move || {
+        metrics.observe(&table.load());
+        hub.render().unwrap_or_default()
+    }));
+    routes.push(openapi_route(seats.gateway.routes(), documents.clone()));
+    routes.extend(reference_routes(&documents));
+    routes
+}
+
+fn readiness(
+    database: Option<&watch::Receiver<cluster::State>>,
+    pool: &deadpool_postgres::Pool,
+    plugins: &[PluginView],
+) -> Readiness {
+    let mut parts = BTreeMap::new();
+    let postgres = match database.map(|states| states.borrow().clone()) {
+        Some(cluster::State::Restarting { reason, .. }) => {
+            Part { ready: false, state: "restarting".into(), reason: Some(reason) }
+        }
+        Some(cluster::State::Stopped) => Part { ready: false, state: "stopped".into(), reason: None },
+        Some(cluster::State::Running(_)) | None if pool.is_closed() => {
+            Part { ready: false, state: "closed".into(), reason: None }
+        }
+        Some(cluster::State::Running(_)) | None => Part { ready: true, state: "running".into(), reason: None },
+    };
+    parts.insert("postgres".to_owned(), postgres);
+    for plugin in plugins.iter().filter(|plugin| plugin.enabled || plugin.state == State::Started) {
+        let state = match plugin.state {
+            State::Started if plugin.degraded => "degraded",
+            State::Started => "started",
+            State::Draining => "draining",
+            State::Failed => "failed",
+            State::Discovered | State::Stopped => "stopped",
+        };
+        let ready = plugin.state == State::Started;
+        let reason = plugin.reason.as_ref().map(|_| format!("see `nself plugin list` and the log for {}", plugin.id));
+        parts.insert(plugin.id.clone(), Part { ready, state: state.to_owned(), reason });
+    }
+    Readiness { ready: parts.values().all(|part| part.ready), parts }
+}

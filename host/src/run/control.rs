@@ -1,0 +1,165 @@
+//! Commands that arrive over the control socket, while the host runs.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::Host;
+use crate::{
+    cli::{CliError, Exit},
+    control::{Control, ProgressSender},
+    plugin::{
+        lock::LockRefusal,
+        registry::{ChangeError, State},
+    },
+};
+
+/// Drain time of `plugin disable` without `--drain`, and of an upgrade.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Pages of the gateway.
+const PAGES: [(&str, &str); 5] = [
+    ("gateway", ""),
+    ("health", "/readyz"),
+    ("api", "/openapi.json"),
+    ("reference", "/reference"),
+    ("metrics", "/metrics"),
+];
+
+/// Answers commands for one host.
+pub struct HostControl(pub Arc<Host>);
+
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Disable {
+    id: String,
+    drain_ms: Option<u64>,
+    #[serde(default)]
+    cascade: bool,
+}
+
+#[derive(Deserialize)]
+struct Replace {
+    id: String,
+    drain_ms: Option<u64>,
+}
+
+fn args<T: DeserializeOwned>(command: &str, args: Value) -> Result<T, CliError> {
+    serde_json::from_value(args).map_err(|error| {
+        CliError::new("CONTROL_ARGUMENTS", Exit::Usage, format!("{command}: {error}"))
+    })
+}
+
+fn drain(ms: Option<u64>) -> Duration {
+    ms.map_or(DRAIN, Duration::from_millis)
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<Value, CliError> {
+    serde_json::to_value(value).map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))
+}
+
+impl Control for HostControl {
+    async fn handle(&self, command: String, value: Value, progress: ProgressSender) -> Result<Value, CliError> {
+        let registry = self.0.registry();
+        match command.as_str() {
+            "status" => Ok(self.status()),
+            "urls" => Ok(urls(&self.0)),
+            "stop" => {
+                progress.send("stopping");
+                self.0.request_stop();
+                Ok(json!({"pid": std::process::id()}))
+            }
+            "plugin.list" => json(&registry.plugins()),
+            "plugin.enable" => {
+                let Named { id } = args(&command, value)?;
+                progress.send(format!("starting {id}"));
+                json(&registry.enable(&id).await?)
+            }
+            "plugin.disable" => {
+                let Disable { id, drain_ms, cascade } = args(&command, value)?;
+                progress.send(format!("draining {id}"));
+                json(&registry.disable(&id, drain(drain_ms), cascade).await?)
+            }
+            "plugin.upgrade" => {
+                let Replace { id, drain_ms } = args(&command, value)?;
+                progress.send(format!("starting the new version of {id} beside the old one"));
+                json(&registry.upgrade(&id, drain(drain_ms)).await?)
+            }
+            "plugin.rollback" => {
+                let Replace { id, drain_ms } = args(&command, value)?;
+                progress.send(format!("starting the previous version of {id}"));
+                json(&registry.roll_back(&id, drain(drain_ms)).await?)
+            }
+            "plugin.grant" => {
+                let Named { id } = args(&command, value)?;
+                json(&json!({"id": id, "granted": registry.grant(&id).await?}))
+            }
+            "plugin.remove" => {
+                let Named { id } = args(&command, value)?;
+                registry.remove(&id).await?;
+                json(&json!({"id": id}))
+            }
+            other => Err(CliError::new("CONTROL_COMMAND", Exit::Usage, format!("this host knows no command {other}"))
+                .with_help("the host and the command line are of different versions: restart the host")),
+        }
+    }
+}
+
+impl HostControl {
+    fn status(&self) -> Value {
+        let host = &self.0;
+        let plugins = host.registry().plugins();
+        let healthy = plugins.iter().all(|plugin| !plugin.enabled || (plugin.state == State::Started && !plugin.degraded));
+        json!({
+            "healthy": healthy,
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "uptime_s": host.uptime().as_secs(),
+            "environment": host.config().environment,
+            "gateway": host.gateway().map(|address| format!("http://{address}")),
+            "database": host.database_source(),
+            "plugins": plugins,
+        })
+    }
+}
+
+/// What of a host can be reached where.
+pub fn urls(host: &Host) -> Value {
+    let mut urls = Vec::new();
+    for (plugin, address) in host.addresses() {
+        let base = format!("http://{address}");
+        match plugin {
+            None => {
+                for (name, path) in PAGES {
+                    urls.push(json!({"name": name, "url": format!("{base}{path}")}));
+                }
+            }
+            Some(plugin) => urls.push(json!({"name": &*plugin, "url": base})),
+        }
+    }
+    Value::Array(urls)
+}
+
+impl From<ChangeError> for CliError {
+    fn from(error: ChangeError) -> Self {
+        let (code, exit) = match &error {
+            ChangeError::NoFile { .. } => ("PLUGIN_NOT_FOUND", Exit::Failed),
+            ChangeError::Locked(LockRefusal::NotGranted { .. }) => ("PLUGIN_NOT_GRANTED", Exit::Permission),
+            ChangeError::Locked(_) => ("PLUGIN_NOT_ACCEPTED", Exit::Failed),
+            ChangeError::LockFile(_) => ("PLUGINS_LOCK", Exit::BadData),
+            ChangeError::Order(_) => ("PLUGIN_DOES_NOT_FIT", Exit::Failed),
+            ChangeError::Start(_) => ("PLUGIN_DID_NOT_START", Exit::Failed),
+            ChangeError::Routes(_) => ("PLUGIN_ROUTES", Exit::Failed),
+            ChangeError::Needed { .. } => ("PLUGIN_NEEDED", Exit::Failed),
+            ChangeError::NotRunning(_) => ("PLUGIN_NOT_RUNNING", Exit::Failed),
+            ChangeError::Runs(_) => ("PLUGIN_RUNS", Exit::Failed),
+            ChangeError::Remove { .. } => ("PLUGIN_FILE", Exit::CannotCreate),
+        };
+        Self::of(code, exit, &error)
+    }
+}

@@ -1,0 +1,117 @@
+//! Why a host does not start.
+
+use crate::{
+    cli::{CliError, Exit},
+    config::secrets::SecretError,
+    http::{CorsError, ListenError, TableError},
+    identity::{ApiKeyError, KeyError, development::DevelopmentError},
+    migrate::MigrateError,
+    plugin::lock::LockError,
+    postgres::{cluster::ClusterError, connect::UrlError},
+};
+
+/// What is wrong, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// `DATABASE_URL` does not read.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// `nself serve` needs a database.
+    #[error("no database is configured: set DATABASE_URL, or run `nself up` for a private one")]
+    NoDatabase,
+    /// The private cluster does not start.
+    #[error(transparent)]
+    Cluster(#[from] Box<ClusterError>),
+    /// The database cannot be reached.
+    #[error("the database at {place} cannot be reached: {source}")]
+    Connect {
+        /// User, host and database; no password.
+        place: String,
+        /// Why.
+        source: tokio_postgres::Error,
+    },
+    /// A migration of the host failed.
+    #[error(transparent)]
+    Migrate(#[from] Box<MigrateError>),
+    /// There are pending migrations and they may not be applied.
+    #[error("{0} migrations are pending: run `nself db migrate up` first, or start without --no-migrate")]
+    Pending(usize),
+    /// A secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A key of the configuration that has no value.
+    #[error("identity.api_keys.{name}: {reason}")]
+    ApiKey {
+        /// Name of the key.
+        name: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// A key of the configuration.
+    #[error(transparent)]
+    ApiKeyForm(#[from] ApiKeyError),
+    /// The configured key set.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The configured key set cannot be read.
+    #[error("identity.jwks_file: cannot read {path}: {source}")]
+    KeysFile {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The development key.
+    #[error(transparent)]
+    Development(#[from] DevelopmentError),
+    /// `http.cors_origins`.
+    #[error(transparent)]
+    Cors(#[from] CorsError),
+    /// `redis.url`.
+    #[error("redis.url: {0}")]
+    Redis(String),
+    /// TLS, metrics: the host's own set-up.
+    #[error("cannot set up {part}: {reason}")]
+    Setup {
+        /// Which part.
+        part: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// `plugins.lock`.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The host's own routes clash.
+    #[error(transparent)]
+    Routes(#[from] TableError),
+    /// A port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> Self {
+        let (code, exit) = match &error {
+            RunError::Secret(_) => match error {
+                RunError::Secret(secret) => return secret.into(),
+                _ => unreachable!("matched above"),
+            },
+            RunError::Url(_) | RunError::NoDatabase => ("DATABASE_URL", Exit::Configuration),
+            RunError::Cluster(_) => ("POSTGRES", Exit::Unavailable),
+            RunError::Connect { .. } => ("DATABASE_UNREACHABLE", Exit::Unavailable),
+            RunError::Migrate(_) => ("MIGRATION", Exit::Failed),
+            RunError::Pending(_) => ("MIGRATIONS_PENDING", Exit::ChangesNeeded),
+            RunError::ApiKey { .. }
+            | RunError::ApiKeyForm(_)
+            | RunError::Keys(_)
+            | RunError::KeysFile { .. }
+            | RunError::Development(_)
+            | RunError::Cors(_)
+            | RunError::Redis(_) => ("CONFIGURATION", Exit::Configuration),
+            RunError::Lock(_) => ("PLUGINS_LOCK", Exit::BadData),
+            RunError::Setup { .. } | RunError::Routes(_) => ("SETUP", Exit::Failed),
+            RunError::Listen(_) => ("PORT", Exit::Unavailable),
+        };
+        Self::of(code, exit, &error)
+    }
+}

@@ -1,0 +1,189 @@
+//! The services behind HTTP and the capabilities, made from the configuration.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use prometheus::{IntCounterVec, Opts};
+
+use super::RunError;
+use crate::{
+    capability::{
+        call::Providers,
+        clock::SystemClock,
+        config::Facts,
+        crypto::CryptoService,
+        http::Egress,
+        kv::Store,
+        listen::Ports,
+        metrics::MetricsHub,
+        task::lease::Leases,
+    },
+    config::{
+        ApiKey as ConfiguredKey, Config, Environment, Secret,
+        secrets::{MASTER_KEY, Secrets},
+    },
+    events::{EventLog, dial},
+    http::{Cors, Gateway, HttpMetrics, Limits, Routes, Settings},
+    identity::{
+        ApiKey, KeySet, Kind, Verifier, VerifierSettings, development::DevelopmentIssuer, key_digest,
+    },
+    plugin::services::Services,
+    postgres::connect::{Target, pool},
+    telemetry::Metrics,
+};
+
+/// Bytes of the master key: everything that is sealed hangs on it.
+const MASTER_KEY_BYTES: usize = 32;
+
+/// The scope that makes an API key an operator's.
+const OPERATOR_SCOPE: &str = "operator";
+
+/// What HTTP and the registry are made of.
+pub(super) struct Seats {
+    pub(super) services: Arc<Services>,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) limits: Limits,
+    pub(super) http_metrics: HttpMetrics,
+}
+
+fn setup(part: &'static str) -> impl Fn(String) -> RunError {
+    move |reason| RunError::Setup { part, reason }
+}
+
+pub(super) async fn build(config: &Config, secrets: &Secrets, target: &Target) -> Result<Seats, RunError> {
+    let master = secrets.get_or_generate(MASTER_KEY, MASTER_KEY_BYTES)?;
+    let host_pool = pool(target, config.database.pool_max);
+    let metrics = Metrics::new();
+    let http_metrics = HttpMetrics::new(metrics.registry()).map_err(|error| setup("metrics")(error.to_string()))?;
+    let panics = Opts::new("nself_plugin_panics_total", "Panics of plugins, caught by their guards");
+    let panics = IntCounterVec::new(panics, &["plugin"]).map_err(|error| setup("metrics")(error.to_string()))?;
+    metrics.register(Box::new(panics.clone())).map_err(|error| setup("metrics")(error.to_string()))?;
+    let verifier = Arc::new(Verifier::new(verifier_settings(config, secrets)?)?);
+    let settings = settings_of(config)?;
+    let limits = settings.limits.clone();
+    let routes = Routes::new();
+    let gateway = Gateway::new(routes, Arc::clone(&verifier), settings, http_metrics.clone());
+    let services = Services {
+        facts: Facts {
+            host: env!("CARGO_PKG_VERSION").to_owned(),
+            environment: config.environment.as_str().to_owned(),
+            public_url: format!("http://{}:{}", config.http.bind, config.http.port),
+        },
+        bind: config.http.bind,
+        plugin_pool_max: config.database.plugin_pool_max,
+        requests_max: config.http.concurrency_per_plugin,
+        leases: Leases::new(target),
+        providers: Arc::default(),
+        verifier,
+        metrics: Arc::new(MetricsHub::new(metrics.registry().clone())),
+        panics,
+        secrets: secret_source(secrets),
+        login_password: login_password(&master),
+        kv: Arc::new(match &config.redis.url {
+            Some(url) => Store::redis(url.expose()).map_err(|error| RunError::Redis(error.to_string()))?,
+            None => Store::postgres(host_pool.clone()),
+        }),
+        crypto: CryptoService::new(&master_bytes(&master), secret_source(secrets)),
+        egress: Egress::new().map_err(|error| setup("TLS")(error.to_string()))?,
+        ports: Arc::default(),
+        clock: Arc::new(SystemClock::default()),
+        events: Arc::new(EventLog::new(host_pool.clone(), dial(target.config().clone(), target.tls()))),
+        pool: host_pool,
+        target: target.clone(),
+    };
+    Ok(Seats { services: Arc::new(services), gateway, limits, http_metrics })
+}
+
+/// What the configuration says about HTTP.
+///
+/// # Errors
+///
+/// When an origin of `http.cors_origins` is none.
+pub fn settings_of(config: &Config) -> Result<Settings, RunError> {
+    let http = &config.http;
+    let any = http.cors_origins.iter().any(|origin| origin == "*");
+    Ok(Settings {
+        limits: Limits {
+            connections_max: http.connections_max,
+            head_bytes_max: http.header_bytes_max,
+            head_timeout: Duration::from_millis(http.header_timeout_ms),
+            idle_timeout: Duration::from_millis(http.idle_timeout_ms),
+            body_bytes_max: http.body_bytes_max,
+            request_timeout: Duration::from_millis(http.request_timeout_ms),
+            rate_per_minute: http.rate_per_minute,
+            ..Limits::default()
+        },
+        cors: Cors::new(&http.cors_origins, !http.cors_origins.is_empty() && !any)?,
+        ..Settings::default()
+    })
+}
+
+fn verifier_settings(config: &Config, secrets: &Secrets) -> Result<VerifierSettings, RunError> {
+    let mut keys = configured_keys(config)?;
+    if config.environment == Environment::Development {
+        keys.push(DevelopmentIssuer::open(secrets)?.keys());
+    }
+    let api_keys = config
+        .identity
+        .api_keys
+        .iter()
+        .map(|(name, key)| api_key(name, key, secrets))
+        .collect::<Result<_, _>>()?;
+    Ok(VerifierSettings { keys, api_keys, ..VerifierSettings::default() })
+}
+
+/// The static key set, until a plugin brings its own.
+fn configured_keys(config: &Config) -> Result<Vec<KeySet>, RunError> {
+    let identity = &config.identity;
+    let jwks = match (&identity.jwks, &identity.jwks_file) {
+        (Some(jwks), _) => serde_json::Value::Object(jwks.clone()).to_string(),
+        (None, Some(file)) => {
+            let path = config.resolve(file);
+            fs::read_to_string(&path)
+                .map_err(|source| RunError::KeysFile { path: path.display().to_string(), source })?
+        }
+        (None, None) => return Ok(Vec::new()),
+    };
+    Ok(vec![KeySet {
+        jwks,
+        issuer: identity.issuer.clone().unwrap_or_default(),
+        audiences: identity.audience.iter().cloned().collect(),
+    }])
+}
+
+fn api_key(name: &str, key: &ConfiguredKey, secrets: &Secrets) -> Result<ApiKey, RunError> {
+    let missing = |reason: &str| RunError::ApiKey { name: name.to_owned(), reason: reason.to_owned() };
+    let digest = match (&key.sha256, &key.secret) {
+        (Some(digest), _) => digest.clone(),
+        (None, Some(secret)) => {
+            let value = secrets.get(secret)?.ok_or_else(|| missing("the secret that it names has no value"))?;
+            key_digest(value.expose())
+        }
+        (None, None) => return Err(missing("state `sha256`, or `secret` with the name of a secret")),
+    };
+    let is_operator = key.scopes.iter().any(|scope| scope == OPERATOR_SCOPE);
+    let kind = if is_operator { Kind::Operator } else { Kind::Service };
+    Ok(ApiKey::new(name, kind, &digest, &key.scopes)?)
+}
+
+fn secret_source(secrets: &Secrets) -> crate::capability::config::SecretSource {
+    let secrets = secrets.clone();
+    Arc::new(move |name| secrets.get(name).ok().flatten().map(|secret| secret.expose().as_bytes().to_vec()))
+}
+
+fn master_bytes(master: &Secret) -> [u8; 32] {
+    // The secret is text of any length that an operator may have chosen: the key is its digest.
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, master.expose().as_bytes());
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// The password of a plugin's login follows from the master key: every host of the database comes to the same one, and
+/// none is stored.
+fn login_password(master: &Secret) -> Arc<dyn Fn(&str) -> String + Send + Sync> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &master_bytes(master));
+    Arc::new(move |plugin| {
+        let tag = hmac::sign(&key, format!("nself database login {plugin}").as_bytes());
+        URL_SAFE_NO_PAD.encode(tag.as_ref())
+    })
+}
