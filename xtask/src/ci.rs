@@ -17,17 +17,33 @@ pub(crate) fn run(house: &House, test_arguments: &[&str]) -> Result<(), Failure>
     cargo(house, "formatting", &["fmt", "--all", "--check"], &[])?;
     heading("tidy", "cargo xtask tidy");
     tidy::run(house)?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
     cargo(house, "lints", &clippy, &[])?;
     let doc = ["doc", "--workspace", "--no-deps", "--locked"];
-    cargo(house, "documentation", &doc, &[("RUSTDOCFLAGS", "-D warnings")])?;
+    cargo(
+        house,
+        "documentation",
+        &doc,
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
     // The tests load the plugins' files and run the binary; `cargo test` alone would not write them.
     let build = ["build", "--workspace", "--locked"];
     cargo(house, "binaries", &build, &[])?;
     let tally = tests(house, test_arguments)?;
     heading("golden files", "cargo xtask golden --check");
     golden::check(house)?;
-    println!("\nall checks passed in {}\n{tally}", minutes(begun.elapsed()));
+    println!(
+        "\nall checks passed in {}\n{tally}",
+        minutes(begun.elapsed())
+    );
     Ok(())
 }
 
@@ -85,7 +101,10 @@ impl std::fmt::Display for Tally {
             failed,
             ignored,
         } = self;
-        write!(f, "test result: {word}. {passed} passed; {failed} failed; {ignored} ignored (all test binaries)")
+        write!(
+            f,
+            "test result: {word}. {passed} passed; {failed} failed; {ignored} ignored (all test binaries)"
+        )
     }
 }
 

@@ -104,12 +104,13 @@ impl House {
         });
         manifests
             .map(|(file, folder)| {
-                let manifest = self.read(file)?.parse().map_err(|error: toml::de::Error| {
-                    Failure::File {
-                        path: file.clone(),
-                        problem: error.message().to_owned(),
-                    }
-                })?;
+                let manifest =
+                    self.read(file)?
+                        .parse()
+                        .map_err(|error: toml::de::Error| Failure::File {
+                            path: file.clone(),
+                            problem: error.message().to_owned(),
+                        })?;
                 Ok(Crate {
                     folder: folder.to_owned(),
                     manifest,
@@ -131,7 +132,10 @@ impl Crate {
 
     /// Whether it makes a file that a host can load.
     pub(crate) fn is_cdylib(&self) -> bool {
-        let kinds = self.manifest.get("lib").and_then(|lib| lib.get("crate-type"));
+        let kinds = self
+            .manifest
+            .get("lib")
+            .and_then(|lib| lib.get("crate-type"));
         kinds
             .and_then(toml::Value::as_array)
             .is_some_and(|kinds| kinds.iter().any(|kind| kind.as_str() == Some("cdylib")))
@@ -139,7 +143,9 @@ impl Crate {
 
     /// The plugin's id, when it is one: the name of its folder below `plugins/`.
     pub(crate) fn plugin_id(&self) -> Option<&str> {
-        self.folder.strip_prefix("plugins/").filter(|_| self.is_cdylib())
+        self.folder
+            .strip_prefix("plugins/")
+            .filter(|_| self.is_cdylib())
     }
 
     /// Names in one of its dependency tables: `dependencies`, `dev-dependencies`, `build-dependencies`.

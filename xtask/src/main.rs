@@ -56,7 +56,9 @@ enum Failure {
     Usage,
     #[error("{step} failed; repeat it with: {command}")]
     Step { step: &'static str, command: String },
-    #[error("{0} complaints: correct them, or add an exemption with its reason in xtask/src/tidy/exempt.rs")]
+    #[error(
+        "{0} complaints: correct them, or add an exemption with its reason in xtask/src/tidy/exempt.rs"
+    )]
     Untidy(usize),
     #[error("not current: {}; run cargo xtask golden and look at the difference", .0.join(", "))]
     Stale(Vec<String>),

@@ -42,14 +42,11 @@ pub(crate) fn each_line(command: &mut Command, mut see: impl FnMut(&str)) -> boo
 ///
 /// [`Failure::Program`] with its standard error when it does not succeed.
 pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
-    let failed = |problem| Failure::Program {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Failure::Program {
         program: line(command),
-        problem,
-    };
-    let output = match command.stdin(Stdio::null()).output() {
-        Ok(output) => output,
-        Err(error) => return Err(failed(error.to_string())),
-    };
+        problem: error.to_string(),
+    })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -75,12 +75,21 @@ fn check(house: &House) -> Result<Vec<Complaint>, Failure> {
 }
 
 fn has_extension(path: &str, extension: &str) -> bool {
-    std::path::Path::new(path).extension().is_some_and(|found| found == extension)
+    std::path::Path::new(path)
+        .extension()
+        .is_some_and(|found| found == extension)
 }
 
 impl fmt::Display for Complaint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {} [{:?}]", self.path, self.line.max(1), self.text, self.rule)
+        write!(
+            f,
+            "{}:{}: {} [{:?}]",
+            self.path,
+            self.line.max(1),
+            self.text,
+            self.rule
+        )
     }
 }
 

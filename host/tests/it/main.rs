@@ -9,3 +9,4 @@ mod identity;
 mod loader;
 mod migrate;
 mod postgres;
+mod schema;

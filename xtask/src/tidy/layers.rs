@@ -18,15 +18,19 @@ fn check_crate(one: &Crate) -> Vec<Complaint> {
     let always = allowed(one);
     // Cargo lets a test lean on what leans on the crate itself.
     let in_tests = [always, [API, TESTKIT].as_slice()].concat();
-    [("dependencies", always), ("build-dependencies", always), ("dev-dependencies", &in_tests)]
-        .into_iter()
-        .flat_map(|(table, allowed)| {
-            one.dependencies(table)
-                .into_iter()
-                .filter(|name| is_ours(name) && !allowed.contains(name))
-                .map(|name| complaint(one, table, name))
-        })
-        .collect()
+    [
+        ("dependencies", always),
+        ("build-dependencies", always),
+        ("dev-dependencies", &in_tests),
+    ]
+    .into_iter()
+    .flat_map(|(table, allowed)| {
+        one.dependencies(table)
+            .into_iter()
+            .filter(|name| is_ours(name) && !allowed.contains(name))
+            .map(|name| complaint(one, table, name))
+    })
+    .collect()
 }
 
 fn allowed(one: &Crate) -> &'static [&'static str] {
@@ -50,7 +54,10 @@ fn complaint(one: &Crate, table: &str, name: &str) -> Complaint {
         rule: Rule::Layers,
         path: format!("{}/Cargo.toml", one.folder),
         line: 0,
-        text: format!("{} must not have {name} in [{table}]: plugins meet in capabilities and events", one.name()),
+        text: format!(
+            "{} must not have {name} in [{table}]: plugins meet in capabilities and events",
+            one.name()
+        ),
     }
 }
 
@@ -71,20 +78,48 @@ mod tests {
 
     #[test]
     fn a_plugin_leans_on_the_contract_and_on_crates_of_others() {
-        check_manifest("plugins/notes", &format!("{NOTES}[dependencies]\nnself-plugin-api = \"0\"\nserde = \"1\"\n"), 0);
-        check_manifest("plugins/notes", &format!("{NOTES}[dev-dependencies]\nnself-plugin-testkit = \"0\"\n"), 0);
+        check_manifest(
+            "plugins/notes",
+            &format!("{NOTES}[dependencies]\nnself-plugin-api = \"0\"\nserde = \"1\"\n"),
+            0,
+        );
+        check_manifest(
+            "plugins/notes",
+            &format!("{NOTES}[dev-dependencies]\nnself-plugin-testkit = \"0\"\n"),
+            0,
+        );
     }
 
     #[test]
     fn a_plugin_leans_neither_on_the_host_nor_on_another_plugin() {
-        check_manifest("plugins/notes", &format!("{NOTES}[dependencies]\nnself = \"0\"\n"), 1);
-        check_manifest("plugins/notes", &format!("{NOTES}[dependencies]\nnself-plugin-jobs = \"0\"\n"), 1);
-        check_manifest("plugins/notes", &format!("{NOTES}[dev-dependencies]\nnself-plugin-jobs = \"0\"\n"), 1);
-        check_manifest("plugins/notes", &format!("{NOTES}[dependencies]\nnself-plugin-testkit = \"0\"\n"), 1);
+        check_manifest(
+            "plugins/notes",
+            &format!("{NOTES}[dependencies]\nnself = \"0\"\n"),
+            1,
+        );
+        check_manifest(
+            "plugins/notes",
+            &format!("{NOTES}[dependencies]\nnself-plugin-jobs = \"0\"\n"),
+            1,
+        );
+        check_manifest(
+            "plugins/notes",
+            &format!("{NOTES}[dev-dependencies]\nnself-plugin-jobs = \"0\"\n"),
+            1,
+        );
+        check_manifest(
+            "plugins/notes",
+            &format!("{NOTES}[dependencies]\nnself-plugin-testkit = \"0\"\n"),
+            1,
+        );
     }
 
     #[test]
     fn the_host_imports_no_plugin() {
-        check_manifest("host", "[package]\nname = \"nself\"\n[dependencies]\nnself-plugin-hello = \"0\"\n", 1);
+        check_manifest(
+            "host",
+            "[package]\nname = \"nself\"\n[dependencies]\nnself-plugin-hello = \"0\"\n",
+            1,
+        );
     }
 }

@@ -3,7 +3,9 @@
 use super::{Complaint, Rule, has_extension};
 
 /// Names that say nothing about what is inside.
-const EMPTY_WORDS: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "internal", "misc"];
+const EMPTY_WORDS: [&str; 7] = [
+    "util", "utils", "common", "helper", "helpers", "internal", "misc",
+];
 
 /// Complains about files whose names break the rules.
 pub(super) fn check(files: &[String]) -> Vec<Complaint> {
@@ -19,8 +21,13 @@ fn fault(file: &str) -> Option<String> {
     if parts.pop() == Some("mod") {
         return Some("put the module into a file beside its folder: no mod.rs".to_owned());
     }
-    let name = file.trim_end_matches(".rs").split('/').find(|part| EMPTY_WORDS.contains(part))?;
-    Some(format!("`{name}` does not say what is inside: name it for what it does"))
+    let name = file
+        .trim_end_matches(".rs")
+        .split('/')
+        .find(|part| EMPTY_WORDS.contains(part))?;
+    Some(format!(
+        "`{name}` does not say what is inside: name it for what it does"
+    ))
 }
 
 fn complaint(file: &str, text: String) -> Complaint {

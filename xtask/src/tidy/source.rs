@@ -36,14 +36,23 @@ impl Source {
         let strings = pieces
             .iter()
             .filter(|piece| piece.is_string)
-            .map(|piece| (line_of(text, piece.inside.start), text[piece.inside.clone()].to_owned()))
+            .map(|piece| {
+                (
+                    line_of(text, piece.inside.start),
+                    text[piece.inside.clone()].to_owned(),
+                )
+            })
             .collect();
         let all_tests = path.contains("/tests/") || path.ends_with("/tests.rs");
         let marked = code.iter().position(|line| line.trim() == "#[cfg(test)]");
         Self {
             path: path.to_owned(),
             text: text.to_owned(),
-            tests_from: if all_tests { 1 } else { marked.unwrap_or(code.len()) + 1 },
+            tests_from: if all_tests {
+                1
+            } else {
+                marked.unwrap_or(code.len()) + 1
+            },
             code,
             strings,
         }
@@ -56,7 +65,10 @@ impl Source {
 
     /// Lines of code with their numbers (from 1).
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.code.iter().enumerate().map(|(index, line)| (index + 1, line.as_str()))
+        self.code
+            .iter()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line.as_str()))
     }
 }
 
@@ -101,13 +113,19 @@ fn pieces(text: &str) -> Vec<Piece> {
 }
 
 fn comment(start: usize, end: usize) -> (usize, Option<Piece>) {
-    let piece = Piece { inside: start..end, is_string: false };
+    let piece = Piece {
+        inside: start..end,
+        is_string: false,
+    };
     (end, Some(piece))
 }
 
 /// `closing` is how many bytes end the literal.
 fn string(start: usize, end: usize, closing: usize) -> (usize, Option<Piece>) {
-    let piece = Piece { inside: start..end, is_string: true };
+    let piece = Piece {
+        inside: start..end,
+        is_string: true,
+    };
     (end + closing, Some(piece))
 }
 
@@ -158,7 +176,11 @@ fn raw_end(bytes: &[u8], start: usize, hashes: usize) -> usize {
 fn continues_name(bytes: &[u8], at: usize) -> bool {
     // `br"…"` is a raw string, `for"` is none: only a lone prefix counts.
     let before = at.checked_sub(1).map(|at| bytes[at]);
-    let before = if before == Some(b'b') { at.checked_sub(2).map(|at| bytes[at]) } else { before };
+    let before = if before == Some(b'b') {
+        at.checked_sub(2).map(|at| bytes[at])
+    } else {
+        before
+    };
     before.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
@@ -171,7 +193,11 @@ fn char_end(bytes: &[u8], at: usize) -> usize {
     // A character's own length: up to four bytes before the closing quote. A lifetime has no such quote.
     let end = (at + 2..=at + 5).find(|end| bytes.get(*end) == Some(&b'\''));
     match end {
-        Some(end) if std::str::from_utf8(&bytes[at + 1..end]).is_ok_and(|c| c.chars().count() == 1) => end + 1,
+        Some(end)
+            if std::str::from_utf8(&bytes[at + 1..end]).is_ok_and(|c| c.chars().count() == 1) =>
+        {
+            end + 1
+        }
         _ => at + 1,
     }
 }
@@ -207,20 +233,29 @@ mod tests {
     fn quotes_of_characters_and_lifetimes_do_not_open_strings() {
         check_code("f('\"'); g // x", "f('\"'); g");
         check_code("f('\\''); g // x", "f('\\''); g");
-        check_code("fn f<'a>(a: &'a str, q: char) { q == 'ɳ' } // x", "fn f<'a>(a: &'a str, q: char) { q == 'ɳ' }");
+        check_code(
+            "fn f<'a>(a: &'a str, q: char) { q == 'ɳ' } // x",
+            "fn f<'a>(a: &'a str, q: char) { q == 'ɳ' }",
+        );
         check_code("if c == '\\\\' { \"unsafe\" }", "if c == '\\\\' { \" \" }");
     }
 
     #[test]
     fn strings_know_their_lines() {
         let source = Source::new("a.rs", "f(\"one\");\n\ng(\"two\");\n");
-        assert_eq!(source.strings, [(1, "one".to_owned()), (3, "two".to_owned())]);
+        assert_eq!(
+            source.strings,
+            [(1, "one".to_owned()), (3, "two".to_owned())]
+        );
     }
 
     #[test]
     fn what_stands_below_cfg_test_is_test() {
         let source = Source::new("host/src/a.rs", "fn f() {}\n#[cfg(test)]\nmod tests {}\n");
-        assert_eq!([1, 2, 3].map(|line| source.is_test(line)), [false, true, true]);
+        assert_eq!(
+            [1, 2, 3].map(|line| source.is_test(line)),
+            [false, true, true]
+        );
         assert!(Source::new("host/tests/it/a.rs", "fn f() {}\n").is_test(1));
     }
 
