@@ -66,7 +66,7 @@ gone_within_30_s() {
 stop_host() {
   local code=0
   [ -x "$nself" ] && [ -d .nself ] || return 0
-  "$nself" stop --database || code=$?
+  "$nself" stop || code=$?
   [ "$code" -eq 0 ] || [ "$code" -eq 69 ] || die "nself stop failed ($code): nothing was removed"
 }
 
