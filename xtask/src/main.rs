@@ -1,3 +1,69 @@
 //! cargo xtask: what CI runs, machine-checked invariants, golden files.
+//!
+//! It calls the built `nself` instead of linking the host, so that it compiles in seconds.
 
-fn main() {}
+mod ci;
+mod golden;
+mod house;
+mod program;
+mod tidy;
+
+use std::process::ExitCode;
+
+use house::House;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  ci [-- ARGUMENTS]    everything that CI checks, in order; ARGUMENTS go to the test runner
+  tidy                 the rules of the house that a machine can check
+  golden [--check]     write the files that a reader wants to see whole, or compare them
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let house = House::here();
+    let done = match words.as_slice() {
+        ["ci"] => ci::run(&house, &[]),
+        ["ci", "--", rest @ ..] => ci::run(&house, rest),
+        ["tidy"] => tidy::run(&house),
+        ["golden"] => golden::write(&house),
+        ["golden", "--check"] => golden::check(&house),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(Failure::Usage),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage) => {
+            eprint!("{USAGE}");
+            ExitCode::from(2)
+        }
+        Err(failure) => {
+            eprintln!("\nerror: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a command of xtask failed. The texts end with what to do.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("unknown command")]
+    Usage,
+    #[error("{step} failed; repeat it with: {command}")]
+    Step { step: &'static str, command: String },
+    #[error(
+        "{0} complaints: correct them, or add an exemption with its reason in xtask/src/tidy/exempt.rs"
+    )]
+    Untidy(usize),
+    #[error("not current: {}; run cargo xtask golden and look at the difference", .0.join(", "))]
+    Stale(Vec<String>),
+    #[error("{program}: {problem}")]
+    Program { program: String, problem: String },
+    #[error("{path}: {problem}")]
+    File { path: String, problem: String },
+}

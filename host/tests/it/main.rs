@@ -11,3 +11,4 @@ mod kv;
 mod loader;
 mod migrate;
 mod postgres;
+mod schema;

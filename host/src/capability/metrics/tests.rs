@@ -1,3 +1,4 @@
+//! What a plugin may count, and what is refused.
 use nself_plugin_api::abi::capability::metrics::{Metrics, kind};
 use prometheus::TextEncoder;
 

@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# From a fresh clone to a running stack:
+#
+#   scripts/bootstrap.sh [--foreground] [--no-install] [--machine-only]
+#
+# Installs the Debian packages that are missing when it may (root, or sudo without a password; otherwise it says which),
+# builds the host and all plugins, makes the project in this directory, starts it, enables the plugins, prints the URLs.
+# The stack keeps running in the background (`target/release/nself stop` ends it); with --foreground it stays in the
+# terminal. --machine-only ends before the build. Can be run again: it changes only what is not there or not current.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/machine.sh
+. scripts/machine.sh
+
+foreground='' install=yes machine_only=''
+for argument in "$@"; do
+  case $argument in
+    --foreground) foreground=yes ;;
+    --no-install) install='' ;;
+    --machine-only) machine_only=yes ;;
+    -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
+    *) die "unknown argument $argument" "see scripts/bootstrap.sh --help" ;;
+  esac
+done
+[ -z "$install" ] || may_install || install=''
+
+out=${CARGO_TARGET_DIR:-target}/release
+nself=$out/nself
+
+# What a compiler needs to make programs. The C compiler is for the crypto library (aws-lc); no cmake, no pkg-config.
+missing_packages() {
+  have cc && [ -e /usr/include/stdlib.h ] || echo "gcc libc6-dev"
+  [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -n "${SSL_CERT_FILE:-}" ] || echo ca-certificates
+}
+
+prepare_machine() {
+  local missing rust
+  missing=$(missing_packages | xargs)
+  if ! find_rust; then
+    if is_debian && rust=$(rust_packages); then
+      missing="$missing $rust"
+    elif have rustup; then
+      die "no Rust $RUST_MIN or newer" "rustup update stable"
+    else
+      die "no Rust $RUST_MIN or newer, and none in this machine's package lists" \
+        "run apt-get update, or install it from https://rustup.rs, then run this again"
+    fi
+  fi
+  [ -n "${missing// /}" ] || return 0
+  # shellcheck disable=SC2086 # a list of names
+  if [ -n "$install" ]; then
+    install_packages $missing
+    find_rust || die "the installed Rust is older than $RUST_MIN" "$(rustc --version 2>&1)"
+  else
+    die "packages are missing, and this user may not install them: let an administrator run" \
+      "apt-get update && apt-get install -y --no-install-recommends $(xargs <<<"$missing")" "then run this again"
+  fi
+}
+
+prepare_postgres() {
+  local dir
+  if [ -n "${DATABASE_URL:-}" ]; then
+    say "the database of DATABASE_URL"
+  elif dir=$(postgres_dir); then
+    say "$("$dir/postgres" --version) in $dir"
+  elif [ -n "$install" ]; then
+    install_postgres
+  elif is_debian; then
+    say "no PostgreSQL on this machine, and this user may not install it: unpacking one into $POSTGRES_DIST"
+    # Passable and not listable, as the host makes it.
+    [ -d .nself ] || mkdir -m 0711 .nself
+    scripts/unpack-postgres.sh "$POSTGRES_DIST"
+  else
+    die "no PostgreSQL $POSTGRES_MIN or newer" "install it, or set DATABASE_URL to use a database elsewhere"
+  fi
+}
+
+# plugin_crates: the folders below plugins/ that make a plugin, by their short names.
+plugin_crates() {
+  local manifest
+  for manifest in plugins/*/Cargo.toml; do
+    if grep -q cdylib "$manifest"; then basename "$(dirname "$manifest")"; fi
+  done
+}
+
+build() {
+  local packages=(-p nself) name
+  for name in $(plugin_crates); do packages+=(-p "nself-plugin-$name"); done
+  cargo build --release --locked "${packages[@]}"
+}
+
+# Offers the built plugins in the drop-in directory. Only their owner may write there: the host refuses anything else.
+# Prints "new ID" or "changed ID" for each that was not there as it is.
+offer_plugins() {
+  local name file target word
+  for name in $(plugin_crates); do
+    file=$out/libnself_plugin_${name//-/_}.so target=plugins.d/$name.so word=changed
+    [ -e "$target" ] || word=new
+    if ! cmp -s "$file" "$target"; then
+      # Renamed into place, so that nobody reads half a file.
+      install -m 0644 "$file" "$target.next"
+      mv "$target.next" "$target"
+      echo "$word $name"
+    fi
+  done
+}
+
+accept_plugins() {
+  local word name
+  while read -r word name; do
+    case $word in
+      new) "$nself" plugin enable "$name" ;;
+      changed) "$nself" plugin upgrade "$name" ;;
+    esac
+  done <<<"$1"
+}
+
+step "Machine"
+prepare_machine
+say "$(rustc --version)"
+prepare_postgres
+[ -z "$machine_only" ] || exit 0
+
+step "Build"
+build
+
+step "Project"
+"$nself" init >&2
+install -d -m 0755 plugins.d
+offers=$(offer_plugins)
+
+step "Start"
+if ! "$nself" status --quiet 2>/dev/null; then "$nself" up --detach; fi
+accept_plugins "$offers"
+
+if [ -n "$foreground" ]; then
+  step "In the foreground: ^C stops it"
+  "$nself" stop
+  exec "$nself" up
+fi
+
+step "Ready"
+"$nself" urls
+say "
+The stack runs in the background. What it can do:
+  $nself status        how it is
+  $nself plugin list   what is loaded
+  $nself stop          end it
+  scripts/reset.sh     remove everything that this made"

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Everything that CI runs, to be run at home with the same words:
+#
+#   scripts/test.sh [arguments of `cargo xtask ci`]
+#
+# Installs what the tests need when it may (root, or sudo without a password), otherwise says what is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/machine.sh
+. scripts/machine.sh
+
+step "Machine"
+missing=()
+have cc && [ -e /usr/include/stdlib.h ] || missing+=(gcc libc6-dev)
+have redis-server || missing+=(redis-server)
+have git || missing+=(git)
+if ! find_rust && is_debian; then
+  read -r -a rust <<<"$(rust_packages)" && missing+=("${rust[@]}")
+fi
+
+if may_install; then
+  [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+  postgres_dir >/dev/null || install_postgres
+elif [ ${#missing[@]} -gt 0 ]; then
+  say "missing, and this user may not install it: ${missing[*]}"
+fi
+
+find_rust || die "no Rust $RUST_MIN or newer" "install it from https://rustup.rs or as a package"
+dir=$(postgres_dir) || die "no PostgreSQL $POSTGRES_MIN or newer" "apt-get install postgresql"
+say "$(rustc --version)"
+say "$("$dir/postgres" --version) in $dir"
+
+exec cargo xtask ci "$@"
