@@ -50,8 +50,8 @@ impl Fixture {
         let client = database.client().await;
         // Down and up again: the step must be able to go back.
         let (up, down) = (
-            include_str!("../../src/capability/kv/table.up.sql"),
-            include_str!("../../src/capability/kv/table.down.sql"),
+            include_str!("../../../db/nself/0005_kv.up.sql"),
+            include_str!("../../../db/nself/0005_kv.down.sql"),
         );
         for sql in ["CREATE SCHEMA nself", up, down, up] {
             client.batch_execute(sql).await.unwrap();
