@@ -10,6 +10,7 @@
 
 mod envelope;
 mod error;
+mod held;
 mod lease;
 mod reader;
 mod store;

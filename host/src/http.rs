@@ -1,4 +1,9 @@
 //! HTTP: listen, route, admit, dispatch. What happens to a request stands in [`path::answer`], and only there.
+//!
+//! Put together in this order: [`Routes::new`], the host's own routes ([`health`], [`openapi`], [`mod@reference`]),
+//! [`RouteTable::build`] from those and the plugins' routes, [`Routes::swap`], [`Gateway::new`], [`Server::new`],
+//! [`Server::listen`] for each port. A plugin comes, goes or changes by building the next table, swapping it in,
+//! and draining the [`Generation`] that is no longer in it.
 
 pub mod generation;
 pub mod health;

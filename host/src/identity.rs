@@ -3,10 +3,10 @@
 //! The host verifies, it never issues: keys come from the configuration or from the plugin that signs
 //! ([`Verifier::set_keys`]), and a token is worth exactly what its signature and claims say at this moment.
 
-pub mod development;
 mod access;
 mod api_key;
 mod claims;
+pub mod development;
 mod principal;
 mod revocations;
 mod ring;

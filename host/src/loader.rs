@@ -24,8 +24,8 @@ pub mod store;
 mod system;
 
 pub use check::{CheckedPlugin, Host, HostAbi, check};
-pub use entry::entry;
 pub use discover::{Discovered, PLUGIN_FILES_MAX, discover};
+pub use entry::entry;
 pub use note::MANIFEST_BYTES_MAX;
 pub use open::{AddressRange, ENTRY_SYMBOL, Loaded, open};
 pub use refusal::{

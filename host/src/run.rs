@@ -15,12 +15,8 @@ use std::{
 use tokio::sync::{Notify, watch};
 use tracing::info;
 
-pub use self::{
-    database::DatabaseChoice,
-    error::RunError,
-    services::settings_of,
-};
 use self::database::Database;
+pub use self::{database::DatabaseChoice, error::RunError, services::settings_of};
 use crate::{
     config::{Config, Environment, Provenance, secrets::Secrets},
     http::{
@@ -70,10 +66,21 @@ impl Host {
     ///
     /// [`RunError`] says what is wrong and what to do; what was started before has been stopped again.
     pub async fn start(settings: StartSettings) -> Result<Self, RunError> {
-        let StartSettings { config, provenance, secrets, database, migrate, progress } = settings;
+        let StartSettings {
+            config,
+            provenance,
+            secrets,
+            database,
+            migrate,
+            progress,
+        } = settings;
         let started = Instant::now();
         let database = Database::open(database, &config, &secrets, &progress).await?;
-        match Self::serve(&config, provenance, &secrets, &database, migrate, &*progress).await {
+        match Self::serve(
+            &config, provenance, &secrets, &database, migrate, &*progress,
+        )
+        .await
+        {
             Ok((registry, server)) => Ok(Self {
                 config: Arc::new(config),
                 registry,
@@ -135,7 +142,11 @@ impl Host {
 
     /// Where the gateway answers.
     pub fn gateway(&self) -> Option<SocketAddr> {
-        self.server.addresses().into_iter().find(|(plugin, _)| plugin.is_none()).map(|(_, address)| address)
+        self.server
+            .addresses()
+            .into_iter()
+            .find(|(plugin, _)| plugin.is_none())
+            .map(|(_, address)| address)
     }
 
     /// Open ports: the plugin, or none for the gateway.
@@ -168,7 +179,9 @@ impl Host {
     pub async fn stop(&self, grace: Duration) -> bool {
         let deadline = Instant::now() + grace;
         let answered = self.server.shutdown(grace).await;
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_secs(1));
         let ended = self.registry.stop_all(left).await;
         self.database.close().await;
         info!(answered, ended, "host stopped");
@@ -197,14 +210,17 @@ fn host_routes(
     let pool = seats.services.pool.clone();
     let registry = Arc::clone(registry);
     let mut routes = health_routes(move || {
-        let plugins = registry.get().and_then(std::sync::Weak::upgrade).map(|registry| registry.plugins());
+        let plugins = registry
+            .get()
+            .and_then(std::sync::Weak::upgrade)
+            .map(|registry| registry.plugins());
         readiness(database.as_ref(), &pool, &plugins.unwrap_or_default())
     });
-    let (hub, metrics) = (Arc::clone(&seats.services.metrics), seats.http_metrics.clone());
+    let (metrics, http_metrics) = (seats.metrics.clone(), seats.http_metrics.clone());
     let table = Arc::clone(seats.gateway.routes());
     routes.push(metrics_route(documents.clone(), move || {
-        metrics.observe(&table.load());
-        hub.render().unwrap_or_default()
+        http_metrics.observe(&table.load());
+        metrics.render()
     }));
     routes.push(openapi_route(seats.gateway.routes(), documents.clone()));
     routes.extend(reference_routes(&documents));
@@ -218,17 +234,32 @@ fn readiness(
 ) -> Readiness {
     let mut parts = BTreeMap::new();
     let postgres = match database.map(|states| states.borrow().clone()) {
-        Some(cluster::State::Restarting { reason, .. }) => {
-            Part { ready: false, state: "restarting".into(), reason: Some(reason) }
-        }
-        Some(cluster::State::Stopped) => Part { ready: false, state: "stopped".into(), reason: None },
-        Some(cluster::State::Running(_)) | None if pool.is_closed() => {
-            Part { ready: false, state: "closed".into(), reason: None }
-        }
-        Some(cluster::State::Running(_)) | None => Part { ready: true, state: "running".into(), reason: None },
+        Some(cluster::State::Restarting { reason, .. }) => Part {
+            ready: false,
+            state: "restarting".into(),
+            reason: Some(reason),
+        },
+        Some(cluster::State::Stopped) => Part {
+            ready: false,
+            state: "stopped".into(),
+            reason: None,
+        },
+        Some(cluster::State::Running(_)) | None if pool.is_closed() => Part {
+            ready: false,
+            state: "closed".into(),
+            reason: None,
+        },
+        Some(cluster::State::Running(_)) | None => Part {
+            ready: true,
+            state: "running".into(),
+            reason: None,
+        },
     };
     parts.insert("postgres".to_owned(), postgres);
-    for plugin in plugins.iter().filter(|plugin| plugin.enabled || plugin.state == State::Started) {
+    for plugin in plugins
+        .iter()
+        .filter(|plugin| plugin.enabled || plugin.state == State::Started)
+    {
         let state = match plugin.state {
             State::Started if plugin.degraded => "degraded",
             State::Started => "started",
@@ -237,8 +268,21 @@ fn readiness(
             State::Discovered | State::Stopped => "stopped",
         };
         let ready = plugin.state == State::Started;
-        let reason = plugin.reason.as_ref().map(|_| format!("see `nself plugin list` and the log for {}", plugin.id));
-        parts.insert(plugin.id.clone(), Part { ready, state: state.to_owned(), reason });
+        let reason = plugin
+            .reason
+            .as_ref()
+            .map(|_| format!("see `nself plugin list` and the log for {}", plugin.id));
+        parts.insert(
+            plugin.id.clone(),
+            Part {
+                ready,
+                state: state.to_owned(),
+                reason,
+            },
+        );
     }
-    Readiness { ready: parts.values().all(|part| part.ready), parts }
+    Readiness {
+        ready: parts.values().all(|part| part.ready),
+        parts,
+    }
 }

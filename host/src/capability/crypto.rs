@@ -68,7 +68,11 @@ impl CryptoService {
     /// # Errors
     ///
     /// [`CryptoError::Threads`] when the system gives no threads.
-    pub fn new(master: &[u8; 32], secrets: SecretLookup, hashing: HashSettings) -> Result<Self, CryptoError> {
+    pub fn new(
+        master: &[u8; 32],
+        secrets: SecretLookup,
+        hashing: HashSettings,
+    ) -> Result<Self, CryptoError> {
         Ok(Self {
             root: Root::new(master),
             secrets,
@@ -80,12 +84,17 @@ impl CryptoService {
 
     /// Makes a key pair off the event loop; the answer as it crosses.
     async fn generate(&self, algorithm: Algorithm, keys: &Sealer) -> Result<Bytes, CryptoError> {
-        let _permit = self.generating.acquire().await.expect("the semaphore is never closed");
+        let _permit = self
+            .generating
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
         let pair = tokio::task::spawn_blocking(move || KeyPair::generate(algorithm))
             .await
             .map_err(|_| CryptoError::Library("make a key pair"))??;
         let sealed = keys.seal(&pair.to_secret()?, KEY_CONTEXT)?;
-        let answer = json!({"jwk": pair.public()?.to_jwk(), "sealed": URL_SAFE_NO_PAD.encode(sealed)});
+        let answer =
+            json!({"jwk": pair.public()?.to_jwk(), "sealed": URL_SAFE_NO_PAD.encode(sealed)});
         Ok(answer.to_string().into())
     }
 }
@@ -104,26 +113,44 @@ impl Crypto {
     pub fn new(service: Arc<CryptoService>, grant: Grant) -> Self {
         let data = service.root.sealer("seal", &grant.plugin);
         let keys = Arc::new(service.root.sealer("key", &grant.plugin));
-        Self { service, grant, data, keys }
+        Self {
+            service,
+            grant,
+            data,
+            keys,
+        }
     }
 
     fn secret(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        if !self.grant.requires.secrets.iter().any(|granted| granted == name) {
+        if !self
+            .grant
+            .requires
+            .secrets
+            .iter()
+            .any(|granted| granted == name)
+        {
             let (plugin, secret) = (self.grant.plugin.to_string(), name.to_owned());
             return Err(CryptoError::SecretNotGranted { plugin, secret });
         }
         // An empty secret is one that everybody knows.
         let secret = (self.service.secrets)(name).filter(|secret| !secret.is_empty());
-        secret.map(Zeroizing::new).ok_or_else(|| CryptoError::SecretMissing(name.to_owned()))
+        secret
+            .map(Zeroizing::new)
+            .ok_or_else(|| CryptoError::SecretMissing(name.to_owned()))
     }
 
     fn open_key(&self, sealed: &[u8]) -> Result<KeyPair, CryptoError> {
-        let sealed = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| CryptoError::SealBroken)?;
+        let sealed = URL_SAFE_NO_PAD
+            .decode(sealed)
+            .map_err(|_| CryptoError::SealBroken)?;
         KeyPair::from_secret(&self.keys.open(&sealed, KEY_CONTEXT)?).ok_or(CryptoError::SealBroken)
     }
 
     fn sign(&self, sealed: &[u8], data: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        self.service.opened.pair(&self.grant.plugin, sealed, || self.open_key(sealed))?.sign(data)
+        self.service
+            .opened
+            .pair(&self.grant.plugin, sealed, || self.open_key(sealed))?
+            .sign(data)
     }
 }
 
@@ -136,11 +163,16 @@ impl CryptoProvider for Crypto {
     fn random(&self, length: u32) -> Bytes {
         if length > RANDOM_BYTES_MAX {
             let plugin = &*self.grant.plugin;
-            tracing::error!(plugin, length, "more random bytes asked for than one call gives");
+            tracing::error!(
+                plugin,
+                length,
+                "more random bytes asked for than one call gives"
+            );
             return Bytes::new();
         }
         let mut bytes = vec![0; length.try_into().expect("the limit fits into memory")];
-        aws_lc_rs::rand::fill(&mut bytes).expect("the operating system's generator never fails once it is seeded");
+        aws_lc_rs::rand::fill(&mut bytes)
+            .expect("the operating system's generator never fails once it is seeded");
         bytes.into()
     }
 
@@ -156,11 +188,16 @@ impl CryptoProvider for Crypto {
 
     fn hmac(&self, secret: Str<'_>, data: Slice<'_, u8>) -> Outcome<Bytes> {
         outcome(self.secret(secret.as_str()).map(|secret| {
-            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), data.as_slice()).as_ref().to_vec()
+            hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), data.as_slice())
+                .as_ref()
+                .to_vec()
         }))
     }
 
-    fn generate_key(&self, algorithm: Str<'_>) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
+    fn generate_key(
+        &self,
+        algorithm: Str<'_>,
+    ) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
         let (service, keys) = (self.service.clone(), self.keys.clone());
         let algorithm = Algorithm::named(algorithm.as_str());
         async move { Ok(service.generate(algorithm?, &keys).await?) }
@@ -174,7 +211,10 @@ impl CryptoProvider for Crypto {
         jwk::verify(jwk.as_str(), data.as_slice(), signature.as_slice()).into()
     }
 
-    fn hash_password(&self, password: Bytes) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
+    fn hash_password(
+        &self,
+        password: Bytes,
+    ) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
         let service = self.service.clone();
         async move { Ok(service.hashing.hash(password).await?.into()) }
     }

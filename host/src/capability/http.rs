@@ -1,7 +1,7 @@
 //! Outgoing HTTP: `nself.http/1` for one plugin instance.
 //!
 //! A request passes two gates. [`list`] compares host and port of the URL with the plugin's egress list before anything
-//! happens; [`connect`] compares every address with it right before the connection is made, and connects to that address
+//! happens; `connect` compares every address with it right before the connection is made, and connects to that address
 //! and no other, so that a name whose answer changes between two look-ups gains nothing. Both sit below the pool: there is
 //! no way to a socket around them.
 //!
@@ -10,6 +10,7 @@
 
 pub mod address;
 mod answer;
+mod body;
 mod connect;
 mod error;
 pub mod list;
@@ -37,10 +38,11 @@ use tokio::{
 
 use self::{
     answer::Limits,
+    body::RequestBody,
     connect::Guarded,
     error::EgressError,
     list::{EgressList, RuleError},
-    request::{Prepared, RequestBody},
+    request::Prepared,
 };
 use super::Grant;
 
@@ -49,9 +51,13 @@ pub use connect::{Resolver, SystemResolver};
 /// Longest exchange, whatever the plugin asks for.
 const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Exchanges of one plugin at a time, bodies included; more wait within their own timeout.
-const IN_FLIGHT_MAX: usize = 256;
+pub const IN_FLIGHT_MAX: usize = 256;
 /// Unused connections that one plugin keeps per host.
 const IDLE_PER_HOST_MAX: usize = 16;
+/// Pause between pings of an HTTP/2 connection in use; all requests of a dead one would wait for their timeouts.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// Headers of an HTTP/2 answer; hyper bounds those of HTTP/1.1.
+const ANSWER_HEADER_BYTES_MAX: u32 = 64 * 1024;
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -136,6 +142,8 @@ impl HttpCapability {
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_max_header_list_size(ANSWER_HEADER_BYTES_MAX)
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
             .build(connector);
         Ok(Self {

@@ -44,9 +44,19 @@ fn invalid(cause: impl std::fmt::Display) -> Error {
 impl IdentityProvider for IdentityCapability {
     fn set_keys(&self, ring: Str<'_>) -> Outcome<u32> {
         let set = || {
-            let RingDocument { jwks, issuer, audiences } = serde_json::from_str(ring.as_str()).map_err(invalid)?;
-            let keys = KeySet { jwks: jwks.to_string(), issuer, audiences };
-            self.verifier.set_keys(&self.grant.plugin, keys).map_err(invalid)?;
+            let RingDocument {
+                jwks,
+                issuer,
+                audiences,
+            } = serde_json::from_str(ring.as_str()).map_err(invalid)?;
+            let keys = KeySet {
+                jwks: jwks.to_string(),
+                issuer,
+                audiences,
+            };
+            self.verifier
+                .set_keys(&self.grant.plugin, keys)
+                .map_err(invalid)?;
             Ok(0)
         };
         set().into()
@@ -55,9 +65,15 @@ impl IdentityProvider for IdentityCapability {
     fn revoke_session(&self, session: Str<'_>, until: u64) -> Outcome<u32> {
         let revoke = || {
             let session = Uuid::parse_str(session.as_str()).map_err(|cause| {
-                error(500, "SESSION_INVALID", "the session to revoke is not a UUID", cause)
+                error(
+                    500,
+                    "SESSION_INVALID",
+                    "the session to revoke is not a UUID",
+                    cause,
+                )
             })?;
-            self.verifier.revoke(session, UNIX_EPOCH + Duration::from_secs(until));
+            self.verifier
+                .revoke(session, UNIX_EPOCH + Duration::from_secs(until));
             Ok(0)
         };
         revoke().into()

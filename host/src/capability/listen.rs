@@ -111,8 +111,8 @@ impl ListenError {
     }
 }
 
-/// A plugin and a port of its manifest.
-type PortKey = (Arc<str>, u16);
+/// A plugin, a port of its manifest, and where the operator wants it.
+type PortKey = (Arc<str>, u16, SocketAddr);
 
 /// The ports that plugins have bound in this process.
 #[derive(Default)]
@@ -142,7 +142,7 @@ impl Ports {
         // Held over the system call, so that two generations that start at once do not both bind.
         let mut bound = self.bound.lock().await;
         bound.retain(|_, port| port.strong_count() > 0);
-        let key = (Arc::clone(plugin), wanted);
+        let key = (Arc::clone(plugin), wanted, SocketAddr::new(address, port));
         if let Some(existing) = bound.get(&key).and_then(Weak::upgrade) {
             return Ok(existing);
         }

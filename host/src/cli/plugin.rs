@@ -97,18 +97,25 @@ pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> 
         PluginCommand::Check(args) => check::run(context, &args.files),
         PluginCommand::Enable(args) => {
             let done = match client::request(context, "plugin.enable", json!({"id": args.id})) {
-                Err(error) if error.code == "HOST_NOT_RUNNING" => offline::enable(context, &args.id),
+                Err(error) if error.code == "HOST_NOT_RUNNING" => {
+                    offline::enable(context, &args.id)
+                }
                 other => other,
             }?;
             context.output.answer(&done, || enabled(&done))
         }
         PluginCommand::Disable(args) => {
-            let request = json!({"id": args.id, "drain_ms": ms(args.drain), "cascade": args.cascade});
+            let request =
+                json!({"id": args.id, "drain_ms": ms(args.drain), "cascade": args.cascade});
             let done = match client::request(context, "plugin.disable", request) {
-                Err(error) if error.code == "HOST_NOT_RUNNING" => offline::disable(context, &args.id),
+                Err(error) if error.code == "HOST_NOT_RUNNING" => {
+                    offline::disable(context, &args.id)
+                }
                 other => other,
             }?;
-            context.output.answer(&done, || format!("disabled {}\n", args.id))
+            context
+                .output
+                .answer(&done, || format!("disabled {}\n", args.id))
         }
         PluginCommand::Upgrade(args) => replace(context, "plugin.upgrade", args),
         PluginCommand::Rollback(args) => replace(context, "plugin.rollback", args),
@@ -119,7 +126,9 @@ pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> 
         PluginCommand::Remove(args) => {
             context.confirm(&format!("Remove the plugin {} and its file?", args.id))?;
             let done = client::request(context, "plugin.remove", json!({"id": args.id}))?;
-            context.output.answer(&done, || format!("removed {}; its tables stay\n", args.id))
+            context
+                .output
+                .answer(&done, || format!("removed {}; its tables stay\n", args.id))
         }
     }
 }
@@ -134,45 +143,91 @@ fn list(context: &Context) -> Result<(), CliError> {
         for plugin in plugins.as_array().into_iter().flatten() {
             table.row(list_row(plugin));
         }
-        if table.is_empty() { "no plugins: copy a .so file into the plugin directory\n".to_owned() } else { context.output.table(&table) }
+        if table.is_empty() {
+            "no plugins: copy a .so file into the plugin directory\n".to_owned()
+        } else {
+            context.output.table(&table)
+        }
     })
 }
 
 /// One plugin in a table.
 pub(super) fn list_row(plugin: &Value) -> [String; 4] {
     let text = |key: &str| plugin[key].as_str().unwrap_or_default().to_owned();
-    let state = if plugin["degraded"] == json!(true) { "degraded".to_owned() } else { text("state") };
+    let state = if plugin["degraded"] == json!(true) {
+        "degraded".to_owned()
+    } else {
+        text("state")
+    };
     let note = match (plugin["reason"].as_str(), plugin["available"].as_str()) {
         (Some(reason), _) => reason.to_owned(),
-        (None, Some(newer)) => format!("{newer} is in the plugin directory: nself plugin upgrade {}", text("id")),
-        (None, None) if state == "discovered" => format!("{}: nself plugin enable {}", text("description"), text("id")),
+        (None, Some(newer)) => format!(
+            "{newer} is in the plugin directory: nself plugin upgrade {}",
+            text("id")
+        ),
+        (None, None) if state == "discovered" => format!(
+            "{}: nself plugin enable {}",
+            text("description"),
+            text("id")
+        ),
         (None, None) => text("description"),
     };
     [text("id"), state, text("version"), note]
 }
 
 fn names(list: &Value) -> String {
-    let names: Vec<&str> = list.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    let names: Vec<&str> = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn enabled(done: &Value) -> String {
-    let (id, version) = (done["id"].as_str().unwrap_or_default(), done["version"].as_str().unwrap_or_default());
-    let when = if done["offline"] == json!(true) { "starts with the next `nself up`" } else { "runs" };
-    format!("{id} {version} {when}; granted: {}\n", names(&done["granted"]))
+    let (id, version) = (
+        done["id"].as_str().unwrap_or_default(),
+        done["version"].as_str().unwrap_or_default(),
+    );
+    let when = if done["offline"] == json!(true) {
+        "starts with the next `nself up`"
+    } else {
+        "runs"
+    };
+    format!(
+        "{id} {version} {when}; granted: {}\n",
+        names(&done["granted"])
+    )
 }
 
 fn granted(id: &str, done: &Value) -> String {
-    format!("granted to {id}: {}; now: nself plugin upgrade {id}\n", names(&done["granted"]))
+    format!(
+        "granted to {id}: {}; now: nself plugin upgrade {id}\n",
+        names(&done["granted"])
+    )
 }
 
 fn replace(context: &Context, command: &str, args: &Replace) -> Result<(), CliError> {
-    let done = client::request(context, command, json!({"id": args.id, "drain_ms": ms(args.drain)}))?;
+    let done = client::request(
+        context,
+        command,
+        json!({"id": args.id, "drain_ms": ms(args.drain)}),
+    )?;
     context.output.answer(&done, || {
         let version = |key: &str| done[key].as_str().unwrap_or("nothing").to_owned();
         if done["version"] == done["before"] {
             return format!("{} {} runs already\n", args.id, version("version"));
         }
-        format!("{}: {} -> {}\n", args.id, version("before"), version("version"))
+        format!(
+            "{}: {} -> {}\n",
+            args.id,
+            version("before"),
+            version("version")
+        )
     })
 }

@@ -22,5 +22,13 @@ pub(super) fn run(context: &Context, args: &ServeArgs) -> Result<(), CliError> {
     if let Some(port) = args.port {
         config.http.port = port;
     }
-    serving::run(context, Serve { config, provenance, database: DatabaseChoice::Url, migrate: !args.no_migrate })
+    serving::run(
+        context,
+        Serve {
+            config,
+            provenance,
+            database: DatabaseChoice::Url,
+            migrate: !args.no_migrate,
+        },
+    )
 }

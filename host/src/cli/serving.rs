@@ -24,8 +24,14 @@ pub(super) struct Serve {
 
 /// Runs a host until it is asked to stop.
 pub(super) fn run(context: &Context, serve: Serve) -> Result<(), CliError> {
-    let telemetry = telemetry::init(&serve.config, &context.variables, context.output.is_colourful())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let telemetry = telemetry::init(
+        &serve.config,
+        &context.variables,
+        context.output.is_colourful(),
+    )?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
     let done = runtime.block_on(serve_until_stopped(context, serve));
     // A plugin that blocks a thread must not keep the process.
@@ -35,7 +41,12 @@ pub(super) fn run(context: &Context, serve: Serve) -> Result<(), CliError> {
 }
 
 async fn serve_until_stopped(context: &Context, serve: Serve) -> Result<(), CliError> {
-    let Serve { config, provenance, database, migrate } = serve;
+    let Serve {
+        config,
+        provenance,
+        database,
+        migrate,
+    } = serve;
     let grace = Duration::from_millis(config.shutdown.grace_ms);
     let state = config.state_directory();
     let secrets = Secrets::open(&state)?;
@@ -56,14 +67,22 @@ async fn serve_until_stopped(context: &Context, serve: Serve) -> Result<(), CliE
             return Err(CliError::new("INTERRUPTED", Exit::Interrupted, "stopped while starting"));
         }
     };
-    info!(ready_ms = u64::try_from(host.uptime().as_millis()).unwrap_or(u64::MAX), "host ready");
+    info!(
+        ready_ms = u64::try_from(host.uptime().as_millis()).unwrap_or(u64::MAX),
+        "host ready"
+    );
     let urls = urls::of(&host);
-    context.output.answer(&json!({"pid": std::process::id(), "urls": urls}), || urls::text(&urls))?;
+    context
+        .output
+        .answer(&json!({"pid": std::process::id(), "urls": urls}), || {
+            urls::text(&urls)
+        })?;
     let (stop_control, stopped) = tokio::sync::oneshot::channel::<()>();
-    let controlling = tokio::spawn(control.run(Arc::new(HostControl(Arc::clone(&host))), async {
+    let commands = Arc::new(HostControl(Arc::clone(&host)));
+    let controlling = tokio::spawn(async move {
         // Either way the host is on its way out.
-        let _ = stopped.await;
-    }));
+        control.run(commands, async { _ = stopped.await }).await;
+    });
     tokio::select! {
         () = signals.next() => info!("stopping"),
         () = host.stop_requested() => info!("stopping, as asked"),
@@ -80,12 +99,10 @@ async fn serve_until_stopped(context: &Context, serve: Serve) -> Result<(), CliE
     };
     let _ = stop_control.send(());
     let _ = controlling.await;
-    if clean {
-        Ok(())
-    } else {
+    if !clean {
         warn!("something had to be cut off");
-        Ok(())
     }
+    Ok(())
 }
 
 /// The signals that ask for a stop.
@@ -96,8 +113,12 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        let listen =
+            |kind| signal(kind).map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {

@@ -15,7 +15,9 @@ pub struct StatusArgs {
 pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<(), CliError> {
     let status = match client::request(context, "status", Value::Null) {
         Ok(status) => status,
-        Err(error) if error.code == "HOST_NOT_RUNNING" => return not_running(context, args, &error),
+        Err(error) if error.code == "HOST_NOT_RUNNING" => {
+            return not_running(context, args, &error);
+        }
         Err(error) => return Err(error),
     };
     if !args.quiet {
@@ -24,8 +26,12 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<(), CliError> 
     if status["healthy"] == json!(true) {
         return Ok(());
     }
-    Err(CliError::new("UNHEALTHY", Exit::Unhealthy, "something that should run does not")
-        .with_help("see the reasons with `nself plugin list`"))
+    Err(CliError::new(
+        "UNHEALTHY",
+        Exit::Unhealthy,
+        "something that should run does not",
+    )
+    .with_help("see the reasons with `nself plugin list`"))
 }
 
 fn not_running(context: &Context, args: &StatusArgs, error: &CliError) -> Result<(), CliError> {
@@ -38,15 +44,29 @@ fn not_running(context: &Context, args: &StatusArgs, error: &CliError) -> Result
 }
 
 fn text(context: &Context, status: &Value) -> String {
-    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let word = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
     let mut table = Table::new(&["PART", "STATE", "VERSION", "NOTE"]);
     table.row([
         "host".into(),
         "started".into(),
         word(&status["version"]),
-        format!("pid {}, up {} s, {}", status["pid"], status["uptime_s"], word(&status["gateway"])),
+        format!(
+            "pid {}, up {} s, {}",
+            status["pid"],
+            status["uptime_s"],
+            word(&status["gateway"])
+        ),
     ]);
-    table.row(["postgres".into(), "running".into(), String::new(), word(&status["database"])]);
+    table.row([
+        "postgres".into(),
+        "running".into(),
+        String::new(),
+        word(&status["database"]),
+    ]);
     for plugin in status["plugins"].as_array().into_iter().flatten() {
         table.row(super::plugin::list_row(plugin));
     }

@@ -24,11 +24,18 @@ pub(super) fn run(context: &Context) -> Result<(), CliError> {
     let begun = Instant::now();
     while client::request(context, "status", Value::Null).is_ok() {
         if begun.elapsed() > limit {
-            return Err(CliError::new("STOP", Exit::TryAgain, "the host is still stopping")
-                .with_help(format!("look at its log, or end it: kill -9 {}", stopping["pid"])));
+            return Err(
+                CliError::new("STOP", Exit::TryAgain, "the host is still stopping").with_help(
+                    format!("look at its log, or end it: kill -9 {}", stopping["pid"]),
+                ),
+            );
         }
         std::thread::sleep(ASK_EVERY);
     }
     drop(progress);
-    context.output.answer(&json!({"stopped": stopping["pid"]}), || "stopped\n".to_owned())
+    context
+        .output
+        .answer(&json!({"stopped": stopping["pid"]}), || {
+            "stopped\n".to_owned()
+        })
 }

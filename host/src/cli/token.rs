@@ -16,7 +16,7 @@ use crate::{
 /// Make an access token for trying things out, in development only: until an identity provider is enabled, this is how
 /// an authenticated request is made.
 #[derive(Debug, Clone, clap::Args)]
-pub struct TokenArgs {
+pub(super) struct TokenArgs {
     /// Role in the family
     #[arg(long, value_enum, default_value_t = RoleName::Owner)]
     role: RoleName,
@@ -59,8 +59,12 @@ const FAMILY: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0001);
 pub(super) fn run(context: &Context, args: &TokenArgs) -> Result<(), CliError> {
     let (config, _) = context.config()?;
     if config.environment != Environment::Development {
-        return Err(CliError::new("DEVELOPMENT_ONLY", Exit::Permission, "tokens of this kind are accepted in development only")
-            .with_help("sign in through the identity provider, or use an API key"));
+        return Err(CliError::new(
+            "DEVELOPMENT_ONLY",
+            Exit::Permission,
+            "tokens of this kind are accepted in development only",
+        )
+        .with_help("sign in through the identity provider, or use an API key"));
     }
     let secrets = Secrets::open(&config.state_directory())?;
     let issuer = DevelopmentIssuer::open(&secrets)
@@ -70,8 +74,15 @@ pub(super) fn run(context: &Context, args: &TokenArgs) -> Result<(), CliError> {
         // Stable, so that what one token wrote the next one of the same role can read as its own.
         Uuid::from_u128(family.as_u128() ^ (u128::from(args.role as u8) + 1))
     });
-    let bearer = Bearer { user_id, family: Some((family, args.role.into())), lifetime: Duration::from_secs(args.ttl) };
-    let token = issuer.mint(&bearer).map_err(|error| CliError::of("DEVELOPMENT_KEY", Exit::Failed, &error))?;
-    let answer = json!({"token": token, "user_id": user_id, "family_id": family, "ttl_s": args.ttl});
+    let bearer = Bearer {
+        user_id,
+        family: Some((family, args.role.into())),
+        lifetime: Duration::from_secs(args.ttl),
+    };
+    let token = issuer
+        .mint(&bearer)
+        .map_err(|error| CliError::of("DEVELOPMENT_KEY", Exit::Failed, &error))?;
+    let answer =
+        json!({"token": token, "user_id": user_id, "family_id": family, "ttl_s": args.ttl});
     context.output.answer(&answer, || format!("{token}\n"))
 }

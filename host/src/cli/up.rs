@@ -48,7 +48,9 @@ pub(super) fn run(context: &Context, args: &UpArgs) -> Result<(), CliError> {
     let directory = context.directory()?;
     if !directory.join(FILE_NAME).exists() {
         project::init(&directory, project::Template::default())?;
-        context.output.note(&format!("made a project in {}", directory.display()));
+        context
+            .output
+            .note(&format!("made a project in {}", directory.display()));
     }
     let (mut config, provenance) = context.config()?;
     if let Some(port) = args.port {
@@ -57,21 +59,38 @@ pub(super) fn run(context: &Context, args: &UpArgs) -> Result<(), CliError> {
     config.database.keep_running |= args.keep_database;
     if let Some(running) = running(&config) {
         context.output.note("a host already runs in this project");
-        return context.output.answer(&running, || urls::text(&running["urls"]));
+        return context
+            .output
+            .answer(&running, || urls::text(&running["urls"]));
     }
     if args.detach {
         return detach(context, &config, args);
     }
-    serving::run(context, Serve { config, provenance, database: DatabaseChoice::UrlOrPrivate, migrate: true })
+    serving::run(
+        context,
+        Serve {
+            config,
+            provenance,
+            database: DatabaseChoice::UrlOrPrivate,
+            migrate: true,
+        },
+    )
 }
 
 /// What the host of this project says, if one runs.
 fn running(config: &Config) -> Option<Value> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .ok()?;
     runtime.block_on(async {
         let state = config.state_directory();
-        let status = client::call(&state, "status", Value::Null, |_| {}).await.ok()?;
-        let urls = client::call(&state, "urls", Value::Null, |_| {}).await.ok()?;
+        let status = client::call(&state, "status", Value::Null, |_| {})
+            .await
+            .ok()?;
+        let urls = client::call(&state, "urls", Value::Null, |_| {})
+            .await
+            .ok()?;
         Some(json!({"pid": status["pid"], "urls": urls}))
     })
 }
@@ -79,21 +98,31 @@ fn running(config: &Config) -> Option<Value> {
 /// Starts the same program in the background, and waits until it is ready.
 fn detach(context: &Context, config: &Config, args: &UpArgs) -> Result<(), CliError> {
     let log = config.state_directory().join("log").join("host.log");
-    let mut child = spawn(&config.directory, args, &log)
-        .map_err(|error| CliError::of("DETACH", Exit::Failed, &error).with_help(format!("check {}", log.display())))?;
+    let mut child = spawn(&config.directory, args, &log).map_err(|error| {
+        CliError::of("DETACH", Exit::Failed, &error).with_help(format!("check {}", log.display()))
+    })?;
     let progress = context.progress("starting");
     let begun = Instant::now();
     loop {
         if let Some(running) = running(config) {
             drop(progress);
-            return context.output.answer(&running, || urls::text(&running["urls"]));
+            return context
+                .output
+                .answer(&running, || urls::text(&running["urls"]));
         }
         let ended = child.try_wait().ok().flatten();
         if ended.is_some() || begun.elapsed() > READY_TIMEOUT {
-            let what = ended.map_or_else(|| "is not ready yet".to_owned(), |status| format!("ended ({status})"));
-            return Err(CliError::new("DETACH", Exit::Failed, format!("the host in the background {what}"))
-                .with_cause(tail(&log))
-                .with_help("run `nself up` without --detach to see it start"));
+            let what = ended.map_or_else(
+                || "is not ready yet".to_owned(),
+                |status| format!("ended ({status})"),
+            );
+            return Err(CliError::new(
+                "DETACH",
+                Exit::Failed,
+                format!("the host in the background {what}"),
+            )
+            .with_cause(tail(&log))
+            .with_help("run `nself up` without --detach to see it start"));
         }
         std::thread::sleep(ASK_EVERY);
     }
@@ -113,7 +142,12 @@ fn spawn(directory: &Path, args: &UpArgs, log: &Path) -> std::io::Result<Child> 
         command.arg("--keep-database");
     }
     // A group of its own: the terminal's interrupt is not meant for it.
-    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).process_group(0).spawn()
+    command
+        .stdin(Stdio::null())
+        .stdout(out.try_clone()?)
+        .stderr(out)
+        .process_group(0)
+        .spawn()
 }
 
 fn tail(log: &Path) -> String {

@@ -19,12 +19,22 @@ pub(super) fn run(context: &Context, args: &UrlsArgs) -> Result<(), CliError> {
     let Some(name) = &args.name else {
         return context.output.answer(&urls, || text(&urls));
     };
-    let found = urls.as_array().into_iter().flatten().find(|url| url["name"] == json!(name));
+    let found = urls
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|url| url["name"] == json!(name));
     let found = found.ok_or_else(|| {
-        CliError::new("URL_UNKNOWN", Exit::Failed, format!("nothing here is called {name}"))
-            .with_help("list all: nself urls")
+        CliError::new(
+            "URL_UNKNOWN",
+            Exit::Failed,
+            format!("nothing here is called {name}"),
+        )
+        .with_help("list all: nself urls")
     })?;
-    context.output.answer(found, || format!("{}\n", found["url"].as_str().unwrap_or_default()))
+    context.output.answer(found, || {
+        format!("{}\n", found["url"].as_str().unwrap_or_default())
+    })
 }
 
 /// The URLs of a host in this process.
@@ -36,7 +46,10 @@ pub(super) fn of(host: &Host) -> Value {
 pub(super) fn text(urls: &Value) -> String {
     let mut text = String::new();
     for url in urls.as_array().into_iter().flatten() {
-        let (name, url) = (url["name"].as_str().unwrap_or_default(), url["url"].as_str().unwrap_or_default());
+        let (name, url) = (
+            url["name"].as_str().unwrap_or_default(),
+            url["url"].as_str().unwrap_or_default(),
+        );
         // Writing to a String does not fail.
         let _ = writeln!(text, "{name:<12} {url}");
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::error::EventError;
-use super::store::Held;
+use super::held::Held;
 
 /// Prolongs the lease until that fails; returns why it is lost. Never returns while it is held.
 pub(super) async fn keep(held: &Held<'_>) -> EventError {

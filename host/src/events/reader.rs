@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::envelope::CloudEvent;
 use super::error::EventError;
+use super::held::{Batch, Held, Place};
 use super::lease;
-use super::store::{self, Batch, Held, Place};
+use super::store;
 use super::subscriber::Subscriber;
 
 /// Pauses while transactions are open that may have emitted without seeing our mark.

@@ -20,7 +20,8 @@ pub struct Subscriber {
 /// Where a new subscriber begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartAt {
-    /// With what happens from now on: a plugin that is enabled late should not greet everybody again.
+    /// With what happens from now on: a plugin that is enabled late should not greet everybody again. While an older
+    /// transaction is open, what was committed since it began counts as now.
     Now,
     /// With the oldest event that is kept.
     Beginning,

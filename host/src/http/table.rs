@@ -1,8 +1,9 @@
 //! Which route answers: a radix tree per method, built whole and swapped in one move.
 
+mod entry;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -10,10 +11,13 @@ use http::{HeaderValue, Method};
 use matchit::{InsertError, Params, Router};
 
 use super::generation::Generation;
-use super::metrics::{HttpMetrics, RouteMetrics};
-use super::rate::Rate;
+use super::metrics::HttpMetrics;
 use super::{Limits, Target};
 use crate::plugin::manifest::Route;
+use entry::{Origin, work_out};
+
+pub use entry::Entry;
+pub(super) use entry::RouteKind;
 
 /// The name under which the host's own routes stand.
 pub const HOST: &str = "host";
@@ -72,53 +76,6 @@ pub enum TableError {
     },
 }
 
-/// A route in force, with everything that a request needs worked out beforehand.
-pub struct Entry {
-    /// The plugin's id, or [`HOST`].
-    pub plugin: Arc<str>,
-    /// The route's number in the plugin's manifest.
-    pub number: u32,
-    /// What the manifest says.
-    pub route: Arc<Route>,
-    pub(super) method: Method,
-    pub(super) target: Arc<dyn Target>,
-    pub(super) generation: Arc<Generation>,
-    pub(super) params: Vec<Arc<str>>,
-    pub(super) metrics: RouteMetrics,
-    pub(super) rate: Rate,
-    pub(super) timeout: Duration,
-    pub(super) body_bytes_max: u64,
-    pub(super) kind: RouteKind,
-    everywhere: bool,
-}
-
-/// What a route's answer is like, as far as the host must know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RouteKind {
-    /// Ends by itself.
-    Answer,
-    /// Goes on until one side stops it.
-    Events,
-    /// Leaves HTTP.
-    Socket,
-}
-
-impl RouteKind {
-    pub(super) fn is_long(self) -> bool {
-        self != Self::Answer
-    }
-}
-
-impl Entry {
-    pub(super) fn is_host(&self) -> bool {
-        &*self.plugin == HOST
-    }
-
-    fn name(&self) -> String {
-        format!("{} {}", self.route.method, self.route.path)
-    }
-}
-
 /// Where a request belongs.
 pub(super) enum Found<'table, 'path> {
     Entry(&'table Arc<Entry>, Params<'table, 'path>),
@@ -163,11 +120,13 @@ impl RouteTable {
                 target: Arc::clone(&host.target),
                 generation: Arc::clone(&host_generation),
             };
-            (new, host.everywhere)
+            let everywhere = host.everywhere;
+            (new, Origin::Host { everywhere })
         });
         let mut table = Self::empty();
-        for (new, everywhere) in host_routes.chain(plugins.into_iter().map(|new| (new, false))) {
-            table.insert(Arc::new(entry(new, everywhere, limits, metrics)?))?;
+        let plugin_routes = plugins.into_iter().map(|new| (new, Origin::Plugin));
+        for (new, origin) in host_routes.chain(plugin_routes) {
+            table.insert(Arc::new(work_out(new, origin, limits, metrics)?))?;
         }
         Ok(table)
     }
@@ -183,18 +142,12 @@ impl RouteTable {
 
     fn insert(&mut self, entry: Arc<Entry>) -> Result<(), TableError> {
         self.gateway.insert(&entry, &self.entries)?;
-        if !entry.is_host() {
-            let shared = self
-                .entries
-                .iter()
-                .filter(|entry| entry.everywhere)
-                .cloned()
-                .collect::<Vec<_>>();
+        if !entry.host {
             let directory = self.plugins.entry(Arc::clone(&entry.plugin)).or_default();
             if directory.methods.is_empty() {
-                shared
-                    .iter()
-                    .try_for_each(|shared| directory.insert(shared, &[]))?;
+                for shared in self.entries.iter().filter(|entry| entry.everywhere) {
+                    directory.insert(shared, &[])?;
+                }
             }
             directory.insert(&entry, &self.entries)?;
         }
@@ -320,83 +273,6 @@ impl Directory {
         allowed.sort_unstable();
         allowed
     }
-}
-
-fn entry(
-    new: NewRoute,
-    everywhere: bool,
-    limits: &Limits,
-    metrics: &HttpMetrics,
-) -> Result<Entry, TableError> {
-    let NewRoute {
-        plugin,
-        number,
-        route,
-        target,
-        generation,
-    } = new;
-    let name = format!("{} {}", route.method, route.path);
-    let refuse = |reason: &str| TableError::Route {
-        plugin: plugin.to_string(),
-        route: name.clone(),
-        reason: reason.to_owned(),
-    };
-    let method = Method::from_bytes(route.method.as_bytes())
-        .map_err(|_| refuse("its method is not an HTTP method"))?;
-    if method
-        .as_str()
-        .bytes()
-        .any(|byte| byte.is_ascii_lowercase())
-    {
-        return Err(refuse("its method must be written in upper case"));
-    }
-    if !route.path.starts_with('/') {
-        return Err(refuse("its path must start with a slash"));
-    }
-    let kind = match &*route.kind {
-        "json" | "stream" | "raw" => RouteKind::Answer,
-        "sse" => RouteKind::Events,
-        "websocket" if method == Method::GET => RouteKind::Socket,
-        "websocket" => return Err(refuse("a websocket opens with GET")),
-        _ => {
-            return Err(refuse(
-                "its kind must be json, stream, sse, websocket or raw",
-            ));
-        }
-    };
-    let rate = match route.rate_per_minute {
-        Some(per_minute) => Rate::new(&[&*plugin, &*route.method, &*route.path], per_minute),
-        None if &*plugin == HOST => Rate::new(&[HOST], 0),
-        None => Rate::new(&[&*plugin], limits.rate_per_minute),
-    };
-    Ok(Entry {
-        metrics: metrics.route(&plugin, &name),
-        params: params(&route.path),
-        timeout: route
-            .timeout_ms
-            .map_or(limits.request_timeout, Duration::from_millis),
-        body_bytes_max: route.body_bytes_max.unwrap_or(limits.body_bytes_max),
-        plugin,
-        number,
-        route,
-        method,
-        target,
-        generation,
-        rate,
-        kind,
-        everywhere,
-    })
-}
-
-/// Names of `{name}` and `{*rest}`, in order.
-fn params(path: &str) -> Vec<Arc<str>> {
-    let inner = path
-        .split('{')
-        .skip(1)
-        .filter_map(|rest| rest.split_once('}'));
-    inner
-        .map(|(name, _)| Arc::from(name.trim_start_matches('*')))
-        .collect()
 }
 
 fn refused(entry: &Entry, earlier: &[Arc<Entry>], error: &InsertError) -> TableError {

@@ -38,7 +38,9 @@ pub enum DevelopmentError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// What the secret holds is no key.
-    #[error("the secret {SECRET} is not a key: remove .nself/secrets/{SECRET}, a new one will be made")]
+    #[error(
+        "the secret {SECRET} is not a key: remove .nself/secrets/{SECRET}, a new one will be made"
+    )]
     Key,
 }
 
@@ -70,10 +72,17 @@ impl DevelopmentIssuer {
             Some(secret) => secret,
             None => generate(secrets)?,
         };
-        let pkcs8 = Zeroizing::new(BASE64.decode(stored.expose()).map_err(|_| DevelopmentError::Key)?);
+        let pkcs8 = Zeroizing::new(
+            BASE64
+                .decode(stored.expose())
+                .map_err(|_| DevelopmentError::Key)?,
+        );
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8)
             .map_err(|_| DevelopmentError::Key)?;
-        Ok(Self { key: EncodingKey::from_ec_der(&pkcs8), public: pair.public_key().as_ref().to_vec() })
+        Ok(Self {
+            key: EncodingKey::from_ec_der(&pkcs8),
+            public: pair.public_key().as_ref().to_vec(),
+        })
     }
 
     /// The key set that verifies its tokens.
@@ -97,7 +106,10 @@ impl DevelopmentIssuer {
     ///
     /// When signing fails, which a good key does not.
     pub fn mint(&self, bearer: &Bearer) -> Result<String, jsonwebtoken::errors::Error> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         let mut hasura = json!({"x-hasura-user-id": bearer.user_id, "x-hasura-default-role": "user",
             "x-hasura-allowed-roles": ["user"]});
         if let Some((family_id, role)) = &bearer.family {
@@ -109,14 +121,18 @@ impl DevelopmentIssuer {
             "iss": ISSUER, "aud": AUDIENCE, "sub": bearer.user_id, "iat": now,
             "exp": now + bearer.lifetime.as_secs(), "https://hasura.io/jwt/claims": hasura,
         });
-        let header = Header { kid: Some("development".to_owned()), ..Header::new(Algorithm::ES256) };
+        let header = Header {
+            kid: Some("development".to_owned()),
+            ..Header::new(Algorithm::ES256)
+        };
         jsonwebtoken::encode(&header, &claims, &self.key)
     }
 }
 
 fn generate(secrets: &Secrets) -> Result<Secret, DevelopmentError> {
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-        .map_err(|_| DevelopmentError::Key)?;
+    let pkcs8 =
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            .map_err(|_| DevelopmentError::Key)?;
     secrets.set(SECRET, &Secret::new(BASE64.encode(pkcs8.as_ref())))?;
     // Another process may have been faster or slower: what is stored counts.
     secrets.get(SECRET)?.ok_or(DevelopmentError::Key)
@@ -133,7 +149,10 @@ mod tests {
         let secrets = Secrets::open(&directory.path().join(".nself")).expect("a store");
         let issuer = DevelopmentIssuer::open(&secrets).expect("a key");
         let again = DevelopmentIssuer::open(&secrets).expect("the same key");
-        let settings = VerifierSettings { keys: vec![again.keys()], ..VerifierSettings::default() };
+        let settings = VerifierSettings {
+            keys: vec![again.keys()],
+            ..VerifierSettings::default()
+        };
         let verifier = Verifier::new(settings).expect("a good ring");
         let family = Uuid::now_v7();
         let bearer = Bearer {
@@ -141,7 +160,9 @@ mod tests {
             family: Some((family, Role::AdultMember)),
             lifetime: Duration::from_secs(60),
         };
-        let principal = verifier.verify(&issuer.mint(&bearer).expect("a token")).expect("it verifies");
+        let principal = verifier
+            .verify(&issuer.mint(&bearer).expect("a token"))
+            .expect("it verifies");
         assert_eq!(principal.family_id, Some(family));
         assert_eq!(principal.role, Some(Role::AdultMember));
         assert_eq!(principal.user_id, Some(bearer.user_id));

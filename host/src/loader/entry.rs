@@ -12,7 +12,13 @@ use crate::plugin::manifest::Manifest;
 /// [`Refusal::Open`] when what stands at the symbol is no entry, or has other numbers than the manifest.
 pub fn entry(loaded: &Loaded, manifest: &Manifest) -> Result<&'static Entry, Refusal> {
     // SAFETY: the address is that of `nself_plugin_entry` in a library that is mapped until the process ends.
-    let read = unsafe { Entry::read(loaded.entry.as_ptr().cast_const(), manifest.abi.major, manifest.abi.needs) };
+    let read = unsafe {
+        Entry::read(
+            loaded.entry.as_ptr().cast_const(),
+            manifest.abi.major,
+            manifest.abi.needs,
+        )
+    };
     read.map_err(|error| Refusal::Open {
         file: loaded.file.clone(),
         reason: match error {

@@ -37,6 +37,7 @@ const HOST: &[Embedded] = &[
     step!(2, "plugins", "nself/0002_plugins"),
     step!(3, "events", "nself/0003_events"),
     step!(4, "audit", "nself/0004_audit"),
+    step!(5, "kv", "nself/0005_kv"),
 ];
 
 const SHARED: &[Embedded] = &[];

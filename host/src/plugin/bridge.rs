@@ -17,7 +17,7 @@ use nself_plugin_api::abi::{
     response::{self, headers},
     stream::Stream,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::{Instrument, error, info_span};
 
 use self::head::Head;
@@ -47,7 +47,9 @@ impl Target for PluginRoute {
         let span = info_span!("request", plugin = running.id(), request_id = %admitted.request_id);
         async move {
             let traceparent: Arc<str> = admitted.trace.to_string().into();
-            TRACEPARENT.scope(traceparent, answer(&running, number, admitted)).await
+            TRACEPARENT
+                .scope(traceparent, answer(&running, number, admitted))
+                .await
         }
         .instrument(span)
         .boxed()
@@ -55,28 +57,38 @@ impl Target for PluginRoute {
 }
 
 async fn answer(running: &Arc<Running>, number: u32, admitted: Admitted) -> Response<Body> {
-    let Admitted { parts, body, params, principal, request_id, trace, peer, upgrade, in_flight, .. } = admitted;
+    let Admitted {
+        parts,
+        body,
+        params,
+        principal,
+        request_id,
+        trace,
+        peer,
+        upgrade,
+        in_flight,
+        ..
+    } = admitted;
     let key = websocket::key(&parts.headers);
     let head = Head::new(parts, params, principal, &request_id, &trace, peer);
     let request = Request::new(Box::new(head), body_stream(body));
     let instance: &Instance = running.instance();
     let answered = match instance.handle(number, request).await {
         Ok(answered) => answered,
-        Err(failure) => return refuse(running, &failure),
+        Err(failure) => return refuse(&failure),
     };
     let (status, block, body) = answered.into_parts();
     let mut response = match body {
         response::Body::Bytes(bytes) => Response::new(Body::from(Bytes::from(bytes))),
         response::Body::Stream(stream) => Response::new(stream_body(stream)),
-        response::Body::Upgrade(serve) => {
-            match websocket::accept(running, key, upgrade, in_flight, serve) {
-                Ok(response) => response,
-                Err(problem) => return problem.into_response(),
-            }
-        }
+        response::Body::Upgrade(serve) => match websocket::accept(key, upgrade, in_flight, serve) {
+            Ok(response) => response,
+            Err(problem) => return problem.into_response(),
+        },
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     }
     for (name, value) in headers(block.as_slice()) {
         match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
@@ -96,7 +108,10 @@ fn body_stream(body: RequestBody) -> Stream {
         return Stream::empty();
     }
     Stream::new(BodyStream::new(body).map(|frame| {
-        let data = frame.map_err(|error| body_error(&error))?.into_data().unwrap_or_default();
+        let data = frame
+            .map_err(|error| body_error(&error))?
+            .into_data()
+            .unwrap_or_default();
         Ok(data.into())
     }))
 }
@@ -119,10 +134,13 @@ fn stream_body(stream: Stream) -> Body {
 }
 
 /// An error of the plugin as an answer; its cause goes into the log only.
-fn refuse(running: &Running, failure: &Error) -> Response<Body> {
+fn refuse(failure: &Error) -> Response<Body> {
     if failure.kind == KIND_PANIC {
         // The message and its place are in the log: the plugin's hook has sent them.
-        error!(panic = failure.message.to_text(), "the plugin's handler panicked");
+        error!(
+            panic = failure.message.to_text(),
+            "the plugin's handler panicked"
+        );
         return Problem::internal().into_response();
     }
     let status = u16::try_from(failure.status)
@@ -132,23 +150,30 @@ fn refuse(running: &Running, failure: &Error) -> Response<Body> {
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let cause = failure.cause.to_text();
     if status.is_server_error() || !cause.is_empty() {
-        error!(code = failure.code.to_text(), cause, "the plugin's handler failed");
+        error!(
+            code = failure.code.to_text(),
+            cause, "the plugin's handler failed"
+        );
     }
-    let details: Value = serde_json::from_slice(failure.details.as_slice()).unwrap_or_default();
+    let details: Value =
+        serde_json::from_slice(failure.details.as_slice()).unwrap_or_else(|_| json!({}));
     let code = match failure.code.to_text() {
         code if code.is_empty() => "INTERNAL".to_owned(),
         code => code,
     };
-    let mut body = serde_json::json!({"error": failure.message.to_text(), "code": code});
-    if !details.is_null() {
-        body["details"] = details;
-    }
+    let body = json!({"error": failure.message.to_text(), "code": code, "details": details});
     let mut response = Response::new(Body::from(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     if failure.retry_after_ms > 0 {
-        headers.insert(http::header::RETRY_AFTER, HeaderValue::from(failure.retry_after_ms.div_ceil(1_000)));
+        headers.insert(
+            http::header::RETRY_AFTER,
+            HeaderValue::from(failure.retry_after_ms.div_ceil(1_000)),
+        );
     }
     response
 }

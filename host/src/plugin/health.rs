@@ -24,7 +24,11 @@ pub struct Health {
 impl Health {
     /// Nothing has gone wrong. `panics` counts over all versions of the plugin.
     pub fn new(panics: IntCounter) -> Self {
-        Self { panics, recent: Mutex::default(), failure: Mutex::default() }
+        Self {
+            panics,
+            recent: Mutex::default(),
+            failure: Mutex::default(),
+        }
     }
 
     /// It panicked. Caught by its own guard, told by its panic hook.
@@ -45,11 +49,19 @@ impl Health {
     /// Why it is degraded, if it is.
     pub fn degraded(&self) -> Option<String> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() == PANICS_MAX && recent.front().is_some_and(|first| first.elapsed() < WINDOW) {
-            return Some(format!("{PANICS_MAX} panics or more within {} s", WINDOW.as_secs()));
+        if recent.len() == PANICS_MAX
+            && recent.front().is_some_and(|first| first.elapsed() < WINDOW)
+        {
+            return Some(format!(
+                "{PANICS_MAX} panics or more within {} s",
+                WINDOW.as_secs()
+            ));
         }
         drop(recent);
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

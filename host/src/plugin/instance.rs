@@ -58,7 +58,16 @@ pub struct Parts {
 impl Running {
     /// A plugin that has been started.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { manifest, sha256, file, instance, generation, background, health, draining } = parts;
+        let Parts {
+            manifest,
+            sha256,
+            file,
+            instance,
+            generation,
+            background,
+            health,
+            draining,
+        } = parts;
         Arc::new(Self {
             manifest,
             sha256,
@@ -114,7 +123,10 @@ impl Running {
 
     /// Keeps a loop of the host that works for this plugin; it ends with it.
     pub fn adopt(&self, work: JoinHandle<()>) {
-        self.loops.lock().unwrap_or_else(PoisonError::into_inner).push(work);
+        self.loops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(work);
     }
 
     /// Drains and ends it: nothing new comes in, what is under way may finish until the deadline, then the plugin is told
@@ -123,7 +135,9 @@ impl Running {
         let deadline = Instant::now() + grace;
         self.draining.send_replace(true);
         self.generation.drain();
-        let drained = timeout_at(deadline, self.generation.drained()).await.is_ok();
+        let drained = timeout_at(deadline, self.generation.drained())
+            .await
+            .is_ok();
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
         let mut finished = true;
         for mut work in loops {
@@ -132,11 +146,19 @@ impl Running {
                 finished = false;
             }
         }
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
-        let stop = self.instance.stop(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        let left = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(500));
+        let stop = self
+            .instance
+            .stop(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         match tokio::time::timeout(left, stop).await {
             Ok(Ok(())) => {}
-            Ok(Err(failure)) => warn!(plugin = self.id(), error = failure.message.to_text(), "the plugin failed while stopping"),
+            Ok(Err(failure)) => warn!(
+                plugin = self.id(),
+                error = failure.message.to_text(),
+                "the plugin failed while stopping"
+            ),
             Err(_) => {
                 warn!(plugin = self.id(), "the plugin did not stop in time");
                 finished = false;
@@ -149,10 +171,21 @@ impl Running {
 }
 
 impl Provider for Running {
-    fn call(&self, capability: &str, method: &str, payload: Bytes) -> Option<BoxFuture<'static, Result<Bytes, Error>>> {
-        let number = self.manifest.provides.iter().position(|provided| provided == capability)?;
+    fn call(
+        &self,
+        capability: &str,
+        method: &str,
+        payload: Bytes,
+    ) -> Option<BoxFuture<'static, Result<Bytes, Error>>> {
+        let number = self
+            .manifest
+            .provides
+            .iter()
+            .position(|provided| provided == capability)?;
         let in_flight = self.generation.enter(false).ok()?;
-        let answer = self.instance.call(u32::try_from(number).ok()?, method.into(), payload);
+        let answer = self
+            .instance
+            .call(u32::try_from(number).ok()?, method.into(), payload);
         Some(
             async move {
                 let answer = answer.await;

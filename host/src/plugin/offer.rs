@@ -57,7 +57,13 @@ impl Offer {
         background: Arc<Background>,
         health: Arc<Health>,
     ) -> Host {
-        Host::new(Arc::new(Self { grant, services, database, background, health }))
+        Host::new(Arc::new(Self {
+            grant,
+            services,
+            database,
+            background,
+            health,
+        }))
     }
 
     fn is_granted(&self, id: &str) -> bool {
@@ -71,13 +77,16 @@ impl Offer {
     fn find(&self, id: &str) -> Option<Capability> {
         let (grant, services) = (self.grant.clone(), &*self.services);
         Some(match id {
-            abi::call::Call::ID => Capability::call(Calls::capability(grant, Arc::clone(&services.providers))),
+            abi::call::Call::ID => {
+                Capability::call(Calls::capability(grant, Arc::clone(&services.providers)))
+            }
             abi::clock::Clock::ID => {
                 let clock = ClockCapability::new(Arc::clone(&services.clock));
                 Capability::clock(abi::clock::Clock::new(Arc::new(clock)))
             }
             abi::config::Config::ID => {
-                let config = ConfigCapability::new(grant, &services.facts, Arc::clone(&services.secrets));
+                let config =
+                    ConfigCapability::new(grant, &services.facts, Arc::clone(&services.secrets));
                 Capability::config(abi::config::Config::new(Arc::new(config)))
             }
             abi::crypto::Crypto::ID => {
@@ -95,13 +104,21 @@ impl Offer {
                     return None;
                 }
             },
-            abi::identity::Identity::ID => {
-                Capability::identity(IdentityCapability::capability(grant, Arc::clone(&services.verifier)))
-            }
-            abi::kv::Kv::ID => Capability::kv(abi::kv::Kv::new(Arc::new(Kv::new(Arc::clone(&services.kv), grant)))),
+            abi::identity::Identity::ID => Capability::identity(IdentityCapability::capability(
+                grant,
+                Arc::clone(&services.verifier),
+            )),
+            abi::kv::Kv::ID => Capability::kv(abi::kv::Kv::new(Arc::new(Kv::new(
+                Arc::clone(&services.kv),
+                grant,
+            )))),
             abi::listen::Listen::ID => {
-                let options = ListenOptions::new(services.bind, format!("plugins.{}.config", grant.plugin));
-                Capability::listen(ListenCapability::new(grant, Arc::clone(&services.ports), options).into_handle())
+                let options =
+                    ListenOptions::new(services.bind, format!("plugins.{}.config", grant.plugin));
+                Capability::listen(
+                    ListenCapability::new(grant, Arc::clone(&services.ports), options)
+                        .into_handle(),
+                )
             }
             abi::log::Log::ID => {
                 let health = Arc::clone(&self.health);

@@ -96,11 +96,19 @@ impl Registry {
     ///
     /// When `plugins.lock` does not read.
     pub fn new(settings: RegistrySettings) -> Result<Arc<Self>, LockError> {
-        let lock_file = settings.config.resolve(std::path::Path::new("plugins.lock"));
-        let inner = Inner { lock: Lock::read(&lock_file)?, ..Inner::default() };
+        let lock_file = settings
+            .config
+            .resolve(std::path::Path::new("plugins.lock"));
+        let inner = Inner {
+            lock: Lock::read(&lock_file)?,
+            ..Inner::default()
+        };
         let store = settings.config.state_directory().join("store");
         Ok(Arc::new(Self {
-            starter: Starter { services: Arc::clone(&settings.services), store },
+            starter: Starter {
+                services: Arc::clone(&settings.services),
+                store,
+            },
             system: System::detect(),
             directory: settings.config.plugins_directory(),
             lock_file,
@@ -130,7 +138,10 @@ impl Registry {
         let candidates: Vec<Candidate<'_>> = found
             .accepted
             .iter()
-            .map(|checked| Candidate { manifest: &checked.manifest, file: &checked.path })
+            .map(|checked| Candidate {
+                manifest: &checked.manifest,
+                file: &checked.path,
+            })
             .collect();
         let order = order(&candidates, &found.refused);
         for (id, refusal) in &order.refused {
@@ -138,7 +149,13 @@ impl Registry {
             inner.refused.insert(id.clone(), refusal.to_string());
         }
         for id in &order.start {
-            let Some(checked) = found.accepted.iter().find(|checked| checked.manifest.id == *id) else { continue };
+            let Some(checked) = found
+                .accepted
+                .iter()
+                .find(|checked| checked.manifest.id == *id)
+            else {
+                continue;
+            };
             if let Some(missing) = missing_dependency(&checked.manifest, &inner.refused) {
                 let reason = format!("{id} needs the plugin {missing}, which did not start");
                 error!(plugin = id, "{reason}");
@@ -183,23 +200,41 @@ impl Registry {
 
     /// What there is, as of the last change, with each plugin's health as of now.
     pub fn plugins(&self) -> Vec<PluginView> {
-        self.views.load().iter().map(PluginView::refreshed).collect()
+        self.views
+            .load()
+            .iter()
+            .map(PluginView::refreshed)
+            .collect()
     }
 
     /// Checks the configuration and starts the plugin.
-    async fn bring_up(&self, checked: &CheckedPlugin, migrate: Migrate) -> Result<Arc<Running>, StartError> {
-        let RegistrySettings { config, provenance, .. } = &self.settings;
+    async fn bring_up(
+        &self,
+        checked: &CheckedPlugin,
+        migrate: Migrate,
+    ) -> Result<Arc<Running>, StartError> {
+        let RegistrySettings {
+            config, provenance, ..
+        } = &self.settings;
         let manifest = &checked.manifest;
-        let plugin_config: Value =
-            config.plugin_config(&manifest.id, &manifest.config, provenance).map_err(Box::new)?;
-        self.record(manifest, &checked.sha256.to_string(), "started").await;
+        let plugin_config: Value = config
+            .plugin_config(&manifest.id, &manifest.config, provenance)
+            .map_err(Box::new)?;
+        self.record(manifest, &checked.sha256.to_string(), "started")
+            .await;
         self.starter.start(checked, plugin_config, migrate).await
     }
 
     /// Puts the routes and capabilities of `running` in force.
     fn swap(&self, running: &[Arc<Running>]) -> Result<(), TableError> {
         let routes = running.iter().flat_map(routes_of).collect();
-        let RegistrySettings { host_routes, limits, http_metrics, services, .. } = &self.settings;
+        let RegistrySettings {
+            host_routes,
+            limits,
+            http_metrics,
+            services,
+            ..
+        } = &self.settings;
         let table = RouteTable::build(host_routes, routes, limits, http_metrics)?;
         self.settings.routes.swap(table);
         let providers = running.iter().flat_map(|running| {
@@ -219,12 +254,22 @@ impl Registry {
     }
 
     async fn open_port(&self, id: &str) {
-        let (Some(server), Some(port)) = (self.server.get(), self.settings.config.plugin_port(id)) else { return };
-        if server.addresses().iter().any(|(plugin, _)| plugin.as_deref() == Some(id)) {
+        let (Some(server), Some(port)) = (self.server.get(), self.settings.config.plugin_port(id))
+        else {
+            return;
+        };
+        if server
+            .addresses()
+            .iter()
+            .any(|(plugin, _)| plugin.as_deref() == Some(id))
+        {
             return;
         }
         let address = SocketAddr::new(self.settings.config.http.bind, port);
-        if let Err(failure) = server.listen(Some(id.into()), address, &format!("plugins.{id}.port")).await {
+        if let Err(failure) = server
+            .listen(Some(id.into()), address, &format!("plugins.{id}.port"))
+            .await
+        {
             // Its routes are on the gateway as well, so this is no reason not to run.
             warn!(plugin = id, "{failure}");
         }
@@ -238,20 +283,41 @@ impl Registry {
                       granted = excluded.granted, updated_at = clock_timestamp()";
         let granted = serde_json::to_value(&manifest.requires).unwrap_or_default();
         let stored = async {
-            let client = self.settings.services.pool.get().await.map_err(|error| error.to_string())?;
+            let client = self
+                .settings
+                .services
+                .pool
+                .get()
+                .await
+                .map_err(|error| error.to_string())?;
             let version = manifest.version.to_string();
             client
-                .execute(upsert, &[&manifest.id, &version, &sha256, &state, &(state == "started"), &granted])
+                .execute(
+                    upsert,
+                    &[
+                        &manifest.id,
+                        &version,
+                        &sha256,
+                        &state,
+                        &(state == "started"),
+                        &granted,
+                    ],
+                )
                 .await
                 .map_err(|error| error.to_string())
         };
         if let Err(failure) = stored.await {
-            warn!(plugin = manifest.id, error = failure, "cannot store the plugin's state");
+            warn!(
+                plugin = manifest.id,
+                error = failure,
+                "cannot store the plugin's state"
+            );
         }
     }
 
     fn publish(&self, inner: &Inner, files: &BTreeMap<String, Found>) {
-        self.views.store(Arc::new(view::of(inner, files, &self.settings.config)));
+        self.views
+            .store(Arc::new(view::of(inner, files, &self.settings.config)));
     }
 }
 
@@ -267,6 +333,13 @@ fn routes_of(running: &Arc<Running>) -> Vec<NewRoute> {
 }
 
 /// A dependency of `manifest` that was refused.
-fn missing_dependency<'a>(manifest: &'a Manifest, refused: &BTreeMap<String, String>) -> Option<&'a str> {
-    manifest.depends.iter().map(|dependency| dependency.id.as_str()).find(|id| refused.contains_key(*id))
+fn missing_dependency<'a>(
+    manifest: &'a Manifest,
+    refused: &BTreeMap<String, String>,
+) -> Option<&'a str> {
+    manifest
+        .depends
+        .iter()
+        .map(|dependency| dependency.id.as_str())
+        .find(|id| refused.contains_key(*id))
 }

@@ -100,7 +100,12 @@ impl Starter {
     /// # Errors
     ///
     /// [`StartError`] says which step failed, why, and what to do.
-    pub async fn start(&self, checked: &CheckedPlugin, config: Value, migrate: Migrate) -> Result<Arc<Running>, StartError> {
+    pub async fn start(
+        &self,
+        checked: &CheckedPlugin,
+        config: Value,
+        migrate: Migrate,
+    ) -> Result<Arc<Running>, StartError> {
         for warning in &checked.warnings {
             warn!(plugin = checked.manifest.id, "{warning}");
         }
@@ -124,11 +129,20 @@ impl Starter {
         let health = Arc::new(Health::new(self.services.panics.with_label_values(&[&id])));
         let background = Background::new(grant.clone(), drains, Arc::clone(&self.services.leases));
         let services = Arc::clone(&self.services);
-        let host = Offer::host(grant, services, database, Arc::clone(&background), Arc::clone(&health));
+        let host = Offer::host(
+            grant,
+            services,
+            database,
+            Arc::clone(&background),
+            Arc::clone(&health),
+        );
         let config = config.to_string();
         // On a task of its own: a plugin that blocks its thread must not block whoever starts it.
         let created = tokio::spawn(async move {
-            let instance = entry.create(host, &config).await.map_err(|error| ("create", error))?;
+            let instance = entry
+                .create(host, &config)
+                .await
+                .map_err(|error| ("create", error))?;
             instance.start().await.map_err(|error| ("start", error))?;
             Ok(instance)
         });
@@ -136,7 +150,12 @@ impl Starter {
             Ok(Ok(Ok(instance))) => instance,
             Ok(Ok(Err((step, error)))) => return Err(failed(&id, step, describe(&error))),
             Ok(Err(join)) => return Err(failed(&id, "create", join.to_string())),
-            Err(_) => return Err(StartError::Hangs { id, step: "create or start" }),
+            Err(_) => {
+                return Err(StartError::Hangs {
+                    id,
+                    step: "create or start",
+                });
+            }
         };
         info!(plugin = id, version = %manifest.version, file = %loaded.file.display(), "plugin started");
         let max = self.services.requests_max;
@@ -153,14 +172,27 @@ impl Starter {
     }
 
     /// The plugin's own login, and its schema at this version. Nothing for a plugin that does not use the database.
-    async fn prepare_database(&self, manifest: &Manifest, migrate: Migrate) -> Result<Option<(Pool, Target)>, StartError> {
-        if !manifest.requires.capabilities.iter().any(|id| id == "nself.db/1") && manifest.migrations.is_empty() {
+    async fn prepare_database(
+        &self,
+        manifest: &Manifest,
+        migrate: Migrate,
+    ) -> Result<Option<(Pool, Target)>, StartError> {
+        if !manifest
+            .requires
+            .capabilities
+            .iter()
+            .any(|id| id == "nself.db/1")
+            && manifest.migrations.is_empty()
+        {
             return Ok(None);
         }
         let services = &self.services;
         let password = (services.login_password)(&manifest.id);
         let login = Login::new(&manifest.id, &password);
-        let refused = |source| StartError::Login { id: manifest.id.clone(), source };
+        let refused = |source| StartError::Login {
+            id: manifest.id.clone(),
+            source,
+        };
         let (mut client, connection) = services.target.connect().await?;
         tokio::spawn(connection);
         let name = roles::prepare(&mut client, &login).await.map_err(refused)?;
@@ -172,9 +204,17 @@ impl Starter {
             tokio::spawn(connection);
             client = again;
         }
-        let functions: Vec<&str> = PLUGIN_FUNCTIONS.iter().map(|signature| function_name(signature)).collect();
-        let grants = Grants { tables: &manifest.requires.tables, functions: &functions };
-        roles::grant(&mut client, &manifest.id, &grants).await.map_err(refused)?;
+        let functions: Vec<&str> = PLUGIN_FUNCTIONS
+            .iter()
+            .map(|signature| function_name(signature))
+            .collect();
+        let grants = Grants {
+            tables: &manifest.requires.tables,
+            functions: &functions,
+        };
+        roles::grant(&mut client, &manifest.id, &grants)
+            .await
+            .map_err(refused)?;
         let target = services
             .target
             .with_login(&name, &password)
@@ -190,9 +230,17 @@ fn function_name(signature: &str) -> &str {
 }
 
 fn failed(id: &str, step: &'static str, message: String) -> StartError {
-    StartError::Failed { id: id.to_owned(), step, message }
+    StartError::Failed {
+        id: id.to_owned(),
+        step,
+        message,
+    }
 }
 
 fn describe(error: &Error) -> String {
-    if error.is_panic() { format!("it panicked: {error}") } else { error.to_string() }
+    if error.is_panic() {
+        format!("it panicked: {error}")
+    } else {
+        error.to_string()
+    }
 }

@@ -22,15 +22,29 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
 /// Starts the loops; the plugin owns them.
-pub fn start(running: &Arc<Running>, leases: &Arc<Leases>, events: &Arc<EventLog>) {
+pub(super) fn start(running: &Arc<Running>, leases: &Arc<Leases>, events: &Arc<EventLog>) {
     for (number, task) in (0..).zip(&running.manifest().tasks) {
         let span = info_span!("task", plugin = running.id(), task = task.name);
-        let work = run_task(Arc::clone(running), number, task.clone(), Arc::clone(leases));
+        let work = run_task(
+            Arc::clone(running),
+            number,
+            task.clone(),
+            Arc::clone(leases),
+        );
         running.adopt(tokio::spawn(work.instrument(span)));
     }
     for (number, subscription) in (0..).zip(&running.manifest().subscriptions) {
-        let span = info_span!("subscription", plugin = running.id(), subscription = subscription.name);
-        let work = subscribe(Arc::clone(running), number, subscription.clone(), Arc::clone(events));
+        let span = info_span!(
+            "subscription",
+            plugin = running.id(),
+            subscription = subscription.name
+        );
+        let work = subscribe(
+            Arc::clone(running),
+            number,
+            subscription.clone(),
+            Arc::clone(events),
+        );
         running.adopt(tokio::spawn(work.instrument(span)));
     }
 }
@@ -96,15 +110,25 @@ fn report(running: &Running, task: &Task, failure: &Error, failures: u32) {
     let (message, cause) = (failure.message.to_text(), failure.cause.to_text());
     error!(failures, error = message, cause, "task failed");
     if failures >= 3 {
-        running.health().task(Some(format!("task {} failed {failures} times: {message}", task.name)));
+        running.health().task(Some(format!(
+            "task {} failed {failures} times: {message}",
+            task.name
+        )));
     }
 }
 
 fn backoff(failures: u32) -> Duration {
-    BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_MAX)
+    BACKOFF
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(BACKOFF_MAX)
 }
 
-async fn subscribe(running: Arc<Running>, number: u32, subscription: Subscription, events: Arc<EventLog>) {
+async fn subscribe(
+    running: Arc<Running>,
+    number: u32,
+    subscription: Subscription,
+    events: Arc<EventLog>,
+) {
     let types: Vec<&str> = subscription.types.iter().map(String::as_str).collect();
     let subscriber = Subscriber::new(format!("{}/{}", running.id(), subscription.name), &types);
     let draining = running.draining();
@@ -112,7 +136,11 @@ async fn subscribe(running: Arc<Running>, number: u32, subscription: Subscriptio
         let running = Arc::clone(&running);
         async move {
             let event = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
-            running.instance().on_event(number, event.into()).await.map_err(|failure| failure.to_string())
+            running
+                .instance()
+                .on_event(number, event.into())
+                .await
+                .map_err(|failure| failure.to_string())
         }
     };
     if let Err(failure) = events.run(subscriber, deliver, draining).await {

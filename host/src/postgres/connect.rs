@@ -116,6 +116,11 @@ impl Target {
         target
     }
 
+    /// How TLS is spoken there.
+    pub fn tls(&self) -> MakeTls {
+        self.tls.clone()
+    }
+
     /// The parsed parameters.
     pub fn config(&self) -> &Config {
         &self.config

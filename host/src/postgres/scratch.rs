@@ -317,6 +317,9 @@ fn quoted(identifier: &str) -> String {
 /// The freshly initialised cluster that every process copies. The lock makes one process create it.
 fn template(base: &Path, binaries: &Binaries, account: &Account) -> PathBuf {
     let lock = fs::File::create(base.join("lock")).expect("the scratch directory is writable");
+    account
+        .own_file(&lock)
+        .expect("what root creates can change hands");
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
         .expect("the scratch directory can be locked");
     let template = base.join(format!("template-{}", binaries.version()));

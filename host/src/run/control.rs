@@ -51,7 +51,11 @@ struct Replace {
 
 fn args<T: DeserializeOwned>(command: &str, args: Value) -> Result<T, CliError> {
     serde_json::from_value(args).map_err(|error| {
-        CliError::new("CONTROL_ARGUMENTS", Exit::Usage, format!("{command}: {error}"))
+        CliError::new(
+            "CONTROL_ARGUMENTS",
+            Exit::Usage,
+            format!("{command}: {error}"),
+        )
     })
 }
 
@@ -64,7 +68,12 @@ fn json<T: serde::Serialize>(value: &T) -> Result<Value, CliError> {
 }
 
 impl Control for HostControl {
-    async fn handle(&self, command: String, value: Value, progress: ProgressSender) -> Result<Value, CliError> {
+    async fn handle(
+        &self,
+        command: String,
+        value: Value,
+        progress: ProgressSender,
+    ) -> Result<Value, CliError> {
         let registry = self.0.registry();
         match command.as_str() {
             "status" => Ok(self.status()),
@@ -81,13 +90,19 @@ impl Control for HostControl {
                 json(&registry.enable(&id).await?)
             }
             "plugin.disable" => {
-                let Disable { id, drain_ms, cascade } = args(&command, value)?;
+                let Disable {
+                    id,
+                    drain_ms,
+                    cascade,
+                } = args(&command, value)?;
                 progress.send(format!("draining {id}"));
                 json(&registry.disable(&id, drain(drain_ms), cascade).await?)
             }
             "plugin.upgrade" => {
                 let Replace { id, drain_ms } = args(&command, value)?;
-                progress.send(format!("starting the new version of {id} beside the old one"));
+                progress.send(format!(
+                    "starting the new version of {id} beside the old one"
+                ));
                 json(&registry.upgrade(&id, drain(drain_ms)).await?)
             }
             "plugin.rollback" => {
@@ -104,8 +119,14 @@ impl Control for HostControl {
                 registry.remove(&id).await?;
                 json(&json!({"id": id}))
             }
-            other => Err(CliError::new("CONTROL_COMMAND", Exit::Usage, format!("this host knows no command {other}"))
-                .with_help("the host and the command line are of different versions: restart the host")),
+            other => Err(CliError::new(
+                "CONTROL_COMMAND",
+                Exit::Usage,
+                format!("this host knows no command {other}"),
+            )
+            .with_help(
+                "the host and the command line are of different versions: restart the host",
+            )),
         }
     }
 }
@@ -114,7 +135,9 @@ impl HostControl {
     fn status(&self) -> Value {
         let host = &self.0;
         let plugins = host.registry().plugins();
-        let healthy = plugins.iter().all(|plugin| !plugin.enabled || (plugin.state == State::Started && !plugin.degraded));
+        let healthy = plugins
+            .iter()
+            .all(|plugin| !plugin.enabled || (plugin.state == State::Started && !plugin.degraded));
         json!({
             "healthy": healthy,
             "version": env!("CARGO_PKG_VERSION"),
@@ -149,7 +172,9 @@ impl From<ChangeError> for CliError {
     fn from(error: ChangeError) -> Self {
         let (code, exit) = match &error {
             ChangeError::NoFile { .. } => ("PLUGIN_NOT_FOUND", Exit::Failed),
-            ChangeError::Locked(LockRefusal::NotGranted { .. }) => ("PLUGIN_NOT_GRANTED", Exit::Permission),
+            ChangeError::Locked(LockRefusal::NotGranted { .. }) => {
+                ("PLUGIN_NOT_GRANTED", Exit::Permission)
+            }
             ChangeError::Locked(_) => ("PLUGIN_NOT_ACCEPTED", Exit::Failed),
             ChangeError::LockFile(_) => ("PLUGINS_LOCK", Exit::BadData),
             ChangeError::Order(_) => ("PLUGIN_DOES_NOT_FIT", Exit::Failed),

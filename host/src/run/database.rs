@@ -53,14 +53,21 @@ impl Database {
         progress: &Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Result<Self, RunError> {
         if let Some(url) = &config.database.url {
-            return Ok(Self { target: Target::from_url(url.expose())?, cluster: None });
+            return Ok(Self {
+                target: Target::from_url(url.expose())?,
+                cluster: None,
+            });
         }
         if choice == DatabaseChoice::Url {
             return Err(RunError::NoDatabase);
         }
         let password = secrets.get_or_generate(DATABASE_PASSWORD, PASSWORD_BYTES)?;
         let mut options = ClusterOptions::new(config.state_directory(), password.expose());
-        options.binaries = config.database.bin_directory.as_ref().map(|path| config.resolve(path));
+        options.binaries = config
+            .database
+            .bin_directory
+            .as_ref()
+            .map(|path| config.resolve(path));
         let tell = Arc::clone(progress);
         options.progress = Box::new(move |step| tell(&step.to_string()));
         let cluster = Cluster::start(options).await.map_err(Box::new)?;
@@ -72,7 +79,10 @@ impl Database {
         };
         let target = Target::local(cluster.config());
         *private.cluster.lock().await = Some(cluster);
-        Ok(Self { target, cluster: Some(private) })
+        Ok(Self {
+            target,
+            cluster: Some(private),
+        })
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -91,11 +101,14 @@ impl Database {
     }
 
     async fn connect(&self) -> Result<Client, RunError> {
-        let (client, connection) = self
-            .target
-            .connect()
-            .await
-            .map_err(|source| RunError::Connect { place: self.target.describe(), source })?;
+        let (client, connection) =
+            self.target
+                .connect()
+                .await
+                .map_err(|source| RunError::Connect {
+                    place: self.target.describe(),
+                    source,
+                })?;
         tokio::spawn(connection);
         Ok(client)
     }
@@ -109,14 +122,23 @@ impl Database {
             return Ok(());
         }
         let status = migrator.status(&owners).await.map_err(Box::new)?;
-        let pending = status.iter().filter(|step| step.state == StepState::Pending).count();
-        if pending > 0 { Err(RunError::Pending(pending)) } else { Ok(()) }
+        let pending = status
+            .iter()
+            .filter(|step| step.state == StepState::Pending)
+            .count();
+        if pending > 0 {
+            Err(RunError::Pending(pending))
+        } else {
+            Ok(())
+        }
     }
 
     /// Stops the private cluster, or leaves it as configured.
     pub(super) async fn close(&self) {
         let Some(private) = &self.cluster else { return };
-        let Some(cluster) = private.cluster.lock().await.take() else { return };
+        let Some(cluster) = private.cluster.lock().await.take() else {
+            return;
+        };
         if private.keep_running {
             cluster.leave().await;
         } else if let Err(failure) = cluster.stop().await {

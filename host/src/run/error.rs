@@ -34,7 +34,9 @@ pub enum RunError {
     #[error(transparent)]
     Migrate(#[from] Box<MigrateError>),
     /// There are pending migrations and they may not be applied.
-    #[error("{0} migrations are pending: run `nself db migrate up` first, or start without --no-migrate")]
+    #[error(
+        "{0} migrations are pending: run `nself db migrate up` first, or start without --no-migrate"
+    )]
     Pending(usize),
     /// A secret.
     #[error(transparent)]

@@ -9,13 +9,11 @@ use prometheus::{IntCounterVec, Opts};
 use super::RunError;
 use crate::{
     capability::{
-        call::Providers,
         clock::SystemClock,
         config::Facts,
-        crypto::CryptoService,
+        crypto::{CryptoService, HashSettings},
         http::Egress,
         kv::Store,
-        listen::Ports,
         metrics::MetricsHub,
         task::lease::Leases,
     },
@@ -26,7 +24,8 @@ use crate::{
     events::{EventLog, dial},
     http::{Cors, Gateway, HttpMetrics, Limits, Routes, Settings},
     identity::{
-        ApiKey, KeySet, Kind, Verifier, VerifierSettings, development::DevelopmentIssuer, key_digest,
+        ApiKey, KeySet, Kind, Verifier, VerifierSettings, development::DevelopmentIssuer,
+        key_digest,
     },
     plugin::services::Services,
     postgres::connect::{Target, pool},
@@ -45,25 +44,42 @@ pub(super) struct Seats {
     pub(super) gateway: Arc<Gateway>,
     pub(super) limits: Limits,
     pub(super) http_metrics: HttpMetrics,
+    pub(super) metrics: Metrics,
 }
 
 fn setup(part: &'static str) -> impl Fn(String) -> RunError {
     move |reason| RunError::Setup { part, reason }
 }
 
-pub(super) async fn build(config: &Config, secrets: &Secrets, target: &Target) -> Result<Seats, RunError> {
+pub(super) async fn build(
+    config: &Config,
+    secrets: &Secrets,
+    target: &Target,
+) -> Result<Seats, RunError> {
     let master = secrets.get_or_generate(MASTER_KEY, MASTER_KEY_BYTES)?;
     let host_pool = pool(target, config.database.pool_max);
     let metrics = Metrics::new();
-    let http_metrics = HttpMetrics::new(metrics.registry()).map_err(|error| setup("metrics")(error.to_string()))?;
-    let panics = Opts::new("nself_plugin_panics_total", "Panics of plugins, caught by their guards");
-    let panics = IntCounterVec::new(panics, &["plugin"]).map_err(|error| setup("metrics")(error.to_string()))?;
-    metrics.register(Box::new(panics.clone())).map_err(|error| setup("metrics")(error.to_string()))?;
+    let http_metrics = HttpMetrics::new(metrics.registry())
+        .map_err(|error| setup("metrics")(error.to_string()))?;
+    let panics = Opts::new(
+        "nself_plugin_panics_total",
+        "Panics of plugins, caught by their guards",
+    );
+    let panics = IntCounterVec::new(panics, &["plugin"])
+        .map_err(|error| setup("metrics")(error.to_string()))?;
+    metrics
+        .register(Box::new(panics.clone()))
+        .map_err(|error| setup("metrics")(error.to_string()))?;
     let verifier = Arc::new(Verifier::new(verifier_settings(config, secrets)?)?);
     let settings = settings_of(config)?;
     let limits = settings.limits.clone();
     let routes = Routes::new();
-    let gateway = Gateway::new(routes, Arc::clone(&verifier), settings, http_metrics.clone());
+    let gateway = Gateway::new(
+        routes,
+        Arc::clone(&verifier),
+        settings,
+        http_metrics.clone(),
+    );
     let services = Services {
         facts: Facts {
             host: env!("CARGO_PKG_VERSION").to_owned(),
@@ -76,23 +92,42 @@ pub(super) async fn build(config: &Config, secrets: &Secrets, target: &Target) -
         leases: Leases::new(target),
         providers: Arc::default(),
         verifier,
-        metrics: Arc::new(MetricsHub::new(metrics.registry().clone())),
+        metrics: MetricsHub::new(metrics.registry())
+            .map_err(|error| setup("metrics")(error.to_string()))?,
         panics,
         secrets: secret_source(secrets),
         login_password: login_password(&master),
         kv: Arc::new(match &config.redis.url {
-            Some(url) => Store::redis(url.expose()).map_err(|error| RunError::Redis(error.to_string()))?,
+            Some(url) => {
+                Store::redis(url.expose()).map_err(|error| RunError::Redis(error.to_string()))?
+            }
             None => Store::postgres(host_pool.clone()),
         }),
-        crypto: CryptoService::new(&master_bytes(&master), secret_source(secrets)),
+        crypto: Arc::new(
+            CryptoService::new(
+                &master_bytes(&master),
+                secret_source(secrets),
+                HashSettings::default(),
+            )
+            .map_err(|error| setup("crypto")(error.to_string()))?,
+        ),
         egress: Egress::new().map_err(|error| setup("TLS")(error.to_string()))?,
         ports: Arc::default(),
         clock: Arc::new(SystemClock::default()),
-        events: Arc::new(EventLog::new(host_pool.clone(), dial(target.config().clone(), target.tls()))),
+        events: Arc::new(EventLog::new(
+            host_pool.clone(),
+            dial(target.config().clone(), target.tls()),
+        )),
         pool: host_pool,
         target: target.clone(),
     };
-    Ok(Seats { services: Arc::new(services), gateway, limits, http_metrics })
+    Ok(Seats {
+        services: Arc::new(services),
+        gateway,
+        limits,
+        http_metrics,
+        metrics,
+    })
 }
 
 /// What the configuration says about HTTP.
@@ -130,7 +165,11 @@ fn verifier_settings(config: &Config, secrets: &Secrets) -> Result<VerifierSetti
         .iter()
         .map(|(name, key)| api_key(name, key, secrets))
         .collect::<Result<_, _>>()?;
-    Ok(VerifierSettings { keys, api_keys, ..VerifierSettings::default() })
+    Ok(VerifierSettings {
+        keys,
+        api_keys,
+        ..VerifierSettings::default()
+    })
 }
 
 /// The static key set, until a plugin brings its own.
@@ -140,8 +179,10 @@ fn configured_keys(config: &Config) -> Result<Vec<KeySet>, RunError> {
         (Some(jwks), _) => serde_json::Value::Object(jwks.clone()).to_string(),
         (None, Some(file)) => {
             let path = config.resolve(file);
-            fs::read_to_string(&path)
-                .map_err(|source| RunError::KeysFile { path: path.display().to_string(), source })?
+            fs::read_to_string(&path).map_err(|source| RunError::KeysFile {
+                path: path.display().to_string(),
+                source,
+            })?
         }
         (None, None) => return Ok(Vec::new()),
     };
@@ -153,23 +194,42 @@ fn configured_keys(config: &Config) -> Result<Vec<KeySet>, RunError> {
 }
 
 fn api_key(name: &str, key: &ConfiguredKey, secrets: &Secrets) -> Result<ApiKey, RunError> {
-    let missing = |reason: &str| RunError::ApiKey { name: name.to_owned(), reason: reason.to_owned() };
+    let missing = |reason: &str| RunError::ApiKey {
+        name: name.to_owned(),
+        reason: reason.to_owned(),
+    };
     let digest = match (&key.sha256, &key.secret) {
         (Some(digest), _) => digest.clone(),
         (None, Some(secret)) => {
-            let value = secrets.get(secret)?.ok_or_else(|| missing("the secret that it names has no value"))?;
+            let value = secrets
+                .get(secret)?
+                .ok_or_else(|| missing("the secret that it names has no value"))?;
             key_digest(value.expose())
         }
-        (None, None) => return Err(missing("state `sha256`, or `secret` with the name of a secret")),
+        (None, None) => {
+            return Err(missing(
+                "state `sha256`, or `secret` with the name of a secret",
+            ));
+        }
     };
     let is_operator = key.scopes.iter().any(|scope| scope == OPERATOR_SCOPE);
-    let kind = if is_operator { Kind::Operator } else { Kind::Service };
+    let kind = if is_operator {
+        Kind::Operator
+    } else {
+        Kind::Service
+    };
     Ok(ApiKey::new(name, kind, &digest, &key.scopes)?)
 }
 
 fn secret_source(secrets: &Secrets) -> crate::capability::config::SecretSource {
     let secrets = secrets.clone();
-    Arc::new(move |name| secrets.get(name).ok().flatten().map(|secret| secret.expose().as_bytes().to_vec()))
+    Arc::new(move |name| {
+        secrets
+            .get(name)
+            .ok()
+            .flatten()
+            .map(|secret| secret.expose().as_bytes().to_vec())
+    })
 }
 
 fn master_bytes(master: &Secret) -> [u8; 32] {

@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 mod cli;
+mod crypto;
 mod egress;
 mod events;
 mod http;
 mod identity;
+mod kv;
 mod loader;
 mod migrate;
 mod postgres;

@@ -19,7 +19,9 @@ const HEAD: &str = "\
 async fn the_schema_file_is_this_one() {
     let found = Scratch::shared().binaries().version().major;
     if found != MAJOR {
-        eprintln!("SKIPPED: db/schema.sql is compared with PostgreSQL {MAJOR} only, and this is {found}");
+        eprintln!(
+            "SKIPPED: db/schema.sql is compared with PostgreSQL {MAJOR} only, and this is {found}"
+        );
         return;
     }
     let schema = schema().await;
@@ -28,25 +30,50 @@ async fn the_schema_file_is_this_one() {
         std::fs::write(&file, &schema).unwrap();
     }
     let written = std::fs::read_to_string(&file).unwrap();
-    assert!(written == schema, "db/schema.sql is not current: run `cargo xtask golden` and look at the difference");
+    assert!(
+        written == schema,
+        "db/schema.sql is not current: run `cargo xtask golden` and look at the difference"
+    );
 }
 
 async fn schema() -> String {
     let database = Scratch::shared().database().await;
     let mut migrator = Migrator::new(database.client().await, Options::default());
-    migrator.up(&[Owner::host(), Owner::shared()]).await.unwrap();
-    let pg_dump = Scratch::shared().binaries().optional("pg_dump").expect("pg_dump stands beside postgres");
+    migrator
+        .up(&[Owner::host(), Owner::shared()])
+        .await
+        .unwrap();
+    let pg_dump = Scratch::shared()
+        .binaries()
+        .optional("pg_dump")
+        .expect("pg_dump stands beside postgres");
     let output = Command::new(pg_dump)
-        .args(["--schema-only", "--no-owner", "--no-privileges", "--dbname", &database.url()])
+        .args([
+            "--schema-only",
+            "--no-owner",
+            "--no-privileges",
+            "--dbname",
+            &database.url(),
+        ])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     readable(&String::from_utf8(output.stdout).unwrap())
 }
 
 /// What differs from run to run or says nothing is left out: comments, settings, and the random word of `\restrict`.
 fn readable(dump: &str) -> String {
-    let noise = ["--", "SET ", "SELECT pg_catalog.set_config", "\\restrict", "\\unrestrict"];
+    let noise = [
+        "--",
+        "SET ",
+        "SELECT pg_catalog.set_config",
+        "\\restrict",
+        "\\unrestrict",
+    ];
     let mut text = HEAD.to_owned();
     let mut in_body = false;
     for line in dump.lines() {
@@ -55,7 +82,11 @@ fn readable(dump: &str) -> String {
             text.push_str(line);
             text.push('\n');
         }
-        in_body = if in_body { !line.ends_with("$;") } else { line.contains("AS $") && !line.ends_with("$;") };
+        in_body = if in_body {
+            !line.ends_with("$;")
+        } else {
+            line.contains("AS $") && !line.ends_with("$;")
+        };
     }
     while text.contains("\n\n\n") {
         text = text.replace("\n\n\n", "\n\n");

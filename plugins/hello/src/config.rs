@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// The plugin's configuration.
 #[derive(Debug, Clone, Deserialize, Schema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Config {
+pub struct Config {
     /// Days that a removed note is kept before it is gone for good.
     #[schema(minimum = 1, maximum = 3650)]
     pub keep_removed_days: u32,

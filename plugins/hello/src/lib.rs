@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use nself_plugin_api::prelude::*;
 
-use crate::{config::Config, routes::notes};
+pub use crate::config::Config;
+use crate::routes::notes;
 
 /// The plugin: its declaration, and what its handlers share.
 pub struct Hello {

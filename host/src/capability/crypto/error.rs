@@ -32,7 +32,9 @@ pub enum CryptoError {
         bytes: usize,
     },
     /// Not a hash that this host would check.
-    #[error("the stored hash is no Argon2id PHC string with at most {HASH_MEMORY_KIB_MAX} KiB and {HASH_PASSES_MAX} passes")]
+    #[error(
+        "the stored hash is no Argon2id PHC string with at most {HASH_MEMORY_KIB_MAX} KiB and {HASH_PASSES_MAX} passes"
+    )]
     HashInvalid,
     /// More callers than the queue holds.
     #[error("too many password hashes are waiting")]

@@ -37,13 +37,23 @@ impl Default for HashSettings {
     fn default() -> Self {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = NonZeroUsize::new(processors / 2).unwrap_or(NonZeroUsize::MIN);
-        Self { threads, queue_max: 64 }
+        Self {
+            threads,
+            queue_max: 64,
+        }
     }
 }
 
 enum Job {
-    Hash { password: Bytes, reply: Reply<String> },
-    Check { password: Bytes, stored: Stored, reply: Reply<Check> },
+    Hash {
+        password: Bytes,
+        reply: Reply<String>,
+    },
+    Check {
+        password: Bytes,
+        stored: Box<Stored>,
+        reply: Reply<Check>,
+    },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, CryptoError>>;
@@ -66,7 +76,9 @@ impl Hashing {
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..settings.threads.get() {
             let jobs = jobs.clone();
-            thread::Builder::new().name(format!("nself-hash-{number}")).spawn(move || work(&jobs))?;
+            thread::Builder::new()
+                .name(format!("nself-hash-{number}"))
+                .spawn(move || work(&jobs))?;
         }
         Ok(Self { queue })
     }
@@ -78,8 +90,13 @@ impl Hashing {
 
     pub(super) async fn check(&self, password: Bytes, hash: Bytes) -> Result<Check, CryptoError> {
         check_length(&password)?;
-        let stored = Stored::parse(hash.as_slice())?;
-        self.answer(|reply| Job::Check { password, stored, reply }).await
+        let stored = Box::new(Stored::parse(hash.as_slice())?);
+        self.answer(|reply| Job::Check {
+            password,
+            stored,
+            reply,
+        })
+        .await
     }
 
     async fn answer<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, CryptoError> {
@@ -87,7 +104,9 @@ impl Hashing {
         let (reply, answer) = oneshot::channel();
         match self.queue.try_send(job(reply)) {
             Ok(()) => answer.await.unwrap_or(Err(failed)),
-            Err(TrySendError::Full(_)) => Err(CryptoError::HashQueueFull { retry_after_ms: RETRY_AFTER_MS }),
+            Err(TrySendError::Full(_)) => Err(CryptoError::HashQueueFull {
+                retry_after_ms: RETRY_AFTER_MS,
+            }),
             Err(TrySendError::Disconnected(_)) => Err(failed),
         }
     }
@@ -121,7 +140,11 @@ fn run(arena: &mut Arena, job: Job) {
         Job::Hash { password, reply } if !reply.is_closed() => {
             let _ = reply.send(arena.hash(password.as_slice()));
         }
-        Job::Check { password, stored, reply } if !reply.is_closed() => {
+        Job::Check {
+            password,
+            stored,
+            reply,
+        } if !reply.is_closed() => {
             let _ = reply.send(arena.check(password.as_slice(), &stored));
         }
         Job::Hash { .. } | Job::Check { .. } => {}

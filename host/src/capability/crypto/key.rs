@@ -5,7 +5,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa,
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+        RSA_PKCS1_SHA256,
     },
 };
 use zeroize::Zeroizing;
@@ -28,12 +29,16 @@ impl Algorithm {
             "ES256" => Ok(Self::Es256),
             "EdDSA" => Ok(Self::EdDsa),
             "RS256" => Ok(Self::Rs256),
-            _ => Err(CryptoError::AlgorithmUnknown(name.chars().take(32).collect())),
+            _ => Err(CryptoError::AlgorithmUnknown(
+                name.chars().take(32).collect(),
+            )),
         }
     }
 
     fn numbered(number: u8) -> Option<Self> {
-        [Self::Es256, Self::EdDsa, Self::Rs256].into_iter().find(|algorithm| *algorithm as u8 == number)
+        [Self::Es256, Self::EdDsa, Self::Rs256]
+            .into_iter()
+            .find(|algorithm| *algorithm as u8 == number)
     }
 }
 
@@ -49,7 +54,9 @@ impl KeyPair {
     /// A new one. RSA takes a good part of a second.
     pub(super) fn generate(algorithm: Algorithm) -> Result<Self, CryptoError> {
         let pair = match algorithm {
-            Algorithm::Es256 => EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Self::Es256),
+            Algorithm::Es256 => {
+                EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map(Self::Es256)
+            }
             Algorithm::EdDsa => Ed25519KeyPair::generate().map(Self::EdDsa),
             Algorithm::Rs256 => rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map(Self::Rs256),
         };
@@ -59,10 +66,16 @@ impl KeyPair {
     /// What is sealed: the algorithm's number and the key as PKCS #8 (RFC 5958).
     pub(super) fn to_secret(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let failed = |_| CryptoError::Library("write a key pair");
-        let joined = |algorithm: Algorithm, der: &[u8]| Zeroizing::new([&[algorithm as u8], der].concat());
+        let joined =
+            |algorithm: Algorithm, der: &[u8]| Zeroizing::new([&[algorithm as u8], der].concat());
         Ok(match self {
-            Self::Es256(pair) => joined(Algorithm::Es256, pair.to_pkcs8v1().map_err(failed)?.as_ref()),
-            Self::EdDsa(pair) => joined(Algorithm::EdDsa, pair.to_pkcs8().map_err(failed)?.as_ref()),
+            Self::Es256(pair) => joined(
+                Algorithm::Es256,
+                pair.to_pkcs8v1().map_err(failed)?.as_ref(),
+            ),
+            Self::EdDsa(pair) => {
+                joined(Algorithm::EdDsa, pair.to_pkcs8().map_err(failed)?.as_ref())
+            }
             Self::Rs256(pair) => {
                 let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
                 joined(Algorithm::Rs256, der.as_ref())
@@ -74,9 +87,9 @@ impl KeyPair {
     pub(super) fn from_secret(secret: &[u8]) -> Option<Self> {
         let (number, der) = secret.split_first()?;
         match Algorithm::numbered(*number)? {
-            Algorithm::Es256 => {
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).ok().map(Self::Es256)
-            }
+            Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der)
+                .ok()
+                .map(Self::Es256),
             Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8(der).ok().map(Self::EdDsa),
             Algorithm::Rs256 => rsa::KeyPair::from_pkcs8(der).ok().map(Self::Rs256),
         }
@@ -101,7 +114,8 @@ impl KeyPair {
             Self::EdDsa(pair) => Ok(pair.try_sign(data).map_err(failed)?.as_ref().to_vec()),
             Self::Rs256(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, data, &mut signature).map_err(failed)?;
+                pair.sign(&RSA_PKCS1_SHA256, &random, data, &mut signature)
+                    .map_err(failed)?;
                 Ok(signature)
             }
         }

@@ -61,7 +61,11 @@ impl Entries {
 
     fn keep(&mut self, name: [u8; 32], pair: Arc<KeyPair>) {
         if self.pairs.len() >= OPENED_MAX {
-            let oldest = self.pairs.iter().min_by_key(|(_, (_, used))| *used).map(|(name, _)| *name);
+            let oldest = self
+                .pairs
+                .iter()
+                .min_by_key(|(_, (_, used))| *used)
+                .map(|(name, _)| *name);
             oldest.map(|name| self.pairs.remove(&name));
         }
         self.pairs.insert(name, (pair, self.uses));
@@ -74,7 +78,11 @@ fn name(plugin: &str, sealed: &[u8]) -> [u8; 32] {
     for part in [plugin.as_bytes(), b"\0", sealed] {
         context.update(part);
     }
-    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    context
+        .finish()
+        .as_ref()
+        .try_into()
+        .expect("SHA-256 has 32 bytes")
 }
 
 #[cfg(test)]
@@ -92,22 +100,34 @@ mod tests {
     #[test]
     fn a_pair_is_opened_once_and_for_its_plugin_only() {
         let opened = Opened::default();
-        opened.pair("notes", b"sealed", closed).expect_err("a failure is passed on, and not kept");
+        opened
+            .pair("notes", b"sealed", closed)
+            .expect_err("a failure is passed on, and not kept");
         opened.pair("notes", b"sealed", open).expect("it opens");
         opened.pair("notes", b"sealed", closed).expect("it is open");
-        opened.pair("mail", b"sealed", closed).expect_err("it is another's");
+        opened
+            .pair("mail", b"sealed", closed)
+            .expect_err("it is another's");
     }
 
     #[test]
     fn the_least_recently_used_pair_goes_first() {
         let opened = Opened::default();
         for number in 0..OPENED_MAX {
-            opened.pair("notes", number.to_string().as_bytes(), open).expect("it opens");
+            opened
+                .pair("notes", number.to_string().as_bytes(), open)
+                .expect("it opens");
         }
-        opened.pair("notes", b"0", closed).expect("it is open, and used again");
+        opened
+            .pair("notes", b"0", closed)
+            .expect("it is open, and used again");
         opened.pair("notes", b"new", open).expect("it opens");
-        opened.pair("notes", b"0", closed).expect("it is still open");
-        opened.pair("notes", b"1", closed).expect_err("it had to go");
+        opened
+            .pair("notes", b"0", closed)
+            .expect("it is still open");
+        opened
+            .pair("notes", b"1", closed)
+            .expect_err("it had to go");
         assert_eq!(opened.with(|entries| entries.pairs.len()), OPENED_MAX);
     }
 }

@@ -57,7 +57,8 @@ impl Arena {
         let hash = PasswordHash {
             algorithm: ARGON2ID_IDENT,
             version: Some(Version::V0x13.into()),
-            params: ParamsString::try_from(&params).map_err(|_| CryptoError::Library("write a hash"))?,
+            params: ParamsString::try_from(&params)
+                .map_err(|_| CryptoError::Library("write a hash"))?,
             salt: Some(Salt::new(&salt).map_err(failed)?),
             hash: Some(output),
         };
@@ -88,11 +89,17 @@ impl Arena {
         let blocks = argon2.params().block_count();
         // A stored hash with more memory than usual must not make the thread keep that much for ever.
         let mut extra = Vec::new();
-        let memory = if blocks > current().block_count() { &mut extra } else { &mut self.0 };
+        let memory = if blocks > current().block_count() {
+            &mut extra
+        } else {
+            &mut self.0
+        };
         if memory.len() < blocks {
             memory.resize(blocks, Block::default());
         }
-        argon2.hash_password_into_with_memory(password, salt, output, &mut memory[..blocks]).map_err(|_| failed)?;
+        argon2
+            .hash_password_into_with_memory(password, salt, output, &mut memory[..blocks])
+            .map_err(|_| failed)?;
         Output::new(output).map_err(|_| CryptoError::HashInvalid)
     }
 }
@@ -124,9 +131,16 @@ impl Stored {
             return None;
         }
         // Strings without a version are of the first one: the field is younger than the format.
-        let version = hash.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
+        let version = hash
+            .version
+            .map_or(Ok(Version::V0x10), Version::try_from)
+            .ok()?;
         let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
-        Some(Self { argon2, salt: hash.salt?, output: hash.hash? })
+        Some(Self {
+            argon2,
+            salt: hash.salt?,
+            output: hash.hash?,
+        })
     }
 
     fn is_weak(&self) -> bool {
@@ -143,11 +157,14 @@ mod tests {
 
     fn check(password: &[u8], stored: &str) -> Check {
         let stored = Stored::parse(stored.as_bytes()).expect("the hash is readable");
-        Arena::default().check(password, &stored).expect("hashing works")
+        Arena::default()
+            .check(password, &stored)
+            .expect("hashing works")
     }
 
     fn hash(memory_kib: u32, passes: u32, lanes: u32) -> String {
-        let params = Params::new(memory_kib, passes, lanes, None).expect("the parameters are Argon2's");
+        let params =
+            Params::new(memory_kib, passes, lanes, None).expect("the parameters are Argon2's");
         let mut output = [0; OUTPUT_LEN];
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(CORRECT, b"salt of a test..", &mut output)
@@ -162,8 +179,12 @@ mod tests {
     #[test]
     fn a_new_hash_is_a_phc_string_and_fits_its_password_only() {
         let mut arena = Arena::default();
-        let [first, second] = [CORRECT, CORRECT].map(|password| arena.hash(password).expect("hashing works"));
-        assert!(first.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{first}");
+        let [first, second] =
+            [CORRECT, CORRECT].map(|password| arena.hash(password).expect("hashing works"));
+        assert!(
+            first.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{first}"
+        );
         assert_ne!(first, second, "each has a salt of its own");
         assert_eq!(check(CORRECT, &first), Check::Right);
         assert_eq!(check(b"correct horse battery staplf", &first), Check::Wrong);
@@ -172,10 +193,21 @@ mod tests {
 
     #[test]
     fn foreign_parameters_are_understood_and_weak_ones_told() {
-        assert_eq!(check(CORRECT, &hash(19 * 1024, 2, 4)), Check::Right, "lanes are no weakness");
-        assert_eq!(check(CORRECT, &hash(32 * 1024, 2, 1)), Check::Right, "more memory than the arena");
+        assert_eq!(
+            check(CORRECT, &hash(19 * 1024, 2, 4)),
+            Check::Right,
+            "lanes are no weakness"
+        );
+        assert_eq!(
+            check(CORRECT, &hash(32 * 1024, 2, 1)),
+            Check::Right,
+            "more memory than the arena"
+        );
         assert_eq!(check(CORRECT, &hash(1024, 3, 1)), Check::RightAndOutdated);
-        assert_eq!(check(CORRECT, &hash(32 * 1024, 1, 1)), Check::RightAndOutdated);
+        assert_eq!(
+            check(CORRECT, &hash(32 * 1024, 1, 1)),
+            Check::RightAndOutdated
+        );
         assert_eq!(check(b"x", &hash(1024, 3, 1)), Check::Wrong);
     }
 
@@ -190,7 +222,7 @@ mod tests {
     fn a_hash_that_is_none_or_asks_for_too_much_is_refused() {
         let good = hash(1024, 2, 1);
         for bad in [
-            "".to_owned(),
+            String::new(),
             "x".to_owned(),
             "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW".to_owned(),
             good.replace("argon2id", "argon2i"),
@@ -206,7 +238,9 @@ mod tests {
             "$argon2id$v=19$m=1024,t=2,p=1".to_owned(),
             format!("{good}$"),
         ] {
-            let code = Stored::parse(bad.as_bytes()).err().map(|error| error.code());
+            let code = Stored::parse(bad.as_bytes())
+                .err()
+                .map(|error| error.code());
             assert_eq!(code, Some("HASH_INVALID"), "{bad}");
         }
         assert!(Stored::parse(b"\xff$argon2id").is_err());

@@ -31,7 +31,10 @@ impl Root {
     /// The key of `plugin` for `purpose`. A purpose has no space in it, so no two pairs derive the same key.
     pub(super) fn sealer(&self, purpose: &str, plugin: &str) -> Sealer {
         let info = [b"nself ", purpose.as_bytes(), b" ", plugin.as_bytes()];
-        let key = self.0.expand(&info, &AES_256_GCM).expect("32 bytes are within what HKDF-SHA-256 gives");
+        let key = self
+            .0
+            .expand(&info, &AES_256_GCM)
+            .expect("32 bytes are within what HKDF-SHA-256 gives");
         Sealer(LessSafeKey::new(UnboundKey::from(key)))
     }
 }
@@ -63,8 +66,14 @@ impl Sealer {
         Ok(sealed)
     }
 
-    pub(super) fn open(&self, sealed: &[u8], context: &[u8]) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
-        let (header, ciphertext) = sealed.split_at_checked(HEADER_LEN).ok_or(CryptoError::SealBroken)?;
+    pub(super) fn open(
+        &self,
+        sealed: &[u8],
+        context: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let (header, ciphertext) = sealed
+            .split_at_checked(HEADER_LEN)
+            .ok_or(CryptoError::SealBroken)?;
         let (version, nonce) = header.split_at(1);
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| CryptoError::SealBroken)?;
         if version != [VERSION] {
@@ -100,14 +109,19 @@ mod tests {
         let notes = sealer(1, "seal", "notes");
         for plaintext in [&b"a secret"[..], b"", &[0; 5000]] {
             let sealed = notes.seal(plaintext, b"row 7").expect("it seals");
-            assert_eq!(notes.open(&sealed, b"row 7").expect("it opens").as_slice(), plaintext);
+            assert_eq!(
+                notes.open(&sealed, b"row 7").expect("it opens").as_slice(),
+                plaintext
+            );
             check_broken(&notes, &sealed, b"row 8");
         }
     }
 
     #[test]
     fn another_plugin_purpose_or_installation_cannot_open() {
-        let sealed = sealer(1, "seal", "notes").seal(b"a secret", b"").expect("it seals");
+        let sealed = sealer(1, "seal", "notes")
+            .seal(b"a secret", b"")
+            .expect("it seals");
         check_broken(&sealer(1, "seal", "mail"), &sealed, b"");
         check_broken(&sealer(1, "key", "notes"), &sealed, b"");
         check_broken(&sealer(2, "seal", "notes"), &sealed, b"");
@@ -131,6 +145,9 @@ mod tests {
     #[test]
     fn the_same_plaintext_never_looks_the_same() {
         let notes = sealer(1, "seal", "notes");
-        assert_ne!(notes.seal(b"x", b"").expect("it seals"), notes.seal(b"x", b"").expect("it seals"));
+        assert_ne!(
+            notes.seal(b"x", b"").expect("it seals"),
+            notes.seal(b"x", b"").expect("it seals")
+        );
     }
 }

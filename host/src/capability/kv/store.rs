@@ -1,4 +1,4 @@
-//! The store in Postgres: every operation is one statement on the unlogged table `nself.kv` (`table.up.sql`).
+//! The store in Postgres: every operation is one statement on the unlogged table `nself.kv` (`db/nself/0005_kv.up.sql`).
 //!
 //! An expired row is as good as absent from the moment it expires; [`TableStore::sweep`] only gives its room back.
 //! `now()` is the statement's start, so a statement that waited for a row sees a time that is a little old. That errs on

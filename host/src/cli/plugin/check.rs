@@ -14,7 +14,10 @@ use crate::loader::{self, CheckedPlugin, Host, HostAbi, Refusal, System};
 fn check(path: &Path, system: &System) -> Result<CheckedPlugin, Refusal> {
     let host = Host {
         version: env!("CARGO_PKG_VERSION"),
-        abi: HostAbi { major: abi::MAJOR, minor: abi::MINOR },
+        abi: HostAbi {
+            major: abi::MAJOR,
+            minor: abi::MINOR,
+        },
         capabilities: Capability::IDS,
         system,
     };
@@ -26,7 +29,10 @@ pub(super) fn discovered(context: &Context) -> Result<(Vec<PathBuf>, Vec<String>
     let (config, _) = context.config()?;
     let discovered = loader::discover(&config.plugins_directory())
         .map_err(|fault| CliError::of("PLUGIN_DIRECTORY", Exit::Permission, &fault))?;
-    Ok((discovered.files, discovered.refused.iter().map(ToString::to_string).collect()))
+    Ok((
+        discovered.files,
+        discovered.refused.iter().map(ToString::to_string).collect(),
+    ))
 }
 
 /// Every plugin of the directory that passes, and the refusals.
@@ -44,7 +50,11 @@ pub(super) fn checked(context: &Context) -> Result<(Vec<CheckedPlugin>, Vec<Stri
 }
 
 pub(super) fn run(context: &Context, files: &[PathBuf]) -> Result<(), CliError> {
-    let (files, mut refused) = if files.is_empty() { discovered(context)? } else { (files.to_vec(), Vec::new()) };
+    let (files, mut refused) = if files.is_empty() {
+        discovered(context)?
+    } else {
+        (files.to_vec(), Vec::new())
+    };
     let system = System::detect();
     let mut passed = Vec::new();
     for file in &files {
@@ -61,7 +71,11 @@ pub(super) fn run(context: &Context, files: &[PathBuf]) -> Result<(), CliError> 
     if refused.is_empty() {
         return Ok(());
     }
-    let message = format!("{} of {} files are refused", refused.len(), passed.len() + refused.len());
+    let message = format!(
+        "{} of {} files are refused",
+        refused.len(),
+        passed.len() + refused.len()
+    );
     Err(CliError::new("PLUGIN_REFUSED", Exit::BadData, message))
 }
 
@@ -70,7 +84,13 @@ fn text(answer: &Value) -> String {
     for plugin in answer["passed"].as_array().into_iter().flatten() {
         let word = |key: &str| plugin[key].as_str().unwrap_or_default();
         // Writing to a String does not fail.
-        let _ = writeln!(text, "good     {} {} {}", word("id"), word("version"), word("file"));
+        let _ = writeln!(
+            text,
+            "good     {} {} {}",
+            word("id"),
+            word("version"),
+            word("file")
+        );
         for warning in plugin["warnings"].as_array().into_iter().flatten() {
             let _ = writeln!(text, "warning  {}", warning.as_str().unwrap_or_default());
         }
@@ -88,11 +108,18 @@ pub(super) fn inspect(context: &Context, subject: &str) -> Result<(), CliError> 
             .map_err(|refusal| CliError::of("PLUGIN_REFUSED", Exit::BadData, &refusal))?
     } else {
         let (plugins, refused) = checked(context)?;
-        plugins.into_iter().find(|plugin| plugin.manifest.id == subject).ok_or_else(|| {
-            let mut error = CliError::new("PLUGIN_NOT_FOUND", Exit::Failed, format!("no plugin {subject} in the plugin directory"));
-            error.causes = refused;
-            error
-        })?
+        plugins
+            .into_iter()
+            .find(|plugin| plugin.manifest.id == subject)
+            .ok_or_else(|| {
+                let mut error = CliError::new(
+                    "PLUGIN_NOT_FOUND",
+                    Exit::Failed,
+                    format!("no plugin {subject} in the plugin directory"),
+                );
+                error.causes = refused;
+                error
+            })?
     };
     let answer = json!({"file": plugin.path, "sha256": plugin.sha256.to_string(), "manifest": plugin.manifest});
     context.output.answer(&answer, || described(&plugin))
@@ -103,7 +130,12 @@ fn described(plugin: &CheckedPlugin) -> String {
     let manifest = &plugin.manifest;
     let mut text = format!(
         "{} {}  {}\nsha256   {}\nboundary {}.{}, built with nself-plugin-api {}\n",
-        manifest.id, manifest.version, manifest.description, plugin.sha256, manifest.abi.major, manifest.abi.needs,
+        manifest.id,
+        manifest.version,
+        manifest.description,
+        plugin.sha256,
+        manifest.abi.major,
+        manifest.abi.needs,
         manifest.build.api
     );
     let mut section = |title: &str, lines: Vec<String>| {
@@ -114,26 +146,81 @@ fn described(plugin: &CheckedPlugin) -> String {
     };
     let requires = &manifest.requires;
     let mut asks = requires.capabilities.clone();
-    asks.extend(requires.tables.iter().map(|grant| format!("{} on {}", grant.rights.join(", "), grant.table)));
-    asks.extend(requires.egress.iter().map(|host| format!("requests to {host}")));
+    asks.extend(
+        requires
+            .tables
+            .iter()
+            .map(|grant| format!("{} on {}", grant.rights.join(", "), grant.table)),
+    );
+    asks.extend(
+        requires
+            .egress
+            .iter()
+            .map(|host| format!("requests to {host}")),
+    );
     asks.extend(requires.secrets.iter().map(|name| format!("secret {name}")));
     asks.extend(requires.ports.iter().map(|port| format!("port {port}")));
     asks.extend(requires.emits.iter().map(|kind| format!("events {kind}")));
     section("requires", asks);
     section("provides", manifest.provides.clone());
-    section("depends on", manifest.depends.iter().map(|d| format!("{} {}", d.id, d.version)).collect());
-    section("routes", manifest.routes.iter().map(|r| format!("{:<7}{:<32} {}", r.method, r.path, access(&r.access))).collect());
-    section("tasks", manifest.tasks.iter().map(|t| format!("{} every {} ms", t.name, t.every_ms)).collect());
-    section("subscriptions", manifest.subscriptions.iter().map(|s| format!("{}: {}", s.name, s.types.join(", "))).collect());
-    section("schedules", manifest.schedules.iter().map(|s| format!("{}: {} {}", s.name, s.cron, s.timezone)).collect());
-    section("migrations", manifest.migrations.iter().map(|m| format!("{:04} {}", m.number, m.name)).collect());
+    section(
+        "depends on",
+        manifest
+            .depends
+            .iter()
+            .map(|d| format!("{} {}", d.id, d.version))
+            .collect(),
+    );
+    section(
+        "routes",
+        manifest
+            .routes
+            .iter()
+            .map(|r| format!("{:<7}{:<32} {}", r.method, r.path, access(&r.access)))
+            .collect(),
+    );
+    section(
+        "tasks",
+        manifest
+            .tasks
+            .iter()
+            .map(|t| format!("{} every {} ms", t.name, t.every_ms))
+            .collect(),
+    );
+    section(
+        "subscriptions",
+        manifest
+            .subscriptions
+            .iter()
+            .map(|s| format!("{}: {}", s.name, s.types.join(", ")))
+            .collect(),
+    );
+    section(
+        "schedules",
+        manifest
+            .schedules
+            .iter()
+            .map(|s| format!("{}: {} {}", s.name, s.cron, s.timezone))
+            .collect(),
+    );
+    section(
+        "migrations",
+        manifest
+            .migrations
+            .iter()
+            .map(|m| format!("{:04} {}", m.number, m.name))
+            .collect(),
+    );
     text
 }
 
 fn access(access: &crate::plugin::manifest::Access) -> String {
     match serde_json::to_value(access) {
         Ok(Value::String(word)) => word,
-        Ok(Value::Object(map)) => map.into_iter().map(|(word, value)| format!("{word} {value}")).collect(),
+        Ok(Value::Object(map)) => map
+            .into_iter()
+            .map(|(word, value)| format!("{word} {value}"))
+            .collect(),
         _ => String::new(),
     }
 }

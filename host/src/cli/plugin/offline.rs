@@ -25,14 +25,26 @@ fn open(context: &Context) -> Result<(Lock, std::path::PathBuf), CliError> {
 pub(super) fn enable(context: &Context, id: &str) -> Result<Value, CliError> {
     let (mut lock, path) = open(context)?;
     let (plugins, refusals) = check::checked(context)?;
-    let plugin = plugins.into_iter().find(|plugin| plugin.manifest.id == id).ok_or_else(|| {
-        let mut error = CliError::new("PLUGIN_NOT_FOUND", Exit::Failed, format!("no file in the plugin directory is the plugin {id}"));
-        error.causes = refusals;
-        error
-    })?;
-    match lock.admit(&plugin.manifest, &plugin.sha256).map_err(|refusal| refused(&refusal))? {
+    let plugin = plugins
+        .into_iter()
+        .find(|plugin| plugin.manifest.id == id)
+        .ok_or_else(|| {
+            let mut error = CliError::new(
+                "PLUGIN_NOT_FOUND",
+                Exit::Failed,
+                format!("no file in the plugin directory is the plugin {id}"),
+            );
+            error.causes = refusals;
+            error
+        })?;
+    match lock
+        .admit(&plugin.manifest, &plugin.sha256)
+        .map_err(|refusal| refused(&refusal))?
+    {
         Standing::New => lock.accept(&plugin.manifest, plugin.sha256),
-        Standing::Disabled | Standing::Enabled => lock.set_enabled(id, true).map_err(|refusal| refused(&refusal))?,
+        Standing::Disabled | Standing::Enabled => lock
+            .set_enabled(id, true)
+            .map_err(|refusal| refused(&refusal))?,
     }
     lock.write(&path).map_err(|error| unusable(&error))?;
     Ok(json!({
@@ -42,7 +54,8 @@ pub(super) fn enable(context: &Context, id: &str) -> Result<Value, CliError> {
 
 pub(super) fn disable(context: &Context, id: &str) -> Result<Value, CliError> {
     let (mut lock, path) = open(context)?;
-    lock.set_enabled(id, false).map_err(|refusal| refused(&refusal))?;
+    lock.set_enabled(id, false)
+        .map_err(|refusal| refused(&refusal))?;
     lock.write(&path).map_err(|error| unusable(&error))?;
     Ok(json!([{"id": id, "offline": true}]))
 }

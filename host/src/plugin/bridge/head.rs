@@ -83,7 +83,10 @@ impl RequestProvider for Head {
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
-        self.parts.headers.get(name).map(http::HeaderValue::as_bytes)
+        self.parts
+            .headers
+            .get(name)
+            .map(http::HeaderValue::as_bytes)
     }
 
     fn header_at(&self, index: usize) -> Option<(&str, &[u8])> {
@@ -92,7 +95,9 @@ impl RequestProvider for Head {
     }
 
     fn param(&self, index: usize) -> Option<(&str, &str)> {
-        self.params.get(index).map(|(name, value)| (&**name, value.as_str()))
+        self.params
+            .get(index)
+            .map(|(name, value)| (&**name, value.as_str()))
     }
 
     fn principal(&self) -> Option<Crossing<'_>> {
@@ -127,7 +132,8 @@ impl RequestProvider for Head {
     }
 
     fn request_id(&self) -> &str {
-        self.request_id_text.get_or_init(|| self.request_id.to_string())
+        self.request_id_text
+            .get_or_init(|| self.request_id.to_string())
     }
 
     fn traceparent(&self) -> &str {

@@ -28,7 +28,6 @@ use tracing::{Instrument, Span, debug, error};
 use crate::{
     capability::error::error,
     http::{Body, InFlight, Problem},
-    plugin::instance::Running,
 };
 
 /// Largest message of a client.
@@ -43,12 +42,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// `Sec-WebSocket-Key`, when the request asks for a WebSocket of the version that everybody speaks.
 pub(super) fn key(headers: &HeaderMap) -> Option<HeaderValue> {
     let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
-    (version == "13").then(|| headers.get(header::SEC_WEBSOCKET_KEY).cloned()).flatten()
+    (version == "13")
+        .then(|| headers.get(header::SEC_WEBSOCKET_KEY).cloned())
+        .flatten()
 }
 
 /// Answers with 101 and serves the socket beside the requests. The socket holds its generation, and is asked to end with it.
 pub(super) fn accept(
-    running: &Arc<Running>,
     key: Option<HeaderValue>,
     upgrade: Option<OnUpgrade>,
     in_flight: InFlight,
@@ -61,14 +61,16 @@ pub(super) fn accept(
             "this address speaks WebSocket: send an upgrade request of version 13",
         )
         .header(header::UPGRADE, HeaderValue::from_static("websocket"))
-        .header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+        .header(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static("13"),
+        ));
     };
-    let running = Arc::clone(running);
     let span = Span::current();
     tokio::spawn(
         async move {
             match upgrade.await {
-                Ok(upgraded) => converse(&running, upgraded, &in_flight, serve).await,
+                Ok(upgraded) => converse(upgraded, &in_flight, serve).await,
                 Err(failure) => debug!(%failure, "the upgrade broke off"),
             }
             drop(in_flight);
@@ -77,7 +79,8 @@ pub(super) fn accept(
     );
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is header text");
+    let accept =
+        HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is header text");
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -87,13 +90,17 @@ pub(super) fn accept(
 
 type Transport = WebSocketStream<TokioIo<Upgraded>>;
 
-async fn converse(running: &Running, upgraded: Upgraded, in_flight: &InFlight, serve: Upgrade) {
+async fn converse(upgraded: Upgraded, in_flight: &InFlight, serve: Upgrade) {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let stream =
+        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
     let (sink, stream) = stream.split();
-    let open = Arc::new(Open { sink: Arc::new(Mutex::new(sink)), stream: Arc::new(Mutex::new(stream)) });
+    let open = Arc::new(Open {
+        sink: Arc::new(Mutex::new(sink)),
+        stream: Arc::new(Mutex::new(stream)),
+    });
     let served = tokio::select! {
         served = serve.run(Socket::new(Arc::clone(&open))) => served,
         () = in_flight.ending() => {
@@ -103,16 +110,22 @@ async fn converse(running: &Running, upgraded: Upgraded, in_flight: &InFlight, s
     match served {
         Ok(()) => close(&open, CloseCode::Normal, "").await,
         Err(failure) => {
-            if failure.is_panic() {
-                    }
-            error!(error = failure.message.to_text(), cause = failure.cause.to_text(), "the plugin's socket failed");
+            if failure.is_panic() {}
+            error!(
+                error = failure.message.to_text(),
+                cause = failure.cause.to_text(),
+                "the plugin's socket failed"
+            );
             close(&open, CloseCode::Error, "something went wrong on our side").await;
         }
     }
 }
 
 async fn close(open: &Open, code: CloseCode, reason: &str) {
-    let frame = CloseFrame { code, reason: reason.to_owned().into() };
+    let frame = CloseFrame {
+        code,
+        reason: reason.to_owned().into(),
+    };
     let closing = async {
         let mut sink = open.sink.lock().await;
         // Failures mean that the peer has gone, which is what closing is for.
@@ -142,20 +155,33 @@ fn gone(cause: impl std::fmt::Display) -> Error {
 
 fn received(frame: tungstenite::Message) -> Option<Message> {
     match frame {
-        tungstenite::Message::Text(text) => {
-            Some(Message { kind: message::TEXT, code: 0, data: bytes::Bytes::from(text).into() })
-        }
-        tungstenite::Message::Binary(data) => Some(Message { kind: message::BINARY, code: 0, data: data.into() }),
+        tungstenite::Message::Text(text) => Some(Message {
+            kind: message::TEXT,
+            code: 0,
+            data: bytes::Bytes::from(text).into(),
+        }),
+        tungstenite::Message::Binary(data) => Some(Message {
+            kind: message::BINARY,
+            code: 0,
+            data: data.into(),
+        }),
         tungstenite::Message::Close(frame) => {
-            let (code, reason) = frame.map_or((1005, String::new()), |f| (f.code.into(), f.reason.to_string()));
-            Some(Message { kind: message::CLOSE, code: u32::from(code), data: reason.into() })
+            let (code, reason) = frame.map_or((1005, String::new()), |f| {
+                (f.code.into(), f.reason.to_string())
+            });
+            Some(Message {
+                kind: message::CLOSE,
+                code: u32::from(code),
+                data: reason.into(),
+            })
         }
         _ => None,
     }
 }
 
 fn outgoing(message: Message) -> Result<tungstenite::Message, Error> {
-    let text = |data: Bytes| tungstenite::Utf8Bytes::try_from(bytes::Bytes::from(data)).map_err(gone);
+    let text =
+        |data: Bytes| tungstenite::Utf8Bytes::try_from(bytes::Bytes::from(data)).map_err(gone);
     Ok(match message.kind {
         message::TEXT => tungstenite::Message::Text(text(message.data)?),
         message::CLOSE => tungstenite::Message::Close(Some(CloseFrame {

@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use serde::Serialize;
 use tracing::warn;
 
-use super::{Inner, Migrate, Registry, StartError, Standing};
+use super::{Inner, Migrate, Registry, Standing, StartError};
 use crate::{
     audit,
     http::TableError,
@@ -70,7 +70,10 @@ pub enum ChangeError {
 }
 
 fn refusals(refused: &[Refusal]) -> String {
-    refused.iter().map(|refusal| format!("; {refusal}")).collect()
+    refused
+        .iter()
+        .map(|refusal| format!("; {refusal}"))
+        .collect()
 }
 
 /// What a change did, for the operator.
@@ -125,7 +128,12 @@ impl Registry {
     /// # Errors
     ///
     /// [`ChangeError::Needed`] names the dependents.
-    pub async fn disable(&self, id: &str, drain: Duration, cascade: bool) -> Result<Vec<Changed>, ChangeError> {
+    pub async fn disable(
+        &self,
+        id: &str,
+        drain: Duration,
+        cascade: bool,
+    ) -> Result<Vec<Changed>, ChangeError> {
         let mut inner = self.state.lock().await;
         if inner.running(id).is_none() {
             // Not running, perhaps because it failed: it shall not be tried again.
@@ -139,7 +147,10 @@ impl Registry {
         }
         let mut ending = dependents_of(id, &candidates(&inner.running));
         if !ending.is_empty() && !cascade {
-            return Err(ChangeError::Needed { id: id.to_owned(), dependents: ending });
+            return Err(ChangeError::Needed {
+                id: id.to_owned(),
+                dependents: ending,
+            });
         }
         ending.push(id.to_owned());
         let mut lock = inner.lock.clone();
@@ -150,7 +161,9 @@ impl Registry {
         inner.lock = lock;
         let mut done = Vec::new();
         for id in ending {
-            let Some(at) = inner.running.iter().position(|running| running.id() == id) else { continue };
+            let Some(at) = inner.running.iter().position(|running| running.id() == id) else {
+                continue;
+            };
             let running = Arc::clone(&inner.running[at]);
             // Its routes answer 503 with Retry-After while it drains; then they are gone.
             let clean = running.end(drain).await;
@@ -163,7 +176,8 @@ impl Registry {
             if let Err(failure) = self.settings.services.verifier.remove_keys(&id) {
                 warn!(plugin = id, "{failure}");
             }
-            self.record(running.manifest(), &running.sha256().to_string(), "stopped").await;
+            self.record(running.manifest(), &running.sha256().to_string(), "stopped")
+                .await;
             self.audit("plugin.disabled", &running).await;
             done.push(changed(None, Some(&running), clean));
         }
@@ -182,11 +196,17 @@ impl Registry {
         let missing = inner.lock.missing(&checked.manifest);
         if !missing.is_empty() {
             let version = checked.manifest.version.clone();
-            return Err(LockRefusal::NotGranted { id: id.to_owned(), version, missing }.into());
+            return Err(LockRefusal::NotGranted {
+                id: id.to_owned(),
+                version,
+                missing,
+            }
+            .into());
         }
         let mut lock = inner.lock.clone();
         lock.accept(&checked.manifest, checked.sha256);
-        self.replace(&mut inner, lock, &checked, Migrate::Up, drain).await
+        self.replace(&mut inner, lock, &checked, Migrate::Up, drain)
+            .await
     }
 
     /// Goes back to the version that ran before the last upgrade.
@@ -199,10 +219,17 @@ impl Registry {
         let mut lock = inner.lock.clone();
         lock.roll_back(id)?;
         let locked = &lock.plugins[id];
-        let kept = self.from_store(id, &locked.version, &locked.sha256).ok_or_else(|| {
-            ChangeError::Order(format!("the copy of {id} {} is gone from the store: put its file into {} and upgrade", locked.version, self.directory.display()))
-        })?;
-        self.replace(&mut inner, lock, &kept, Migrate::No, drain).await
+        let kept = self
+            .from_store(id, &locked.version, &locked.sha256)
+            .ok_or_else(|| {
+                ChangeError::Order(format!(
+                    "the copy of {id} {} is gone from the store: put its file into {} and upgrade",
+                    locked.version,
+                    self.directory.display()
+                ))
+            })?;
+        self.replace(&mut inner, lock, &kept, Migrate::No, drain)
+            .await
     }
 
     /// Grants what the file in the directory asks for beyond what was granted; what that is.
@@ -215,7 +242,10 @@ impl Registry {
         let checked = self.file(id)?;
         let mut lock = inner.lock.clone();
         let missing = lock.missing(&checked.manifest);
-        let locked = lock.plugins.get_mut(id).ok_or_else(|| LockRefusal::Unknown { id: id.to_owned() })?;
+        let locked = lock
+            .plugins
+            .get_mut(id)
+            .ok_or_else(|| LockRefusal::Unknown { id: id.to_owned() })?;
         locked.granted = checked.manifest.requires;
         lock.write(&self.lock_file)?;
         inner.lock = lock;
@@ -234,7 +264,8 @@ impl Registry {
         }
         if let Ok(checked) = self.file(id) {
             let path = checked.path.display().to_string();
-            fs::remove_file(&checked.path).map_err(|source| ChangeError::Remove { path, source })?;
+            fs::remove_file(&checked.path)
+                .map_err(|source| ChangeError::Remove { path, source })?;
         }
         let mut lock = inner.lock.clone();
         lock.plugins.remove(id);
@@ -248,11 +279,19 @@ impl Registry {
     /// The file in the directory with this id.
     fn file(&self, id: &str) -> Result<CheckedPlugin, ChangeError> {
         let (checked, refused) = self.checked_files();
-        let mut matching: Vec<CheckedPlugin> =
-            checked.into_iter().filter(|checked| checked.manifest.id == id).collect();
+        let mut matching: Vec<CheckedPlugin> = checked
+            .into_iter()
+            .filter(|checked| checked.manifest.id == id)
+            .collect();
         if matching.len() > 1 {
-            let files: Vec<String> = matching.iter().map(|checked| checked.path.display().to_string()).collect();
-            return Err(ChangeError::Order(format!("{id} is there twice ({}): keep one of them", files.join(", "))));
+            let files: Vec<String> = matching
+                .iter()
+                .map(|checked| checked.path.display().to_string())
+                .collect();
+            return Err(ChangeError::Order(format!(
+                "{id} is there twice ({}): keep one of them",
+                files.join(", ")
+            )));
         }
         matching.pop().ok_or_else(|| ChangeError::NoFile {
             id: id.to_owned(),
@@ -264,10 +303,17 @@ impl Registry {
     /// Whether `checked` can run beside, or instead of its namesake among, the running plugins.
     fn fits(&self, inner: &Inner, checked: &CheckedPlugin) -> Result<(), ChangeError> {
         let id = &checked.manifest.id;
-        let others: Vec<Arc<Running>> =
-            inner.running.iter().filter(|running| running.id() != id).cloned().collect();
+        let others: Vec<Arc<Running>> = inner
+            .running
+            .iter()
+            .filter(|running| running.id() != id)
+            .cloned()
+            .collect();
         let mut all = candidates(&others);
-        all.push(Candidate { manifest: &checked.manifest, file: &checked.path });
+        all.push(Candidate {
+            manifest: &checked.manifest,
+            file: &checked.path,
+        });
         match order(&all, &inner.refused).refused.into_iter().next() {
             Some((_, refusal)) => Err(ChangeError::Order(refusal.to_string())),
             None => Ok(()),
@@ -283,7 +329,11 @@ impl Registry {
         drain: Duration,
     ) -> Result<Changed, ChangeError> {
         let id = checked.manifest.id.clone();
-        let old = Arc::clone(inner.running(&id).ok_or_else(|| ChangeError::NotRunning(id.clone()))?);
+        let old = Arc::clone(
+            inner
+                .running(&id)
+                .ok_or_else(|| ChangeError::NotRunning(id.clone()))?,
+        );
         if *old.sha256() == checked.sha256 {
             return Ok(changed(Some(&old), Some(&old), true));
         }
@@ -292,7 +342,13 @@ impl Registry {
         let all = inner
             .running
             .iter()
-            .map(|running| if running.id() == id { Arc::clone(&new) } else { Arc::clone(running) })
+            .map(|running| {
+                if running.id() == id {
+                    Arc::clone(&new)
+                } else {
+                    Arc::clone(running)
+                }
+            })
             .collect();
         self.commit(inner, lock, all, &new).await?;
         inner.retired += 1;
@@ -309,7 +365,10 @@ impl Registry {
         all: Vec<Arc<Running>>,
         new: &Arc<Running>,
     ) -> Result<(), ChangeError> {
-        let committed = lock.write(&self.lock_file).map_err(ChangeError::from).and_then(|()| Ok(self.swap(&all)?));
+        let committed = lock
+            .write(&self.lock_file)
+            .map_err(ChangeError::from)
+            .and_then(|()| Ok(self.swap(&all)?));
         if let Err(refusal) = committed {
             new.end(Duration::ZERO).await;
             // The file may hold the new state already; what runs is what counts.
@@ -339,8 +398,16 @@ impl Registry {
             "version": running.manifest().version, "sha256": running.sha256().to_string(),
         });
         let appended = async {
-            let client = self.settings.services.pool.get().await.map_err(|error| error.to_string())?;
-            audit::append(&**client, &entry).await.map_err(|error| error.to_string())
+            let client = self
+                .settings
+                .services
+                .pool
+                .get()
+                .await
+                .map_err(|error| error.to_string())?;
+            audit::append(&**client, &entry)
+                .await
+                .map_err(|error| error.to_string())
         };
         if let Err(failure) = appended.await {
             warn!(action, error = failure, "cannot append to the audit log");
@@ -349,17 +416,27 @@ impl Registry {
 }
 
 fn candidates(running: &[Arc<Running>]) -> Vec<Candidate<'_>> {
-    running.iter().map(|running| Candidate { manifest: running.manifest(), file: running.file() }).collect()
+    running
+        .iter()
+        .map(|running| Candidate {
+            manifest: running.manifest(),
+            file: running.file(),
+        })
+        .collect()
 }
 
 fn changed(now: Option<&Arc<Running>>, before: Option<&Arc<Running>>, clean: bool) -> Changed {
     let version = |running: &Arc<Running>| running.manifest().version.to_string();
     let either = now.or(before);
     Changed {
-        id: either.map(|running| running.id().to_owned()).unwrap_or_default(),
+        id: either
+            .map(|running| running.id().to_owned())
+            .unwrap_or_default(),
         version: now.map(version),
         before: before.map(version),
-        granted: now.map(|running| running.manifest().requires.capabilities.clone()).unwrap_or_default(),
+        granted: now
+            .map(|running| running.manifest().requires.capabilities.clone())
+            .unwrap_or_default(),
         clean,
     }
 }

@@ -1,6 +1,6 @@
 //! What lies in the plugin directory and in the store, judged without running any of it.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use nself_plugin_api::abi::{self, entry::Capability};
 use semver::Version;
@@ -17,7 +17,6 @@ use crate::{
 pub(super) struct Found {
     pub(super) version: Version,
     pub(super) sha256: Sha256,
-    pub(super) path: PathBuf,
     pub(super) description: String,
 }
 
@@ -36,7 +35,10 @@ impl Registry {
     fn check(&self, path: &std::path::Path) -> Result<CheckedPlugin, Refusal> {
         let host = Host {
             version: env!("CARGO_PKG_VERSION"),
-            abi: HostAbi { major: abi::MAJOR, minor: abi::MINOR },
+            abi: HostAbi {
+                major: abi::MAJOR,
+                minor: abi::MINOR,
+            },
             capabilities: Capability::IDS,
             system: &self.system,
         };
@@ -64,9 +66,16 @@ impl Registry {
     }
 
     /// The accepted content of a plugin from the store: what runs does not depend on the file that was dropped in.
-    pub(super) fn from_store(&self, id: &str, version: &Version, sha256: &Sha256) -> Option<CheckedPlugin> {
+    pub(super) fn from_store(
+        &self,
+        id: &str,
+        version: &Version,
+        sha256: &Sha256,
+    ) -> Option<CheckedPlugin> {
         let path = store::path_of(&self.starter.store, id, version, sha256);
-        self.check(&path).ok().filter(|checked| checked.sha256 == *sha256)
+        self.check(&path)
+            .ok()
+            .filter(|checked| checked.sha256 == *sha256)
     }
 
     pub(super) fn find_all(&self, lock: &Lock) -> FoundAll {
@@ -77,23 +86,33 @@ impl Registry {
             all.refused.insert(name_of(&refusal), refusal.to_string());
         }
         for plugin in checked {
-            all.files.insert(plugin.manifest.id.clone(), Found {
-                version: plugin.manifest.version.clone(),
-                sha256: plugin.sha256,
-                path: plugin.path.clone(),
-                description: plugin.manifest.description.clone(),
-            });
+            all.files.insert(
+                plugin.manifest.id.clone(),
+                Found {
+                    version: plugin.manifest.version.clone(),
+                    sha256: plugin.sha256,
+                    description: plugin.manifest.description.clone(),
+                },
+            );
             match lock.admit(&plugin.manifest, &plugin.sha256) {
                 Ok(Standing::Enabled) => all.accepted.push(plugin),
                 Ok(Standing::New | Standing::Disabled) => {}
                 Err(refusal) => self.instead_of(&plugin, lock, &refusal, &mut all),
             }
         }
-        for (id, locked) in lock.plugins.iter().filter(|(id, locked)| locked.enabled && !all.files.contains_key(*id)) {
+        for (id, locked) in lock
+            .plugins
+            .iter()
+            .filter(|(id, locked)| locked.enabled && !all.files.contains_key(*id))
+        {
             match self.from_store(id, &locked.version, &locked.sha256) {
                 Some(kept) => all.accepted.push(kept),
                 None => {
-                    let reason = format!("{id} {} is enabled, but its file is gone: put it back into {}", locked.version, self.directory.display());
+                    let reason = format!(
+                        "{id} {} is enabled, but its file is gone: put it back into {}",
+                        locked.version,
+                        self.directory.display()
+                    );
                     all.refused.insert(id.clone(), reason);
                 }
             }
@@ -102,12 +121,22 @@ impl Registry {
     }
 
     /// A file that is not what was accepted does not keep the accepted version from running.
-    fn instead_of(&self, plugin: &CheckedPlugin, lock: &Lock, refusal: &LockRefusal, all: &mut FoundAll) {
+    fn instead_of(
+        &self,
+        plugin: &CheckedPlugin,
+        lock: &Lock,
+        refusal: &LockRefusal,
+        all: &mut FoundAll,
+    ) {
         let id = &plugin.manifest.id;
-        let Some(locked) = lock.plugins.get(id).filter(|locked| locked.enabled) else { return };
+        let Some(locked) = lock.plugins.get(id).filter(|locked| locked.enabled) else {
+            return;
+        };
         warn!(plugin = id, "{refusal}");
         match self.from_store(id, &locked.version, &locked.sha256) {
-            Some(kept) if lock.admit(&kept.manifest, &kept.sha256).is_ok() => all.accepted.push(kept),
+            Some(kept) if lock.admit(&kept.manifest, &kept.sha256).is_ok() => {
+                all.accepted.push(kept)
+            }
             _ => _ = all.refused.insert(id.clone(), refusal.to_string()),
         }
     }
@@ -115,5 +144,15 @@ impl Registry {
 
 /// What a refusal is listed under.
 fn name_of(refusal: &Refusal) -> String {
-    refusal.plugin_id().map_or_else(|| refusal.to_string().split(':').next().unwrap_or_default().to_owned(), str::to_owned)
+    refusal.plugin_id().map_or_else(
+        || {
+            refusal
+                .to_string()
+                .split(':')
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        },
+        str::to_owned,
+    )
 }

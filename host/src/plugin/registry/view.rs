@@ -70,10 +70,19 @@ impl PluginView {
     }
 }
 
-pub(super) fn of(inner: &Inner, files: &BTreeMap<String, Found>, config: &Config) -> Vec<PluginView> {
-    let ids: BTreeSet<&String> =
-        files.keys().chain(inner.lock.plugins.keys()).chain(inner.refused.keys()).collect();
-    ids.into_iter().map(|id| view(id, inner, files, config)).collect()
+pub(super) fn of(
+    inner: &Inner,
+    files: &BTreeMap<String, Found>,
+    config: &Config,
+) -> Vec<PluginView> {
+    let ids: BTreeSet<&String> = files
+        .keys()
+        .chain(inner.lock.plugins.keys())
+        .chain(inner.refused.keys())
+        .collect();
+    ids.into_iter()
+        .map(|id| view(id, inner, files, config))
+        .collect()
 }
 
 fn view(id: &str, inner: &Inner, files: &BTreeMap<String, Found>, config: &Config) -> PluginView {
@@ -108,7 +117,9 @@ fn view(id: &str, inner: &Inner, files: &BTreeMap<String, Found>, config: &Confi
         description: description.unwrap_or_default(),
         sha256: sha256.map(|sha256| sha256.to_string()),
         port: running.and_then(|_| config.plugin_port(id)),
-        provides: running.map(|running| running.manifest().provides.clone()).unwrap_or_default(),
+        provides: running
+            .map(|running| running.manifest().provides.clone())
+            .unwrap_or_default(),
         running: running.map(Arc::downgrade).unwrap_or_default(),
     }
 }

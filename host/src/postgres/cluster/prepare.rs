@@ -5,7 +5,8 @@ use std::{
     io::{Read, Write},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::fs::FlockOperation;
@@ -105,6 +106,9 @@ fn data_dir(dir: &Path) -> Result<PathBuf, ClusterError> {
     fs::canonicalize(dir).map_err(io)
 }
 
+/// How long another host may take to end before it counts as running.
+const LOCK_LIMIT: Duration = Duration::from_secs(1);
+
 /// Takes the lock that makes this host the only one; it is held as long as the file is open.
 fn lock(data_dir: &Path) -> Result<fs::File, ClusterError> {
     let path = data_dir.join("postgres.lock");
@@ -120,7 +124,13 @@ fn lock(data_dir: &Path) -> Result<fs::File, ClusterError> {
         .truncate(false)
         .open(&path)
         .map_err(io)?;
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    // A host that is just ending, or a child between fork and exec, holds the lock for a moment.
+    let until = Instant::now() + LOCK_LIMIT;
+    while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if Instant::now() < until {
+            thread::sleep(Duration::from_millis(20));
+            continue;
+        }
         let mut pid = String::new();
         let _ = file.read_to_string(&mut pid);
         let pid = if pid.trim().is_empty() {

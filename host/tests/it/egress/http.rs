@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{StreamExt, future::BoxFuture};
 use nself::{
-    capability::http::{Egress, HttpCapability, Resolver, TRACEPARENT},
+    capability::http::{Egress, HttpCapability, IN_FLIGHT_MAX, Resolver, TRACEPARENT},
     plugin::manifest::Requires,
 };
 use nself_plugin_api::abi::{
@@ -233,6 +233,7 @@ async fn nothing_private_is_reached_in_any_spelling() {
         "0",
         "0.0.0.0",
         "127.0.0.1.",
+        "%31%32%37.0.0.1",
         "①②⑦.0.0.1",
         "[::1]",
         "[::]",
@@ -410,6 +411,32 @@ async fn the_timeout_bounds_head_and_body() {
             .status,
         200
     );
+}
+
+#[tokio::test]
+async fn more_exchanges_than_the_limit_wait_within_their_timeout() {
+    let server = Server::start().await;
+    let http = Arc::new(client(&["127.0.0.1"]));
+    let mut hanging = tokio::task::JoinSet::new();
+    for _ in 0..IN_FLIGHT_MAX {
+        let (http, url) = (Arc::clone(&http), server.url("/silent"));
+        hanging.spawn(async move { drop(get(&http, &url).await) });
+    }
+    patiently(async {
+        while server.requests.load(Ordering::SeqCst) < IN_FLIGHT_MAX {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let soon = Send {
+        timeout_ms: 100,
+        ..Send::default()
+    };
+    let one_more = send(&http, &server.url("/echo"), soon).await;
+    assert_error(one_more, "EGRESS_TIMEOUT", "within 100 ms");
+    assert_eq!(server.requests.load(Ordering::SeqCst), IN_FLIGHT_MAX);
+    patiently(hanging.shutdown()).await;
+    assert_eq!(get(&http, &server.url("/echo")).await.unwrap().status, 200);
 }
 
 #[tokio::test]

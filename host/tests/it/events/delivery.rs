@@ -74,6 +74,12 @@ async fn a_new_subscriber_begins_now_or_with_the_oldest() {
     let database = migrated().await;
     let client = database.client().await;
     emit(&client, "before").await;
+    // Other tests' transactions share the cluster's horizon.
+    super::until(
+        &client,
+        "SELECT bool_and(xid < pg_snapshot_xmin(pg_current_snapshot())) FROM nself.events",
+    )
+    .await;
     let log = log(&database);
     let mut late = Running::start(
         &log,

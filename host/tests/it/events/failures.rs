@@ -185,6 +185,10 @@ async fn a_late_acknowledgement_of_a_replaced_holder_fails() {
         "UPDATE nself.event_cursors SET lease_token = lease_token + 1, lease_holder = 'other'";
     client.batch_execute(taken).await.unwrap();
     gate.add_permits(10);
+    // Its acknowledgement was refused: it stands in line for the lease again.
+    let in_line = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                   AND pid <> pg_backend_pid() AND query LIKE '%lease_token = lease_token + 1%')";
+    until(&client, in_line).await;
     until(
         &client,
         "SELECT position = 0 AND lease_holder = 'other' FROM nself.event_cursors",

@@ -228,3 +228,16 @@ fn a_route_that_cannot_be_read_is_named() {
         );
     }
 }
+
+#[test]
+fn no_plugin_may_pass_for_the_host() {
+    let metrics = HttpMetrics::new(&prometheus::Registry::new()).unwrap();
+    let routes = vec![answered(&generation("host"), route("GET", "/a"), hello)];
+    let error = RouteTable::build(&[], routes, &Limits::default(), &metrics).map(drop);
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("the host's own name")
+    );
+}

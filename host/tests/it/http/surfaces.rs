@@ -1,5 +1,8 @@
 //! What the host answers itself, and what it does to every answer.
 
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
@@ -8,7 +11,7 @@ use nself::identity::{ApiKey, Kind, NewApiKey};
 use nself::plugin::manifest::{Access, Role, Route};
 use serde_json::json;
 
-use super::fixture::{Answer, Host, Setup, answered, generation, hello, request, route};
+use super::fixture::{Answer, Host, PATIENCE, Setup, answered, generation, hello, request, route};
 
 fn with(path: &str, headers: &[(&'static str, &str)]) -> Request<Full<Bytes>> {
     let mut request = request(Method::GET, path);
@@ -275,4 +278,53 @@ async fn strict_transport_is_promised_only_over_tls() {
         "max-age=600",
     );
     check_hsts(&host.get("/page").await, "");
+}
+
+/// Collects what is logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_access_log_names_the_route_and_never_what_a_caller_sent() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let json = tracing_subscriber::fmt()
+        .json()
+        .with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(json.finish());
+    let host = host(Settings::default()).await;
+    let secret = [("authorization", "Bearer s3cret"), ("x-request-id", "id-1")];
+    let mut access = Vec::new();
+    let limit = Instant::now() + PATIENCE;
+    // Tests on other threads, which have no subscriber, may just now have told the log line that nobody listens.
+    while access.is_empty() && Instant::now() < limit {
+        tracing::callsite::rebuild_interest_cache();
+        host.send(with("/files/s3cret?token=s3cret", &secret)).await;
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("s3cret"), "{text}");
+        let parsed = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        access.extend(parsed.filter(|line| line["target"] == "nself::access"));
+    }
+    let fields = &access[0]["fields"];
+    assert_eq!(
+        (&fields["route"], &fields["plugin"]),
+        (&json!("/files/{*path}"), &json!("notes"))
+    );
+    assert_eq!(
+        (&fields["status"], &fields["request_id"]),
+        (&json!(200), &json!("id-1"))
+    );
+    assert_eq!(fields["message"], "request");
 }

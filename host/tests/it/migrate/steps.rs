@@ -142,14 +142,18 @@ async fn settings_that_a_step_leaves_do_not_reach_the_next() {
     let database = database().await;
     let leak = step(
         1,
-        "SET ROLE pg_monitor; SET search_path = public; SET lock_timeout = 0;",
+        "SET ROLE pg_monitor; SET search_path = public; SET check_function_bodies = off;",
         "SELECT 1",
     );
     let owner = Owner::plugin(
         "no-tes",
         vec![
             leak,
-            step(2, "CREATE TABLE here (id int)", "DROP TABLE here"),
+            step(
+                2,
+                "CREATE TABLE here (id int); DO $$ BEGIN ASSERT current_setting('check_function_bodies') = 'on'; END $$",
+                "DROP TABLE here",
+            ),
         ],
     );
     migrator(&database).await.up(&[owner]).await.unwrap();
