@@ -4,6 +4,7 @@ pub mod control;
 mod database;
 mod error;
 mod services;
+mod session;
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,12 @@ use tokio::sync::{Notify, watch};
 use tracing::info;
 
 use self::database::Database;
-pub use self::{database::DatabaseChoice, error::RunError, services::settings_of};
+pub use self::{
+    database::{DatabaseChoice, MIGRATIONS, owners},
+    error::RunError,
+    services::settings_of,
+    session::Session,
+};
 use crate::{
     config::{Config, Environment, Provenance, secrets::Secrets},
     http::{
@@ -105,7 +111,7 @@ impl Host {
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(Arc<Registry>, Arc<Server>), RunError> {
         progress("applying migrations");
-        database.migrate(migrate).await?;
+        database.migrate(config, migrate).await?;
         let seats = services::build(config, secrets, database.target()).await?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
