@@ -248,8 +248,10 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::E
 }
 
 fn check_id(plugin: &str) -> Result<(), RoleError> {
-    let is_reserved = matches!(plugin, "" | "nself" | "db" | "project" | "public" | "information_schema")
-        || plugin.starts_with("pg_");
+    let is_reserved = matches!(
+        plugin,
+        "" | "nself" | "db" | "project" | "public" | "information_schema"
+    ) || plugin.starts_with("pg_");
     if is_reserved {
         Err(RoleError::Reserved(plugin.to_owned()))
     } else {
