@@ -59,7 +59,7 @@ pub(super) fn mentions(word: &str) -> bool {
     let is_letter = |letter: char| letter.is_alphanumeric() || letter == '_';
     FILES
         .iter()
-        .filter(|(path, _)| path.ends_with(".rs"))
+        .filter(|(path, _)| path.starts_with("src/"))
         .any(|(_, text)| {
             text.split(|letter| !is_letter(letter))
                 .any(|found| found == word)
