@@ -117,11 +117,15 @@ impl<T> From<Result<T, Error>> for Outcome<T> {
 impl<T> Drop for Outcome<T> {
     fn drop(&mut self) {
         if self.ok == 1 {
-            // SAFETY: `value` is the set arm, and nobody reads it after this.
-            unsafe { ManuallyDrop::drop(&mut self.payload.value) };
+            // SAFETY: `value` is the set arm.
+            let value = unsafe { &mut self.payload.value };
+            // SAFETY: nobody reads it after this.
+            unsafe { ManuallyDrop::drop(value) };
         } else {
-            // SAFETY: as above, for `error`.
-            unsafe { ManuallyDrop::drop(&mut self.payload.error) };
+            // SAFETY: `error` is the set arm.
+            let error = unsafe { &mut self.payload.error };
+            // SAFETY: nobody reads it after this.
+            unsafe { ManuallyDrop::drop(error) };
         }
     }
 }

@@ -232,8 +232,10 @@ unsafe extern "C" fn poll_boxed<F, T>(
 where
     F: Future<Output = Result<T, Error>> + Send,
 {
-    // SAFETY: the state is the box that `Fut::new` leaked; the holder polls it exclusively, and it never moves.
-    let future = unsafe { Pin::new_unchecked(&mut *state.cast::<F>()) };
+    // SAFETY: the state is the box that `Fut::new` leaked; the holder polls it exclusively.
+    let future = unsafe { &mut *state.cast::<F>() };
+    // SAFETY: as above: it never moves.
+    let future = unsafe { Pin::new_unchecked(future) };
     // SAFETY: the caller lends a live waker for the duration of this call.
     let polled = guard(|| unsafe { with_context(waker, |cx| future.poll(cx)) });
     let (code, outcome) = match polled {

@@ -59,8 +59,10 @@ unsafe extern "C" fn poll_boxed<S>(
 where
     S: futures_util::Stream<Item = Result<Bytes, Error>> + Send,
 {
-    // SAFETY: the state is the box that `Stream::new` leaked; the holder polls it exclusively, and it never moves.
-    let stream = unsafe { Pin::new_unchecked(&mut *state.cast::<S>()) };
+    // SAFETY: the state is the box that `Stream::new` leaked; the holder polls it exclusively.
+    let stream = unsafe { &mut *state.cast::<S>() };
+    // SAFETY: as above: it never moves.
+    let stream = unsafe { Pin::new_unchecked(stream) };
     // SAFETY: the caller lends a live waker for the duration of this call.
     let polled = guard(|| unsafe { with_context(waker, |cx| stream.poll_next(cx)) });
     let (code, outcome) = match polled {
