@@ -3,6 +3,7 @@
 use std::mem::ManuallyDrop;
 
 use super::bytes::Bytes;
+use super::layout::layout;
 
 /// `kind` of an error that the callee returned.
 pub const KIND_RETURNED: u32 = 0;
@@ -129,3 +130,6 @@ impl<T> Drop for Outcome<T> {
         }
     }
 }
+
+layout!(ERROR: Error { kind, status, retry_after_ms, code, message, details, cause });
+layout!(OUTCOME: Outcome<u64> { ok, payload });

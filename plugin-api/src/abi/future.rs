@@ -14,6 +14,7 @@ use std::{
     task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
 };
 
+use super::layout::layout;
 use super::{
     error::{Error, Outcome},
     panic::{guard, guard_drop},
@@ -326,3 +327,8 @@ impl WakerSlot {
         });
     }
 }
+
+layout!(WAKER_BASE: WakerBase { vtable });
+layout!(WAKER_VTABLE: WakerVtable { clone, wake_by_ref, drop });
+layout!(FUT: Fut<u64> { state, vtable, slot });
+layout!(FUT_VTABLE: FutVtable<u64> { poll, drop });

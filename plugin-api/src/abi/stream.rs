@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use super::layout::layout;
 use super::{
     bytes::Bytes,
     error::{Error, Outcome},
@@ -150,3 +151,6 @@ impl Drop for Stream {
         }
     }
 }
+
+layout!(STREAM: Stream { state, vtable, slot });
+layout!(STREAM_VTABLE: StreamVtable { poll_next, drop });

@@ -2,6 +2,7 @@
 
 use std::{marker::PhantomData, slice};
 
+use crate::abi::layout::layout;
 use crate::abi::{
     bytes::{Bytes, Str},
     interface::interface,
@@ -257,6 +258,10 @@ impl<'a> Iterator for Params<'a> {
         Some((u32::from_le_bytes(*oid), value))
     }
 }
+
+layout!(COLUMN: Column<'static> { name, oid });
+layout!(CELL: Cell { ptr, len });
+layout!(ROWS: Rows { columns, column_count, cells, row_count, owner, drop });
 
 #[cfg(test)]
 mod tests {
