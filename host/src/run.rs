@@ -115,7 +115,7 @@ impl Host {
     ) -> Result<(Arc<Registry>, Arc<Server>, Arc<Services>), RunError> {
         progress("applying migrations");
         database.migrate(migrate).await?;
-        let seats = services::build(config, secrets, database.target()).await?;
+        let seats = services::build(config, secrets, database.target())?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {

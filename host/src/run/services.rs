@@ -51,7 +51,7 @@ fn setup(part: &'static str) -> impl Fn(String) -> RunError {
     move |reason| RunError::Setup { part, reason }
 }
 
-pub(super) async fn build(
+pub(super) fn build(
     config: &Config,
     secrets: &Secrets,
     target: &Target,
