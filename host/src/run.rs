@@ -3,6 +3,7 @@
 pub mod control;
 mod database;
 mod error;
+mod housekeeping;
 mod services;
 
 use std::{
@@ -12,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tracing::info;
 
 use self::database::Database;
@@ -28,6 +32,7 @@ use crate::{
     plugin::{
         manifest::Access,
         registry::{PluginView, Registry, RegistrySettings, State},
+        services::Services,
     },
     postgres::cluster,
 };
@@ -54,6 +59,8 @@ pub struct Host {
     registry: Arc<Registry>,
     server: Arc<Server>,
     database: Database,
+    services: Arc<Services>,
+    housekeeping: JoinHandle<()>,
     stopping: Arc<Notify>,
     started: Instant,
 }
@@ -81,7 +88,9 @@ impl Host {
         )
         .await
         {
-            Ok((registry, server)) => Ok(Self {
+            Ok((registry, server, services)) => Ok(Self {
+                housekeeping: housekeeping::start(Arc::clone(&services)),
+                services,
                 config: Arc::new(config),
                 registry,
                 server,
@@ -103,7 +112,7 @@ impl Host {
         database: &Database,
         migrate: bool,
         progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<(Arc<Registry>, Arc<Server>), RunError> {
+    ) -> Result<(Arc<Registry>, Arc<Server>, Arc<Services>), RunError> {
         progress("applying migrations");
         database.migrate(migrate).await?;
         let seats = services::build(config, secrets, database.target()).await?;
@@ -127,7 +136,7 @@ impl Host {
         server.listen(None, address, "http.port").await?;
         registry.attach(Arc::clone(&server));
         registry.open_ports().await;
-        Ok((registry, server))
+        Ok((registry, server, seats.services))
     }
 
     /// The plugins.
@@ -183,6 +192,8 @@ impl Host {
             .saturating_duration_since(Instant::now())
             .max(Duration::from_secs(1));
         let ended = self.registry.stop_all(left).await;
+        self.housekeeping.abort();
+        self.services.pool.close();
         self.database.close().await;
         info!(answered, ended, "host stopped");
         answered && ended

@@ -1,6 +1,6 @@
 //! The services behind HTTP and the capabilities, made from the configuration.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -113,6 +113,7 @@ pub(super) async fn build(
         ),
         egress: Egress::new().map_err(|error| setup("TLS")(error.to_string()))?,
         ports: Arc::default(),
+        port_overrides: port_overrides(config),
         clock: Arc::new(SystemClock::default()),
         events: Arc::new(EventLog::new(
             host_pool.clone(),
@@ -219,6 +220,22 @@ fn api_key(name: &str, key: &ConfiguredKey, secrets: &Secrets) -> Result<ApiKey,
         Kind::Service
     };
     Ok(ApiKey::new(name, kind, &digest, &key.scopes)?)
+}
+
+/// `[plugins.<id>.listen]`; a key that is no port has nothing to override.
+fn port_overrides(config: &Config) -> BTreeMap<String, BTreeMap<u16, u16>> {
+    let ports = |listen: &BTreeMap<String, u16>| {
+        listen
+            .iter()
+            .filter_map(|(port, bound)| Some((port.parse().ok()?, *bound)))
+            .collect()
+    };
+    config
+        .plugins
+        .by_id
+        .iter()
+        .map(|(id, plugin)| (id.clone(), ports(&plugin.listen)))
+        .collect()
 }
 
 fn secret_source(secrets: &Secrets) -> crate::capability::config::SecretSource {

@@ -176,8 +176,13 @@ impl Registry {
             if let Err(failure) = self.settings.services.verifier.remove_keys(&id) {
                 warn!(plugin = id, "{failure}");
             }
-            self.record(running.manifest(), &running.sha256().to_string(), "stopped")
-                .await;
+            self.record(
+                running.manifest(),
+                &running.sha256().to_string(),
+                "stopped",
+                false,
+            )
+            .await;
             self.audit("plugin.disabled", &running).await;
             done.push(changed(None, Some(&running), clean));
         }
@@ -338,7 +343,15 @@ impl Registry {
             return Ok(changed(Some(&old), Some(&old), true));
         }
         self.fits(inner, checked)?;
-        let new = self.bring_up(checked, migrate).await?;
+        let new = match self.bring_up(checked, migrate).await {
+            Ok(new) => new,
+            Err(failure) => {
+                // What is stored is what runs.
+                self.record(old.manifest(), &old.sha256().to_string(), "started", true)
+                    .await;
+                return Err(failure.into());
+            }
+        };
         let all = inner
             .running
             .iter()
