@@ -5,6 +5,7 @@ mod database;
 mod error;
 mod housekeeping;
 mod services;
+mod session;
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +21,12 @@ use tokio::{
 use tracing::info;
 
 use self::database::Database;
-pub use self::{database::DatabaseChoice, error::RunError, services::settings_of};
+pub use self::{
+    database::{DatabaseChoice, MIGRATIONS, owners},
+    error::RunError,
+    services::settings_of,
+    session::Session,
+};
 use crate::{
     config::{Config, Environment, Provenance, secrets::Secrets},
     http::{
@@ -114,7 +120,7 @@ impl Host {
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(Arc<Registry>, Arc<Server>, Arc<Services>), RunError> {
         progress("applying migrations");
-        database.migrate(migrate).await?;
+        database.migrate(config, migrate).await?;
         let seats = services::build(config, secrets, database.target())?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
