@@ -135,12 +135,16 @@ macro_rules! conformance {
         $crate::conformance!(|plugin| plugin);
     };
     (|$plugin:ident| $settings:expr) => {
+        $crate::conformance!(
+            env!("CARGO_PKG_NAME"),
+            env!("CARGO_MANIFEST_DIR"),
+            |$plugin| $settings
+        );
+    };
+    ($package:expr, $folder:expr, |$plugin:ident| $settings:expr) => {
         mod conformance {
             fn plugin() -> $crate::conformance::Conformance {
-                let $plugin = $crate::conformance::Conformance::new(
-                    env!("CARGO_PKG_NAME"),
-                    env!("CARGO_MANIFEST_DIR"),
-                );
+                let $plugin = $crate::conformance::Conformance::new($package, $folder);
                 $settings
             }
 

@@ -14,7 +14,8 @@ pub(crate) fn sample(schema: &Value) -> Value {
     if let Some(only) = schema.get("const") {
         return only.clone();
     }
-    for choice in ["oneOf", "anyOf"] {
+    // `allOf` has one entry: it is how a field gets its description.
+    for choice in ["oneOf", "anyOf", "allOf"] {
         if let Some(first) = schema[choice]
             .as_array()
             .and_then(|choices| choices.first())
@@ -79,7 +80,7 @@ mod tests {
     #[test]
     fn a_sample_has_what_is_required_and_keeps_to_limits() {
         let schema = json!({"type": "object", "required": ["title", "size", "kind"], "properties": {
-            "title": {"type": "string", "minLength": 3},
+            "title": {"allOf": [{"type": "string", "minLength": 3}], "description": "words"},
             "size": {"type": "integer", "minimum": 5, "maximum": 9},
             "kind": {"enum": ["a", "b"]},
             "left_out": {"type": "string"},

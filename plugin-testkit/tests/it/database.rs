@@ -80,7 +80,7 @@ async fn of_two_serializable_transactions_that_cannot_both_be_one_is_refused() {
 async fn statements_of_one_transaction_go_out_together_and_answer_in_order() {
     let host = started().await;
     let numbers = host.get("/fixture/pipeline").send().await.data();
-    assert_eq!(numbers, (1..=50).collect::<Vec<i64>>().into());
+    assert_eq!(numbers, json!((1..=50).collect::<Vec<i64>>()));
     host.stop().await;
 }
 

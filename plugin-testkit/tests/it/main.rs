@@ -16,12 +16,16 @@ use nself_plugin_testkit::{TestHost, TestHostBuilder};
 const KEY: &str = "correct horse battery staple";
 
 // Left out: routes that fail on purpose, that wait, or whose sample address is none.
-nself_plugin_testkit::conformance!(|plugin| plugin
-    .secret("fixture-key", super::KEY)
-    .except("GET /fixture/panic")
-    .except("GET /fixture/blocking-panic")
-    .except("GET /fixture/fetch")
-    .except("GET /fixture/sleep"));
+nself_plugin_testkit::conformance!(
+    "nself-plugin-fixture",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/fixture"),
+    |plugin| plugin
+        .secret("fixture-key", super::KEY)
+        .except("GET /fixture/panic")
+        .except("GET /fixture/blocking-panic")
+        .except("GET /fixture/fetch")
+        .except("GET /fixture/sleep")
+);
 
 fn fixture() -> TestHostBuilder {
     TestHost::builder()
