@@ -3,8 +3,9 @@
 #
 #   scripts/bootstrap.sh [--foreground] [--no-install] [--machine-only]
 #
-# Installs the Debian packages that are missing when it may (root, or sudo without a password; otherwise it says which),
-# builds the host and all plugins, makes the project in this directory, starts it, enables the plugins, prints the URLs.
+# Installs the Debian packages that are missing when it may (root, or sudo without a password); otherwise it unpacks them
+# below target/ and .nself/, and says which an administrator could install. Builds the host and all plugins, makes
+# the project in this directory, starts it, enables the plugins, prints the URLs.
 # The stack keeps running in the background (`target/release/nself stop` ends it); with --foreground it stays in the
 # terminal. --machine-only ends before the build. Can be run again: it changes only what is not there or not current.
 set -euo pipefail
@@ -25,16 +26,18 @@ done
 [ -z "$install" ] || may_install || install=''
 
 out=${CARGO_TARGET_DIR:-target}/release
+toolchain=${CARGO_TARGET_DIR:-target}/toolchain
 nself=$out/nself
 
 # What a compiler needs to make programs. The C compiler is for the crypto library (aws-lc); no cmake, no pkg-config.
 missing_packages() {
-  have cc && [ -e /usr/include/stdlib.h ] || echo "gcc libc6-dev"
+  have cc && have_headers || echo "gcc libc6-dev"
   [ -s /etc/ssl/certs/ca-certificates.crt ] || [ -n "${SSL_CERT_FILE:-}" ] || echo ca-certificates
 }
 
 prepare_machine() {
-  local missing rust
+  local missing rust=''
+  [ ! -e "$toolchain/environment" ] || use_toolchain
   missing=$(missing_packages | xargs)
   if ! find_rust; then
     if is_debian && rust=$(rust_packages); then
@@ -42,19 +45,27 @@ prepare_machine() {
     elif have rustup; then
       die "no Rust $RUST_MIN or newer" "rustup update stable"
     else
-      die "no Rust $RUST_MIN or newer, and none in this machine's package lists" \
-        "run apt-get update, or install it from https://rustup.rs, then run this again"
+      die "no Rust $RUST_MIN or newer, and none in this machine's package lists" "see https://rustup.rs, then run this again"
     fi
   fi
-  [ -n "${missing// /}" ] || return 0
-  # shellcheck disable=SC2086 # a list of names
+  missing=$(xargs <<<"$missing")
+  [ -n "$missing" ] || return 0
   if [ -n "$install" ]; then
+    # shellcheck disable=SC2086 # a list of names
     install_packages $missing
-    find_rust || die "the installed Rust is older than $RUST_MIN" "$(rustc --version 2>&1)"
+  elif is_debian; then
+    say "this user may not install packages; an administrator could: apt-get update && apt-get install -y --no-install-recommends $missing"
+    say "unpacking a compiler into $toolchain instead"
+    scripts/unpack-toolchain.sh "$toolchain"
+    use_toolchain
   else
-    die "packages are missing, and this user may not install them: let an administrator run" \
-      "apt-get update && apt-get install -y --no-install-recommends $(xargs <<<"$missing")" "then run this again"
+    die "packages are missing: let an administrator install what Debian calls $missing, then run this again"
   fi
+  find_rust || die "the installed Rust is older than $RUST_MIN" "$(rustc --version 2>&1)"
+}
+use_toolchain() {
+  # shellcheck source=/dev/null # made by unpack-toolchain.sh
+  . "$toolchain/environment"
 }
 
 prepare_postgres() {
@@ -125,12 +136,12 @@ step "Build"
 build
 
 step "Project"
-"$nself" init >&2
+"$nself" init | grep -v '^next:' >&2
 install -d -m 0755 plugins.d
 offers=$(offer_plugins)
 
 step "Start"
-if ! "$nself" status --quiet 2>/dev/null; then "$nself" up --detach; fi
+if ! "$nself" status --quiet 2>/dev/null; then "$nself" up --detach >/dev/null; fi
 accept_plugins "$offers"
 
 if [ -n "$foreground" ]; then

@@ -48,6 +48,22 @@ refresh_lists() {
 }
 no_mirror() { die "apt-get update failed: the machine needs a package mirror it can reach"; }
 
+# unpack_packages DIRECTORY NAME...: downloads packages (apt verifies them, as always) and unpacks them into DIRECTORY/tree,
+# for a user who may not install. Their scripts do not run, the system is not touched.
+unpack_packages() {
+  local into=$1 deb
+  shift
+  mkdir -p "$into"/{debs,tree}
+  say "downloading $# packages"
+  (cd "$into/debs" && apt-get "${apt_options[@]}" -qq download "$@")
+  for deb in "$into"/debs/*.deb; do dpkg-deb -x "$deb" "$into/tree"; done
+}
+
+# would_install NAME...: what an installation of these would bring to this machine, dependencies included.
+would_install() {
+  apt-get "${apt_options[@]}" -s --no-install-recommends install "$@" | sed -n 's/^Inst \([^ ]*\) .*/\1/p'
+}
+
 # private_lists DIRECTORY: lists and cache for a user who may not touch the system's. What is installed is still read there.
 private_lists() {
   mkdir -p "$1"/lists/partial "$1"/cache/archives/partial
@@ -64,6 +80,9 @@ install_packages() {
 
 # candidate PACKAGE: the version that apt would install, without Debian's epoch; nothing when there is none.
 candidate() { apt-cache "${apt_options[@]}" policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([0-9]*:\)\{0,1\}\([0-9].*\)$/\2/p'; }
+
+# A C library to compile against; an unpacked compiler brings its own.
+have_headers() { echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1; }
 
 # --- Rust -----------------------------------------------------------------------------------------------------------
 

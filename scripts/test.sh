@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 step "Machine"
 missing=()
-have cc && [ -e /usr/include/stdlib.h ] || missing+=(gcc libc6-dev)
+have cc && have_headers || missing+=(gcc libc6-dev)
 have redis-server || missing+=(redis-server)
 have git || missing+=(git)
 if ! find_rust && is_debian; then

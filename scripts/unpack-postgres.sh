@@ -17,8 +17,6 @@ target=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 work=$target.work
 trap 'rm -rf "$work"' EXIT
 rm -rf "$work"
-mkdir -p "$work"/{debs,tree}
-
 say "reading package lists"
 private_lists "$work/apt"
 server=$(apt-cache "${apt_options[@]}" depends postgresql | sed -n 's/^ *Depends: \(postgresql-[0-9]*\)$/\1/p' | head -n 1)
@@ -27,13 +25,9 @@ client=${server/postgresql-/postgresql-client-}
 
 # Of what an installation would bring, only the programs and shared libraries. Not Debian's cluster tools in perl, not
 # the just-in-time compiler (60 MB that a small server does not use).
-apt-get "${apt_options[@]}" -s --no-install-recommends install "$server" "$client" patchelf |
-  sed -n 's/^Inst \([^ ]*\) .*/\1/p' |
-  grep -E "^($server|$client|patchelf|lib.*)$" | grep -vE '^lib(llvm|z3|.*-perl$)' >"$work/packages"
-
-say "downloading $(wc -l <"$work/packages") packages"
-(cd "$work/debs" && xargs apt-get "${apt_options[@]}" -qq download <"$work/packages")
-for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/tree"; done
+mapfile -t packages < <(would_install "$server" "$client" patchelf |
+  grep -E "^($server|$client|patchelf|lib.*)$" | grep -vE '^lib(llvm|z3|.*-perl$)')
+unpack_packages "$work" "${packages[@]}"
 
 bin=$(find "$work/tree/usr/lib/postgresql" -type d -name bin)
 rm -f "$bin"/../lib/llvmjit*

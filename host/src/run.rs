@@ -3,6 +3,7 @@
 pub mod control;
 mod database;
 mod error;
+mod housekeeping;
 mod services;
 
 use std::{
@@ -12,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tracing::info;
 
 use self::database::Database;
@@ -29,6 +33,7 @@ use crate::{
     plugin::{
         manifest::Access,
         registry::{PluginView, Registry, RegistrySettings, State},
+        services::Services,
     },
     postgres::cluster,
 };
@@ -63,6 +68,8 @@ pub struct Host {
     registry: Arc<Registry>,
     server: Arc<Server>,
     database: Database,
+    services: Arc<Services>,
+    housekeeping: JoinHandle<()>,
     stopping: Arc<Notify>,
     started: Instant,
 }
@@ -104,7 +111,9 @@ impl Host {
             clock,
         };
         match Self::serve(assembly, provenance, migrate, &*progress).await {
-            Ok((registry, server)) => Ok(Self {
+            Ok((registry, server, services)) => Ok(Self {
+                housekeeping: housekeeping::start(Arc::clone(&services)),
+                services,
                 config: Arc::new(config),
                 registry,
                 server,
@@ -124,7 +133,7 @@ impl Host {
         provenance: Provenance,
         migrate: bool,
         progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<(Arc<Registry>, Arc<Server>), RunError> {
+    ) -> Result<(Arc<Registry>, Arc<Server>, Arc<Services>), RunError> {
         let Assembly {
             config,
             secrets,
@@ -133,7 +142,7 @@ impl Host {
         } = assembly;
         progress("applying migrations");
         database.migrate(migrate).await?;
-        let seats = services::build(config, secrets, database.target(), clock).await?;
+        let seats = services::build(config, secrets, database.target(), clock)?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {
@@ -154,7 +163,7 @@ impl Host {
         server.listen(None, address, "http.port").await?;
         registry.attach(Arc::clone(&server));
         registry.open_ports().await;
-        Ok((registry, server))
+        Ok((registry, server, seats.services))
     }
 
     /// The plugins.
@@ -210,6 +219,8 @@ impl Host {
             .saturating_duration_since(Instant::now())
             .max(Duration::from_secs(1));
         let ended = self.registry.stop_all(left).await;
+        self.housekeeping.abort();
+        self.services.pool.close();
         self.database.close().await;
         info!(answered, ended, "host stopped");
         answered && ended

@@ -16,6 +16,7 @@ pub mod error;
 pub mod future;
 pub mod instance;
 mod interface;
+pub mod layout;
 pub mod note;
 pub mod panic;
 pub mod request;
