@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use nself_plugin_testkit::{TestHost, eventually};
+use futures_util::FutureExt;
+use nself::{capability::task::lease::Leases, postgres::connect::Target};
+use nself_plugin_testkit::{TestHost, eventually, within};
 use serde_json::Value;
 
 use crate::started;
@@ -109,4 +111,22 @@ async fn replicas_accept_the_same_tokens_and_read_the_same_rows() {
     assert_eq!(second.get("/fixture/copy").send().await.text(), "shared\n");
     first.stop().await;
     second.stop().await;
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_waits_for_any_more_is_free() {
+    let host = started().await;
+    let target = Target::from_url(&host.database().url()).expect("a test has a database");
+    let (gives_up, other) = (Leases::new(&target), Leases::new(&target));
+    // At every moment of the attempt: before it is sent, on its way, answered.
+    for steps in 0..40 {
+        let mut waiting = std::pin::pin!(gives_up.acquire("ledger"));
+        for _ in 0..steps {
+            let _ = (&mut waiting).now_or_never();
+            tokio::task::yield_now().await;
+        }
+    }
+    let held = within("the lease", other.acquire("ledger")).await;
+    drop(held);
+    host.stop().await;
 }
