@@ -1,12 +1,14 @@
 //! Routes: reachable, guarded, and never at a loss.
 
+use bytes::Bytes;
+use http_body_util::BodyExt;
 use nself::plugin::manifest::{Access, Role, Route};
 use nself_plugin_api::manifest::Role as ApiRole;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Conformance;
-use crate::{answer::Answer, host::TestHost, request::Request, sample::sample};
+use crate::{answer::Answer, host::TestHost, request::Request, sample::sample, wait::within};
 
 /// Bodies that are not what any route asks for.
 const BROKEN: [&str; 4] = ["", "{", "[1, 2", "\u{0}"];
@@ -332,27 +334,22 @@ fn query_of(route: &Route) -> String {
     }
 }
 
-/// The answer; of a stream that may never end, its head.
+/// The answer; of a success that may be a stream without an end, its head.
 async fn head(route: &Route, request: Request<'_>) -> Answer {
-    let is_endless = matches!(&*route.kind, "sse" | "stream");
-    if !is_endless {
+    if route.kind == "json" {
         return request.send().await;
     }
     let (head, body) = request.open().await.into_parts();
-    if head.status.is_success() {
-        drop(body);
-        return Answer {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body: bytes::Bytes::new(),
-            what: name(route),
-        };
-    }
-    let body = crate::wait::within(&name(route), http_body_util::BodyExt::collect(body)).await;
+    let body = if head.status.is_success() {
+        Bytes::new()
+    } else {
+        let refusal = within(&name(route), body.collect()).await;
+        refusal.expect("a refusal has an end").to_bytes()
+    };
     Answer {
         status: head.status.as_u16(),
         headers: head.headers,
-        body: body.expect("a refusal has an end").to_bytes(),
+        body,
         what: name(route),
     }
 }
