@@ -5,6 +5,7 @@ mod database;
 mod error;
 mod housekeeping;
 mod services;
+mod session;
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +21,12 @@ use tokio::{
 use tracing::info;
 
 use self::database::Database;
-pub use self::{database::DatabaseChoice, error::RunError, services::settings_of};
+pub use self::{
+    database::{DatabaseChoice, MIGRATIONS, owners},
+    error::RunError,
+    services::settings_of,
+    session::Session,
+};
 use crate::{
     capability::clock::{HostClock, SystemClock},
     config::{Config, Environment, Provenance, secrets::Secrets},
@@ -141,8 +147,13 @@ impl Host {
             clock,
         } = assembly;
         progress("applying migrations");
+<<<<<<< HEAD
         database.migrate(migrate).await?;
         let seats = services::build(config, secrets, database.target(), clock)?;
+=======
+        database.migrate(config, migrate).await?;
+        let seats = services::build(config, secrets, database.target())?;
+>>>>>>> main
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {

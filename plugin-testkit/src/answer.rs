@@ -124,7 +124,10 @@ fn parse(block: &str) -> Option<ServerEvent> {
             "event" => value.clone_into(&mut event.event),
             "id" => value.clone_into(&mut event.id),
             "data" => match &mut data {
-                Some(data) => *data += &format!("\n{value}"),
+                Some(data) => {
+                    data.push('\n');
+                    data.push_str(value);
+                }
                 None => data = Some(value.to_owned()),
             },
             _ => {}

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use nself::{
-    capability::clock::{SystemClock, TestClock},
+    capability::clock::{HostClock, SystemClock, TestClock},
     config::{Config, FILE_NAME, Secret, Variables, secrets::Secrets},
     identity::{development::DevelopmentIssuer, key_digest},
     migrate::{Migrator, Options, Owner},
@@ -100,6 +100,11 @@ impl TestHostBuilder {
     ///
     /// When something does not start.
     pub async fn start(self) -> TestHost {
+        // A host's start is a large future, and tests hold many of those that hold it.
+        Box::pin(self.launch()).await
+    }
+
+    async fn launch(self) -> TestHost {
         logs::capture();
         let directory = tempfile::tempdir().expect("there is room for a project");
         let database = match self.shared {
@@ -184,13 +189,11 @@ async fn open(
         migrate: true,
         progress: Arc::new(|_| ()),
     };
-    let started = match clock {
-        Some(clock) => within("starting a host", Host::start_with_clock(settings, clock)).await,
-        None => {
-            let clock = Arc::new(SystemClock::default());
-            within("starting a host", Host::start_with_clock(settings, clock)).await
-        }
+    let clock: Arc<dyn HostClock> = match clock {
+        Some(clock) => clock,
+        None => Arc::new(SystemClock::default()),
     };
+    let started = within("starting a host", Host::start_with_clock(settings, clock)).await;
     started.unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -57,17 +57,18 @@ fn built(package: &str) -> PathBuf {
     let name = format!("lib{}.so", package.replace('-', "_"));
     let test = env::current_exe().expect("a test knows its own file");
     let near = test.ancestors().skip(1).take(2);
-    near.flat_map(|folder| [folder.join(&name), folder.join("deps").join(&name)])
+    let newest = near
+        .flat_map(|folder| [folder.join(&name), folder.join("deps").join(&name)])
         .filter_map(|path| Some((modified(&path)?, path)))
-        .max()
-        .map(|(_, path)| path)
-        .unwrap_or_else(|| {
-            panic!(
-                "{name} is not beside {}: give the package the crate types cdylib and rlib, or build it with \
-                 `cargo build -p {package}`",
-                test.display()
-            )
-        })
+        .max();
+    let Some((_, path)) = newest else {
+        panic!(
+            "{name} is not beside {}: give the package the crate types cdylib and rlib, or build it with \
+             `cargo build -p {package}`",
+            test.display()
+        );
+    };
+    path
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

@@ -31,8 +31,7 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
 ///
 /// After [`LIMIT`], with `what` was waited for.
 pub async fn within<F: Future>(what: &str, work: F) -> F::Output {
-    match tokio::time::timeout(LIMIT, work).await {
-        Ok(output) => output,
-        Err(_) => panic!("{what}: not within {} s", LIMIT.as_secs()),
-    }
+    tokio::time::timeout(LIMIT, work)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not within {} s", LIMIT.as_secs()))
 }

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Bytes of the master key: everything that is sealed hangs on it.
-const MASTER_KEY_BYTES: usize = 32;
+pub(super) const MASTER_KEY_BYTES: usize = 32;
 
 /// The scope that makes an API key an operator's.
 const OPERATOR_SCOPE: &str = "operator";
@@ -258,7 +258,7 @@ fn master_bytes(master: &Secret) -> [u8; 32] {
 
 /// The password of a plugin's login follows from the master key: every host of the database comes to the same one, and
 /// none is stored.
-fn login_password(master: &Secret) -> Arc<dyn Fn(&str) -> String + Send + Sync> {
+pub(super) fn login_password(master: &Secret) -> Arc<dyn Fn(&str) -> String + Send + Sync> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &master_bytes(master));
     Arc::new(move |plugin| {
         let tag = hmac::sign(&key, format!("nself database login {plugin}").as_bytes());

@@ -2,6 +2,8 @@
 //!
 //! A released line never changes; a table grows at its end, which shows as appended lines and a larger `size_of`.
 
+use std::fmt::Write;
+
 use super::{bytes, capability as c, entry, error, future, instance, request, response, stream};
 
 /// A type and the places of its fields, the first of which is called `size_of`.
@@ -92,7 +94,8 @@ pub fn text() -> String {
     let mut text = String::new();
     for layout in all() {
         for (field, offset) in layout.fields {
-            text.push_str(&format!("{}.{field} {offset}\n", layout.name));
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{}.{field} {offset}", layout.name);
         }
     }
     text

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::{CliError, Context, Exit};
 use crate::loader::{self, CheckedPlugin, Host, HostAbi, Refusal, System};
 
-fn check(path: &Path, system: &System) -> Result<CheckedPlugin, Refusal> {
+pub(super) fn check(path: &Path, system: &System) -> Result<CheckedPlugin, Refusal> {
     let host = Host {
         version: env!("CARGO_PKG_VERSION"),
         abi: HostAbi {
