@@ -28,6 +28,7 @@ pub use self::{
     session::Session,
 };
 use crate::{
+    capability::clock::{HostClock, SystemClock},
     config::{Config, Environment, Provenance, secrets::Secrets},
     http::{
         HostRoute, Server,
@@ -59,6 +60,14 @@ pub struct StartSettings {
     pub progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
+/// What the services are made from.
+struct Assembly<'a> {
+    config: &'a Config,
+    secrets: &'a Secrets,
+    database: &'a Database,
+    clock: Arc<dyn HostClock>,
+}
+
 /// A host that answers requests.
 pub struct Host {
     config: Arc<Config>,
@@ -79,6 +88,18 @@ impl Host {
     ///
     /// [`RunError`] says what is wrong and what to do; what was started before has been stopped again.
     pub async fn start(settings: StartSettings) -> Result<Self, RunError> {
+        Self::start_with_clock(settings, Arc::new(SystemClock::default())).await
+    }
+
+    /// The same with another clock for the plugins: a test's, that stands until it is moved.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_with_clock(
+        settings: StartSettings,
+        clock: Arc<dyn HostClock>,
+    ) -> Result<Self, RunError> {
         let StartSettings {
             config,
             provenance,
@@ -89,11 +110,13 @@ impl Host {
         } = settings;
         let started = Instant::now();
         let database = Database::open(database, &config, &secrets, &progress).await?;
-        match Self::serve(
-            &config, provenance, &secrets, &database, migrate, &*progress,
-        )
-        .await
-        {
+        let assembly = Assembly {
+            config: &config,
+            secrets: &secrets,
+            database: &database,
+            clock,
+        };
+        match Self::serve(assembly, provenance, migrate, &*progress).await {
             Ok((registry, server, services)) => Ok(Self {
                 housekeeping: housekeeping::start(Arc::clone(&services)),
                 services,
@@ -112,16 +135,25 @@ impl Host {
     }
 
     async fn serve(
-        config: &Config,
+        assembly: Assembly<'_>,
         provenance: Provenance,
-        secrets: &Secrets,
-        database: &Database,
         migrate: bool,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<(Arc<Registry>, Arc<Server>, Arc<Services>), RunError> {
+        let Assembly {
+            config,
+            secrets,
+            database,
+            clock,
+        } = assembly;
         progress("applying migrations");
+<<<<<<< HEAD
+        database.migrate(migrate).await?;
+        let seats = services::build(config, secrets, database.target(), clock)?;
+=======
         database.migrate(config, migrate).await?;
         let seats = services::build(config, secrets, database.target())?;
+>>>>>>> main
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {

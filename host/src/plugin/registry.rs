@@ -207,6 +207,11 @@ impl Registry {
             .collect()
     }
 
+    /// The running version of a plugin, for whoever drives it from outside of its loops: tests, and the host's own chores.
+    pub async fn running(&self, id: &str) -> Option<Arc<Running>> {
+        self.state.lock().await.running(id).map(Arc::clone)
+    }
+
     /// Checks the configuration and starts the plugin.
     async fn bring_up(
         &self,

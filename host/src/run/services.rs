@@ -9,7 +9,7 @@ use prometheus::{IntCounterVec, Opts};
 use super::RunError;
 use crate::{
     capability::{
-        clock::SystemClock,
+        clock::HostClock,
         config::Facts,
         crypto::{CryptoService, HashSettings},
         http::Egress,
@@ -53,6 +53,7 @@ pub(super) fn build(
     config: &Config,
     secrets: &Secrets,
     target: &Target,
+    clock: Arc<dyn HostClock>,
 ) -> Result<Seats, RunError> {
     let master = secrets.get_or_generate(MASTER_KEY, MASTER_KEY_BYTES)?;
     let host_pool = pool(target, config.database.pool_max);
@@ -112,7 +113,7 @@ pub(super) fn build(
         egress: Egress::new().map_err(|error| setup("TLS")(error.to_string()))?,
         ports: Arc::default(),
         port_overrides: port_overrides(config),
-        clock: Arc::new(SystemClock::default()),
+        clock,
         events: Arc::new(EventLog::new(
             host_pool.clone(),
             dial(target.config().clone(), target.tls()),
