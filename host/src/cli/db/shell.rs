@@ -21,7 +21,7 @@ use crate::{
 
 pub(super) fn run(context: &Context, args: &Shell) -> Result<(), CliError> {
     let (config, _) = context.config()?;
-    let psql = psql(&config).ok_or_else(missing)?;
+    let psql = psql(context, &config).ok_or_else(missing)?;
     with_database(context, &config, async |session| {
         // A host that is just starting is waited for here: psql would only say that it cannot connect.
         drop(session.connect().await?);
@@ -58,7 +58,7 @@ async fn psql_with(psql: &PathBuf, session: &Session, args: &Shell) -> std::io::
 }
 
 /// The `psql` beside the server's programs, else the one on the path.
-fn psql(config: &Config) -> Option<PathBuf> {
+fn psql(context: &Context, config: &Config) -> Option<PathBuf> {
     let database = &config.database;
     let search = Search {
         configured: database
@@ -72,8 +72,8 @@ fn psql(config: &Config) -> Option<PathBuf> {
         .ok()
         .and_then(|binaries| binaries.optional("psql"));
     beside.or_else(|| {
-        let path = env::var_os("PATH")?;
-        env::split_paths(&path)
+        let path = context.variables.get("PATH")?;
+        env::split_paths(path)
             .map(|directory| directory.join("psql"))
             .find(|program| program.is_file())
     })

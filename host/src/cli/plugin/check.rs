@@ -221,9 +221,8 @@ fn access(access: &crate::plugin::manifest::Access) -> String {
         Ok(Value::String(word)) => word,
         Ok(Value::Object(map)) => map
             .into_iter()
-            .map(|(word, value)| format!("{word} {value}"))
-            .collect::<Vec<_>>()
-            .join(", "),
+            .map(|(word, value)| word + " " + &value.to_string())
+            .collect(),
         _ => String::new(),
     }
 }

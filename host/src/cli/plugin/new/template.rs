@@ -20,6 +20,9 @@ const FILES: &[(&str, &str)] = hello!(
     "src/routes/notes.rs",
     "src/store.rs",
     "src/sweep.rs",
+    "tests/it/main.rs",
+    "tests/it/notes.rs",
+    "tests/it/upkeep.rs",
 );
 
 /// What hello says about itself and the new plugin must not: in which file, from, to.
