@@ -147,13 +147,8 @@ impl Host {
             clock,
         } = assembly;
         progress("applying migrations");
-<<<<<<< HEAD
-        database.migrate(migrate).await?;
-        let seats = services::build(config, secrets, database.target(), clock)?;
-=======
         database.migrate(config, migrate).await?;
-        let seats = services::build(config, secrets, database.target())?;
->>>>>>> main
+        let seats = services::build(config, secrets, database.target(), clock)?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {
