@@ -2,6 +2,7 @@
 
 mod accepted;
 mod check;
+mod new;
 mod offline;
 
 use std::{path::PathBuf, time::Duration};
@@ -30,6 +31,8 @@ pub enum PluginCommand {
     Inspect(Subject),
     /// Check plugin files as the host would before loading them; runs none of their code
     Check(Check),
+    /// Write a plugin crate to begin with: a table, routes, a task, tests
+    New(new::New),
     /// Start a plugin, now and at every start, and grant what it asks for
     Enable(Named),
     /// Stop a plugin, now and at every start
@@ -98,6 +101,7 @@ pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> 
         PluginCommand::List => list(context),
         PluginCommand::Inspect(args) => check::inspect(context, &args.subject),
         PluginCommand::Check(args) => check::run(context, &args.files),
+        PluginCommand::New(args) => new::run(context, args),
         PluginCommand::Enable(args) => {
             let done = match client::request(context, "plugin.enable", json!({"id": args.id})) {
                 Err(error) if error.code == "HOST_NOT_RUNNING" => {

@@ -29,13 +29,15 @@ pub async fn wipe(client: &mut Client) -> Result<Vec<String>, MigrateError> {
         .map_err(database())?;
     check_unused(&transaction).await?;
     let schemas = schemas(&transaction).await.map_err(database())?;
-    let drops: String = schemas
+    let quoted: Vec<String> = schemas
         .iter()
-        .map(|schema| format!("DROP SCHEMA {} CASCADE; ", escape_identifier(schema)))
+        .map(|schema| escape_identifier(schema))
         .collect();
     transaction
         .batch_execute(&format!(
-            "{drops}CREATE SCHEMA public AUTHORIZATION pg_database_owner; GRANT USAGE ON SCHEMA public TO PUBLIC"
+            "DROP SCHEMA {} CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner; \
+             GRANT USAGE ON SCHEMA public TO PUBLIC",
+            quoted.join(", ")
         ))
         .await
         .map_err(database())?;

@@ -19,6 +19,7 @@ use crate::{
     },
     config::{
         ApiKey as ConfiguredKey, Config, Environment, Secret,
+        project::OPERATOR_SCOPE,
         secrets::{MASTER_KEY, Secrets},
     },
     events::{EventLog, dial},
@@ -34,9 +35,6 @@ use crate::{
 
 /// Bytes of the master key: everything that is sealed hangs on it.
 pub(super) const MASTER_KEY_BYTES: usize = 32;
-
-/// The scope that makes an API key an operator's.
-const OPERATOR_SCOPE: &str = "operator";
 
 /// What HTTP and the registry are made of.
 pub(super) struct Seats {
