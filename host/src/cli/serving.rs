@@ -14,6 +14,9 @@ use crate::{
     telemetry,
 };
 
+/// Threads that drive requests, at least: a handler that blocks its thread, which none may, must not stop a small machine.
+const WORKERS_MIN: usize = 4;
+
 /// What is served.
 pub(super) struct Serve {
     pub(super) config: Config,
@@ -29,7 +32,10 @@ pub(super) fn run(context: &Context, serve: Serve) -> Result<(), CliError> {
         &context.variables,
         context.output.is_colourful(),
     )?;
+    let threads = std::thread::available_parallelism()
+        .map_or(WORKERS_MIN, |cores| cores.get().max(WORKERS_MIN));
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
