@@ -100,7 +100,12 @@ impl Generation {
         self.ending.send_replace(true);
     }
 
-    /// What it carries now.
+    /// Requests, event streams and sockets that are being served now: those that have a slot.
+    pub fn served(&self) -> usize {
+        self.requests.taken.load(SeqCst) + self.streams.taken.load(SeqCst)
+    }
+
+    /// What keeps it alive now: a request counts once for its handler and once for its answer.
     pub fn in_flight(&self) -> usize {
         self.held.load(SeqCst)
     }
@@ -201,6 +206,7 @@ mod tests {
         let request = generation.enter(false).expect("there is room");
         let _clone = request.clone();
         assert_eq!(generation.enter(false).expect_err("full"), Refusal::Full);
+        assert_eq!(generation.served(), 1);
         assert!(
             generation.enter(true).is_ok(),
             "streams have slots of their own"

@@ -90,7 +90,7 @@ async fn a_plugin_that_does_not_fit_is_refused_in_words_that_say_why() {
         &variant("future", |manifest| {
             manifest["abi"]["needs"] = json!(999);
         }),
-        &["future", "999", "update"],
+        &["future", "1.999", "upgrade nself"],
     );
     check("text", b"not a library\n", &["text"]);
 

@@ -1,7 +1,6 @@
 //! Postgres and the host killed under load: what was acknowledged is there afterwards.
 
 use std::collections::HashSet;
-use std::fs;
 
 use rustix::process::Signal;
 use uuid::Uuid;
@@ -9,12 +8,6 @@ use uuid::Uuid;
 use super::load::{Load, Tally};
 use super::plugin_file::hello;
 use super::project::{Host, Project, eventually, send_signal, until};
-
-fn postmaster(project: &Project) -> Option<u32> {
-    let file = project.path().join(".nself/postgres/data/postmaster.pid");
-    let text = fs::read_to_string(file).ok()?;
-    text.lines().next()?.trim().parse().ok()
-}
 
 /// Whether notes are written again.
 async fn writes(host: &Host, token: &str) -> Option<()> {
@@ -56,13 +49,20 @@ fn nothing_lost(tally: &Tally, stored: &HashSet<Uuid>) {
     assert!(tally.stored.len() > 20, "{}", tally.stored.len());
 }
 
+/// Notes that this host has acknowledged.
+async fn acknowledged(host: &Host) -> Option<u64> {
+    let metrics = host.caller().await.get("/metrics").await;
+    let text = String::from_utf8(metrics.body.to_vec()).unwrap();
+    let series =
+        "nself_http_requests_total{plugin=\"hello\",route=\"POST /hello/notes\",status=\"2xx\"} ";
+    let count = text.lines().find_map(|line| line.strip_prefix(series))?;
+    count.parse().ok()
+}
+
 async fn some_writes(host: &Host) {
+    let before = acknowledged(host).await.unwrap_or(0);
     eventually("the load writes", async || {
-        let metrics = host.caller().await.get("/metrics").await;
-        let text = String::from_utf8(metrics.body.to_vec()).unwrap();
-        let name = "nself_http_requests_total{plugin=\"hello\",route=\"POST /hello/notes\",status=\"2xx\"} ";
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        (line.parse::<u64>().ok()? > 50).then_some(())
+        (acknowledged(host).await? > before + 50).then_some(())
     })
     .await;
 }
@@ -77,10 +77,10 @@ async fn neither_a_killed_postgres_nor_a_killed_host_loses_an_acknowledged_write
     // Postgres dies; the host stays.
     let load = Load::on(host.address).writing(4, &token);
     some_writes(&host).await;
-    let before = postmaster(&project).expect("a cluster runs");
+    let before = project.postmaster().expect("a cluster runs");
     send_signal(before, Signal::KILL);
     eventually("another postmaster", async || {
-        (postmaster(&project)? != before).then_some(())
+        (project.postmaster()? != before).then_some(())
     })
     .await;
     eventually("writes again", async || writes(&host, &token).await).await;
@@ -98,13 +98,13 @@ async fn neither_a_killed_postgres_nor_a_killed_host_loses_an_acknowledged_write
     host.signal(Signal::KILL);
     host.ended();
     let first = load.end().await;
-    let survivor = postmaster(&project);
+    let survivor = project.postmaster();
     let mut host = project.start();
-    assert_eq!(postmaster(&project), survivor, "the cluster was adopted");
+    assert_eq!(project.postmaster(), survivor, "the cluster was adopted");
     nothing_lost(&first, &stored(&host, &token).await);
 
     // A stop takes the cluster along.
-    let cluster = postmaster(&project).unwrap();
+    let cluster = project.postmaster().unwrap();
     project.nself(&["stop"]).done();
     assert!(host.ended().success());
     until("no postmaster", || {

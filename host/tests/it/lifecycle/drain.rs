@@ -19,7 +19,7 @@ async fn begun(host: &Host, path: &'static str) -> tokio::task::JoinHandle<(u16,
 }
 
 async fn in_flight(host: &Host, count: u64) {
-    let name = "nself_http_requests_in_flight{plugin=\"bad\"} ";
+    let name = "nself_http_in_flight{plugin=\"bad\"} ";
     eventually("the request is in flight", async || {
         let metrics = host.caller().await.get("/metrics").await;
         let text = String::from_utf8(metrics.body.to_vec()).unwrap();

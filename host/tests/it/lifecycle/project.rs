@@ -142,6 +142,17 @@ impl Project {
         }
     }
 
+    /// Process id of the private cluster, as far as it says one.
+    pub(crate) fn postmaster(&self) -> Option<u32> {
+        let clusters = fs::read_dir(self.path().join(".nself/pg")).ok()?;
+        let texts = clusters
+            .flatten()
+            .filter_map(|cluster| fs::read_to_string(cluster.path().join("postmaster.pid")).ok());
+        texts
+            .filter_map(|text| text.lines().next()?.trim().parse().ok())
+            .next()
+    }
+
     /// What the host says about one plugin.
     #[track_caller]
     pub(crate) fn plugin(&self, id: &str) -> Value {
@@ -213,6 +224,23 @@ impl Project {
         }
         host.address = address_in(&line);
         Ok(host)
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        // A host that was killed has left its cluster, and where root starts one it stands outside of the project.
+        if self.database.is_none() {
+            if let Some(pid) = self
+                .postmaster()
+                .and_then(|pid| Pid::from_raw(pid.try_into().ok()?))
+            {
+                let _ = kill_process(pid, Signal::QUIT);
+            }
+            if let Ok(elsewhere) = fs::read_link(self.path().join(".nself/pg")) {
+                let _ = fs::remove_dir_all(elsewhere.parent().unwrap_or(&elsewhere));
+            }
+        }
     }
 }
 

@@ -54,7 +54,7 @@ async fn a_second_signal_ends_at_once() {
     super::project::eventually("it is under way", async || {
         let metrics = host.caller().await.get("/metrics").await;
         let text = String::from_utf8(metrics.body.to_vec()).unwrap();
-        text.contains("nself_http_requests_in_flight{plugin=\"bad\"} 1")
+        text.contains("nself_http_in_flight{plugin=\"bad\"} 1")
             .then_some(())
     })
     .await;
