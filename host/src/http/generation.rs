@@ -19,8 +19,19 @@ pub struct Generation {
     /// Everything that keeps this generation alive, whether or not it takes a slot.
     held: AtomicUsize,
     draining: AtomicBool,
-    ending: watch::Sender<bool>,
+    course: watch::Sender<Course>,
     empty: Notify,
+}
+
+/// Where a generation is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Course {
+    /// It serves.
+    Serving,
+    /// Event streams and sockets shall end.
+    Ending,
+    /// Whatever still runs is dropped.
+    Cut,
 }
 
 #[derive(Debug)]
@@ -54,7 +65,7 @@ impl Generation {
             },
             held: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            ending: watch::Sender::new(false),
+            course: watch::Sender::new(Course::Serving),
             empty: Notify::new(),
         })
     }
@@ -97,7 +108,20 @@ impl Generation {
 
     /// Asks event streams and sockets to end, and goes on answering requests: the first step of a shutdown.
     pub fn end_streams(&self) {
-        self.ending.send_replace(true);
+        self.advance(Course::Ending);
+    }
+
+    /// Drops what still runs: the time to finish is over.
+    pub fn cut(&self) {
+        self.advance(Course::Cut);
+    }
+
+    fn advance(&self, to: Course) {
+        self.course.send_if_modified(|course| {
+            let further = to > *course;
+            *course = to.max(*course);
+            further
+        });
     }
 
     /// Requests, event streams and sockets that are being served now: those that have a slot.
@@ -148,13 +172,18 @@ impl InFlight {
 
     /// Resolves when this generation is asked to end its streams and sockets.
     pub async fn ending(&self) {
+        self.reached(Course::Ending).await;
+    }
+
+    /// Resolves when what still runs of this generation is to be dropped.
+    pub async fn cut(&self) {
+        self.reached(Course::Cut).await;
+    }
+
+    async fn reached(&self, wanted: Course) {
+        let mut course = self.generation.course.subscribe();
         // The sender lives in the generation, which `self` keeps, so there is always an answer.
-        let _ = self
-            .generation
-            .ending
-            .subscribe()
-            .wait_for(|ending| *ending)
-            .await;
+        let _ = course.wait_for(|course| *course >= wanted).await;
     }
 }
 
