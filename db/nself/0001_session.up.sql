@@ -35,18 +35,43 @@ CREATE FUNCTION nself.current_role() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN nullif(current_setting('nself.role', true), '');
 
--- Who calls, as a CloudEvents source: /plugins/<id>, /nself for the host, /roles/<login> for everybody else.
--- session_user cannot be changed without superuser rights, and a SECURITY DEFINER function does not hide it. The
--- schema's owner is the host, whatever its login is called. PL/pgSQL because it keeps the plan of its query.
+-- The login of a plugin in this database, as the host names it (`login_name` in host/src/postgres/roles.rs): the database's
+-- name and the plugin's id; what is too long for Postgres ends in a hash.
+CREATE FUNCTION nself.login_name(plugin text) RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE STRICT
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    name text := current_database() || '_' || plugin;
+    hash text := '_' || left(encode(sha256(convert_to(name, 'UTF8')), 'hex'), 16);
+BEGIN
+    IF octet_length(name) <= 63 THEN
+        RETURN name;
+    END IF;
+    WHILE octet_length(name) > 63 - length(hash) LOOP
+        name := left(name, -1);
+    END LOOP;
+    RETURN name || hash;
+END
+$$;
+
+-- Who calls, as a CloudEvents source: /plugins/<id>, /nself for the host, /roles/<login> for everybody else. A login that
+-- looks like a plugin's and is none that is known is a plugin without rights, and not somebody else.
 CREATE FUNCTION nself.caller() RETURNS text
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    plugin text;
 BEGIN
     IF session_user = (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'nself') THEN
         RETURN '/nself';
-    ELSIF starts_with(session_user::text, 'nself_') THEN
-        RETURN '/plugins/' || substr(session_user::text, 7);
+    END IF;
+    SELECT p.id INTO plugin FROM nself.plugins p WHERE nself.login_name(p.id) = session_user;
+    IF plugin IS NOT NULL THEN
+        RETURN '/plugins/' || plugin;
+    ELSIF starts_with(session_user::text, current_database() || '_') THEN
+        RETURN '/plugins/' || substr(session_user::text, length(current_database()) + 2);
     END IF;
     RETURN '/roles/' || session_user;
 END

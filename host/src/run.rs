@@ -4,7 +4,9 @@ pub mod control;
 mod database;
 mod error;
 pub mod heartbeat;
+mod housekeeping;
 mod services;
+mod session;
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +15,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tracing::info;
 
 use self::database::Database;
-pub use self::{database::DatabaseChoice, error::RunError, services::settings_of};
+pub use self::{
+    database::{DatabaseChoice, MIGRATIONS, owners},
+    error::RunError,
+    services::settings_of,
+    session::Session,
+};
 use crate::{
+    capability::clock::{HostClock, SystemClock},
     config::{Config, Environment, Provenance, secrets::Secrets},
     http::{
         HostRoute, Server,
@@ -29,6 +40,7 @@ use crate::{
     plugin::{
         manifest::Access,
         registry::{PluginView, Registry, RegistrySettings, State},
+        services::Services,
     },
     postgres::cluster,
 };
@@ -49,12 +61,22 @@ pub struct StartSettings {
     pub progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
+/// What the services are made from.
+struct Assembly<'a> {
+    config: &'a Config,
+    secrets: &'a Secrets,
+    database: &'a Database,
+    clock: Arc<dyn HostClock>,
+}
+
 /// A host that answers requests.
 pub struct Host {
     config: Arc<Config>,
     registry: Arc<Registry>,
     server: Arc<Server>,
     database: Database,
+    services: Arc<Services>,
+    housekeeping: JoinHandle<()>,
     stopping: Arc<Notify>,
     started: Instant,
 }
@@ -67,6 +89,18 @@ impl Host {
     ///
     /// [`RunError`] says what is wrong and what to do; what was started before has been stopped again.
     pub async fn start(settings: StartSettings) -> Result<Self, RunError> {
+        Self::start_with_clock(settings, Arc::new(SystemClock::default())).await
+    }
+
+    /// The same with another clock for the plugins: a test's, that stands until it is moved.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_with_clock(
+        settings: StartSettings,
+        clock: Arc<dyn HostClock>,
+    ) -> Result<Self, RunError> {
         let StartSettings {
             config,
             provenance,
@@ -77,12 +111,16 @@ impl Host {
         } = settings;
         let started = Instant::now();
         let database = Database::open(database, &config, &secrets, &progress).await?;
-        match Self::serve(
-            &config, provenance, &secrets, &database, migrate, &*progress,
-        )
-        .await
-        {
-            Ok((registry, server)) => Ok(Self {
+        let assembly = Assembly {
+            config: &config,
+            secrets: &secrets,
+            database: &database,
+            clock,
+        };
+        match Self::serve(assembly, provenance, migrate, &*progress).await {
+            Ok((registry, server, services)) => Ok(Self {
+                housekeeping: housekeeping::start(Arc::clone(&services)),
+                services,
                 config: Arc::new(config),
                 registry,
                 server,
@@ -98,16 +136,20 @@ impl Host {
     }
 
     async fn serve(
-        config: &Config,
+        assembly: Assembly<'_>,
         provenance: Provenance,
-        secrets: &Secrets,
-        database: &Database,
         migrate: bool,
         progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<(Arc<Registry>, Arc<Server>), RunError> {
+    ) -> Result<(Arc<Registry>, Arc<Server>, Arc<Services>), RunError> {
+        let Assembly {
+            config,
+            secrets,
+            database,
+            clock,
+        } = assembly;
         progress("applying migrations");
-        database.migrate(migrate).await?;
-        let seats = services::build(config, secrets, database.target()).await?;
+        database.migrate(config, migrate).await?;
+        let seats = services::build(config, secrets, database.target(), clock)?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {
@@ -128,7 +170,7 @@ impl Host {
         server.listen(None, address, "http.port").await?;
         registry.attach(Arc::clone(&server));
         registry.open_ports().await;
-        Ok((registry, server))
+        Ok((registry, server, seats.services))
     }
 
     /// The plugins.
@@ -184,6 +226,8 @@ impl Host {
             .saturating_duration_since(Instant::now())
             .max(Duration::from_secs(1));
         let ended = self.registry.stop_all(left).await;
+        self.housekeeping.abort();
+        self.services.pool.close();
         self.database.close().await;
         info!(answered, ended, "host stopped");
         answered && ended

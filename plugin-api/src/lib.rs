@@ -38,6 +38,8 @@ pub use {bytes, futures_util, http, jiff, postgres_types, serde_json, tracing, u
 /// What most files of a plugin need.
 pub mod prelude {
     pub use crate::{
+        // The trait and its derive.
+        Schema,
         about,
         capability::db::{Queries, Row},
         cx::{Context, Cx},
@@ -55,6 +57,5 @@ pub mod prelude {
             WebSocket,
         },
         route::{CapabilityCall, Provided, Route, Schedule, Scheduled, Subscription, Task},
-        schema::Schema,
     };
 }

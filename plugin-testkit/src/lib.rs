@@ -1,1 +1,43 @@
-//! Placeholder until the boundary is written.
+//! Tests of plugins against the real thing: a host in this process, a database of the test's own, the built `.so`.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use nself_plugin_api::prelude::Role;
+//! use nself_plugin_testkit::TestHost;
+//!
+//! let host = TestHost::builder().plugin("nself-plugin-hello").start().await;
+//! let family = uuid::Uuid::now_v7();
+//! let answer = host.get("/hello/notes").role(Role::Owner, family).send().await;
+//! assert_eq!(answer.status, 200);
+//! host.stop().await;
+//! # }
+//! ```
+//!
+//! One line in a plugin's tests runs the suite that every plugin passes: [`conformance!`].
+//!
+//! Everything here panics with a sentence instead of returning errors, and every wait has a limit ([`LIMIT`]): it is a
+//! dev-dependency and nothing else.
+
+mod answer;
+mod builder;
+pub mod conformance;
+mod host;
+mod library;
+mod logs;
+mod outage;
+mod request;
+mod sample;
+mod wait;
+
+pub use answer::{Answer, EventReader, ServerEvent};
+pub use builder::TestHostBuilder;
+pub use host::TestHost;
+pub use library::{Library, library};
+pub use nself::capability::clock::TestClock;
+pub use outage::Outage;
+pub use request::Request;
+pub use wait::{LIMIT, eventually, within};
+
+// For the tests that `conformance!` makes.
+#[doc(hidden)]
+pub use tokio;

@@ -18,6 +18,7 @@ usage: cargo xtask COMMAND
   ci [-- ARGUMENTS]    everything that CI checks, in order; ARGUMENTS go to the test runner
   tidy                 the rules of the house that a machine can check
   golden [--check]     write the files that a reader wants to see whole, or compare them
+  new-plugin NAME      write a plugin crate to plugins/NAME, as `nself plugin new` does
 ";
 
 fn main() -> ExitCode {
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&house),
         ["golden"] => golden::write(&house),
         ["golden", "--check"] => golden::check(&house),
+        ["new-plugin", name] => new_plugin(&house, name),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
@@ -47,6 +49,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The built host knows how.
+fn new_plugin(house: &House, name: &str) -> Result<(), Failure> {
+    let nself = house.nself();
+    let mut command = house.command(&nself.to_string_lossy());
+    print!(
+        "{}",
+        program::output(command.args(["plugin", "new", name]))?
+    );
+    Ok(())
 }
 
 /// Why a command of xtask failed. The texts end with what to do.

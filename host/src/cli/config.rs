@@ -1,4 +1,6 @@
-//! `nself config`: the effective values, and where each came from.
+//! `nself config`: the effective values, and where each came from; keys of operators.
+
+mod key;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,12 +10,21 @@ use crate::config::{Origin, shown};
 
 /// Shows the effective configuration. Secrets are masked.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    command: Option<ConfigCommand>,
     /// Only this key, or the keys below it: `http`, `plugins.auth`
     key: Option<String>,
     /// Only what somebody stated, without defaults
     #[arg(long)]
     stated: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum ConfigCommand {
+    /// Make an API key for an operator or a service, show it once, and keep its digest in nself.toml
+    Key(key::KeyArgs),
 }
 
 #[derive(Debug, Serialize)]
@@ -25,6 +36,9 @@ struct Row {
 }
 
 pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<(), CliError> {
+    if let Some(ConfigCommand::Key(args)) = &args.command {
+        return key::run(context, args);
+    }
     let (config, provenance) = context.config()?;
     let rows: Vec<Row> = shown(&config, &provenance)
         .into_iter()

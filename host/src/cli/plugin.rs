@@ -1,6 +1,8 @@
 //! `nself plugin`: see and change plugins, through the running host where there is one.
 
+mod accepted;
 mod check;
+mod new;
 mod offline;
 
 use std::{path::PathBuf, time::Duration};
@@ -9,6 +11,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{CliError, Context, Table, client};
+
+pub(super) use accepted::{Accepted, AcceptedPlugin, accepted};
 
 /// See, make and change plugins.
 #[derive(Debug, Clone, Args)]
@@ -27,6 +31,8 @@ pub enum PluginCommand {
     Inspect(Subject),
     /// Check plugin files as the host would before loading them; runs none of their code
     Check(Check),
+    /// Write a plugin crate to begin with: a table, routes, a task, tests
+    New(new::New),
     /// Start a plugin, now and at every start, and grant what it asks for
     Enable(Named),
     /// Stop a plugin, now and at every start
@@ -95,6 +101,7 @@ pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> 
         PluginCommand::List => list(context),
         PluginCommand::Inspect(args) => check::inspect(context, &args.subject),
         PluginCommand::Check(args) => check::run(context, &args.files),
+        PluginCommand::New(args) => new::run(context, args),
         PluginCommand::Enable(args) => {
             let done = match client::request(context, "plugin.enable", json!({"id": args.id})) {
                 Err(error) if error.code == "HOST_NOT_RUNNING" => {

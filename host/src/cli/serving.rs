@@ -14,7 +14,7 @@ use crate::{
     telemetry,
 };
 
-/// Threads that drive requests, at least: a handler that blocks its thread, which none may, must not stop a small machine.
+/// Fewest threads that drive requests.
 const WORKERS_MIN: usize = 4;
 
 /// What is served.
@@ -32,10 +32,8 @@ pub(super) fn run(context: &Context, serve: Serve) -> Result<(), CliError> {
         &context.variables,
         context.output.is_colourful(),
     )?;
-    let threads = std::thread::available_parallelism()
-        .map_or(WORKERS_MIN, |cores| cores.get().max(WORKERS_MIN));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
+        .worker_threads(worker_threads())
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
@@ -47,6 +45,13 @@ pub(super) fn run(context: &Context, serve: Serve) -> Result<(), CliError> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     telemetry.flush();
     done
+}
+
+/// A plugin that blocks a thread blocks a worker: with fewer than four, two of them would be the whole host.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism()
+        .map_or(WORKERS_MIN, std::num::NonZeroUsize::get)
+        .max(WORKERS_MIN)
 }
 
 async fn serve_until_stopped(context: &Context, serve: Serve) -> Result<(), CliError> {

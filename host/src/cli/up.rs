@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Read,
+    io::{IsTerminal, Read},
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    CliError, Context, Exit, client,
+    CliError, Context, Exit, client, init,
     serving::{self, Serve},
     urls,
 };
@@ -47,10 +47,7 @@ const LOG_TAIL_BYTES: u64 = 4 * 1024;
 pub(super) fn run(context: &Context, args: &UpArgs) -> Result<(), CliError> {
     let directory = context.directory()?;
     if !directory.join(FILE_NAME).exists() {
-        project::init(&directory, project::Template::default())?;
-        context
-            .output
-            .note(&format!("made a project in {}", directory.display()));
+        first_run(context, &directory)?;
     }
     let (mut config, provenance) = context.config()?;
     if let Some(port) = args.port {
@@ -75,6 +72,27 @@ pub(super) fn run(context: &Context, args: &UpArgs) -> Result<(), CliError> {
             migrate: true,
         },
     )
+}
+
+/// Makes the project. The operator's key is shown on a terminal only: what is not one may be a log.
+fn first_run(context: &Context, directory: &Path) -> Result<(), CliError> {
+    let template = project::Template::default();
+    if context.output.is_json() || !std::io::stderr().is_terminal() {
+        project::init(directory, template, None)?;
+        context.output.note(&format!(
+            "made a project in {}; make an API key for its operator: nself config key operator",
+            directory.display()
+        ));
+        return Ok(());
+    }
+    let (_, key) = init::make(directory, template)?;
+    context
+        .output
+        .note(&format!("made a project in {}", directory.display()));
+    if let Some(key) = key {
+        context.output.note(init::shown_once(&key).trim_end());
+    }
+    Ok(())
 }
 
 /// What the host of this project says, if one runs.

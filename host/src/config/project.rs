@@ -9,6 +9,9 @@ use serde::Serialize;
 use super::secrets::{self, SecretError, Secrets};
 use super::{FILE_NAME, Plugins};
 
+/// The scope that makes an API key an operator's.
+pub const OPERATOR_SCOPE: &str = "operator";
+
 /// Where the host keeps what it makes, inside the project's directory.
 pub const STATE_DIRECTORY: &str = ".nself";
 
@@ -66,8 +69,40 @@ pub fn find(start: &Path) -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
+/// The checkout of this repository that `start` is in.
+pub fn checkout(start: &Path) -> Option<PathBuf> {
+    start
+        .ancestors()
+        .find(|directory| is_checkout(directory))
+        .map(Path::to_owned)
+}
+
+/// Whether `directory` is a checkout of this repository: it holds what plugins are built against.
+pub fn is_checkout(directory: &Path) -> bool {
+    let manifest = fs::read_to_string(directory.join("plugin-api/Cargo.toml"));
+    manifest.is_ok_and(|text| text.contains("name = \"nself-plugin-api\""))
+}
+
+/// Name of the API key that a new project begins with.
+pub const FIRST_KEY: &str = "operator";
+
+/// The lines of `nself.toml` that let an API key in. Only its digest is kept: the key has so much randomness that
+/// nobody finds it from there, so the file may be committed.
+pub fn api_key_lines(name: &str, sha256: &str, scopes: &[String]) -> String {
+    let scopes: Vec<toml::Value> = scopes.iter().map(|scope| scope.as_str().into()).collect();
+    format!(
+        "\n[identity.api_keys.{name}]\nsha256 = \"{sha256}\"\nscopes = {}\n",
+        toml::Value::from(scopes)
+    )
+}
+
 /// Makes a project in `directory`. What is there is never changed, except that `.gitignore` gets the lines it lacks.
-pub fn init(directory: &Path, template: Template) -> Result<InitReport, InitError> {
+/// `operator_sha256` is the digest of the operator's first API key; a project that is there already does not take it.
+pub fn init(
+    directory: &Path,
+    template: Template,
+    operator_sha256: Option<&str>,
+) -> Result<InitReport, InitError> {
     let mut report = InitReport {
         directory: directory.to_owned(),
         ..InitReport::default()
@@ -76,12 +111,12 @@ pub fn init(directory: &Path, template: Template) -> Result<InitReport, InitErro
         path: directory.to_owned(),
         source,
     })?;
-    write_new(
-        directory,
-        FILE_NAME,
-        &first_file(&name_of(directory), template),
-        &mut report,
-    )?;
+    let mut first = first_file(&name_of(directory), template);
+    if let Some(sha256) = operator_sha256 {
+        let scope = OPERATOR_SCOPE.to_owned();
+        first += &api_key_lines(FIRST_KEY, sha256, &[scope]);
+    }
+    write_new(directory, FILE_NAME, &first, &mut report)?;
     ignore(directory, &mut report)?;
     private(directory, STATE_DIRECTORY, &mut report)?;
     let plugins = Plugins::default().directory;

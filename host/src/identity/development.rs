@@ -47,7 +47,7 @@ pub enum DevelopmentError {
 /// Whom a token stands for.
 #[derive(Debug, Clone)]
 pub struct Bearer {
-    /// The person.
+    /// The person; with the role of a device, the device.
     pub user_id: Uuid,
     /// The active family, and the role in it.
     pub family: Option<(Uuid, Role)>,
@@ -110,7 +110,13 @@ impl DevelopmentIssuer {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
-        let mut hasura = json!({"x-hasura-user-id": bearer.user_id, "x-hasura-default-role": "user",
+        let is_device = matches!(bearer.family, Some((_, Role::Device)));
+        let subject = if is_device {
+            "x-hasura-device-id"
+        } else {
+            "x-hasura-user-id"
+        };
+        let mut hasura = json!({subject: bearer.user_id, "x-hasura-default-role": "user",
             "x-hasura-allowed-roles": ["user"]});
         if let Some((family_id, role)) = &bearer.family {
             hasura["x-hasura-family-id"] = json!(family_id);
@@ -142,6 +148,29 @@ fn generate(secrets: &Secrets) -> Result<Secret, DevelopmentError> {
 mod tests {
     use super::*;
     use crate::identity::{Verifier, VerifierSettings};
+
+    #[test]
+    fn a_device_is_no_person() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let secrets = Secrets::open(&directory.path().join(".nself")).expect("a store");
+        let issuer = DevelopmentIssuer::open(&secrets).expect("a key");
+        let settings = VerifierSettings {
+            keys: vec![issuer.keys()],
+            ..VerifierSettings::default()
+        };
+        let bearer = Bearer {
+            user_id: Uuid::now_v7(),
+            family: Some((Uuid::now_v7(), Role::Device)),
+            lifetime: Duration::from_secs(60),
+        };
+        let principal = Verifier::new(settings)
+            .expect("a good ring")
+            .verify(&issuer.mint(&bearer).expect("a token"))
+            .expect("it verifies");
+        assert_eq!(principal.kind, crate::identity::Kind::Device);
+        assert_eq!(principal.role, Some(Role::Device));
+        assert_eq!(principal.user_id, None);
+    }
 
     #[test]
     fn a_minted_token_verifies_and_carries_its_family() {

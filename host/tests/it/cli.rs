@@ -2,11 +2,15 @@
 
 mod config;
 mod control;
+mod db;
 mod gaps;
 mod init;
+mod keys;
 mod manners;
+mod plugin_new;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -31,6 +35,13 @@ impl Project {
         Self {
             directory: tempfile::tempdir().unwrap(),
         }
+    }
+
+    /// One that the account of a private Postgres may enter, when the tests run as root.
+    fn passable() -> Self {
+        let project = Self::empty();
+        fs::set_permissions(project.path(), fs::Permissions::from_mode(0o711)).unwrap();
+        project
     }
 
     fn with(files: &[(&str, &str)]) -> Self {

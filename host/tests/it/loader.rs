@@ -5,7 +5,7 @@
 mod damage;
 mod directory;
 mod file;
-mod fixture;
+pub(crate) mod fixture;
 mod library;
 mod manifest;
 mod open;

@@ -60,10 +60,14 @@ impl Leases {
     /// Waits until this host holds the lease. Goes on through failures of the database: nobody could lead then.
     pub async fn acquire(self: &Arc<Self>, name: &str) -> Held {
         loop {
-            if let Some(claim) = Claim::new(self, name)
-                && let Ok(Some(held)) = self.try_acquire(claim).await
-            {
-                return held;
+            if let Some(claim) = Claim::new(self, name) {
+                // On a task of its own, which goes on when the caller gives up in the middle: what the server has granted
+                // by then is held by nobody, and is let go, instead of staying locked as long as the session lives.
+                let leases = Arc::clone(self);
+                let trying = async move { leases.try_acquire(claim).await };
+                if let Ok(Ok(Some(held))) = self.runtime.spawn(trying).await {
+                    return held;
+                }
             }
             tokio::time::sleep(ASK_EVERY).await;
         }

@@ -51,7 +51,7 @@ pub(super) fn assert_refused(path: &Path, expected: &[&str]) {
 }
 
 /// A manifest that nothing is wrong with.
-pub(super) fn manifest() -> Value {
+pub(crate) fn manifest() -> Value {
     json!({
         "schema": 1,
         "id": "notes",
@@ -189,7 +189,7 @@ pub(super) fn good_bytes() -> &'static [u8] {
 const MANIFEST_ROOM: usize = 4096;
 
 /// Writes a plugin with this manifest: one library is built, then its note is overwritten, blanks after JSON being JSON.
-pub(super) fn put_manifest(directory: &Path, manifest: &Value) -> PathBuf {
+pub(crate) fn put_manifest(directory: &Path, manifest: &Value) -> PathBuf {
     static TEMPLATE: OnceLock<(Vec<u8>, usize)> = OnceLock::new();
     let (template, place) = TEMPLATE.get_or_init(|| {
         let home = tempfile::tempdir().unwrap();

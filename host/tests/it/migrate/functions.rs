@@ -1,6 +1,7 @@
 //! The functions of schema `nself`, as a plugin's own login meets them.
 
 use nself::migrate::{Migrator, Options, Owner, PLUGIN_FUNCTIONS};
+use nself::postgres::roles::login_name;
 use nself::postgres::scratch::TestDatabase;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
@@ -10,37 +11,53 @@ use super::{migrated, notes};
 /// A login as the host makes it for the plugin whose id is the database's name, with the right to emit `notes.*`.
 async fn plugin_login(database: &TestDatabase) -> Client {
     let (client, id) = (database.client().await, database.name());
+    let login = login_name(id, id);
     client
         .batch_execute(&format!(
-            "CREATE ROLE nself_{id} LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA nself TO nself_{id}"
+            "CREATE ROLE {login} LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA nself TO {login}"
         ))
         .await
         .unwrap();
     for function in PLUGIN_FUNCTIONS {
         client
-            .batch_execute(&format!(
-                "GRANT EXECUTE ON FUNCTION {function} TO nself_{id}"
-            ))
+            .batch_execute(&format!("GRANT EXECUTE ON FUNCTION {function} TO {login}"))
             .await
             .unwrap();
     }
     let sql = "INSERT INTO nself.plugins (id, version, sha256, granted) VALUES ($1, '1.0.0', repeat('0', 64), '{\"emits\": [\"notes.*\"]}')";
     client.execute(sql, &[&id]).await.unwrap();
     let mut config = database.config();
-    config.user(format!("nself_{id}")).password("x");
+    config.user(&login).password("x");
     let (login, connection) = config.connect(NoTls).await.unwrap();
     tokio::spawn(connection);
     login
 }
 
 async fn drop_login(database: &TestDatabase) {
-    let id = database.name();
+    let login = login_name(database.name(), database.name());
     database
         .client()
         .await
-        .batch_execute(&format!("DROP OWNED BY nself_{id}; DROP ROLE nself_{id}"))
+        .batch_execute(&format!("DROP OWNED BY {login}; DROP ROLE {login}"))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn the_database_names_a_plugins_login_as_the_host_does() {
+    let database = migrated().await;
+    let client = database.client().await;
+    for plugin in ["notes", &"long".repeat(20), &"ü".repeat(40)] {
+        let row = client
+            .query_one("SELECT nself.login_name($1)", &[&plugin])
+            .await
+            .unwrap();
+        assert_eq!(
+            row.get::<_, String>(0),
+            login_name(database.name(), plugin),
+            "{plugin}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,237 @@
+//! Starting a host for a test.
+
+use std::{fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
+
+use nself::{
+    capability::clock::{HostClock, SystemClock, TestClock},
+    config::{Config, FILE_NAME, Secret, Variables, secrets::Secrets},
+    identity::{development::DevelopmentIssuer, key_digest},
+    migrate::{Migrator, Options, Owner},
+    plugin::manifest::Access,
+    postgres::scratch::{Scratch, TestDatabase},
+    run::{DatabaseChoice, Host, StartSettings},
+};
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+use toml::{Table, Value};
+
+use crate::{
+    host::TestHost,
+    library::{Library, library},
+    logs,
+    wait::within,
+};
+
+/// What every host of a test has, unless the test says otherwise: no fixed port, no rate limit worth the name.
+const CONFIG: &str = "
+[http]
+port = 0
+plugin_ports = false
+rate_per_minute = 1_000_000
+[database]
+pool_max = 4
+plugin_pool_max = 4
+";
+
+/// A host to be started. Made by [`TestHost::builder`] and [`TestHost::beside`].
+#[must_use = "nothing runs until `start`"]
+#[derive(Default)]
+pub struct TestHostBuilder {
+    plugins: Vec<Library>,
+    config: Table,
+    secrets: Vec<(String, String)>,
+    clock: Option<Arc<TestClock>>,
+    shared: Option<Shared>,
+}
+
+/// What replicas have in common.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) database: Arc<TestDatabase>,
+    /// The project whose secrets are copied: logins and tokens follow from them.
+    pub(crate) project: Arc<TempDir>,
+}
+
+impl TestHostBuilder {
+    pub(crate) fn beside(shared: Shared, plugins: Vec<Library>, config: Table) -> Self {
+        Self {
+            plugins,
+            config,
+            shared: Some(shared),
+            ..Self::default()
+        }
+    }
+
+    /// Enables a plugin, after those that were named before: by the name of its package, or by the path of its file.
+    pub fn plugin(self, plugin: &str) -> Self {
+        self.library(library(plugin))
+    }
+
+    /// Enables a plugin whose file is known.
+    pub fn library(mut self, library: Library) -> Self {
+        self.plugins.push(library);
+        self
+    }
+
+    /// Adds to the project's `nself.toml`; later text overrides earlier text key by key.
+    pub fn config(mut self, toml: &str) -> Self {
+        merge(
+            &mut self.config,
+            toml.parse().expect("configuration is TOML"),
+        );
+        self
+    }
+
+    /// Gives a secret its value.
+    pub fn secret(mut self, name: &str, value: &str) -> Self {
+        self.secrets.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Lets plugins see this clock, which stands until the test moves it.
+    pub fn clock(mut self, clock: Arc<TestClock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Starts the host and enables the plugins.
+    ///
+    /// # Panics
+    ///
+    /// When something does not start.
+    pub async fn start(self) -> TestHost {
+        logs::capture();
+        let directory = tempfile::tempdir().expect("there is room for a project");
+        let database = match self.shared {
+            Some(shared) => {
+                let secrets = Path::new(".nself").join("secrets");
+                let of_the_first = shared.project.path().join(&secrets);
+                copy_files(&of_the_first, &directory.path().join(&secrets));
+                shared.database
+            }
+            None => Arc::new(database().await),
+        };
+        let secrets = Secrets::open(&directory.path().join(".nself")).expect("a new store");
+        for (name, value) in &self.secrets {
+            let stored = secrets.set(name, &Secret::new(value.clone()));
+            stored.expect("the store takes a secret");
+        }
+        let issuer = DevelopmentIssuer::open(&secrets).expect("a key for tokens");
+        let mut config: Table = CONFIG.parse().expect("configuration is TOML");
+        merge(&mut config, api_keys(&self.plugins));
+        merge(&mut config, self.config.clone());
+        let host = open(directory.path(), &config, secrets, &database, self.clock).await;
+        put_in_place(&self.plugins, &directory.path().join("plugins.d"));
+        for plugin in &self.plugins {
+            let enabled = host.registry().enable(&plugin.manifest.id);
+            let enabled = within("enabling a plugin", enabled).await;
+            enabled.unwrap_or_else(|refusal| panic!("{refusal}"));
+        }
+        let shared = Shared {
+            database,
+            project: Arc::new(directory),
+        };
+        TestHost::new(host, shared, issuer, self.plugins, self.config)
+    }
+}
+
+/// An operator's key, and a service's with every scope that the plugins' routes ask for.
+fn api_keys(plugins: &[Library]) -> Table {
+    let mut scopes: Vec<Value> = Vec::new();
+    for route in plugins.iter().flat_map(|plugin| &plugin.manifest.routes) {
+        if let Access::Service(scope) = &route.access {
+            scopes.push(scope.clone().into());
+        }
+    }
+    let key = |key, scopes: Vec<Value>| {
+        let sha256 = ("sha256".to_owned(), key_digest(key).into());
+        Value::Table(Table::from_iter([
+            sha256,
+            ("scopes".to_owned(), scopes.into()),
+        ]))
+    };
+    let operator = key(TestHost::OPERATOR_KEY, vec!["operator".into()]);
+    let service = key(TestHost::SERVICE_KEY, scopes);
+    let keys = Table::from_iter([
+        ("operator".to_owned(), operator),
+        ("service".to_owned(), service),
+    ]);
+    let identity = Table::from_iter([("api_keys".to_owned(), Value::Table(keys))]);
+    Table::from_iter([("identity".to_owned(), Value::Table(identity))])
+}
+
+async fn open(
+    directory: &Path,
+    config: &Table,
+    secrets: Secrets,
+    database: &TestDatabase,
+    clock: Option<Arc<TestClock>>,
+) -> Host {
+    fs::write(directory.join(FILE_NAME), config.to_string()).expect("the project is writable");
+    let mut private = fs::DirBuilder::new();
+    private.recursive(true).mode(0o700);
+    private
+        .create(directory.join("plugins.d"))
+        .expect("the project is writable");
+    let variables = Variables::from([("DATABASE_URL".to_owned(), database.url())]);
+    let (config, provenance) =
+        Config::load(directory, &variables).unwrap_or_else(|error| panic!("{error}"));
+    let settings = StartSettings {
+        config,
+        provenance,
+        secrets,
+        database: DatabaseChoice::Url,
+        migrate: true,
+        progress: Arc::new(|_| ()),
+    };
+    let clock: Arc<dyn HostClock> = match clock {
+        Some(clock) => clock,
+        None => Arc::new(SystemClock::default()),
+    };
+    // A large future, and every test holds many of those that hold it.
+    let starting = Box::pin(Host::start_with_clock(settings, clock));
+    let started = within("starting a host", starting).await;
+    started.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A database with the host's own schema and the shared model.
+pub(crate) async fn database() -> TestDatabase {
+    let fill = async |config: tokio_postgres::Config| {
+        let (client, connection) = config.connect(NoTls).await.expect("a new database is open");
+        tokio::spawn(connection);
+        let mut migrator = Migrator::new(client, Options::default());
+        let migrated = migrator.up(&[Owner::host(), Owner::shared()]).await;
+        migrated.unwrap_or_else(|error| panic!("{error}"));
+    };
+    Scratch::shared().database_from("testkit", fill).await
+}
+
+fn put_in_place(plugins: &[Library], folder: &Path) {
+    for plugin in plugins {
+        let file = folder.join(format!("{}.so", plugin.manifest.id));
+        fs::copy(&plugin.path, &file).expect("the project is writable");
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(to)
+        .expect("the project is writable");
+    for entry in fs::read_dir(from).into_iter().flatten() {
+        let path = entry.expect("a folder of ours can be listed").path();
+        let name = path.file_name().expect("an entry has a name");
+        fs::copy(&path, to.join(name)).expect("the project is writable");
+    }
+}
+
+/// Puts `over` on top of `table`.
+fn merge(table: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(value)) => merge(below, value),
+            (_, value) => _ = table.insert(key, value),
+        }
+    }
+}

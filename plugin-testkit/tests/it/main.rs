@@ -1,0 +1,38 @@
+//! What the testkit promises to tests of plugins, and what the host promises to plugins: tried on the plugin `fixture`,
+//! which has a route for each thing that a plugin can do.
+
+mod bodies;
+mod callers;
+mod database;
+mod events;
+mod keys;
+mod outside;
+mod replicas;
+mod work;
+
+use nself_plugin_testkit::{TestHost, TestHostBuilder};
+
+/// The key that the fixture asks for.
+const KEY: &str = "correct horse battery staple";
+
+// Left out: routes that fail on purpose, that wait, or whose sample address is none.
+nself_plugin_testkit::conformance!(
+    "nself-plugin-fixture",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/fixture"),
+    |plugin| plugin
+        .secret("fixture-key", super::KEY)
+        .except("GET /fixture/panic")
+        .except("GET /fixture/blocking-panic")
+        .except("GET /fixture/fetch")
+        .except("GET /fixture/sleep")
+);
+
+fn fixture() -> TestHostBuilder {
+    TestHost::builder()
+        .plugin("nself-plugin-fixture")
+        .secret("fixture-key", KEY)
+}
+
+async fn started() -> TestHost {
+    fixture().start().await
+}
