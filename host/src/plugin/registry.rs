@@ -108,6 +108,7 @@ impl Registry {
             starter: Starter {
                 services: Arc::clone(&settings.services),
                 store,
+                step_timeout: Duration::from_millis(settings.config.plugins.start_timeout_ms),
             },
             system: System::detect(),
             directory: settings.config.plugins_directory(),
