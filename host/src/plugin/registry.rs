@@ -207,6 +207,11 @@ impl Registry {
             .collect()
     }
 
+    /// The running version of a plugin. Waits while a change is under way.
+    pub async fn running(&self, id: &str) -> Option<Arc<Running>> {
+        self.state.lock().await.running(id).cloned()
+    }
+
     /// Checks the configuration and starts the plugin.
     async fn bring_up(
         &self,
