@@ -136,12 +136,12 @@ step "Build"
 build
 
 step "Project"
-"$nself" init >&2
+"$nself" init | grep -v '^next:' >&2
 install -d -m 0755 plugins.d
 offers=$(offer_plugins)
 
 step "Start"
-if ! "$nself" status --quiet 2>/dev/null; then "$nself" up --detach; fi
+if ! "$nself" status --quiet 2>/dev/null; then "$nself" up --detach >/dev/null; fi
 accept_plugins "$offers"
 
 if [ -n "$foreground" ]; then

@@ -68,6 +68,7 @@ as() {
 }
 
 # An authenticated request out of a real database, without curl: bash speaks enough HTTP.
+# shellcheck disable=SC2016 # expanded in there
 request='exec 3<>/dev/tcp/127.0.0.1/3000
 printf "GET /hello/notes HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer %s\r\nconnection: close\r\n\r\n" "$(target/release/nself token)" >&3
 answer=$(cat <&3); echo "$answer"; grep -q "^HTTP/1.1 200" <<<"$answer"'

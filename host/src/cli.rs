@@ -1,7 +1,4 @@
 //! The command line: one file per command, no logic.
-//!
-//! A command stands in `Command` when it works. The argument types of the others are here already, so that their
-//! words and help texts are decided in one place.
 
 pub mod client;
 mod config;
@@ -74,6 +71,8 @@ enum Command {
     Urls(urls::UrlsArgs),
     /// See and change plugins
     Plugin(plugin::PluginArgs),
+    /// Migrations, seeds, a shell: with or without a running host
+    Db(db::DbArgs),
     /// Make an access token for trying things out, in development
     Token(token::TokenArgs),
     /// Show the effective configuration and where each value came from
@@ -110,9 +109,10 @@ pub fn run(arguments: Vec<OsString>, variables: Variables) -> Exit {
         Command::Status(args) => status::run(&context, &args),
         Command::Urls(args) => urls::run(&context, &args),
         Command::Plugin(args) => plugin::run(&context, &args),
+        Command::Db(args) => db::run(&context, &args),
         Command::Token(args) => token::run(&context, &args),
         Command::Config(args) => config::run(&context, &args),
-        Command::Gaps(args) => gaps::run(&context, &args, &[]),
+        Command::Gaps(args) => gaps::run(&context, &args),
         Command::Version => version::run(&context),
     };
     match done {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use server::{Control, ControlError, ControlServer, ProgressSender};
+pub use server::{Control, ControlError, ControlServer, HostLock, ProgressSender};
 
 use crate::cli::CliError;
 

@@ -15,11 +15,14 @@ mod owner;
 mod plan;
 mod runner;
 mod script;
+pub mod seed;
 mod statements;
 mod step;
+mod wipe;
 
 pub use embedded::PLUGIN_FUNCTIONS;
 pub use error::{MigrateError, StepFailure};
 pub use owner::Owner;
 pub use plan::{Direction, Plan, PlannedStep, State, StepStatus};
 pub use runner::{Migrator, Options, Progress, Report, StepReport};
+pub use wipe::wipe;

@@ -3,7 +3,9 @@
 pub mod control;
 mod database;
 mod error;
+mod housekeeping;
 mod services;
+mod session;
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +14,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tracing::info;
 
 use self::database::Database;
-pub use self::{database::DatabaseChoice, error::RunError, services::settings_of};
+pub use self::{
+    database::{DatabaseChoice, MIGRATIONS, owners},
+    error::RunError,
+    services::settings_of,
+    session::Session,
+};
 use crate::{
     config::{Config, Environment, Provenance, secrets::Secrets},
     http::{
@@ -28,6 +38,7 @@ use crate::{
     plugin::{
         manifest::Access,
         registry::{PluginView, Registry, RegistrySettings, State},
+        services::Services,
     },
     postgres::cluster,
 };
@@ -54,6 +65,8 @@ pub struct Host {
     registry: Arc<Registry>,
     server: Arc<Server>,
     database: Database,
+    services: Arc<Services>,
+    housekeeping: JoinHandle<()>,
     stopping: Arc<Notify>,
     started: Instant,
 }
@@ -81,7 +94,9 @@ impl Host {
         )
         .await
         {
-            Ok((registry, server)) => Ok(Self {
+            Ok((registry, server, services)) => Ok(Self {
+                housekeeping: housekeeping::start(Arc::clone(&services)),
+                services,
                 config: Arc::new(config),
                 registry,
                 server,
@@ -103,10 +118,10 @@ impl Host {
         database: &Database,
         migrate: bool,
         progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<(Arc<Registry>, Arc<Server>), RunError> {
+    ) -> Result<(Arc<Registry>, Arc<Server>, Arc<Services>), RunError> {
         progress("applying migrations");
-        database.migrate(migrate).await?;
-        let seats = services::build(config, secrets, database.target()).await?;
+        database.migrate(config, migrate).await?;
+        let seats = services::build(config, secrets, database.target())?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {
@@ -127,7 +142,7 @@ impl Host {
         server.listen(None, address, "http.port").await?;
         registry.attach(Arc::clone(&server));
         registry.open_ports().await;
-        Ok((registry, server))
+        Ok((registry, server, seats.services))
     }
 
     /// The plugins.
@@ -183,6 +198,8 @@ impl Host {
             .saturating_duration_since(Instant::now())
             .max(Duration::from_secs(1));
         let ended = self.registry.stop_all(left).await;
+        self.housekeeping.abort();
+        self.services.pool.close();
         self.database.close().await;
         info!(answered, ended, "host stopped");
         answered && ended

@@ -2,7 +2,7 @@
 //!
 //! Host and plugin each compile their own copy of this module, with whatever compiler built them, so nothing that has a
 //! Rust layout crosses: no `Box`, `String`, `Waker` or data-carrying enum, only the types below. Both sides use the safe
-//! handles and provider traits that [`interface!`](interface) makes; an author never sees this module.
+//! handles and provider traits that `interface!` makes; an author never sees this module.
 //!
 //! Rules that keep old binaries loadable (`docs/abi.md`):
 //! - a table starts with its `size` and is append-only; a changed meaning is a new id (`nself.db/2`);
@@ -16,6 +16,7 @@ pub mod error;
 pub mod future;
 pub mod instance;
 mod interface;
+pub mod layout;
 pub mod note;
 pub mod panic;
 pub mod request;

@@ -56,6 +56,23 @@ const fn first(shapes: &[Option<&'static Shape>]) -> Option<&'static Shape> {
     None
 }
 
+impl<P, F, Fut, R> Handler<P, ()> for F
+where
+    P: Send + Sync + 'static,
+    F: Fn(Cx<P>) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Result<R>> + Send,
+    R: Respond,
+{
+    const REQUEST: Option<&'static Shape> = None;
+    const QUERY: Option<&'static Shape> = None;
+    const RESPONSE: Option<&'static Shape> = R::SHAPE;
+    const KIND: &'static str = R::KIND;
+
+    async fn call(self, cx: Cx<P>, _: Request) -> Result<Response> {
+        self(cx).await?.respond()
+    }
+}
+
 macro_rules! handler {
     ($($T:ident $value:ident),*) => {
         impl<P, F, Fut, R, $($T),*> Handler<P, ($($T,)*)> for F
@@ -71,7 +88,6 @@ macro_rules! handler {
             const RESPONSE: Option<&'static Shape> = R::SHAPE;
             const KIND: &'static str = R::KIND;
 
-            #[allow(unused_mut, unused_variables, clippy::allow_attributes, reason = "a handler without extractors")]
             async fn call(self, cx: Cx<P>, mut request: Request) -> Result<Response> {
                 $( let $value = $T::extract(&mut request).await?; )*
                 self(cx, $($value),*).await?.respond()
@@ -80,7 +96,6 @@ macro_rules! handler {
     };
 }
 
-handler!();
 handler!(A a);
 handler!(A a, B b);
 handler!(A a, B b, C c);

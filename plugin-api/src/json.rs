@@ -86,7 +86,6 @@ impl<const N: usize> Json<N> {
             power *= 10;
         }
         while power > 0 {
-            #[expect(clippy::cast_possible_truncation, reason = "one decimal digit")]
             self.byte(b'0' + (number / power % 10) as u8);
             power /= 10;
         }

@@ -2,6 +2,8 @@
 //!
 //! The host reads the same document in `host/src/plugin/manifest.rs`.
 
+use std::time::Duration;
+
 use crate::{abi, json::Json, plugin::Plugin, route::Route, schema::Schema};
 
 /// Who the plugin is. Made with [`about!`](crate::about) from the crate's `Cargo.toml`.
@@ -299,6 +301,11 @@ const TARGET: &str = const {
     }
 };
 
+/// Milliseconds; half of 128 bits is enough for any duration.
+const fn millis(duration: Duration) -> i128 {
+    duration.as_millis().cast_signed()
+}
+
 /// Writes `"name":[..]`, each item by the block.
 macro_rules! list {
     ($json:ident, $name:literal, $items:expr, |$item:ident| $write:block) => {{
@@ -367,7 +374,7 @@ const fn routes<P, const N: usize>(json: &mut Json<N>, routes: &[Route<P>]) {
             json.optional("body_bytes_max", Some(bytes as i128));
         }
         if let Some(timeout) = route.timeout {
-            json.optional("timeout_ms", Some(timeout.as_millis() as i128));
+            json.optional("timeout_ms", Some(millis(timeout)));
         }
         if let Some(rate) = route.rate_per_minute {
             json.optional("rate_per_minute", Some(rate as i128));
@@ -419,7 +426,7 @@ const fn tasks<P: Plugin, const N: usize>(json: &mut Json<N>) {
     list!(json, "tasks", P::TASKS, |task| {
         json.raw("{");
         json.text(true, "name", task.name);
-        json.optional("every_ms", Some(task.every.as_millis() as i128));
+        json.optional("every_ms", Some(millis(task.every)));
         json.key(false, "singleton");
         json.raw(if task.singleton { "true}" } else { "false}" });
     });

@@ -58,7 +58,7 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     /// Hasura metadata of its tables.
     const HASURA: &'static [HasuraFragment] = &[];
 
-    /// Its configuration: the keys of `[plugins.<id>]`. The host validates them before any code of the plugin runs.
+    /// Its configuration: the keys of `[plugins.<id>.config]`. The host validates them before any code of the plugin runs.
     type Config: DeserializeOwned + Schema + Send;
 
     /// Makes the instance. The schema has been migrated; no other call has been made.

@@ -157,10 +157,8 @@ impl<P: Plugin> InstanceProvider for Running<P> {
 /// Sends panics of this image to the host's log; each image has its own panic hook.
 pub(crate) fn forward_panics(logger: &'static Log) {
     std::panic::set_hook(Box::new(move |info| {
-        let message = info
-            .payload_as_str()
-            .unwrap_or("panic with a payload that is not text");
+        let message = crate::abi::panic::message_of(info.payload());
         let location = info.location().map(ToString::to_string).unwrap_or_default();
-        logger.panicked(message.into(), location.as_str().into());
+        logger.panicked(message.as_str().into(), location.as_str().into());
     }));
 }

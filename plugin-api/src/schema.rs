@@ -213,7 +213,6 @@ macro_rules! shapes {
 macro_rules! integers {
     ($($Type:ty),*) => {
         $( impl Schema for $Type {
-            #[expect(clippy::cast_lossless, reason = "`as` is what a constant can do for all of them")]
             const SHAPE: Shape = Shape::Integer { minimum: Some(<$Type>::MIN as i128), maximum: Some(<$Type>::MAX as i128) };
         } )*
     };

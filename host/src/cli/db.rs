@@ -1,6 +1,15 @@
-//! `nself db`: its words.
+//! `nself db`: migrations, seeds, a shell, a fresh start.
+
+mod migrate;
+mod open;
+mod reset;
+mod seed;
+mod shell;
+mod step;
 
 use clap::{Args, Subcommand};
+
+use super::{CliError, Context};
 
 /// Migrations, seeds, a shell.
 #[derive(Debug, Clone, Args)]
@@ -17,11 +26,11 @@ pub enum DbCommand {
     Migrate(Migrate),
     /// Write the next pair of migration files in db/migrations
     New(New),
-    /// Run the project's seed files
-    Seed,
+    /// Run the files of db/seed in the order of their names, each in a transaction
+    Seed(Seed),
     /// Open psql on the project's database
     Shell(Shell),
-    /// Drop everything and migrate again from nothing; asks first
+    /// Drop everything and migrate again from nothing; asks first, and only while no host runs
     Reset,
 }
 
@@ -37,33 +46,76 @@ pub struct Migrate {
 #[derive(Debug, Clone, Subcommand)]
 pub enum MigrateCommand {
     /// Apply what is pending
-    Up(Steps),
-    /// Take back the last step
-    Down(Steps),
-    /// Take back the last step and apply it again
-    Redo(Steps),
+    Up(Up),
+    /// Take back the last step; what it made is lost, so it asks first
+    Down(Down),
+    /// Take back the last step and apply it again; asks first
+    Redo(Redo),
     /// Show applied, pending and drifted steps. Exit code 3 when something has to change
-    Status,
+    Status(Status),
 }
 
-/// Which steps.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Steps {
-    /// Whose steps: `db` or a plugin's id [default: all for up, `db` for down and redo]
+/// `nself db migrate up`
+#[derive(Debug, Clone, Args)]
+pub struct Up {
+    /// The last number to apply; needs --owner [default: all]
+    #[arg(requires = "owner")]
+    pub number: Option<u32>,
+    /// Whose steps: `nself`, `db`, `project` or a plugin's id [default: all, of enabled plugins]
     #[arg(long, value_name = "OWNER")]
     pub owner: Option<String>,
-    /// Up: the last number to apply. Down: how many to take back [default: all for up, 1 for down and redo]
-    pub number: Option<u32>,
     /// Print the plan and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `nself db migrate down`
+#[derive(Debug, Clone, Args)]
+pub struct Down {
+    /// How many steps to take back
+    #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: u32,
+    /// Whose steps: `db`, `project` or a plugin's id [default: `project`, or `db` in a checkout of nself]
+    #[arg(long, value_name = "OWNER")]
+    pub owner: Option<String>,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `nself db migrate redo`
+#[derive(Debug, Clone, Args)]
+pub struct Redo {
+    /// Whose step: `db`, `project` or a plugin's id [default: `project`, or `db` in a checkout of nself]
+    #[arg(long, value_name = "OWNER")]
+    pub owner: Option<String>,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `nself db migrate status`
+#[derive(Debug, Clone, Args)]
+pub struct Status {
+    /// Whose steps: `nself`, `db`, `project` or a plugin's id [default: all, of enabled plugins]
+    #[arg(long, value_name = "OWNER")]
+    pub owner: Option<String>,
 }
 
 /// `nself db new`
 #[derive(Debug, Clone, Args)]
 pub struct New {
     /// What the step does, in words: `add notes`
-    pub name: String,
+    #[arg(required = true)]
+    pub name: Vec<String>,
+}
+
+/// `nself db seed`
+#[derive(Debug, Clone, Args)]
+pub struct Seed {
+    /// Check the files, print what would run and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `nself db shell`
@@ -72,4 +124,19 @@ pub struct Shell {
     /// Passed on to psql
     #[arg(last = true)]
     pub arguments: Vec<String>,
+}
+
+pub(super) fn run(context: &Context, args: &DbArgs) -> Result<(), CliError> {
+    match &args.command {
+        DbCommand::Migrate(args) => match &args.command {
+            MigrateCommand::Up(args) => migrate::up(context, args),
+            MigrateCommand::Down(args) => migrate::down(context, args),
+            MigrateCommand::Redo(args) => migrate::redo(context, args),
+            MigrateCommand::Status(args) => migrate::status(context, args),
+        },
+        DbCommand::New(args) => step::create(context, args),
+        DbCommand::Seed(args) => seed::run(context, args),
+        DbCommand::Shell(args) => shell::run(context, args),
+        DbCommand::Reset => reset::run(context),
+    }
 }

@@ -4,7 +4,7 @@ mod register;
 
 use std::io::ErrorKind;
 
-use super::{CliError, Context, Exit, Table};
+use super::{CliError, Context, Exit, Table, plugin};
 
 pub use register::{Fault, Gap, Register, Status};
 
@@ -30,10 +30,9 @@ pub struct Offered {
     pub capability: String,
 }
 
-/// Lists and checks; `offered` is what the enabled plugins offer.
-pub fn run(context: &Context, args: &GapsArgs, offered: &[Offered]) -> Result<(), CliError> {
+pub(super) fn run(context: &Context, args: &GapsArgs) -> Result<(), CliError> {
     let register = load(context)?;
-    let faults = register.check(offered);
+    let faults = register.check(&offered(context)?);
     if !faults.is_empty() {
         return Err(invalid(&faults));
     }
@@ -58,6 +57,23 @@ pub fn run(context: &Context, args: &GapsArgs, offered: &[Offered]) -> Result<()
             context.output.table(&table)
         }
     })
+}
+
+/// What the enabled plugins offer, whether they run now or not.
+fn offered(context: &Context) -> Result<Vec<Offered>, CliError> {
+    let accepted = plugin::accepted(context)?;
+    for reason in &accepted.missing {
+        context.output.note(&format!("not looked at: {reason}"));
+    }
+    let enabled = accepted.plugins.iter().filter(|plugin| plugin.enabled);
+    let offered = enabled.flat_map(|plugin| {
+        let manifest = &plugin.manifest;
+        manifest.provides.iter().map(|capability| Offered {
+            plugin: manifest.id.clone(),
+            capability: capability.clone(),
+        })
+    });
+    Ok(offered.collect())
 }
 
 fn load(context: &Context) -> Result<Register, CliError> {

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::json;
@@ -11,9 +12,11 @@ use crate::config::Variables;
 use crate::telemetry::logs::is_colourful;
 
 /// How to print: as text or JSON, with or without colours.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Output {
     json: bool,
+    /// Whether an answer was printed: with `--json` an error after it is told by the exit code alone.
+    answered: AtomicBool,
     colourful_answers: bool,
     colourful_errors: bool,
 }
@@ -24,6 +27,7 @@ impl Output {
         let wanted = is_colourful(variables) && variables.get("CI").is_none_or(String::is_empty);
         Self {
             json,
+            answered: AtomicBool::new(false),
             colourful_answers: wanted && io::stdout().is_terminal(),
             colourful_errors: wanted && io::stderr().is_terminal(),
         }
@@ -54,6 +58,7 @@ impl Output {
         data: &impl Serialize,
         text: impl FnOnce() -> String,
     ) -> Result<(), CliError> {
+        self.answered.store(true, Ordering::Relaxed);
         let answer = if self.json {
             format!("{}\n", json!({"ok": true, "data": data}))
         } else {
@@ -81,8 +86,12 @@ impl Output {
         }
     }
 
-    /// The error: the JSON envelope on standard output, or text on standard error.
+    /// The error: the JSON envelope on standard output, or text on standard error. One object is one object: when an
+    /// answer stands there already (a status that is not healthy), the exit code says the rest.
     pub fn error(&self, error: &CliError) -> Exit {
+        if self.json && self.answered.load(Ordering::Relaxed) {
+            return error.exit;
+        }
         if self.json {
             let envelope = json!({"ok": false, "error": error});
             // When this cannot be written either, the exit code still tells.

@@ -1,5 +1,6 @@
 //! `nself plugin`: see and change plugins, through the running host where there is one.
 
+mod accepted;
 mod check;
 mod offline;
 
@@ -9,6 +10,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{CliError, Context, Table, client};
+
+pub(super) use accepted::{Accepted, AcceptedPlugin, accepted};
 
 /// See, make and change plugins.
 #[derive(Debug, Clone, Args)]

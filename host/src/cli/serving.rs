@@ -14,6 +14,9 @@ use crate::{
     telemetry,
 };
 
+/// Fewest threads that drive requests.
+const WORKERS_MIN: usize = 4;
+
 /// What is served.
 pub(super) struct Serve {
     pub(super) config: Config,
@@ -30,6 +33,7 @@ pub(super) fn run(context: &Context, serve: Serve) -> Result<(), CliError> {
         context.output.is_colourful(),
     )?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
@@ -38,6 +42,13 @@ pub(super) fn run(context: &Context, serve: Serve) -> Result<(), CliError> {
     runtime.shutdown_timeout(Duration::from_secs(1));
     telemetry.flush();
     done
+}
+
+/// A plugin that blocks a thread blocks a worker: with fewer than four, two of them would be the whole host.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism()
+        .map_or(WORKERS_MIN, std::num::NonZeroUsize::get)
+        .max(WORKERS_MIN)
 }
 
 async fn serve_until_stopped(context: &Context, serve: Serve) -> Result<(), CliError> {

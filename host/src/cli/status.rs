@@ -38,7 +38,7 @@ fn not_running(context: &Context, args: &StatusArgs, error: &CliError) -> Result
     let mut error = error.clone();
     error.exit = Exit::Unhealthy;
     if args.quiet && !context.output.is_json() {
-        error.message = "not running".to_owned();
+        "not running".clone_into(&mut error.message);
     }
     Err(error)
 }

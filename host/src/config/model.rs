@@ -200,8 +200,8 @@ impl Default for Plugins {
 pub struct PluginSettings {
     /// Port of its own; default: the seed's, else none.
     pub port: Option<u16>,
-    /// Capabilities granted here instead of by `nself plugin grant`; default none.
-    pub grants: Vec<String>,
+    /// Where ports that the manifest asks for are bound instead: `1025 = 2525`; default: as in the manifest.
+    pub listen: BTreeMap<String, u16>,
     /// The plugin's own keys, checked against its schema when it is loaded.
     pub config: Map<String, Value>,
 }
@@ -210,9 +210,9 @@ pub struct PluginSettings {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Identity {
-    /// Issuer that tokens must name; default: any.
+    /// Issuer that tokens must name; needed with a key set.
     pub issuer: Option<String>,
-    /// Audience that tokens must name; default: any.
+    /// Audience that tokens must name; needed with a key set.
     pub audience: Option<String>,
     /// File with a JSON Web Key Set; default none.
     pub jwks_file: Option<PathBuf>,

@@ -66,6 +66,20 @@ pub fn find(start: &Path) -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
+/// The checkout of this repository that `start` is in.
+pub fn checkout(start: &Path) -> Option<PathBuf> {
+    start
+        .ancestors()
+        .find(|directory| is_checkout(directory))
+        .map(Path::to_owned)
+}
+
+/// Whether `directory` is a checkout of this repository: it holds what plugins are built against.
+pub fn is_checkout(directory: &Path) -> bool {
+    let manifest = fs::read_to_string(directory.join("plugin-api/Cargo.toml"));
+    manifest.is_ok_and(|text| text.contains("name = \"nself-plugin-api\""))
+}
+
 /// Makes a project in `directory`. What is there is never changed, except that `.gitignore` gets the lines it lacks.
 pub fn init(directory: &Path, template: Template) -> Result<InitReport, InitError> {
     let mut report = InitReport {

@@ -85,6 +85,30 @@ impl From<ControlError> for CliError {
     }
 }
 
+/// The lock that makes a host the project's only one, without a host: nothing starts while a command holds it.
+#[derive(Debug)]
+pub struct HostLock {
+    _file: File,
+}
+
+impl HostLock {
+    /// Takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::AlreadyRunning`] names the host that holds it.
+    pub fn take(state_directory: &Path) -> Result<Self, ControlError> {
+        let directory = run_directory(state_directory);
+        own_directory(state_directory)?;
+        private_directory(&directory)?;
+        let locked = lock(&directory).map_err(|source| ControlError::Socket {
+            directory: directory.clone(),
+            source,
+        })?;
+        Ok(Self { _file: locked? })
+    }
+}
+
 /// The socket, and the lock that makes this host the project's only one. Both go when it is dropped.
 #[derive(Debug)]
 pub struct ControlServer {

@@ -44,7 +44,7 @@ pub enum MigrateError {
         /// File name.
         file: String,
     },
-    /// A `down`, `redo` or target number that does not fit what is applied.
+    /// A `down`, `redo`, target number or wipe that does not fit what is there.
     #[error("{0}")]
     Target(String),
     /// Another run held the lock for the whole time that this one was willing to wait.

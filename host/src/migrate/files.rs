@@ -120,7 +120,7 @@ pub fn create(directory: &Path, name: &str) -> Result<[PathBuf; 2], FilesError> 
     ])
 }
 
-fn sql_files(directory: &Path) -> Result<Vec<PathBuf>, FilesError> {
+pub(super) fn sql_files(directory: &Path) -> Result<Vec<PathBuf>, FilesError> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(io_error("read", directory))?,
@@ -149,7 +149,7 @@ fn parse_name(path: &Path) -> Option<(u32, String, bool)> {
     Some((number.parse().ok()?, name.to_owned(), is_up))
 }
 
-fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FilesError {
+pub(super) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FilesError {
     let path = path.to_owned();
     move |source| FilesError::Io {
         doing,

@@ -11,7 +11,7 @@ use super::runner::{Observer, Progress};
 use crate::plugin::manifest::Migration;
 
 /// "nself_mg" in ASCII: the advisory lock of every migration run in a database.
-const LOCK_KEY: i64 = 0x6e73_656c_665f_6d67;
+pub(super) const LOCK_KEY: i64 = 0x6e73_656c_665f_6d67;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 const LOCK_PAUSE_MAX: Duration = Duration::from_millis(500);
 

@@ -11,7 +11,7 @@ use crate::plugin::manifest::Migration;
 /// The numbered steps of one owner.
 #[derive(Debug, Clone)]
 pub struct Owner {
-    /// `nself` for the host, `db` for the shared model, else a plugin's id.
+    /// `nself` for the host, `db` for the shared model, `project` for the project's own tables, else a plugin's id.
     pub name: String,
     /// The schema that unqualified names of the steps mean; made when it is missing.
     pub schema: String,
@@ -35,6 +35,15 @@ impl Owner {
             name: "db".to_owned(),
             schema: "public".to_owned(),
             steps: embedded::shared(),
+        }
+    }
+
+    /// The project's own tables, in `public` beside the shared model: `db/migrations` of the project's directory.
+    pub fn project(steps: Vec<Migration>) -> Self {
+        Self {
+            name: "project".to_owned(),
+            schema: "public".to_owned(),
+            steps,
         }
     }
 

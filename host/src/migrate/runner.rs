@@ -158,6 +158,22 @@ impl Migrator {
         Ok(plan)
     }
 
+    /// What [`down`](Self::down) would do now. Writes nothing and takes no lock.
+    ///
+    /// # Errors
+    ///
+    /// The same as `down` before its first step.
+    pub async fn plan_down(&self, owner: &Owner, count: usize) -> Result<Plan, MigrateError> {
+        owner.validate()?;
+        let applied = ledger::applied(&self.client, &owner.name).await?;
+        let mut plan = Plan::default();
+        for step in to_take_back(owner, &applied, count)? {
+            plan.steps
+                .push(plan::planned(owner, step, Direction::Down)?);
+        }
+        Ok(plan)
+    }
+
     /// Where every step of `owners` stands. Takes no lock and refuses nothing.
     pub async fn status(&self, owners: &[Owner]) -> Result<Vec<StepStatus>, MigrateError> {
         let mut lines = Vec::new();
@@ -256,31 +272,7 @@ impl Migrator {
 
     async fn down_locked(&mut self, owner: &Owner, count: usize) -> Result<Report, MigrateError> {
         let applied = ledger::applied(&self.client, &owner.name).await?;
-        // An edited step may be taken back: that is how one gets rid of it. An unknown one has no text to do it with.
-        if let Some(number) = applied
-            .keys()
-            .find(|number| !owner.steps.iter().any(|step| step.number == **number))
-        {
-            let file = format!("{number:04}_{}.down.sql", applied[number].name);
-            return Err(MigrateError::Unknown {
-                owner: owner.name.clone(),
-                file,
-            });
-        }
-        let steps: Vec<_> = owner
-            .steps
-            .iter()
-            .rev()
-            .filter(|step| applied.contains_key(&step.number))
-            .take(count)
-            .collect();
-        if steps.len() < count {
-            return Err(MigrateError::Target(format!(
-                "cannot take back {count} steps of {}: {} applied",
-                owner.name,
-                steps.len()
-            )));
-        }
+        let steps = to_take_back(owner, &applied, count)?;
         let mut report = Report::default();
         for step in steps {
             report
@@ -334,4 +326,38 @@ impl Migrator {
         self.observer.tell(&Progress::Done(&report));
         Ok(report)
     }
+}
+
+/// The last `count` applied steps, newest first.
+fn to_take_back<'a>(
+    owner: &'a Owner,
+    applied: &Applied,
+    count: usize,
+) -> Result<Vec<&'a Migration>, MigrateError> {
+    // An edited step may be taken back: that is how one gets rid of it. An unknown one has no text to do it with.
+    if let Some(number) = applied
+        .keys()
+        .find(|number| !owner.steps.iter().any(|step| step.number == **number))
+    {
+        let file = format!("{number:04}_{}.down.sql", applied[number].name);
+        return Err(MigrateError::Unknown {
+            owner: owner.name.clone(),
+            file,
+        });
+    }
+    let steps: Vec<_> = owner
+        .steps
+        .iter()
+        .rev()
+        .filter(|step| applied.contains_key(&step.number))
+        .take(count)
+        .collect();
+    if steps.len() < count {
+        return Err(MigrateError::Target(format!(
+            "cannot take back {count} steps of {}: {} applied",
+            owner.name,
+            steps.len()
+        )));
+    }
+    Ok(steps)
 }

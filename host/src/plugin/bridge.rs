@@ -91,13 +91,12 @@ async fn answer(running: &Arc<Running>, number: u32, admitted: Admitted) -> Resp
             StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     }
     for (name, value) in headers(block.as_slice()) {
-        match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            (Ok(name), Ok(value)) => _ = response.headers_mut().append(name, value),
-            _ => {
-                error!(header = %String::from_utf8_lossy(name), "the plugin answered with a header that HTTP does not allow");
-                return Problem::internal().into_response();
-            }
-        }
+        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        else {
+            error!(header = %String::from_utf8_lossy(name), "the plugin answered with a header that HTTP does not allow");
+            return Problem::internal().into_response();
+        };
+        response.headers_mut().append(name, value);
     }
     response
 }

@@ -54,7 +54,7 @@ pub struct Manifest {
     /// Hasura metadata fragments: file name and YAML text.
     #[serde(default)]
     pub hasura: Vec<HasuraFragment>,
-    /// JSON Schema of the configuration table `[plugins.<id>]`.
+    /// JSON Schema of the configuration table `[plugins.<id>.config]`.
     #[serde(default)]
     pub config: Value,
 }

@@ -113,8 +113,13 @@ impl Offer {
                 grant,
             )))),
             abi::listen::Listen::ID => {
-                let options =
-                    ListenOptions::new(services.bind, format!("plugins.{}.config", grant.plugin));
+                let mut options =
+                    ListenOptions::new(services.bind, format!("plugins.{}.listen", grant.plugin));
+                options.ports = services
+                    .port_overrides
+                    .get(&*grant.plugin)
+                    .cloned()
+                    .unwrap_or_default();
                 Capability::listen(
                     ListenCapability::new(grant, Arc::clone(&services.ports), options)
                         .into_handle(),

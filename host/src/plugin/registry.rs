@@ -225,9 +225,13 @@ impl Registry {
         let plugin_config: Value = config
             .plugin_config(&manifest.id, &manifest.config, provenance)
             .map_err(Box::new)?;
-        self.record(manifest, &checked.sha256.to_string(), "started")
-            .await;
-        self.starter.start(checked, plugin_config, migrate).await
+        let sha256 = checked.sha256.to_string();
+        // Before it runs: what it emits while it starts is judged by what is stored.
+        self.record(manifest, &sha256, "loaded", true).await;
+        let started = self.starter.start(checked, plugin_config, migrate).await;
+        let state = if started.is_ok() { "started" } else { "failed" };
+        self.record(manifest, &sha256, state, true).await;
+        started
     }
 
     /// Puts the routes and capabilities of `running` in force.
@@ -281,7 +285,7 @@ impl Registry {
     }
 
     /// Stores what is accepted, where `nself.emit_event` and other hosts look.
-    async fn record(&self, manifest: &Manifest, sha256: &str, state: &str) {
+    async fn record(&self, manifest: &Manifest, sha256: &str, state: &str, enabled: bool) {
         let upsert = "insert into nself.plugins (id, version, sha256, state, enabled, granted) \
                       values ($1, $2, $3, $4, $5, $6) on conflict (id) do update set version = excluded.version, \
                       sha256 = excluded.sha256, state = excluded.state, enabled = excluded.enabled, \
@@ -299,14 +303,7 @@ impl Registry {
             client
                 .execute(
                     upsert,
-                    &[
-                        &manifest.id,
-                        &version,
-                        &sha256,
-                        &state,
-                        &(state == "started"),
-                        &granted,
-                    ],
+                    &[&manifest.id, &version, &sha256, &state, &enabled, &granted],
                 )
                 .await
                 .map_err(|error| error.to_string())

@@ -1,6 +1,6 @@
 //! What the host has for its plugins, made once, shared by all of them.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use deadpool_postgres::Pool;
 use prometheus::IntCounterVec;
@@ -58,6 +58,8 @@ pub struct Services {
     pub egress: Egress,
     /// Ports that plugins listen on.
     pub ports: Arc<Ports>,
+    /// Where the operator has put them, by plugin: manifest's port to bound port.
+    pub port_overrides: BTreeMap<String, BTreeMap<u16, u16>>,
     /// Time.
     pub clock: Arc<dyn HostClock>,
     /// The event log.

@@ -9,6 +9,7 @@ use deadpool_postgres::Pool;
 use nself_plugin_api::abi::error::Error;
 use serde_json::Value;
 use tokio::{sync::watch, time::timeout};
+use tokio_postgres::Client;
 use tracing::{info, warn};
 
 use super::{
@@ -204,23 +205,30 @@ impl Starter {
             tokio::spawn(connection);
             client = again;
         }
-        let functions: Vec<&str> = PLUGIN_FUNCTIONS
-            .iter()
-            .map(|signature| function_name(signature))
-            .collect();
-        let grants = Grants {
-            tables: &manifest.requires.tables,
-            functions: &functions,
-        };
-        roles::grant(&mut client, &manifest.id, &grants)
-            .await
-            .map_err(refused)?;
+        grant(&mut client, manifest).await.map_err(refused)?;
         let target = services
             .target
             .with_login(&name, &password)
             .with_application_name(&format!("nself plugin {}", manifest.id));
         Ok(Some((pool(&target, services.plugin_pool_max), target)))
     }
+}
+
+/// Gives the plugin's login what its manifest asks for, once its schema is at this version.
+///
+/// # Errors
+///
+/// When something that it asks for is not there.
+pub async fn grant(client: &mut Client, manifest: &Manifest) -> Result<(), RoleError> {
+    let functions: Vec<&str> = PLUGIN_FUNCTIONS
+        .iter()
+        .map(|signature| function_name(signature))
+        .collect();
+    let grants = Grants {
+        tables: &manifest.requires.tables,
+        functions: &functions,
+    };
+    roles::grant(client, &manifest.id, &grants).await
 }
 
 /// `nself.audit(text, uuid)` is the function `audit`.

@@ -3,7 +3,10 @@
 //! It survives the host: one that was killed leaves its server running, and the next start adopts it. It is watched: a
 //! server that dies is started again. Only one host at a time has it, which a lock file ensures.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -24,7 +27,7 @@ use super::{
 
 mod prepare;
 
-use prepare::{Address, Prepared, admin, listen, prepare};
+use prepare::{Address, Prepared, admin, listen, prepare, server_of};
 
 /// The database that a new cluster gets.
 pub const DATABASE: &str = "nself";
@@ -325,6 +328,20 @@ impl Drop for Cluster {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
         }
     }
+}
+
+/// How to reach the server that runs on the data in `data_dir` now, for a command beside the host that watches over it.
+/// None when none runs. It may still be starting.
+pub fn running(data_dir: &Path, password: &str) -> Option<Config> {
+    let server = server_of(data_dir)?;
+    let mut config = Config::new();
+    config
+        .host_path(&server.socket_dir)
+        .port(server.port)
+        .user(SUPERUSER)
+        .password(password)
+        .dbname(DATABASE);
+    Some(config)
 }
 
 /// The first launch, with the database; a failure stops what this call started.

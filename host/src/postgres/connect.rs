@@ -1,6 +1,11 @@
 //! How to reach a database: the embedded cluster over its socket, or `DATABASE_URL` with TLS as it says.
 
-use std::{path::Path, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    time::Duration,
+};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use percent_encoding::percent_decode_str;
@@ -31,6 +36,7 @@ const RECYCLE_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Target {
     config: Config,
     tls: MakeTls,
+    ssl: Ssl,
 }
 
 /// What is wrong with a `DATABASE_URL`. No text holds the URL: it carries a password.
@@ -86,9 +92,14 @@ impl Target {
             other => return Err(UrlError::SslMode(other.to_owned())),
         };
         config.ssl_mode(ssl_mode);
+        let tls = MakeTls::new(trust)?;
         Ok(Self {
             config: limited(config),
-            tls: MakeTls::new(trust)?,
+            tls,
+            ssl: Ssl {
+                mode: Some(mode.to_owned()),
+                ..ssl
+            },
         })
     }
 
@@ -97,7 +108,11 @@ impl Target {
         let mut config = limited(config);
         config.ssl_mode(SslMode::Disable);
         let tls = MakeTls::new(Trust::Anyone).expect("trusting anyone needs no roots");
-        Self { config, tls }
+        let ssl = Ssl {
+            mode: Some("disable".to_owned()),
+            root_cert: None,
+        };
+        Self { config, tls, ssl }
     }
 
     /// The same database with another login.
@@ -124,6 +139,45 @@ impl Target {
     /// The parsed parameters.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The same for `psql`, `pg_dump` and whatever else is made with libpq, as environment variables: an argument would
+    /// show the password to everybody on the machine.
+    pub fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let config = &self.config;
+        let hosts = config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => OsString::from(name),
+            #[cfg(unix)]
+            Host::Unix(directory) => directory.clone().into_os_string(),
+        });
+        let addresses = config.get_hostaddrs().iter();
+        let ports = config.get_ports().iter();
+        let texts = [
+            ("PGPORT", list(ports.map(|port| port.to_string().into()))),
+            (
+                "PGHOSTADDR",
+                list(addresses.map(|address| address.to_string().into())),
+            ),
+            ("PGHOST", list(hosts)),
+            ("PGUSER", config.get_user().map(OsString::from)),
+            ("PGDATABASE", config.get_dbname().map(OsString::from)),
+            (
+                "PGPASSWORD",
+                config
+                    .get_password()
+                    .map(|password| OsStr::from_bytes(password).to_owned()),
+            ),
+            ("PGOPTIONS", config.get_options().map(OsString::from)),
+            ("PGSSLMODE", self.ssl.mode.as_ref().map(OsString::from)),
+            (
+                "PGSSLROOTCERT",
+                self.ssl.root_cert.as_ref().map(OsString::from),
+            ),
+        ];
+        texts
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
     }
 
     /// For people and logs: `app@db.example.org:5432/nself`, without the password.
@@ -178,7 +232,17 @@ pub fn pool(target: &Target, connections_max: usize) -> Pool {
         .expect("a pool with timeouts has a runtime")
 }
 
-#[derive(Default)]
+/// As libpq writes lists of hosts and ports; none when it is empty.
+fn list(items: impl Iterator<Item = OsString>) -> Option<OsString> {
+    items.reduce(|mut list, item| {
+        list.push(",");
+        list.push(item);
+        list
+    })
+}
+
+/// What libpq means and `tokio_postgres` does not know.
+#[derive(Debug, Clone, Default)]
 struct Ssl {
     mode: Option<String>,
     root_cert: Option<String>,
@@ -239,6 +303,29 @@ fn limited(mut config: Config) -> Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_made_with_libpq_get_the_same_target_as_variables() {
+        let url = "postgres://app:s%40cret@db.example.org:6432/shop?sslmode=verify-full";
+        let target = Target::from_url(url).expect("a good URL");
+        let environment: Vec<(&str, String)> = target
+            .environment()
+            .into_iter()
+            .map(|(name, value)| (name, value.into_string().expect("text")))
+            .collect();
+        let expected = [
+            ("PGPORT", "6432"),
+            ("PGHOST", "db.example.org"),
+            ("PGUSER", "app"),
+            ("PGDATABASE", "shop"),
+            ("PGPASSWORD", "s@cret"),
+            ("PGSSLMODE", "verify-full"),
+        ];
+        assert_eq!(
+            environment,
+            expected.map(|(name, value)| (name, value.to_owned()))
+        );
+    }
 
     #[track_caller]
     fn check_mode(query: &str, expected: SslMode) {

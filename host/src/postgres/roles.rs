@@ -58,7 +58,7 @@ impl<'a> Login<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum RoleError {
     /// The id is the name of a schema that is not a plugin's.
-    #[error("a plugin cannot be called {0:?}: that schema belongs to the host or to Postgres")]
+    #[error("a plugin cannot be called {0:?}: that name belongs to the host or to Postgres")]
     Reserved(String),
     /// The host's login may not create logins.
     #[error(
@@ -248,8 +248,10 @@ async fn begin(client: &mut Client) -> Result<Transaction<'_>, tokio_postgres::E
 }
 
 fn check_id(plugin: &str) -> Result<(), RoleError> {
-    let is_reserved = matches!(plugin, "" | "nself" | "public" | "information_schema")
-        || plugin.starts_with("pg_");
+    let is_reserved = matches!(
+        plugin,
+        "" | "nself" | "db" | "project" | "public" | "information_schema"
+    ) || plugin.starts_with("pg_");
     if is_reserved {
         Err(RoleError::Reserved(plugin.to_owned()))
     } else {

@@ -9,15 +9,21 @@ use tracing::error;
 use super::RunError;
 use crate::{
     config::{
-        Config,
+        Config, project,
         secrets::{DATABASE_PASSWORD, Secrets},
     },
-    migrate::{Migrator, Options, Owner, State as StepState},
+    migrate::{
+        Migrator, Options, Owner, State as StepState,
+        files::{self, FilesError},
+    },
     postgres::{
         cluster::{Cluster, ClusterOptions, State},
         connect::Target,
     },
 };
+
+/// The project's own steps, below its directory.
+pub const MIGRATIONS: &str = "db/migrations";
 
 /// Bytes of the generated password.
 const PASSWORD_BYTES: usize = 32;
@@ -29,6 +35,41 @@ pub enum DatabaseChoice {
     UrlOrPrivate,
     /// `database.url`, or an error.
     Url,
+}
+
+/// How the project's private cluster is started.
+pub(super) fn cluster_options(
+    config: &Config,
+    secrets: &Secrets,
+    progress: &Arc<dyn Fn(&str) + Send + Sync>,
+) -> Result<ClusterOptions, RunError> {
+    let password = secrets.get_or_generate(DATABASE_PASSWORD, PASSWORD_BYTES)?;
+    let mut options = ClusterOptions::new(config.state_directory(), password.expose());
+    options.binaries = config
+        .database
+        .bin_directory
+        .as_ref()
+        .map(|path| config.resolve(path));
+    let tell = Arc::clone(progress);
+    options.progress = Box::new(move |step| tell(&step.to_string()));
+    Ok(options)
+}
+
+/// Whose steps are applied before any plugin's, in this order: the host, the shared model, the project.
+///
+/// # Errors
+///
+/// When the files in the project's `db/migrations` are not in order.
+pub fn owners(config: &Config) -> Result<Vec<Owner>, FilesError> {
+    let mut owners = vec![Owner::host(), Owner::shared()];
+    // In a checkout of the product that directory is the shared model's own source, which is embedded.
+    if !project::is_checkout(&config.directory) {
+        let steps = files::read(&config.directory.join(MIGRATIONS))?;
+        if !steps.is_empty() {
+            owners.push(Owner::project(steps));
+        }
+    }
+    Ok(owners)
 }
 
 /// An open database.
@@ -61,15 +102,7 @@ impl Database {
         if choice == DatabaseChoice::Url {
             return Err(RunError::NoDatabase);
         }
-        let password = secrets.get_or_generate(DATABASE_PASSWORD, PASSWORD_BYTES)?;
-        let mut options = ClusterOptions::new(config.state_directory(), password.expose());
-        options.binaries = config
-            .database
-            .bin_directory
-            .as_ref()
-            .map(|path| config.resolve(path));
-        let tell = Arc::clone(progress);
-        options.progress = Box::new(move |step| tell(&step.to_string()));
+        let options = cluster_options(config, secrets, progress)?;
         let cluster = Cluster::start(options).await.map_err(Box::new)?;
         let private = Private {
             states: cluster.states(),
@@ -113,9 +146,9 @@ impl Database {
         Ok(client)
     }
 
-    /// The host's own schema and the shared model, up to this version.
-    pub(super) async fn migrate(&self, apply: bool) -> Result<(), RunError> {
-        let owners = [Owner::host(), Owner::shared()];
+    /// The host's own schema and the shared model, up to this version, and the project's own tables.
+    pub(super) async fn migrate(&self, config: &Config, apply: bool) -> Result<(), RunError> {
+        let owners = owners(config)?;
         let mut migrator = Migrator::new(self.connect().await?, Options::default());
         if apply {
             migrator.up(&owners).await.map_err(Box::new)?;

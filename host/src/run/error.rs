@@ -1,13 +1,15 @@
 //! Why a host does not start.
 
+use std::path::PathBuf;
+
 use crate::{
     cli::{CliError, Exit},
     config::secrets::SecretError,
     http::{CorsError, ListenError, TableError},
     identity::{ApiKeyError, KeyError, development::DevelopmentError},
-    migrate::MigrateError,
+    migrate::{MigrateError, files::FilesError},
     plugin::lock::LockError,
-    postgres::{cluster::ClusterError, connect::UrlError},
+    postgres::{cluster::ClusterError, connect::UrlError, roles::RoleError},
 };
 
 /// What is wrong, and what to do.
@@ -38,6 +40,25 @@ pub enum RunError {
         "{0} migrations are pending: run `nself db migrate up` first, or start without --no-migrate"
     )]
     Pending(usize),
+    /// The project's own steps, or its seeds.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The login of a plugin.
+    #[error("the database login of {id} cannot be prepared")]
+    Login {
+        /// The plugin.
+        id: String,
+        /// Why.
+        source: RoleError,
+    },
+    /// A file beside the cluster, which tells who uses it.
+    #[error("cannot lock {}", path.display())]
+    Users {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -101,7 +122,13 @@ impl From<RunError> for CliError {
             RunError::Url(_) | RunError::NoDatabase => ("DATABASE_URL", Exit::Configuration),
             RunError::Cluster(_) => ("POSTGRES", Exit::Unavailable),
             RunError::Connect { .. } => ("DATABASE_UNREACHABLE", Exit::Unavailable),
+            RunError::Migrate(migrate) if matches!(**migrate, MigrateError::Locked { .. }) => {
+                ("MIGRATION_LOCKED", Exit::TryAgain)
+            }
             RunError::Migrate(_) => ("MIGRATION", Exit::Failed),
+            RunError::Files(_) => ("MIGRATION_FILES", Exit::BadData),
+            RunError::Login { .. } => ("DATABASE_LOGIN", Exit::Failed),
+            RunError::Users { .. } => ("DATABASE_LOCK", Exit::CannotCreate),
             RunError::Pending(_) => ("MIGRATIONS_PENDING", Exit::ChangesNeeded),
             RunError::ApiKey { .. }
             | RunError::ApiKeyForm(_)

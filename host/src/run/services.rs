@@ -1,6 +1,6 @@
 //! The services behind HTTP and the capabilities, made from the configuration.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Bytes of the master key: everything that is sealed hangs on it.
-const MASTER_KEY_BYTES: usize = 32;
+pub(super) const MASTER_KEY_BYTES: usize = 32;
 
 /// The scope that makes an API key an operator's.
 const OPERATOR_SCOPE: &str = "operator";
@@ -51,7 +51,7 @@ fn setup(part: &'static str) -> impl Fn(String) -> RunError {
     move |reason| RunError::Setup { part, reason }
 }
 
-pub(super) async fn build(
+pub(super) fn build(
     config: &Config,
     secrets: &Secrets,
     target: &Target,
@@ -113,6 +113,7 @@ pub(super) async fn build(
         ),
         egress: Egress::new().map_err(|error| setup("TLS")(error.to_string()))?,
         ports: Arc::default(),
+        port_overrides: port_overrides(config),
         clock: Arc::new(SystemClock::default()),
         events: Arc::new(EventLog::new(
             host_pool.clone(),
@@ -221,6 +222,22 @@ fn api_key(name: &str, key: &ConfiguredKey, secrets: &Secrets) -> Result<ApiKey,
     Ok(ApiKey::new(name, kind, &digest, &key.scopes)?)
 }
 
+/// `[plugins.<id>.listen]`; a key that is no port has nothing to override.
+fn port_overrides(config: &Config) -> BTreeMap<String, BTreeMap<u16, u16>> {
+    let ports = |listen: &BTreeMap<String, u16>| {
+        listen
+            .iter()
+            .filter_map(|(port, bound)| Some((port.parse().ok()?, *bound)))
+            .collect()
+    };
+    config
+        .plugins
+        .by_id
+        .iter()
+        .map(|(id, plugin)| (id.clone(), ports(&plugin.listen)))
+        .collect()
+}
+
 fn secret_source(secrets: &Secrets) -> crate::capability::config::SecretSource {
     let secrets = secrets.clone();
     Arc::new(move |name| {
@@ -240,7 +257,7 @@ fn master_bytes(master: &Secret) -> [u8; 32] {
 
 /// The password of a plugin's login follows from the master key: every host of the database comes to the same one, and
 /// none is stored.
-fn login_password(master: &Secret) -> Arc<dyn Fn(&str) -> String + Send + Sync> {
+pub(super) fn login_password(master: &Secret) -> Arc<dyn Fn(&str) -> String + Send + Sync> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &master_bytes(master));
     Arc::new(move |plugin| {
         let tag = hmac::sign(&key, format!("nself database login {plugin}").as_bytes());

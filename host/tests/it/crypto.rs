@@ -1,8 +1,4 @@
 //! The crypto capability, as plugins call it; signatures are checked by another implementation.
-#![expect(
-    clippy::result_large_err,
-    reason = "the boundary's error is what it is"
-)]
 
 use std::{num::NonZeroUsize, sync::Arc};
 

@@ -1,5 +1,6 @@
 //! Borrowed and owned bytes as they cross: pointer, length, and for owned ones the function that frees them.
 
+use super::layout::layout;
 use std::{fmt, marker::PhantomData, ptr, slice};
 
 /// A borrowed array of `T`.
@@ -280,6 +281,11 @@ impl From<OptBytes> for Option<Bytes> {
         (value.some != 0).then_some(value.bytes)
     }
 }
+
+layout!(SLICE: Slice<'static, u8> { ptr, len });
+layout!(STR: Str<'static> { bytes });
+layout!(BYTES: Bytes { ptr, len, owner, drop });
+layout!(OPT_BYTES: OptBytes { some, bytes });
 
 #[cfg(test)]
 mod tests {

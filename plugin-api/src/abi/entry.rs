@@ -1,5 +1,6 @@
 //! The frozen root: the one symbol that a plugin exports, and the one interface that it is given.
 
+use super::layout::layout;
 use super::{bytes::Str, error::Outcome, future::Fut, instance::Instance, interface::interface};
 
 /// Name of the exported symbol.
@@ -165,3 +166,6 @@ impl<T> Default for Outcome<T> {
         .into()
     }
 }
+
+layout!(ENTRY: Entry { magic, major, needs, size, create });
+layout!(RAW_HANDLE: RawHandle { context, table });

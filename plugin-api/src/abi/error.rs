@@ -3,6 +3,7 @@
 use std::mem::ManuallyDrop;
 
 use super::bytes::Bytes;
+use super::layout::layout;
 
 /// `kind` of an error that the callee returned.
 pub const KIND_RETURNED: u32 = 0;
@@ -117,11 +118,18 @@ impl<T> From<Result<T, Error>> for Outcome<T> {
 impl<T> Drop for Outcome<T> {
     fn drop(&mut self) {
         if self.ok == 1 {
-            // SAFETY: `value` is the set arm, and nobody reads it after this.
-            unsafe { ManuallyDrop::drop(&mut self.payload.value) };
+            // SAFETY: `value` is the set arm.
+            let value = unsafe { &mut self.payload.value };
+            // SAFETY: nobody reads it after this.
+            unsafe { ManuallyDrop::drop(value) };
         } else {
-            // SAFETY: as above, for `error`.
-            unsafe { ManuallyDrop::drop(&mut self.payload.error) };
+            // SAFETY: `error` is the set arm.
+            let error = unsafe { &mut self.payload.error };
+            // SAFETY: nobody reads it after this.
+            unsafe { ManuallyDrop::drop(error) };
         }
     }
 }
+
+layout!(ERROR: Error { kind, status, retry_after_ms, code, message, details, cause });
+layout!(OUTCOME: Outcome<u64> { ok, payload });

@@ -14,6 +14,7 @@ use std::{
     task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
 };
 
+use super::layout::layout;
 use super::{
     error::{Error, Outcome},
     panic::{guard, guard_drop},
@@ -232,8 +233,10 @@ unsafe extern "C" fn poll_boxed<F, T>(
 where
     F: Future<Output = Result<T, Error>> + Send,
 {
-    // SAFETY: the state is the box that `Fut::new` leaked; the holder polls it exclusively, and it never moves.
-    let future = unsafe { Pin::new_unchecked(&mut *state.cast::<F>()) };
+    // SAFETY: the state is the box that `Fut::new` leaked; the holder polls it exclusively.
+    let future = unsafe { &mut *state.cast::<F>() };
+    // SAFETY: as above: it never moves.
+    let future = unsafe { Pin::new_unchecked(future) };
     // SAFETY: the caller lends a live waker for the duration of this call.
     let polled = guard(|| unsafe { with_context(waker, |cx| future.poll(cx)) });
     let (code, outcome) = match polled {
@@ -324,3 +327,8 @@ impl WakerSlot {
         });
     }
 }
+
+layout!(WAKER_BASE: WakerBase { vtable });
+layout!(WAKER_VTABLE: WakerVtable { clone, wake_by_ref, drop });
+layout!(FUT: Fut<u64> { state, vtable, slot });
+layout!(FUT_VTABLE: FutVtable<u64> { poll, drop });

@@ -90,8 +90,7 @@ macro_rules! interface {
             }
 
             /// Gives the handle up as the pair that crosses.
-            #[allow(dead_code, reason = "some interfaces only cross inside other types")]
-            pub(crate) fn into_raw(self) -> $crate::abi::entry::RawHandle {
+            pub fn into_raw(self) -> $crate::abi::entry::RawHandle {
                 let this = std::mem::ManuallyDrop::new(self);
                 $crate::abi::entry::RawHandle { context: this.context, table: this.table.cast() }
             }
@@ -101,8 +100,7 @@ macro_rules! interface {
             /// # Safety
             ///
             /// The pair was made by `into_raw` of the interface with this id, and is used once.
-            #[allow(dead_code, reason = "some interfaces only cross inside other types")]
-            pub(crate) unsafe fn from_raw(raw: $crate::abi::entry::RawHandle) -> Option<Self> {
+            pub unsafe fn from_raw(raw: $crate::abi::entry::RawHandle) -> Option<Self> {
                 if raw.table.is_null() {
                     return None;
                 }

@@ -30,7 +30,8 @@ pub fn guard_drop(drop_it: impl FnOnce()) {
     }
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> String {
+/// The text of a panic's payload.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

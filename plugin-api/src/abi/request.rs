@@ -2,6 +2,7 @@
 
 use std::{marker::PhantomData, ptr};
 
+use super::layout::layout;
 use super::{
     bytes::Str,
     panic::{guard, guard_drop},
@@ -312,3 +313,11 @@ impl Drop for Request {
         unsafe { release(self.head) };
     }
 }
+
+layout!(PRINCIPAL: Principal<'static> {
+    size, kind, role, aal, elevated, expires_at, user_id, session_id, family_id, member_id, subject, scopes
+});
+layout!(HEAD_TABLE: HeadTable {
+    size, release, method, path, query, header, header_at, param, principal, peer, request_id, traceparent
+});
+layout!(REQUEST: Request { head, table, body });

@@ -1,5 +1,6 @@
 //! Responses: status, one block of headers, and a body that is bytes, a stream, or a WebSocket to come.
 
+use super::layout::layout;
 use super::{bytes::Bytes, entry::RawHandle, interface::interface, stream::Stream};
 
 interface! {
@@ -128,6 +129,9 @@ pub fn headers(mut block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         Some((name, value))
     })
 }
+
+layout!(MESSAGE: Message { kind, code, data });
+layout!(RESPONSE: Response { status, headers, bytes, stream, upgrade });
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use super::layout::layout;
 use super::{
     bytes::Bytes,
     error::{Error, Outcome},
@@ -59,8 +60,10 @@ unsafe extern "C" fn poll_boxed<S>(
 where
     S: futures_util::Stream<Item = Result<Bytes, Error>> + Send,
 {
-    // SAFETY: the state is the box that `Stream::new` leaked; the holder polls it exclusively, and it never moves.
-    let stream = unsafe { Pin::new_unchecked(&mut *state.cast::<S>()) };
+    // SAFETY: the state is the box that `Stream::new` leaked; the holder polls it exclusively.
+    let stream = unsafe { &mut *state.cast::<S>() };
+    // SAFETY: as above: it never moves.
+    let stream = unsafe { Pin::new_unchecked(stream) };
     // SAFETY: the caller lends a live waker for the duration of this call.
     let polled = guard(|| unsafe { with_context(waker, |cx| stream.poll_next(cx)) });
     let (code, outcome) = match polled {
@@ -148,3 +151,6 @@ impl Drop for Stream {
         }
     }
 }
+
+layout!(STREAM: Stream { state, vtable, slot });
+layout!(STREAM_VTABLE: StreamVtable { poll_next, drop });

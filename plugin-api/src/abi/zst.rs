@@ -12,7 +12,7 @@ impl<F: Copy + 'static, A: 'static> Item<F, A> {
             assert!(
                 size_of::<F>() == 0,
                 "a handler must be a function item: a closure may not capture"
-            )
+            );
         };
         &Self(PhantomData)
     }

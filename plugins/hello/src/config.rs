@@ -1,4 +1,4 @@
-//! The keys of `[plugins.hello]`.
+//! The keys of `[plugins.hello.config]`.
 
 use nself_plugin_api::Schema;
 use serde::Deserialize;

@@ -16,8 +16,11 @@ use tokio_postgres::CopyInSink;
 use super::failure;
 use crate::capability::error::error;
 
+type Sink = Pin<Box<CopyInSink<bytes::Bytes>>>;
+
+/// Gone once the copy is finished.
 struct Sending {
-    sink: Arc<Mutex<Option<Pin<Box<CopyInSink<bytes::Bytes>>>>>>,
+    sink: Arc<Mutex<Option<Sink>>>,
 }
 
 pub(super) async fn into(connection: &Object, sql: &str) -> Result<CopyIn, Error> {

@@ -38,10 +38,6 @@ fn metrics(page: &Page, plugin: &str) -> Metrics {
     )))
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "the error as it crosses is inline by design"
-)]
 fn make(metrics: &Metrics, kind: u32, name: &str, labels: &str) -> Result<u64, Error> {
     metrics
         .metric(kind, name.into(), "Help.".into(), labels.into())

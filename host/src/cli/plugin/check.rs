@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::super::{CliError, Context, Exit};
 use crate::loader::{self, CheckedPlugin, Host, HostAbi, Refusal, System};
 
-fn check(path: &Path, system: &System) -> Result<CheckedPlugin, Refusal> {
+pub(super) fn check(path: &Path, system: &System) -> Result<CheckedPlugin, Refusal> {
     let host = Host {
         version: env!("CARGO_PKG_VERSION"),
         abi: HostAbi {
@@ -141,7 +141,9 @@ fn described(plugin: &CheckedPlugin) -> String {
     let mut section = |title: &str, lines: Vec<String>| {
         if !lines.is_empty() {
             let _ = writeln!(text, "\n{title}");
-            lines.iter().for_each(|line| _ = writeln!(text, "  {line}"));
+            for line in lines {
+                let _ = writeln!(text, "  {line}");
+            }
         }
     };
     let requires = &manifest.requires;
@@ -219,7 +221,7 @@ fn access(access: &crate::plugin::manifest::Access) -> String {
         Ok(Value::String(word)) => word,
         Ok(Value::Object(map)) => map
             .into_iter()
-            .map(|(word, value)| format!("{word} {value}"))
+            .map(|(word, value)| word + " " + &value.to_string())
             .collect(),
         _ => String::new(),
     }

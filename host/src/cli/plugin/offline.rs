@@ -16,7 +16,7 @@ fn unusable(error: &LockError) -> CliError {
     CliError::of("PLUGINS_LOCK", Exit::BadData, error)
 }
 
-fn open(context: &Context) -> Result<(Lock, std::path::PathBuf), CliError> {
+pub(super) fn open(context: &Context) -> Result<(Lock, std::path::PathBuf), CliError> {
     let path = context.directory()?.join("plugins.lock");
     let lock = Lock::read(&path).map_err(|error| unusable(&error))?;
     Ok((lock, path))

@@ -110,7 +110,6 @@ async fn converse(upgraded: Upgraded, in_flight: &InFlight, serve: Upgrade) {
     match served {
         Ok(()) => close(&open, CloseCode::Normal, "").await,
         Err(failure) => {
-            if failure.is_panic() {}
             error!(
                 error = failure.message.to_text(),
                 cause = failure.cause.to_text(),

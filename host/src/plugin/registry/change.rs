@@ -70,10 +70,9 @@ pub enum ChangeError {
 }
 
 fn refusals(refused: &[Refusal]) -> String {
-    refused
-        .iter()
-        .map(|refusal| format!("; {refusal}"))
-        .collect()
+    refused.iter().fold(String::new(), |text, refusal| {
+        text + "; " + &refusal.to_string()
+    })
 }
 
 /// What a change did, for the operator.
@@ -103,7 +102,7 @@ impl Registry {
             return Ok(changed(Some(running), None, true));
         }
         let checked = match inner.lock.plugins.get(id) {
-            Some(locked) => match self.from_store(id, &locked.version, &locked.sha256) {
+            Some(locked) => match self.stored(id, &locked.version, &locked.sha256) {
                 Some(kept) => kept,
                 None => self.file(id)?,
             },
@@ -114,7 +113,7 @@ impl Registry {
             Standing::New => lock.accept(&checked.manifest, checked.sha256),
             Standing::Enabled | Standing::Disabled => lock.set_enabled(id, true)?,
         }
-        self.fits(&inner, &checked)?;
+        Self::fits(&inner, &checked)?;
         let running = self.bring_up(&checked, Migrate::Up).await?;
         let mut all = inner.running.clone();
         all.push(Arc::clone(&running));
@@ -176,8 +175,13 @@ impl Registry {
             if let Err(failure) = self.settings.services.verifier.remove_keys(&id) {
                 warn!(plugin = id, "{failure}");
             }
-            self.record(running.manifest(), &running.sha256().to_string(), "stopped")
-                .await;
+            self.record(
+                running.manifest(),
+                &running.sha256().to_string(),
+                "stopped",
+                false,
+            )
+            .await;
             self.audit("plugin.disabled", &running).await;
             done.push(changed(None, Some(&running), clean));
         }
@@ -220,7 +224,7 @@ impl Registry {
         lock.roll_back(id)?;
         let locked = &lock.plugins[id];
         let kept = self
-            .from_store(id, &locked.version, &locked.sha256)
+            .stored(id, &locked.version, &locked.sha256)
             .ok_or_else(|| {
                 ChangeError::Order(format!(
                     "the copy of {id} {} is gone from the store: put its file into {} and upgrade",
@@ -301,7 +305,7 @@ impl Registry {
     }
 
     /// Whether `checked` can run beside, or instead of its namesake among, the running plugins.
-    fn fits(&self, inner: &Inner, checked: &CheckedPlugin) -> Result<(), ChangeError> {
+    fn fits(inner: &Inner, checked: &CheckedPlugin) -> Result<(), ChangeError> {
         let id = &checked.manifest.id;
         let others: Vec<Arc<Running>> = inner
             .running
@@ -314,8 +318,11 @@ impl Registry {
             manifest: &checked.manifest,
             file: &checked.path,
         });
-        match order(&all, &inner.refused).refused.into_iter().next() {
-            Some((_, refusal)) => Err(ChangeError::Order(refusal.to_string())),
+        let mut refused = inner.refused.clone();
+        // Whatever was wrong with it before, this is another attempt.
+        refused.remove(id);
+        match order(&all, &refused).refused.remove(id) {
+            Some(refusal) => Err(ChangeError::Order(refusal.to_string())),
             None => Ok(()),
         }
     }
@@ -337,8 +344,16 @@ impl Registry {
         if *old.sha256() == checked.sha256 {
             return Ok(changed(Some(&old), Some(&old), true));
         }
-        self.fits(inner, checked)?;
-        let new = self.bring_up(checked, migrate).await?;
+        Self::fits(inner, checked)?;
+        let new = match self.bring_up(checked, migrate).await {
+            Ok(new) => new,
+            Err(failure) => {
+                // What is stored is what runs.
+                self.record(old.manifest(), &old.sha256().to_string(), "started", true)
+                    .await;
+                return Err(failure.into());
+            }
+        };
         let all = inner
             .running
             .iter()

@@ -66,7 +66,7 @@ impl Registry {
     }
 
     /// The accepted content of a plugin from the store: what runs does not depend on the file that was dropped in.
-    pub(super) fn from_store(
+    pub(super) fn stored(
         &self,
         id: &str,
         version: &Version,
@@ -105,17 +105,16 @@ impl Registry {
             .iter()
             .filter(|(id, locked)| locked.enabled && !all.files.contains_key(*id))
         {
-            match self.from_store(id, &locked.version, &locked.sha256) {
-                Some(kept) => all.accepted.push(kept),
-                None => {
-                    let reason = format!(
-                        "{id} {} is enabled, but its file is gone: put it back into {}",
-                        locked.version,
-                        self.directory.display()
-                    );
-                    all.refused.insert(id.clone(), reason);
-                }
+            if let Some(kept) = self.stored(id, &locked.version, &locked.sha256) {
+                all.accepted.push(kept);
+                continue;
             }
+            let reason = format!(
+                "{id} {} is enabled, but its file is gone: put it back into {}",
+                locked.version,
+                self.directory.display()
+            );
+            all.refused.insert(id.clone(), reason);
         }
         all
     }
@@ -133,9 +132,9 @@ impl Registry {
             return;
         };
         warn!(plugin = id, "{refusal}");
-        match self.from_store(id, &locked.version, &locked.sha256) {
+        match self.stored(id, &locked.version, &locked.sha256) {
             Some(kept) if lock.admit(&kept.manifest, &kept.sha256).is_ok() => {
-                all.accepted.push(kept)
+                all.accepted.push(kept);
             }
             _ => _ = all.refused.insert(id.clone(), refusal.to_string()),
         }

@@ -149,6 +149,14 @@ fn lock(data_dir: &Path) -> Result<fs::File, ClusterError> {
     Ok(file)
 }
 
+/// The server that runs on the project's data now, whoever started it.
+pub(super) fn server_of(data_dir: &Path) -> Option<pidfile::Postmaster> {
+    // A server is recognised by its working directory, which has no links in it.
+    let pg = fs::canonicalize(data_dir.join("pg")).ok()?;
+    let (data, _) = existing(&pg)?;
+    pidfile::running(&data)
+}
+
 /// The data directory in use: of several, that of the highest major, which an upgrade made last.
 fn existing(pg: &Path) -> Option<(PathBuf, u32)> {
     let dirs = fs::read_dir(pg).ok()?.flatten().map(|entry| entry.path());

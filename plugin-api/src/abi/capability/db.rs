@@ -2,6 +2,7 @@
 
 use std::{marker::PhantomData, slice};
 
+use crate::abi::layout::layout;
 use crate::abi::{
     bytes::{Bytes, Str},
     interface::interface,
@@ -112,10 +113,10 @@ pub trait RowSource: Send + Sync + 'static {
 }
 
 struct Owner<S> {
-    /// The pointers below point into this; it is boxed, never touched again, and dropped last.
-    _source: S,
     columns: Vec<Column<'static>>,
     cells: Vec<Cell>,
+    /// The pointers above point into this; it is boxed, never touched again, and dropped last.
+    source: S,
 }
 
 unsafe extern "C" fn drop_owner<S>(owner: *mut ()) {
@@ -129,11 +130,11 @@ impl Rows {
     pub fn new<S: RowSource>(source: S) -> Self {
         let (row_count, column_count) = (source.row_count(), source.column_count());
         let mut owner = Box::new(Owner {
-            _source: source,
             columns: Vec::new(),
             cells: Vec::new(),
+            source,
         });
-        let source: *const S = &raw const owner._source;
+        let source: *const S = &raw const owner.source;
         // SAFETY: the source is boxed and lives, unmoved and unchanged, until `drop_owner`; so do the slices it lends.
         let source: &'static S = unsafe { &*source };
         owner.columns = (0..column_count)
@@ -195,7 +196,9 @@ impl Rows {
             return None;
         }
         // SAFETY: the table has `row_count * column_count` cells, and the index was checked above.
-        let cell = unsafe { &*self.cells.add(row * self.column_count + column) };
+        let cell = unsafe { self.cells.add(row * self.column_count + column) };
+        // SAFETY: as above; the owner keeps the table while `self` lives.
+        let cell = unsafe { &*cell };
         let len = usize::try_from(cell.len).ok()?;
         // SAFETY: a length that is not negative comes with bytes that the owner keeps while `self` lives.
         Some(unsafe { slice::from_raw_parts(cell.ptr, len) })
@@ -255,6 +258,10 @@ impl<'a> Iterator for Params<'a> {
         Some((u32::from_le_bytes(*oid), value))
     }
 }
+
+layout!(COLUMN: Column<'static> { name, oid });
+layout!(CELL: Cell { ptr, len });
+layout!(ROWS: Rows { columns, column_count, cells, row_count, owner, drop });
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Small values with a time to live: Redis when configured, else an unlogged table.
 
+use crate::abi::layout::layout;
 use crate::abi::{
     bytes::{Bytes, OptBytes, Str},
     interface::interface,
@@ -36,3 +37,5 @@ pub struct Take {
     /// Milliseconds until the tokens will be there; 0 when allowed.
     pub retry_ms: u64,
 }
+
+layout!(TAKE: Take { allowed, remaining, retry_ms });

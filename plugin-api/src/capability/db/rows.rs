@@ -99,17 +99,17 @@ impl Row {
         let columns = rows.columns();
         let at = column
             .find(columns)
-            .ok_or_else(|| column.error("there is no such column".into()))?;
+            .ok_or_else(|| column.error("there is no such column"))?;
         let sql_type = &types[at];
         // A type that is not built in, an enum say, has no name here: its reader decides by the bytes.
         if *sql_type != Type::UNKNOWN && !T::accepts(sql_type) {
-            return Err(column.error(format!(
+            return Err(column.error(&format!(
                 "a {sql_type} does not read as {}",
                 std::any::type_name::<T>()
             )));
         }
         T::from_sql_nullable(sql_type, rows.cell(self.index, at))
-            .map_err(|error| column.error(error.to_string()))
+            .map_err(|error| column.error(&error.to_string()))
     }
 }
 
@@ -118,33 +118,33 @@ fn type_of(column: &raw::Column<'_>) -> Type {
 }
 
 /// A name or a position of a column.
-pub trait ColumnIndex {
+pub trait ColumnIndex: Copy {
     /// Where it is.
-    fn find(&self, columns: &[raw::Column<'_>]) -> Option<usize>;
+    fn find(self, columns: &[raw::Column<'_>]) -> Option<usize>;
 
     /// The error that names it.
-    fn error(&self, cause: String) -> Error;
+    fn error(self, cause: &str) -> Error;
 }
 
 impl ColumnIndex for usize {
-    fn find(&self, columns: &[raw::Column<'_>]) -> Option<usize> {
-        (*self < columns.len()).then_some(*self)
+    fn find(self, columns: &[raw::Column<'_>]) -> Option<usize> {
+        (self < columns.len()).then_some(self)
     }
 
-    fn error(&self, cause: String) -> Error {
-        read_error(&self.to_string(), &cause)
+    fn error(self, cause: &str) -> Error {
+        read_error(&self.to_string(), cause)
     }
 }
 
 impl ColumnIndex for &str {
-    fn find(&self, columns: &[raw::Column<'_>]) -> Option<usize> {
+    fn find(self, columns: &[raw::Column<'_>]) -> Option<usize> {
         columns
             .iter()
-            .position(|column| column.name.as_str() == *self)
+            .position(|column| column.name.as_str() == self)
     }
 
-    fn error(&self, cause: String) -> Error {
-        read_error(self, &cause)
+    fn error(self, cause: &str) -> Error {
+        read_error(self, cause)
     }
 }
 

@@ -1,0 +1,276 @@
+//! The boundary, told from both sides in one process: what crosses arrives whole, is freed once, and never unwinds.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
+
+use nself_plugin_api::abi::{
+    bytes::{Bytes, OptBytes, Str},
+    capability::kv::{Kv, KvProvider, Take},
+    error::Error,
+    future::Fut,
+    layout,
+    stream::Stream,
+};
+
+#[test]
+fn the_layout_of_what_crosses_is_the_released_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/abi-layout.txt");
+    let now = layout::text();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &now).unwrap();
+    }
+    let released = std::fs::read_to_string(path).unwrap();
+    assert_eq!(
+        now, released,
+        "a released table only grows at its end, and then the minor grows (docs/abi.md)"
+    );
+}
+
+/// Answers keys with what they say; `panic` panics, `pending` never resolves, `hold` counts its drops.
+struct Echo {
+    dropped: Arc<AtomicUsize>,
+}
+
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl KvProvider for Echo {
+    fn get(&self, key: Str<'_>) -> impl Future<Output = Result<OptBytes, Error>> + Send + 'static {
+        let (key, counted) = (key.as_str().to_owned(), Counted(Arc::clone(&self.dropped)));
+        async move {
+            let _counted = counted;
+            match key.as_str() {
+                "panic" => panic!("no {key}"),
+                "pending" => std::future::pending().await,
+                "none" => Ok(None.into()),
+                _ => Ok(Some(Bytes::from(key)).into()),
+            }
+        }
+    }
+
+    fn set(
+        &self,
+        _: Str<'_>,
+        _: Bytes,
+        _: u64,
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        panic!("before there is a future");
+        #[expect(unreachable_code, reason = "gives the function its type")]
+        std::future::ready(Ok(()))
+    }
+
+    fn delete(&self, _: Str<'_>) -> impl Future<Output = Result<u32, Error>> + Send + 'static {
+        std::future::ready(Err(Error {
+            status: 409,
+            code: Bytes::from_static(b"BUSY"),
+            ..Error::default()
+        }))
+    }
+
+    fn increment(
+        &self,
+        _: Str<'_>,
+        by: i64,
+        _: u64,
+    ) -> impl Future<Output = Result<i64, Error>> + Send + 'static {
+        std::future::ready(Ok(by))
+    }
+
+    fn expire(
+        &self,
+        _: Str<'_>,
+        _: u64,
+    ) -> impl Future<Output = Result<u32, Error>> + Send + 'static {
+        std::future::ready(Ok(1))
+    }
+
+    fn compare_and_set(
+        &self,
+        _: Str<'_>,
+        _: OptBytes,
+        _: OptBytes,
+        _: u64,
+    ) -> impl Future<Output = Result<u32, Error>> + Send + 'static {
+        std::future::ready(Ok(1))
+    }
+
+    fn take(
+        &self,
+        _: Str<'_>,
+        capacity: u32,
+        _: u64,
+        cost: u32,
+    ) -> impl Future<Output = Result<Take, Error>> + Send + 'static {
+        std::future::ready(Ok(Take {
+            allowed: 1,
+            remaining: capacity - cost,
+            retry_ms: 0,
+        }))
+    }
+}
+
+fn echo() -> (Kv, Arc<AtomicUsize>) {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    (
+        Kv::new(Arc::new(Echo {
+            dropped: Arc::clone(&dropped),
+        })),
+        dropped,
+    )
+}
+
+struct CountWakes(AtomicUsize);
+
+impl Wake for CountWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(waker))
+}
+
+fn ready<F: Future + Unpin>(mut future: F) -> F::Output {
+    match poll(&mut future, Waker::noop()) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it should be ready"),
+    }
+}
+
+#[test]
+fn values_and_errors_arrive_whole() {
+    let (kv, _) = echo();
+    let value: Option<Bytes> = ready(kv.get("milk".into())).unwrap().into();
+    assert_eq!(value.unwrap().as_slice(), b"milk");
+    let nothing: Option<Bytes> = ready(kv.get("none".into())).unwrap().into();
+    assert!(nothing.is_none());
+    let error = ready(kv.delete("x".into())).unwrap_err();
+    assert_eq!((error.status, error.code.as_slice()), (409, &b"BUSY"[..]));
+    assert_eq!(ready(kv.take("x".into(), 5, 1, 2)).unwrap().remaining, 3);
+}
+
+#[test]
+fn a_panic_before_and_in_the_future_is_an_error_of_its_own_kind() {
+    let (kv, dropped) = echo();
+    let error = ready(kv.get("panic".into())).unwrap_err();
+    assert!(error.is_panic());
+    assert_eq!(error.message.as_slice(), b"no panic");
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+    assert!(
+        ready(kv.set("x".into(), Bytes::new(), 0))
+            .unwrap_err()
+            .is_panic()
+    );
+}
+
+#[test]
+fn a_cancelled_future_is_dropped_once_and_with_it_what_it_holds() {
+    let (kv, dropped) = echo();
+    let mut pending = kv.get("pending".into());
+    assert!(poll(&mut pending, Waker::noop()).is_pending());
+    assert_eq!(dropped.load(Ordering::SeqCst), 0);
+    drop(pending);
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+}
+
+/// Pending until its waker has been cloned and woken from elsewhere.
+#[derive(Default)]
+struct Later {
+    wakers: Arc<Mutex<Vec<Waker>>>,
+    polls: usize,
+}
+
+impl Future for Later {
+    type Output = Result<usize, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.polls += 1;
+        if self.polls == 4 {
+            return Poll::Ready(Ok(self.wakers.lock().unwrap().len()));
+        }
+        let mut wakers = self.wakers.lock().unwrap();
+        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_waker_is_shared_for_the_life_of_a_future_and_wakes_from_another_thread() {
+    let wakers = Arc::new(Mutex::new(Vec::<Waker>::new()));
+    let counter = Arc::new(CountWakes(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&counter));
+    let mut future = Fut::new(Later {
+        wakers: Arc::clone(&wakers),
+        polls: 0,
+    });
+    (0..3).for_each(|_| assert!(poll(&mut future, &waker).is_pending()));
+    let stored = std::mem::take(&mut *wakers.lock().unwrap());
+    assert_eq!(
+        stored.len(),
+        1,
+        "the clone of the first poll stands for all later ones"
+    );
+    std::thread::spawn(move || stored.into_iter().for_each(Waker::wake))
+        .join()
+        .unwrap();
+    assert_eq!(counter.0.load(Ordering::SeqCst), 1);
+    assert!(matches!(poll(&mut future, &waker), Poll::Ready(Ok(_))));
+    drop(future);
+    drop(waker);
+    assert_eq!(
+        Arc::strong_count(&counter),
+        1,
+        "no reference is left behind"
+    );
+}
+
+#[test]
+fn a_waker_that_came_across_is_handed_back_as_it_is() {
+    // A future of the other side that polls a future of this side: two crossings, one waker object.
+    let wakers = Arc::new(Mutex::new(Vec::<Waker>::new()));
+    let inner = Fut::new(Later {
+        wakers: Arc::clone(&wakers),
+        polls: 0,
+    });
+    let mut outer = Fut::new(inner);
+    let counter = Arc::new(CountWakes(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&counter));
+    assert!(poll(&mut outer, &waker).is_pending());
+    wakers.lock().unwrap().drain(..).for_each(Waker::wake);
+    assert_eq!(counter.0.load(Ordering::SeqCst), 1);
+    drop(outer);
+    drop(waker);
+    assert_eq!(Arc::strong_count(&counter), 1);
+}
+
+#[test]
+fn a_stream_ends_fails_and_panics_without_unwinding() {
+    use nself_plugin_api::futures_util::{StreamExt, stream};
+    let chunks = stream::iter([Ok(Bytes::from_static(b"a")), Err(Error::default())]).chain(
+        stream::once(async {
+            panic!("third");
+        }),
+    );
+    let mut stream = Stream::new(chunks);
+    let mut next = || ready(stream.next());
+    assert_eq!(next().unwrap().unwrap().as_slice(), b"a");
+    assert!(next().unwrap().is_err());
+    assert!(next().unwrap().unwrap_err().is_panic());
+    assert!(ready(Stream::empty().next()).is_none());
+}
