@@ -13,7 +13,7 @@ pub(crate) async fn one(cx: Cx<Bench>, Path(id): Path<i64>) -> Result<Response> 
             &[&id],
         )
         .await?;
-    answer(weight(&row)?)
+    Ok(answer(weight(&row)?))
 }
 
 /// All 1,000 rows: the sum of what was read.
@@ -29,7 +29,7 @@ pub(crate) async fn all(cx: Cx<Bench>) -> Result<Response> {
     for row in rows {
         sum += weight(&row)?;
     }
-    answer(sum)
+    Ok(answer(sum))
 }
 
 /// Reads every column, so that none is skipped.
@@ -41,6 +41,6 @@ fn weight(row: &Row) -> Result<i64> {
     Ok(id + i64::from(family.as_bytes()[0] & 1) + name_bytes + amount + (created.as_second() & 1))
 }
 
-fn answer(sum: i64) -> Result<Response> {
-    Ok(Response::new(StatusCode::OK, sum.to_string()).content_type("text/plain"))
+fn answer(sum: i64) -> Response {
+    Response::new(StatusCode::OK, sum.to_string()).content_type("text/plain")
 }

@@ -46,13 +46,9 @@ impl Target for PluginRoute {
         let number = self.number;
         let span = info_span!("request", plugin = running.id(), request_id = %admitted.request_id);
         let trace = admitted.trace;
-        async move {
-            TRACE
-                .scope(trace, answer(&running, number, admitted))
-                .await
-        }
-        .instrument(span)
-        .boxed()
+        async move { TRACE.scope(trace, answer(&running, number, admitted)).await }
+            .instrument(span)
+            .boxed()
     }
 }
 

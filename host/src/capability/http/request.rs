@@ -298,9 +298,7 @@ mod tests {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let trace = TraceContext::parse(parent).expect("a traceparent");
         let sent = TRACE
-            .scope(trace, async {
-                prepared("GET", &[], Stream::empty())
-            })
+            .scope(trace, async { prepared("GET", &[], Stream::empty()) })
             .await;
         assert_eq!(
             sent.expect("a request").request.headers()["traceparent"],
