@@ -151,6 +151,7 @@ mod tests {
     use nself_plugin_api::abi::response::push_header;
 
     use super::*;
+    use crate::http::TraceContext;
 
     #[track_caller]
     fn check_url(text: &str, expected: &str) {
