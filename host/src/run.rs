@@ -3,6 +3,7 @@
 pub mod control;
 mod database;
 mod error;
+pub mod heartbeat;
 mod housekeeping;
 mod services;
 mod session;

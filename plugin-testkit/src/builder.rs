@@ -100,11 +100,6 @@ impl TestHostBuilder {
     ///
     /// When something does not start.
     pub async fn start(self) -> TestHost {
-        // A host's start is a large future, and tests hold many of those that hold it.
-        Box::pin(self.launch()).await
-    }
-
-    async fn launch(self) -> TestHost {
         logs::capture();
         let directory = tempfile::tempdir().expect("there is room for a project");
         let database = match self.shared {
@@ -193,7 +188,9 @@ async fn open(
         Some(clock) => clock,
         None => Arc::new(SystemClock::default()),
     };
-    let started = within("starting a host", Host::start_with_clock(settings, clock)).await;
+    // A large future, and every test holds many of those that hold it.
+    let starting = Box::pin(Host::start_with_clock(settings, clock));
+    let started = within("starting a host", starting).await;
     started.unwrap_or_else(|error| panic!("{error}"))
 }
 

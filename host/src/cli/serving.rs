@@ -10,7 +10,7 @@ use super::{CliError, Context, Exit, urls};
 use crate::{
     config::{Config, Provenance, secrets::Secrets},
     control::ControlServer,
-    run::{DatabaseChoice, Host, StartSettings, control::HostControl},
+    run::{DatabaseChoice, Host, StartSettings, control::HostControl, heartbeat::Heartbeat},
     telemetry,
 };
 
@@ -37,7 +37,10 @@ pub(super) fn run(context: &Context, serve: Serve) -> Result<(), CliError> {
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
+    let beating = Heartbeat::start(runtime.handle().clone());
+    let beating = beating.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
     let done = runtime.block_on(serve_until_stopped(context, serve));
+    drop(beating);
     // A plugin that blocks a thread must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     telemetry.flush();

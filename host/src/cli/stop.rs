@@ -22,7 +22,8 @@ pub(super) fn run(context: &Context) -> Result<(), CliError> {
     let limit = Duration::from_millis(config.shutdown.grace_ms) + BEYOND_GRACE;
     let progress = context.progress("stopping");
     let begun = Instant::now();
-    while client::request(context, "status", Value::Null).is_ok() {
+    // The socket goes first; the process has ended only when its last thread has.
+    while client::request(context, "status", Value::Null).is_ok() || is_there(&stopping["pid"]) {
         if begun.elapsed() > limit {
             return Err(
                 CliError::new("STOP", Exit::TryAgain, "the host is still stopping").with_help(
@@ -38,4 +39,14 @@ pub(super) fn run(context: &Context) -> Result<(), CliError> {
         .answer(&json!({"stopped": stopping["pid"]}), || {
             "stopped\n".to_owned()
         })
+}
+
+/// Whether the process exists. One that has ended and waits for its parent to notice does not count; where there is no
+/// /proc, the closed socket must do.
+fn is_there(pid: &Value) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| {
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
+    })
 }

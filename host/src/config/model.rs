@@ -180,6 +180,8 @@ pub struct Redis {
 pub struct Plugins {
     /// Where `.so` files are dropped; default `plugins.d`.
     pub directory: PathBuf,
+    /// Time for a plugin to be opened, and then to be created and started, milliseconds; default 30 s.
+    pub start_timeout_ms: u64,
     /// The tables `[plugins.<id>]`.
     #[serde(flatten)]
     pub by_id: BTreeMap<String, PluginSettings>,
@@ -189,6 +191,7 @@ impl Default for Plugins {
     fn default() -> Self {
         Self {
             directory: PathBuf::from("plugins.d"),
+            start_timeout_ms: 30_000,
             by_id: BTreeMap::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! A plugin's own keys: `[plugins.<id>.config]`, checked against the schema in its manifest.
 
-use jsonschema::error::ValidationErrorKind;
+use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::Value;
 
 use super::known_secret::is_secret_name;
@@ -84,12 +84,14 @@ fn typed(text: &str, schema: &Value) -> Option<Value> {
     parsed
 }
 
-/// Follows `$ref` inside the document. Schemas of plugins nest a few levels; a circle ends after as many.
+/// Follows `$ref` inside the document, and takes the value's own schema where it may also be absent (`anyOf` with `null`
+/// last). Schemas of plugins nest a few levels; a circle ends after as many.
 fn resolved<'a>(mut schema: &'a Value, root: &'a Value) -> &'a Value {
     for _ in 0..8 {
         let target = schema["$ref"]
             .as_str()
-            .and_then(|reference| root.pointer(reference.strip_prefix('#')?));
+            .and_then(|reference| root.pointer(reference.strip_prefix('#')?))
+            .or_else(|| schema.pointer("/anyOf/0"));
         let Some(target) = target else { break };
         schema = target;
     }
@@ -107,10 +109,10 @@ fn validate(
             plugin: id.to_owned(),
             message: error.to_string(),
         })?;
-    let Some(error) = validator.iter_errors(value).next() else {
+    let Some(first) = validator.iter_errors(value).next() else {
         return Ok(());
     };
-
+    let error = telling(&first);
     let inside = error
         .instance_path()
         .as_str()
@@ -151,6 +153,17 @@ fn validate(
     })
 }
 
+/// The error that says most. A value that may be absent has two schemas; what is wrong with it says the first.
+fn telling<'a>(error: &'a ValidationError<'a>) -> &'a ValidationError<'a> {
+    match error.kind() {
+        ValidationErrorKind::AnyOf { context } => context
+            .first()
+            .and_then(|branch| branch.first())
+            .map_or(error, telling),
+        _ => error,
+    }
+}
+
 fn closest(properties: &Value, wrong: &str) -> Option<String> {
     let names = properties.as_object()?.keys();
     let by_likeness = names.map(|name| (strsim::jaro_winkler(name, wrong), name));
@@ -183,7 +196,8 @@ mod tests {
         let schema = json!({
             "type": "object", "additionalProperties": false,
             "properties": {
-                "ttl_s": {"type": "integer"}, "password": {"type": "string", "minLength": 8},
+                "ttl_s": {"type": "integer"}, "retries": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+                "label": {"anyOf": [{"type": "string"}, {"type": "null"}]}, "password": {"type": "string", "minLength": 8},
                 "hosts": {"type": "array", "items": {"type": "string"}}, "smtp": {"$ref": "#/$defs/smtp"},
             },
             "$defs": {"smtp": {"type": "object", "properties": {"tls": {"type": "boolean"}}}},
@@ -197,12 +211,13 @@ mod tests {
             ("NSELF_PLUGINS__MY_MAIL__CONFIG__TTL_S", "300"),
             ("NSELF_PLUGINS__MY_MAIL__CONFIG__PASSWORD", "12345678"),
             ("NSELF_PLUGINS__MY_MAIL__CONFIG__HOSTS", "a, b"),
+            ("NSELF_PLUGINS__MY_MAIL__CONFIG__LABEL", "7"),
             ("NSELF_PLUGINS__MY_MAIL__CONFIG__SMTP__TLS", "true"),
         ];
         let config = load("[plugins.my-mail]\nport = 1\n", &variables).expect("it suits");
         assert_eq!(
             config,
-            json!({"ttl_s": 300, "password": "12345678", "hosts": ["a", "b"], "smtp": {"tls": true}})
+            json!({"ttl_s": 300, "password": "12345678", "hosts": ["a", "b"], "label": "7", "smtp": {"tls": true}})
         );
     }
 
@@ -219,6 +234,10 @@ mod tests {
         check_refused(
             "[plugins.my-mail.config]\nttl_s = \"long\"\n",
             "`plugins.my-mail.config.ttl_s` in nself.toml:2 does not suit plugin my-mail: \"long\" is not of type \"integer\"",
+        );
+        check_refused(
+            "[plugins.my-mail.config]\nretries = \"many\"\n",
+            "`plugins.my-mail.config.retries` in nself.toml:2 does not suit plugin my-mail: \"many\" is not of type \"integer\"",
         );
         check_refused(
             "[plugins.my-mail.config]\npassword = \"canary\"\n",

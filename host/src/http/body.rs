@@ -39,11 +39,12 @@ enum Source {
 pub(super) struct Hold {
     _in_flight: InFlight,
     _busy: Option<Busy>,
-    /// Resolves when a stream that would go on for ever has to end.
+    /// Resolves when a stream has to end before its producer ends it.
     ending: Option<Ending>,
 }
 
-pub(super) type Ending = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// An error when the end must not be taken for a whole answer.
+pub(super) type Ending = Pin<Box<dyn Future<Output = Option<BoxError>> + Send>>;
 
 impl Hold {
     pub(super) fn new(in_flight: InFlight, busy: Option<Busy>, ending: Option<Ending>) -> Self {
@@ -71,6 +72,10 @@ impl Body {
             source: Source::Stream(body.map_err(Into::into).boxed_unsync()),
             hold: None,
         }
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.source, Source::Stream(_))
     }
 
     pub(super) fn hold(&mut self, hold: Hold) {
@@ -118,10 +123,11 @@ impl HttpBody for Body {
                 let ending = body.hold.as_mut().and_then(|hold| hold.ending.as_mut());
                 // Only between two pieces: what the producer has already made is still sent.
                 if frame.is_pending()
-                    && ending.is_some_and(|ending| ending.as_mut().poll(context).is_ready())
+                    && let Some(ending) = ending
+                    && let Poll::Ready(error) = ending.as_mut().poll(context)
                 {
                     body.source = Source::Empty;
-                    return Poll::Ready(None);
+                    return Poll::Ready(error.map(Err));
                 }
                 frame
             }

@@ -19,8 +19,19 @@ pub struct Generation {
     /// Everything that keeps this generation alive, whether or not it takes a slot.
     held: AtomicUsize,
     draining: AtomicBool,
-    ending: watch::Sender<bool>,
+    course: watch::Sender<Course>,
     empty: Notify,
+}
+
+/// Where a generation is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Course {
+    /// It serves.
+    Serving,
+    /// Event streams and sockets shall end.
+    Ending,
+    /// Whatever still runs is dropped.
+    Cut,
 }
 
 #[derive(Debug)]
@@ -54,7 +65,7 @@ impl Generation {
             },
             held: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            ending: watch::Sender::new(false),
+            course: watch::Sender::new(Course::Serving),
             empty: Notify::new(),
         })
     }
@@ -97,10 +108,28 @@ impl Generation {
 
     /// Asks event streams and sockets to end, and goes on answering requests: the first step of a shutdown.
     pub fn end_streams(&self) {
-        self.ending.send_replace(true);
+        self.advance(Course::Ending);
     }
 
-    /// What it carries now.
+    /// Drops what still runs: the time to finish is over.
+    pub fn cut(&self) {
+        self.advance(Course::Cut);
+    }
+
+    fn advance(&self, to: Course) {
+        self.course.send_if_modified(|course| {
+            let further = to > *course;
+            *course = to.max(*course);
+            further
+        });
+    }
+
+    /// Requests, event streams and sockets that are being served now: those that have a slot.
+    pub fn served(&self) -> usize {
+        self.requests.taken.load(SeqCst) + self.streams.taken.load(SeqCst)
+    }
+
+    /// What keeps it alive now: a request counts once for its handler and once for its answer.
     pub fn in_flight(&self) -> usize {
         self.held.load(SeqCst)
     }
@@ -143,13 +172,18 @@ impl InFlight {
 
     /// Resolves when this generation is asked to end its streams and sockets.
     pub async fn ending(&self) {
+        self.reached(Course::Ending).await;
+    }
+
+    /// Resolves when what still runs of this generation is to be dropped.
+    pub async fn cut(&self) {
+        self.reached(Course::Cut).await;
+    }
+
+    async fn reached(&self, wanted: Course) {
+        let mut course = self.generation.course.subscribe();
         // The sender lives in the generation, which `self` keeps, so there is always an answer.
-        let _ = self
-            .generation
-            .ending
-            .subscribe()
-            .wait_for(|ending| *ending)
-            .await;
+        let _ = course.wait_for(|course| *course >= wanted).await;
     }
 }
 
@@ -201,6 +235,7 @@ mod tests {
         let request = generation.enter(false).expect("there is room");
         let _clone = request.clone();
         assert_eq!(generation.enter(false).expect_err("full"), Refusal::Full);
+        assert_eq!(generation.served(), 1);
         assert!(
             generation.enter(true).is_ok(),
             "streams have slots of their own"

@@ -96,7 +96,7 @@ impl HttpMetrics {
     /// Brings the gauges up to date; call before the registry is gathered.
     pub fn observe(&self, table: &RouteTable) {
         for generation in table.generations() {
-            let in_flight = i64::try_from(generation.in_flight()).unwrap_or(i64::MAX);
+            let in_flight = i64::try_from(generation.served()).unwrap_or(i64::MAX);
             self.in_flight
                 .with_label_values(&[&**generation.plugin()])
                 .set(in_flight);

@@ -30,6 +30,9 @@ use crate::plugin::manifest::Access;
 /// Pause to tell callers while a plugin is exchanged or full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Told to callers whose request was not done when its plugin had to end.
+const CUT_OFF: &str = "this part was exchanged before it had finished: try again";
+
 /// Everything that requests pass; one per process, shared by all listeners.
 pub struct Gateway {
     pub(super) routes: Arc<Routes>,
@@ -117,7 +120,7 @@ pub async fn answer(
             upgrade,
             in_flight: given,
         };
-        let response = run(&entry, admitted, &call).await;
+        let response = run(&entry, admitted, &kept, &call).await;
         let mut response = verdict_of_body(&entry, fate.as_deref(), response)?;
         hold(&entry, response.body_mut(), kept, busy);
         Ok(response)
@@ -364,10 +367,23 @@ fn share(entry: &Entry, in_flight: InFlight) -> (InFlight, InFlight) {
     }
 }
 
-/// The handler, behind the guard and with its deadline.
-async fn run(entry: &Entry, admitted: Admitted, call: &Call) -> Result<Response<Body>, Problem> {
+/// The handler, behind the guard and with its deadline. It also ends when its plugin has to.
+async fn run(
+    entry: &Entry,
+    admitted: Admitted,
+    in_flight: &InFlight,
+    call: &Call,
+) -> Result<Response<Body>, Problem> {
     let handler = AssertUnwindSafe(async { entry.target.call(admitted).await }).catch_unwind();
-    match tokio::time::timeout(entry.timeout, handler).await {
+    let outcome = tokio::select! {
+        biased;
+        outcome = tokio::time::timeout(entry.timeout, handler) => outcome,
+        () = in_flight.cut() => {
+            warn!(plugin = &*entry.plugin, route = &*entry.route.path, request_id = %call.request_id, "handler cut off: its plugin's time to finish is over");
+            return Err(Problem::unavailable("PLUGIN_STOPPING", CUT_OFF, RETRY_AFTER));
+        }
+    };
+    match outcome {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(_panic)) => {
             entry.metrics.panicked();
@@ -397,9 +413,17 @@ fn verdict_of_body(
 }
 
 fn hold(entry: &Entry, body: &mut Body, in_flight: InFlight, busy: Option<Busy>) {
-    let ending = (entry.kind == RouteKind::Events).then(|| {
-        let in_flight = in_flight.clone();
-        Box::pin(async move { in_flight.ending().await }) as _
+    let is_events = entry.kind == RouteKind::Events;
+    let ending = body.is_stream().then(|| {
+        let clone = in_flight.clone();
+        Box::pin(async move {
+            if is_events {
+                clone.ending().await;
+                return None;
+            }
+            clone.cut().await;
+            Some(CUT_OFF.into())
+        }) as _
     });
     body.hold(Hold::new(in_flight, busy, ending));
 }

@@ -6,7 +6,7 @@ mod websocket;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyStream, StreamBody};
@@ -18,12 +18,12 @@ use nself_plugin_api::abi::{
     stream::Stream,
 };
 use serde_json::{Value, json};
-use tracing::{Instrument, error, info_span};
+use tracing::{Instrument, Span, error, info_span};
 
 use self::head::Head;
 use super::instance::Running;
 use crate::{
-    capability::http::TRACEPARENT,
+    capability::http::TRACE,
     http::{Admitted, Body, BodyError, BoxError, Problem, RequestBody, Target},
 };
 
@@ -45,14 +45,10 @@ impl Target for PluginRoute {
         let running = Arc::clone(&self.running);
         let number = self.number;
         let span = info_span!("request", plugin = running.id(), request_id = %admitted.request_id);
-        async move {
-            let traceparent: Arc<str> = admitted.trace.to_string().into();
-            TRACEPARENT
-                .scope(traceparent, answer(&running, number, admitted))
-                .await
-        }
-        .instrument(span)
-        .boxed()
+        let trace = admitted.trace;
+        async move { TRACE.scope(trace, answer(&running, number, admitted)).await }
+            .instrument(span)
+            .boxed()
     }
 }
 
@@ -124,11 +120,14 @@ fn body_error(failure: &BodyError) -> Error {
     crate::capability::error::error(status, code, failure.to_string(), failure)
 }
 
-fn stream_body(stream: Stream) -> Body {
-    let frames = stream
+/// The body is read after the handler's span has ended; what goes wrong in it shall name plugin and request, too.
+fn stream_body(body: Stream) -> Body {
+    let span = Span::current();
+    let mut frames = body
         .map_ok(|chunk| Frame::data(Bytes::from(chunk)))
         .map_err(|failure| BoxError::from(failure.message.to_text()))
         .inspect_err(|failure| error!(%failure, "the plugin's answer broke off"));
+    let frames = stream::poll_fn(move |cx| span.in_scope(|| frames.poll_next_unpin(cx)));
     Body::stream(StreamBody::new(frames))
 }
 

@@ -11,16 +11,19 @@ use nself_plugin_api::abi::{bytes::Bytes, error::Error, instance::Instance};
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{info, warn};
 
 use super::{health::Health, manifest::Manifest};
 use crate::{
-    capability::{call::Provider, task::Background},
+    capability::{call::Provider, error::unavailable, task::Background},
     http::Generation,
     loader::Sha256,
 };
+
+/// For handlers that are cut off to be dropped.
+const CUT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One loaded version of a plugin.
 pub struct Running {
@@ -138,6 +141,11 @@ impl Running {
         let drained = timeout_at(deadline, self.generation.drained())
             .await
             .is_ok();
+        if !drained {
+            self.generation.cut();
+            // What blocks its thread cannot be dropped, and is not waited for.
+            let _ = timeout(CUT_TIMEOUT, self.generation.drained()).await;
+        }
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
         let mut finished = true;
         for mut work in loops {
@@ -152,7 +160,7 @@ impl Running {
         let stop = self
             .instance
             .stop(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        match tokio::time::timeout(left, stop).await {
+        match timeout(left, stop).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => warn!(
                 plugin = self.id(),
@@ -188,9 +196,16 @@ impl Provider for Running {
             .call(u32::try_from(number).ok()?, method.into(), payload);
         Some(
             async move {
-                let answer = answer.await;
-                drop(in_flight);
-                answer
+                tokio::select! {
+                    biased;
+                    answer = answer => answer,
+                    () = in_flight.cut() => Err(unavailable(
+                        "PLUGIN_STOPPING",
+                        "the plugin that offers this was exchanged before it had finished: try again",
+                        1_000,
+                        "its time to finish is over",
+                    )),
+                }
             }
             .boxed(),
         )

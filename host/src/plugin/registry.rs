@@ -108,6 +108,7 @@ impl Registry {
             starter: Starter {
                 services: Arc::clone(&settings.services),
                 store,
+                step_timeout: Duration::from_millis(settings.config.plugins.start_timeout_ms),
             },
             system: System::detect(),
             directory: settings.config.plugins_directory(),
@@ -207,9 +208,9 @@ impl Registry {
             .collect()
     }
 
-    /// The running version of a plugin, for whoever drives it from outside of its loops: tests, and the host's own chores.
+    /// The running version of a plugin. Waits while a change is under way.
     pub async fn running(&self, id: &str) -> Option<Arc<Running>> {
-        self.state.lock().await.running(id).map(Arc::clone)
+        self.state.lock().await.running(id).cloned()
     }
 
     /// Checks the configuration and starts the plugin.

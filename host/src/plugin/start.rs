@@ -31,9 +31,6 @@ use crate::{
     },
 };
 
-/// For opening a file, constructors included; for `create`; for `start`.
-const STEP_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Why a plugin did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -68,12 +65,17 @@ pub enum StartError {
         message: String,
     },
     /// The plugin did not come back.
-    #[error("{id} did not return from {step} within {} s: it blocks or waits for something that does not come", STEP_TIMEOUT.as_secs())]
+    #[error(
+        "{id} did not return from {step} within {limit:?}: it blocks or waits for something that does not come; \
+         `plugins.start_timeout_ms` allows more"
+    )]
     Hangs {
         /// The plugin.
         id: String,
-        /// `open`, `create` or `start`.
+        /// `open`, or `create or start`.
         step: &'static str,
+        /// How long it had.
+        limit: Duration,
     },
 }
 
@@ -93,6 +95,8 @@ pub struct Starter {
     pub services: Arc<Services>,
     /// Where copies of accepted files are kept.
     pub store: PathBuf,
+    /// For opening a file, constructors included; then for `create` and `start`.
+    pub step_timeout: Duration,
 }
 
 impl Starter {
@@ -115,10 +119,14 @@ impl Starter {
         let database = self.prepare_database(&manifest, migrate).await?;
         let id = manifest.id.clone();
         let opened = tokio::task::spawn_blocking(move || loader::open(&kept));
-        let loaded = match timeout(STEP_TIMEOUT, opened).await {
+        let limit = self.step_timeout;
+        let loaded = match timeout(limit, opened).await {
             Ok(Ok(loaded)) => loaded?,
             Ok(Err(join)) => return Err(failed(&id, "open", join.to_string())),
-            Err(_) => return Err(StartError::Hangs { id, step: "open" }),
+            Err(_) => {
+                let step = "open";
+                return Err(StartError::Hangs { id, step, limit });
+            }
         };
         let entry = loader::entry(&loaded, &manifest)?;
         let grant = Grant {
@@ -139,7 +147,7 @@ impl Starter {
         );
         let config = config.to_string();
         // On a task of its own: a plugin that blocks its thread must not block whoever starts it.
-        let created = tokio::spawn(async move {
+        let mut created = tokio::spawn(async move {
             let instance = entry
                 .create(host, &config)
                 .await
@@ -147,17 +155,18 @@ impl Starter {
             instance.start().await.map_err(|error| ("start", error))?;
             Ok(instance)
         });
-        let instance = match timeout(STEP_TIMEOUT, created).await {
-            Ok(Ok(Ok(instance))) => instance,
-            Ok(Ok(Err((step, error)))) => return Err(failed(&id, step, describe(&error))),
-            Ok(Err(join)) => return Err(failed(&id, "create", join.to_string())),
+        let created = match timeout(limit, &mut created).await {
+            Ok(Ok(Ok(instance))) => Ok(instance),
+            Ok(Ok(Err((step, error)))) => Err(failed(&id, step, describe(&error))),
+            Ok(Err(join)) => Err(failed(&id, "create", join.to_string())),
             Err(_) => {
-                return Err(StartError::Hangs {
-                    id,
-                    step: "create or start",
-                });
+                // It shall not come to life after it has been refused.
+                created.abort();
+                let (id, step) = (id.clone(), "create or start");
+                Err(StartError::Hangs { id, step, limit })
             }
         };
+        let instance = created.inspect_err(|_| background.abort())?;
         info!(plugin = id, version = %manifest.version, file = %loaded.file.display(), "plugin started");
         let max = self.services.requests_max;
         Ok(Running::new(Parts {

@@ -23,6 +23,11 @@ pub(super) const EXEMPTIONS: &[Exemption] = &[
         reason: "the seed's ports are defaults of the configuration: whoever knows the seed finds each plugin where it was",
     },
     Exemption {
+        rule: Rule::PluginName,
+        path: "host/src/cli/plugin/new/",
+        reason: "`plugin new` copies the files of the template plugin and puts another name in",
+    },
+    Exemption {
         rule: Rule::Environment,
         path: "host/src/postgres/",
         reason: "where Postgres programs and sockets are is told by PATH, LD_LIBRARY_PATH and XDG_RUNTIME_DIR, not by settings",

@@ -9,7 +9,11 @@ const MACROS: &str = "nself-plugin-macros";
 const TESTKIT: &str = "nself-plugin-testkit";
 const HOST: &str = "nself";
 /// Plugins that exist only for the testkit's own tests.
-const FIXTURES: [&str; 2] = ["nself-plugin-fixture", "nself-plugin-fixture-caller"];
+const FIXTURES: [&str; 3] = [
+    "nself-plugin-fixture",
+    "nself-plugin-fixture-caller",
+    "nself-plugin-bad",
+];
 
 /// Complains about every dependency inside the house that the layers do not allow.
 pub(super) fn check(crates: &[Crate]) -> Vec<Complaint> {

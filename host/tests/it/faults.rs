@@ -1,0 +1,6 @@
+//! Bad plugins in the real binary: each fault has its answer, and the host and the other plugins go on.
+
+mod blocking;
+mod panics;
+mod refusals;
+mod schema;

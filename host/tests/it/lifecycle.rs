@@ -1,0 +1,13 @@
+//! The life of a host and its plugins, with the real binary: swaps under load, files exchanged, stops, kills, restarts.
+
+pub(crate) mod caller;
+pub(crate) mod load;
+pub(crate) mod plugin_file;
+pub(crate) mod project;
+
+mod canary;
+mod database;
+mod drain;
+mod starting;
+mod stopping;
+mod swap;

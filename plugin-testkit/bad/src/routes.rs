@@ -1,0 +1,6 @@
+//! Routes, one file per kind of answer.
+
+pub(crate) mod answers;
+pub(crate) mod panics;
+pub(crate) mod sockets;
+pub(crate) mod waits;

@@ -1,0 +1,55 @@
+//! Good answers: what tests compare the others with.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use nself_plugin_api::{
+    Schema,
+    bytes::Bytes,
+    futures_util::{StreamExt, stream},
+    http::StatusCode,
+    prelude::*,
+};
+use serde::Serialize;
+
+use crate::Bad;
+
+/// Chunks of the stream.
+const CHUNKS: u32 = 20;
+
+/// Pause between two of them.
+const PAUSE: Duration = Duration::from_millis(20);
+
+pub(crate) async fn version(cx: Cx<Bad>) -> Result<Data<String>> {
+    Ok(Data(cx.plugin().version.clone()))
+}
+
+/// What has happened to this instance.
+#[derive(Debug, Serialize, Schema)]
+pub(crate) struct Counts {
+    dropped: u32,
+    task_runs: u32,
+}
+
+pub(crate) async fn counts(cx: Cx<Bad>) -> Result<Data<Counts>> {
+    let plugin = cx.plugin();
+    Ok(Data(Counts {
+        dropped: plugin.dropped.load(Ordering::SeqCst),
+        task_runs: plugin.task_runs.load(Ordering::SeqCst),
+    }))
+}
+
+/// A line per chunk, and `end` as the last one.
+pub(crate) async fn stream(cx: Cx<Bad>) -> Result<Response> {
+    let body = stream::iter(0..=CHUNKS).then(move |number| {
+        let cx = cx.clone();
+        async move {
+            cx.clock().sleep(PAUSE).await?;
+            Ok(Bytes::from(if number == CHUNKS {
+                "end\n".to_owned()
+            } else {
+                format!("{number}\n")
+            }))
+        }
+    });
+    Ok(Response::stream(StatusCode::OK, body).content_type("text/plain"))
+}
