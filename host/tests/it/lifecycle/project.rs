@@ -145,12 +145,10 @@ impl Project {
     /// Process id of the private cluster, as far as it says one.
     pub(crate) fn postmaster(&self) -> Option<u32> {
         let clusters = fs::read_dir(self.path().join(".nself/pg")).ok()?;
-        let texts = clusters
+        let mut texts = clusters
             .flatten()
             .filter_map(|cluster| fs::read_to_string(cluster.path().join("postmaster.pid")).ok());
-        texts
-            .filter_map(|text| text.lines().next()?.trim().parse().ok())
-            .next()
+        texts.find_map(|text| text.lines().next()?.trim().parse().ok())
     }
 
     /// What the host says about one plugin.
