@@ -57,6 +57,10 @@ impl Response {
 
     /// Adds a header.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "by value, as in the http crate's own builders"
+    )]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         if self.headers.capacity() == 0 {
             self.headers.reserve(HEADERS_BYTES);
