@@ -65,11 +65,17 @@ CREATE FUNCTION nself.caller() RETURNS text
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    plugin text;
 BEGIN
     IF session_user = (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'nself') THEN
         RETURN '/nself';
-    ELSIF starts_with(session_user::text, 'nself_') THEN
-        RETURN '/plugins/' || substr(session_user::text, 7);
+    END IF;
+    SELECT p.id INTO plugin FROM nself.plugins p WHERE nself.login_name(p.id) = session_user;
+    IF plugin IS NOT NULL THEN
+        RETURN '/plugins/' || plugin;
+    ELSIF starts_with(session_user::text, current_database() || '_') THEN
+        RETURN '/plugins/' || substr(session_user::text, length(current_database()) + 2);
     END IF;
     RETURN '/roles/' || session_user;
 END
@@ -185,6 +191,24 @@ CREATE FUNCTION nself.events_are_foreign() RETURNS boolean
 CREATE FUNCTION nself.like_pattern(pattern text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN replace(replace(replace(replace(pattern, '\'::text, '\\'::text), '%'::text, '\%'::text), '_'::text, '\_'::text), '*'::text, '%'::text);
+
+CREATE FUNCTION nself.login_name(plugin text) RETURNS text
+    LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    name text := current_database() || '_' || plugin;
+    hash text := '_' || left(encode(sha256(convert_to(name, 'UTF8')), 'hex'), 16);
+BEGIN
+    IF octet_length(name) <= 63 THEN
+        RETURN name;
+    END IF;
+    WHILE octet_length(name) > 63 - length(hash) LOOP
+        name := left(name, -1);
+    END LOOP;
+    RETURN name || hash;
+END
+$$;
 
 CREATE FUNCTION nself.prune_events(older_than interval, rows_max integer DEFAULT 10000) RETURNS bigint
     LANGUAGE plpgsql

@@ -45,6 +45,7 @@ use self::{
     request::Prepared,
 };
 use super::Grant;
+use crate::http::TraceContext;
 
 pub use connect::{Resolver, SystemResolver};
 
@@ -62,8 +63,8 @@ const ANSWER_HEADER_BYTES_MAX: u32 = 64 * 1024;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 tokio::task_local! {
-    /// The `traceparent` of the request that this task serves; it travels on with outgoing requests.
-    pub static TRACEPARENT: Arc<str>;
+    /// The trace of the request that this task serves; it travels on with outgoing requests, and becomes text only there.
+    pub static TRACE: TraceContext;
 }
 
 /// What the clients of all plugins share: trusted roots, TLS sessions, and the resolver.

@@ -23,7 +23,7 @@ use tracing::{Instrument, Span, error, info_span};
 use self::head::Head;
 use super::instance::Running;
 use crate::{
-    capability::http::TRACEPARENT,
+    capability::http::TRACE,
     http::{Admitted, Body, BodyError, BoxError, Problem, RequestBody, Target},
 };
 
@@ -45,14 +45,10 @@ impl Target for PluginRoute {
         let running = Arc::clone(&self.running);
         let number = self.number;
         let span = info_span!("request", plugin = running.id(), request_id = %admitted.request_id);
-        async move {
-            let traceparent: Arc<str> = admitted.trace.to_string().into();
-            TRACEPARENT
-                .scope(traceparent, answer(&running, number, admitted))
-                .await
-        }
-        .instrument(span)
-        .boxed()
+        let trace = admitted.trace;
+        async move { TRACE.scope(trace, answer(&running, number, admitted)).await }
+            .instrument(span)
+            .boxed()
     }
 }
 

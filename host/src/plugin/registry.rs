@@ -208,9 +208,9 @@ impl Registry {
             .collect()
     }
 
-    /// The running version of a plugin, for whoever drives it from outside of its loops: tests, and the host's own chores.
+    /// The running version of a plugin. Waits while a change is under way.
     pub async fn running(&self, id: &str) -> Option<Arc<Running>> {
-        self.state.lock().await.running(id).map(Arc::clone)
+        self.state.lock().await.running(id).cloned()
     }
 
     /// Checks the configuration and starts the plugin.

@@ -51,7 +51,10 @@ enum Held {
     /// A running cluster; the lock tells whoever started it that it is used.
     Beside { _users: File },
     /// Started for this command.
-    Own { cluster: Cluster, users: PathBuf },
+    Own {
+        cluster: Box<Cluster>,
+        users: PathBuf,
+    },
 }
 
 impl Session {
@@ -144,8 +147,8 @@ impl Session {
             Ok(file)
         });
         if alone.is_err() {
-            cluster.leave().await;
-        } else if let Err(failure) = cluster.stop().await {
+            (*cluster).leave().await;
+        } else if let Err(failure) = (*cluster).stop().await {
             error!(error = %failure, "PostgreSQL did not stop");
         }
     }
@@ -175,7 +178,13 @@ async fn private(
         match Cluster::start(cluster_options(config, secrets, progress)?).await {
             Ok(cluster) => {
                 let target = Target::local(cluster.config());
-                return Ok((target, Held::Own { cluster, users }));
+                return Ok((
+                    target,
+                    Held::Own {
+                        cluster: Box::new(cluster),
+                        users,
+                    },
+                ));
             }
             // A host or another command is just starting it. That took a second to find out.
             Err(ClusterError::Supervised { .. }) if begun.elapsed() < READY_LIMIT => {}

@@ -87,13 +87,10 @@ async fn statements_of_one_transaction_go_out_together_and_answer_in_order() {
 #[tokio::test]
 async fn copy_takes_and_gives_lines_as_they_come() {
     let host = started().await;
-    let chunks = (0..200).map(|block| {
-        let lines: String = (0..50)
-            .map(|line| format!("item {block} {line}\n"))
-            .collect();
-        Bytes::from(lines)
-    });
-    let chunks: Vec<Bytes> = chunks.collect();
+    let lines = |block| (0..50).map(move |line| format!("item {block} {line}\n"));
+    let chunks: Vec<Bytes> = (0..200)
+        .map(|block| Bytes::from(lines(block).collect::<Vec<_>>().concat()))
+        .collect();
     let sent = host
         .post("/fixture/copy")
         .stream(stream::iter(chunks.clone()))

@@ -11,7 +11,7 @@ use http::{
 use nself_plugin_api::abi::{self, bytes::Str, response::headers, stream::Stream};
 use url::Url;
 
-use super::{TRACEPARENT, body::RequestBody, connect, error::EgressError, list::EgressList};
+use super::{TRACE, body::RequestBody, connect, error::EgressError, list::EgressList};
 
 /// Longest URL.
 const URL_BYTES_MAX: usize = 8 * 1024;
@@ -137,8 +137,8 @@ fn parse_headers(block: &[u8], uri: &Uri, body: &RequestBody) -> Result<HeaderMa
                 .map_err(|_| refuse("has too many headers"))?;
         }
     }
-    if let Ok(parent) = TRACEPARENT.try_with(Arc::clone)
-        && let Ok(parent) = HeaderValue::from_str(&parent)
+    if let Ok(trace) = TRACE.try_get()
+        && let Ok(parent) = HeaderValue::from_str(&trace.to_string())
     {
         map.entry(TRACEPARENT_HEADER).or_insert(parent);
     }
@@ -151,6 +151,7 @@ mod tests {
     use nself_plugin_api::abi::response::push_header;
 
     use super::*;
+    use crate::http::TraceContext;
 
     #[track_caller]
     fn check_url(text: &str, expected: &str) {
@@ -295,18 +296,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_trace_of_the_served_request_goes_on() {
-        let parent: Arc<str> = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into();
-        let sent = TRACEPARENT
-            .scope(Arc::clone(&parent), async {
-                prepared("GET", &[], Stream::empty())
-            })
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = TraceContext::parse(parent).expect("a traceparent");
+        let sent = TRACE
+            .scope(trace, async { prepared("GET", &[], Stream::empty()) })
             .await;
         assert_eq!(
             sent.expect("a request").request.headers()["traceparent"],
-            &*parent
+            parent
         );
-        let own = TRACEPARENT
-            .scope(parent, async {
+        let own = TRACE
+            .scope(trace, async {
                 prepared("GET", &[("traceparent", b"mine")], Stream::empty())
             })
             .await;

@@ -1,6 +1,12 @@
 //! WebSockets (RFC 6455): the host does the handshake, the framing, ping and pong, and the limits; the plugin sees messages.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use futures_util::{
     SinkExt, StreamExt,
@@ -14,7 +20,10 @@ use nself_plugin_api::abi::{
     error::Error,
     response::{Message, Socket, SocketProvider, Upgrade, message},
 };
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, Sleep, sleep, timeout},
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -99,7 +108,7 @@ async fn converse(upgraded: Upgraded, in_flight: &InFlight, serve: Upgrade) {
     let (sink, stream) = stream.split();
     let open = Arc::new(Open {
         sink: Arc::new(Mutex::new(sink)),
-        stream: Arc::new(Mutex::new(stream)),
+        incoming: Arc::new(Mutex::new(Incoming::new(stream))),
     });
     let served = tokio::select! {
         served = serve.run(Socket::new(Arc::clone(&open))) => served,
@@ -131,8 +140,8 @@ async fn close(open: &Open, code: CloseCode, reason: &str) {
         let _ = sink.send(tungstenite::Message::Close(Some(frame))).await;
         let _ = sink.flush().await;
         drop(sink);
-        let mut stream = open.stream.lock().await;
-        while let Some(Ok(message)) = stream.next().await {
+        let mut incoming = open.incoming.lock().await;
+        while let Some(Ok(message)) = incoming.stream.next().await {
             if message.is_close() {
                 break;
             }
@@ -145,7 +154,50 @@ async fn close(open: &Open, code: CloseCode, reason: &str) {
 
 struct Open {
     sink: Arc<Mutex<SplitSink<Transport, tungstenite::Message>>>,
-    stream: Arc<Mutex<SplitStream<Transport>>>,
+    incoming: Arc<Mutex<Incoming>>,
+}
+
+/// The reading side, with one timer for the socket's whole life: setting one for every message would cost more than
+/// the message.
+struct Incoming {
+    stream: SplitStream<Transport>,
+    silence: Pin<Box<Sleep>>,
+    /// When the client was last heard, or asked.
+    since: Instant,
+    asked: bool,
+}
+
+/// What comes next.
+enum Heard {
+    Frame(Option<Result<tungstenite::Message, tungstenite::Error>>),
+    Silence,
+}
+
+impl Incoming {
+    fn new(stream: SplitStream<Transport>) -> Self {
+        Self {
+            stream,
+            silence: Box::pin(sleep(SILENCE)),
+            since: Instant::now(),
+            asked: false,
+        }
+    }
+
+    fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Heard> {
+        if let Poll::Ready(frame) = self.stream.poll_next_unpin(context) {
+            (self.since, self.asked) = (Instant::now(), false);
+            return Poll::Ready(Heard::Frame(frame));
+        }
+        loop {
+            ready!(self.silence.as_mut().poll(context));
+            // It was set for the silence that was due when it last rang; something may have come since.
+            let due = self.since + SILENCE;
+            if due <= Instant::now() {
+                return Poll::Ready(Heard::Silence);
+            }
+            self.silence.as_mut().reset(due);
+        }
+    }
 }
 
 fn gone(cause: impl std::fmt::Display) -> Error {
@@ -193,23 +245,21 @@ fn outgoing(message: Message) -> Result<tungstenite::Message, Error> {
 
 impl SocketProvider for Open {
     fn receive(&self) -> impl Future<Output = Result<Message, Error>> + Send + 'static {
-        let (stream, sink) = (Arc::clone(&self.stream), Arc::clone(&self.sink));
+        let (incoming, sink) = (Arc::clone(&self.incoming), Arc::clone(&self.sink));
         async move {
-            let mut stream = stream.lock().await;
-            let mut asked = false;
+            let mut incoming = incoming.lock().await;
             loop {
-                match timeout(SILENCE, stream.next()).await {
-                    Ok(Some(Ok(frame))) => {
-                        asked = false;
+                match poll_fn(|context| incoming.poll_heard(context)).await {
+                    Heard::Frame(Some(Ok(frame))) => {
                         if let Some(message) = received(frame) {
                             return Ok(message);
                         }
                     }
-                    Ok(Some(Err(failure))) => return Err(gone(failure)),
-                    Ok(None) => return Err(gone("closed without a close frame")),
-                    Err(_) if asked => return Err(gone("no answer to a ping")),
-                    Err(_) => {
-                        asked = true;
+                    Heard::Frame(Some(Err(failure))) => return Err(gone(failure)),
+                    Heard::Frame(None) => return Err(gone("closed without a close frame")),
+                    Heard::Silence if incoming.asked => return Err(gone("no answer to a ping")),
+                    Heard::Silence => {
+                        (incoming.since, incoming.asked) = (Instant::now(), true);
                         let ping = tungstenite::Message::Ping(bytes::Bytes::new());
                         sink.lock().await.send(ping).await.map_err(gone)?;
                     }

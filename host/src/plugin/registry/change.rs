@@ -282,11 +282,14 @@ impl Registry {
 
     /// The file in the directory with this id.
     fn file(&self, id: &str) -> Result<CheckedPlugin, ChangeError> {
-        let (checked, refused) = self.checked_files();
-        let mut matching: Vec<CheckedPlugin> = checked
-            .into_iter()
-            .filter(|checked| checked.manifest.id == id)
-            .collect();
+        let (mut matching, mut refused) = (Vec::new(), Vec::new());
+        for checked in self.checked_files() {
+            match checked {
+                Ok(plugin) if plugin.manifest.id == id => matching.push(plugin),
+                Ok(_) => {}
+                Err(refusal) => refused.push(refusal),
+            }
+        }
         if matching.len() > 1 {
             let files: Vec<String> = matching
                 .iter()

@@ -45,24 +45,18 @@ impl Registry {
         loader::check(path, &host)
     }
 
-    /// Every file in the directory that passes the checks, and the refusals of the others.
-    pub(super) fn checked_files(&self) -> (Vec<CheckedPlugin>, Vec<Refusal>) {
-        let discovered = match loader::discover(&self.directory) {
-            Ok(discovered) => discovered,
-            Err(fault) => {
-                warn!("{fault}");
-                return (Vec::new(), Vec::new());
-            }
-        };
-        let mut refused = discovered.refused;
-        let mut checked = Vec::new();
-        for file in discovered.files {
-            match self.check(&file) {
-                Ok(plugin) => checked.push(plugin),
-                Err(refusal) => refused.push(refusal),
-            }
+    /// Every file in the directory, checked when it is asked for: only what the caller keeps stays in memory.
+    pub(super) fn checked_files(&self) -> impl Iterator<Item = Result<CheckedPlugin, Refusal>> {
+        let discovered = loader::discover(&self.directory);
+        if let Err(fault) = &discovered {
+            warn!("{fault}");
         }
-        (checked, refused)
+        let (files, refused) = discovered.map_or_else(
+            |_| (Vec::new(), Vec::new()),
+            |discovered| (discovered.files, discovered.refused),
+        );
+        let checked = files.into_iter().map(|file| self.check(&file));
+        refused.into_iter().map(Err).chain(checked)
     }
 
     /// The accepted content of a plugin from the store: what runs does not depend on the file that was dropped in.
@@ -80,12 +74,15 @@ impl Registry {
 
     pub(super) fn find_all(&self, lock: &Lock) -> FoundAll {
         let mut all = FoundAll::default();
-        let (checked, refused) = self.checked_files();
-        for refusal in refused {
-            warn!("{refusal}");
-            all.refused.insert(name_of(&refusal), refusal.to_string());
-        }
-        for plugin in checked {
+        for checked in self.checked_files() {
+            let plugin = match checked {
+                Ok(plugin) => plugin,
+                Err(refusal) => {
+                    warn!("{refusal}");
+                    all.refused.insert(name_of(&refusal), refusal.to_string());
+                    continue;
+                }
+            };
             all.files.insert(
                 plugin.manifest.id.clone(),
                 Found {

@@ -11,7 +11,7 @@ fn checkout() -> String {
 }
 
 #[test]
-fn a_new_plugin_builds_and_loads() {
+fn a_new_plugin_builds_passes_its_tests_and_loads() {
     let project = Project::empty();
     let checkout = checkout();
     project
@@ -22,17 +22,20 @@ fn a_new_plugin_builds_and_loads() {
     // Where this binary stands: target/debug. What is built there already is not built again.
     let debug = Path::new(env!("CARGO_BIN_EXE_nself")).parent().unwrap();
     let target = debug.parent().unwrap();
-    let mut build = Command::new(cargo);
-    build
-        .args(["build", "--offline", "--target-dir"])
-        .arg(target)
-        .current_dir(&crate_directory);
-    let built = build.output().unwrap();
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
+    for verb in ["build", "test"] {
+        let mut command = Command::new(&cargo);
+        command
+            .args([verb, "--offline", "--target-dir"])
+            .arg(target)
+            .current_dir(&crate_directory);
+        let ran = command.output().unwrap();
+        assert!(
+            ran.status.success(),
+            "cargo {verb}: {}{}",
+            String::from_utf8_lossy(&ran.stdout),
+            String::from_utf8_lossy(&ran.stderr)
+        );
+    }
     let library = debug.join("libnself_plugin_albums.so");
     let inspected = project.run(&["plugin", "inspect", library.to_str().unwrap()]);
     inspected.check(0, &[]);

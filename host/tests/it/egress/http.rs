@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{StreamExt, future::BoxFuture};
 use nself::{
-    capability::http::{Egress, HttpCapability, IN_FLIGHT_MAX, Resolver, TRACEPARENT},
+    capability::http::{Egress, HttpCapability, IN_FLIGHT_MAX, Resolver, TRACE},
     plugin::manifest::Requires,
 };
 use nself_plugin_api::abi::{
@@ -560,8 +560,9 @@ async fn the_trace_goes_through() {
     let server = Server::start().await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let http = client(&["127.0.0.1"]);
-    let answer = TRACEPARENT
-        .scope(parent.into(), get(&http, &server.url("/echo")))
+    let trace = nself::http::TraceContext::parse(parent).expect("a traceparent");
+    let answer = TRACE
+        .scope(trace, get(&http, &server.url("/echo")))
         .await
         .unwrap();
     assert_eq!(answer.header("x-sent-traceparent"), Some(parent));

@@ -18,9 +18,6 @@ use super::caller::Caller;
 /// Longest wait for anything in these tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
 /// Load from one address must not meet the rate limit, and a host that is to stop must not take all day.
 const SETTINGS: &str = "[http]\nrate_per_minute = 100000000\nplugin_ports = false\n\
                         [shutdown]\ngrace_ms = 20000\n";
@@ -291,7 +288,7 @@ impl Host {
                 return status;
             }
             assert!(Instant::now() < until, "still runs: {}", self.log_text());
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -320,7 +317,7 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let limit = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < limit, "did not happen: {what}");
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -332,6 +329,6 @@ pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -
             return value;
         }
         assert!(Instant::now() < limit, "did not happen: {what}");
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -10,21 +10,28 @@ use crate::{
 };
 
 /// The rows of a result.
-pub struct Rows(Arc<raw::Rows>);
+pub struct Rows(Arc<Whole>);
+
+/// A result, with the types of its columns looked up once: every cell is read with one.
+struct Whole {
+    rows: raw::Rows,
+    types: Vec<Type>,
+}
 
 impl Rows {
     pub(super) fn new(rows: raw::Rows) -> Self {
-        Self(Arc::new(rows))
+        let types = rows.columns().iter().map(type_of).collect();
+        Self(Arc::new(Whole { rows, types }))
     }
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.rows.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.rows.is_empty()
     }
 
     /// Reads every row into a value.
@@ -43,7 +50,7 @@ impl IntoIterator for Rows {
 
     fn into_iter(self) -> RowsIter {
         RowsIter {
-            rows: self.0,
+            whole: self.0,
             next: 0,
         }
     }
@@ -51,7 +58,7 @@ impl IntoIterator for Rows {
 
 /// Iterator over rows.
 pub struct RowsIter {
-    rows: Arc<raw::Rows>,
+    whole: Arc<Whole>,
     next: usize,
 }
 
@@ -60,24 +67,24 @@ impl Iterator for RowsIter {
 
     fn next(&mut self) -> Option<Row> {
         let index = self.next;
-        (index < self.rows.len()).then(|| {
+        (index < self.whole.rows.len()).then(|| {
             self.next += 1;
             Row {
-                rows: Arc::clone(&self.rows),
+                whole: Arc::clone(&self.whole),
                 index,
             }
         })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.rows.len() - self.next;
+        let left = self.whole.rows.len() - self.next;
         (left, Some(left))
     }
 }
 
 /// One row.
 pub struct Row {
-    rows: Arc<raw::Rows>,
+    whole: Arc<Whole>,
     index: usize,
 }
 
@@ -88,21 +95,26 @@ impl Row {
     ///
     /// When there is no such column, or when it does not read as `T`: an error in the plugin, so a 500.
     pub fn get<'a, T: FromSql<'a>>(&'a self, column: impl ColumnIndex) -> Result<T> {
-        let columns = self.rows.columns();
+        let Whole { rows, types } = &*self.whole;
+        let columns = rows.columns();
         let at = column
             .find(columns)
             .ok_or_else(|| column.error("there is no such column"))?;
-        let sql_type = Type::from_oid(columns[at].oid).unwrap_or(Type::UNKNOWN);
+        let sql_type = &types[at];
         // A type that is not built in, an enum say, has no name here: its reader decides by the bytes.
-        if sql_type != Type::UNKNOWN && !T::accepts(&sql_type) {
+        if *sql_type != Type::UNKNOWN && !T::accepts(sql_type) {
             return Err(column.error(&format!(
                 "a {sql_type} does not read as {}",
                 std::any::type_name::<T>()
             )));
         }
-        T::from_sql_nullable(&sql_type, self.rows.cell(self.index, at))
+        T::from_sql_nullable(sql_type, rows.cell(self.index, at))
             .map_err(|error| column.error(&error.to_string()))
     }
+}
+
+fn type_of(column: &raw::Column<'_>) -> Type {
+    Type::from_oid(column.oid).unwrap_or(Type::UNKNOWN)
 }
 
 /// A name or a position of a column.

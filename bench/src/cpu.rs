@@ -1,0 +1,49 @@
+//! What a thread or process has used.
+
+use std::{fs, time::Duration};
+
+use rustix::{
+    process::Pid,
+    thread::{CpuSet, sched_setaffinity},
+    time::{ClockId, clock_gettime},
+};
+
+use crate::{Failure, Result};
+
+/// CPU time of this thread.
+pub(crate) fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// CPU time of all threads of a process that live now. The kernel books a thread's time when it stops running.
+pub(crate) fn process_time(pid: u32) -> Result<Duration> {
+    let mut nanos = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end in between.
+        let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        let used = text.split(' ').next().unwrap_or_default();
+        nanos += used.parse::<u64>().unwrap_or_default();
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// Resident memory of a process, in KiB.
+pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .ok_or_else(|| Failure::from("the process has no VmRSS"))
+}
+
+/// Keeps a process (`None`: this thread) on one core, if the machine has it.
+pub(crate) fn pin(pid: Option<u32>, core: usize) -> Result<()> {
+    let cores = std::thread::available_parallelism()?.get();
+    let mut set = CpuSet::new();
+    set.set(core % cores.max(1));
+    let pid = pid
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(Pid::from_raw);
+    Ok(sched_setaffinity(pid, &set)?)
+}

@@ -1,0 +1,89 @@
+//! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
+//! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
+//!
+//! `nself-bench [memory|database|tcp|sizes|changes|panics]...` measures the named parts, all of them without a name, and prints
+//! a table. The exit code is 0 whatever the figures are: they are for reading.
+#![forbid(unsafe_code)]
+
+mod changes;
+mod child;
+mod client;
+mod cpu;
+mod database;
+mod memory;
+mod native;
+mod panics;
+mod project;
+mod report;
+mod sizes;
+mod stage;
+mod tcp;
+mod websocket;
+
+use std::process::ExitCode;
+
+use report::Report;
+
+/// Whatever went wrong: a benchmark has nobody to tell kinds of failures apart.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+type Result<T, E = Failure> = std::result::Result<T, E>;
+
+const PARTS: &[&str] = &["memory", "database", "tcp", "sizes", "changes", "panics"];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, directory, log] = arguments.as_slice()
+        && first == child::COMMAND
+    {
+        return exit(child::serve(directory.as_ref(), log));
+    }
+    if let Some(unknown) = arguments
+        .iter()
+        .find(|part| !PARTS.contains(&part.as_str()))
+    {
+        eprintln!(
+            "there is no part {unknown}: choose from {}",
+            PARTS.join(", ")
+        );
+        return ExitCode::from(2);
+    }
+    let mut report = Report::default();
+    for part in PARTS {
+        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == part) {
+            eprintln!("measuring: {part}");
+            if let Err(failure) = measure(part, &mut report) {
+                report.failed(part, &*failure);
+            }
+        }
+    }
+    println!("{report}");
+    ExitCode::SUCCESS
+}
+
+fn exit(done: Result<()>) -> ExitCode {
+    done.map_or_else(
+        |failure| {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+/// One thread for everything here: its CPU time is then all that a side costs, and the server process has the other core.
+fn measure(part: &str, report: &mut Report) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match part {
+            "memory" => memory::measure(report).await,
+            "database" => database::measure(report).await,
+            "tcp" => tcp::measure(report).await,
+            "sizes" => sizes::measure(report).await,
+            "changes" => changes::measure(report).await,
+            _ => panics::measure(report).await,
+        }
+    })
+}
