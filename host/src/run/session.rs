@@ -51,7 +51,10 @@ enum Held {
     /// A running cluster; the lock tells whoever started it that it is used.
     Beside { _users: File },
     /// Started for this command.
-    Own { cluster: Cluster, users: PathBuf },
+    Own {
+        cluster: Box<Cluster>,
+        users: PathBuf,
+    },
 }
 
 impl Session {
@@ -175,6 +178,7 @@ async fn private(
         match Cluster::start(cluster_options(config, secrets, progress)?).await {
             Ok(cluster) => {
                 let target = Target::local(cluster.config());
+                let cluster = Box::new(cluster);
                 return Ok((target, Held::Own { cluster, users }));
             }
             // A host or another command is just starting it. That took a second to find out.
