@@ -95,7 +95,7 @@ async fn batch(gateway: &Gateway, path: &str, count: u32, clock: Clock) -> Resul
         text(gateway, path).await?;
     }
     let used = match clock {
-        Clock::Cpu => thread_time() - cpu,
+        Clock::Cpu => thread_time().saturating_sub(cpu),
         Clock::Wall => started.elapsed(),
     };
     Ok(used.as_secs_f64() / f64::from(count))

@@ -100,7 +100,7 @@ async fn answered(gateway: &Gateway, path: &str) -> Result<f64> {
             return Err(Failure::from(format!("{path} answered {status}")));
         }
     }
-    Ok((thread_time() - started).as_secs_f64() / f64::from(BATCH))
+    Ok(thread_time().saturating_sub(started).as_secs_f64() / f64::from(BATCH))
 }
 
 /// A connection that hyper serves over a pipe.
@@ -140,6 +140,6 @@ impl Piped {
                 return Err(Failure::from(format!("answered {}", answer.status)));
             }
         }
-        Ok((thread_time() - started).as_secs_f64() / f64::from(BATCH))
+        Ok(thread_time().saturating_sub(started).as_secs_f64() / f64::from(BATCH))
     }
 }

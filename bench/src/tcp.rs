@@ -64,7 +64,7 @@ async fn used(
     let (cpu, started) = (served.cpu_time()?, Instant::now());
     round().await?;
     let time = started.elapsed().as_secs_f64();
-    let cpu = (served.cpu_time()? - cpu).as_secs_f64();
+    let cpu = served.cpu_time()?.saturating_sub(cpu).as_secs_f64();
     let count = u32::try_from(count).map(f64::from)?;
     Ok(Used {
         cpu: cpu / count,

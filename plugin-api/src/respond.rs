@@ -5,7 +5,7 @@ mod websocket;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 pub use self::{
@@ -18,10 +18,14 @@ use crate::{
     schema::{Schema, Shape},
 };
 
+/// Room for the headers of most answers.
+const HEADERS_BYTES: usize = 128;
+
 /// An answer on its way to the host.
 pub struct Response {
     status: StatusCode,
-    headers: HeaderMap,
+    /// The block that crosses, written header by header: nobody on this side reads one back.
+    headers: Vec<u8>,
     body: abi::response::Body,
 }
 
@@ -46,15 +50,22 @@ impl Response {
     pub(crate) fn with(status: StatusCode, body: abi::response::Body) -> Self {
         Self {
             status,
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
             body,
         }
     }
 
     /// Adds a header.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "by value, as in the http crate's own builders"
+    )]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        if self.headers.capacity() == 0 {
+            self.headers.reserve(HEADERS_BYTES);
+        }
+        push_header(&mut self.headers, name.as_str(), value.as_bytes());
         self
     }
 
@@ -65,11 +76,7 @@ impl Response {
     }
 
     pub(crate) fn into_abi(self) -> abi::response::Response {
-        let mut block = Vec::with_capacity(self.headers.len() * 48);
-        for (name, value) in &self.headers {
-            push_header(&mut block, name.as_str(), value.as_bytes());
-        }
-        abi::response::Response::new(self.status.as_u16(), block, self.body)
+        abi::response::Response::new(self.status.as_u16(), self.headers, self.body)
     }
 }
 

@@ -147,8 +147,8 @@ impl Session {
             Ok(file)
         });
         if alone.is_err() {
-            cluster.leave().await;
-        } else if let Err(failure) = cluster.stop().await {
+            (*cluster).leave().await;
+        } else if let Err(failure) = (*cluster).stop().await {
             error!(error = %failure, "PostgreSQL did not stop");
         }
     }
@@ -178,8 +178,13 @@ async fn private(
         match Cluster::start(cluster_options(config, secrets, progress)?).await {
             Ok(cluster) => {
                 let target = Target::local(cluster.config());
-                let cluster = Box::new(cluster);
-                return Ok((target, Held::Own { cluster, users }));
+                return Ok((
+                    target,
+                    Held::Own {
+                        cluster: Box::new(cluster),
+                        users,
+                    },
+                ));
             }
             // A host or another command is just starting it. That took a second to find out.
             Err(ClusterError::Supervised { .. }) if begun.elapsed() < READY_LIMIT => {}

@@ -1,6 +1,7 @@
 //! A plugin that is disabled finishes what it has begun, until its time is over.
 
 use futures_util::StreamExt as _;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::caller::{Caller, socket};
 use super::plugin_file::bad;
@@ -57,9 +58,8 @@ async fn what_is_in_flight_finishes_and_what_comes_meanwhile_is_told_to_come_bac
     });
     assert_eq!(slow.await.unwrap().0, 200, "the request in flight finished");
     let closed = loop {
-        match open.next().await.unwrap().unwrap() {
-            tokio_tungstenite::tungstenite::Message::Close(frame) => break frame.unwrap(),
-            _ => {}
+        if let Message::Close(frame) = open.next().await.unwrap().unwrap() {
+            break frame.unwrap();
         }
     };
     assert_eq!(

@@ -18,9 +18,6 @@ use super::caller::Caller;
 /// Longest wait for anything in these tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
 /// Load from one address must not meet the rate limit, and a host that is to stop must not take all day.
 const SETTINGS: &str = "[http]\nrate_per_minute = 100000000\nplugin_ports = false\n\
                         [shutdown]\ngrace_ms = 20000\n";
@@ -145,12 +142,10 @@ impl Project {
     /// Process id of the private cluster, as far as it says one.
     pub(crate) fn postmaster(&self) -> Option<u32> {
         let clusters = fs::read_dir(self.path().join(".nself/pg")).ok()?;
-        let texts = clusters
+        let mut texts = clusters
             .flatten()
             .filter_map(|cluster| fs::read_to_string(cluster.path().join("postmaster.pid")).ok());
-        texts
-            .filter_map(|text| text.lines().next()?.trim().parse().ok())
-            .next()
+        texts.find_map(|text| text.lines().next()?.trim().parse().ok())
     }
 
     /// What the host says about one plugin.
@@ -293,7 +288,7 @@ impl Host {
                 return status;
             }
             assert!(Instant::now() < until, "still runs: {}", self.log_text());
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -322,7 +317,7 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let limit = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < limit, "did not happen: {what}");
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -334,6 +329,6 @@ pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -
             return value;
         }
         assert!(Instant::now() < limit, "did not happen: {what}");
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
