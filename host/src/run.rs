@@ -18,6 +18,7 @@ use std::{
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
+    time::timeout,
 };
 use tracing::info;
 
@@ -68,6 +69,9 @@ struct Assembly<'a> {
     database: &'a Database,
     clock: Arc<dyn HostClock>,
 }
+
+/// A database that takes longer to say anything does not answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// A host that answers requests.
 pub struct Host {
@@ -200,6 +204,15 @@ impl Host {
     /// Where the database comes from, for people.
     pub fn database_source(&self) -> String {
         self.database.source()
+    }
+
+    /// Whether the database answers now.
+    pub async fn database_answers(&self) -> bool {
+        let asked = async {
+            let client = self.services.pool.get().await.ok()?;
+            client.batch_execute("select 1").await.ok()
+        };
+        matches!(timeout(ANSWER_LIMIT, asked).await, Ok(Some(())))
     }
 
     /// Since when it runs.

@@ -63,7 +63,7 @@ fn text(context: &Context, status: &Value) -> String {
     ]);
     table.row([
         "postgres".into(),
-        "running".into(),
+        word(&status["database_state"]),
         String::new(),
         word(&status["database"]),
     ]);

@@ -76,7 +76,7 @@ impl Control for HostControl {
     ) -> Result<Value, CliError> {
         let registry = self.0.registry();
         match command.as_str() {
-            "status" => Ok(self.status()),
+            "status" => Ok(self.status().await),
             "urls" => Ok(urls(&self.0)),
             "stop" => {
                 progress.send("stopping");
@@ -132,20 +132,22 @@ impl Control for HostControl {
 }
 
 impl HostControl {
-    fn status(&self) -> Value {
+    async fn status(&self) -> Value {
         let host = &self.0;
         let plugins = host.registry().plugins();
+        let database = host.database_answers().await;
         let healthy = plugins
             .iter()
             .all(|plugin| !plugin.enabled || (plugin.state == State::Started && !plugin.degraded));
         json!({
-            "healthy": healthy,
+            "healthy": healthy && database,
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "uptime_s": host.uptime().as_secs(),
             "environment": host.config().environment,
             "gateway": host.gateway().map(|address| format!("http://{address}")),
             "database": host.database_source(),
+            "database_state": if database { "running" } else { "away" },
             "plugins": plugins,
         })
     }
