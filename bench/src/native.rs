@@ -159,7 +159,8 @@ async fn all(pool: Pool) -> Response<Body> {
         let client = pool.get().await.ok()?;
         let statement = client.prepare_cached(ALL).await.ok()?;
         let rows = client.query(&statement, &[]).await.ok()?;
-        rows.iter().map(weight).sum::<Option<i64>>()
+        let weights: Option<Vec<i64>> = rows.iter().map(weight).collect();
+        Some(weights?.into_iter().sum())
     };
     read.await.map_or_else(failed, answer)
 }

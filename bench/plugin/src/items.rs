@@ -25,11 +25,7 @@ pub(crate) async fn all(cx: Cx<Bench>) -> Result<Response> {
             &[],
         )
         .await?;
-    let mut sum = 0;
-    for row in rows {
-        sum += weight(&row)?;
-    }
-    Ok(answer(sum))
+    Ok(answer(rows.map(weight)?.into_iter().sum()))
 }
 
 /// Reads every column, so that none is skipped.

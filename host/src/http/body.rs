@@ -257,6 +257,10 @@ impl RequestBody {
         let RequestSource::Incoming(incoming) = &mut self.source else {
             return Poll::Ready(None);
         };
+        // Its length has come: the frame that only says so would cost another wake-up and another timer.
+        if incoming.is_end_stream() {
+            return Poll::Ready(None);
+        }
         let Poll::Ready(frame) = Pin::new(incoming).poll_frame(context) else {
             ready!(self.poll_stalled(context));
             self.end(Fate::STALLED);

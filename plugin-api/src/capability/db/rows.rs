@@ -15,12 +15,14 @@ pub struct Rows(Arc<Whole>);
 /// A result, with the types of its columns looked up once: every cell is read with one.
 struct Whole {
     rows: raw::Rows,
-    types: Vec<Type>,
+    /// None for a type that is not built in.
+    types: Vec<Option<Type>>,
 }
 
 impl Rows {
     pub(super) fn new(rows: raw::Rows) -> Self {
-        let types = rows.columns().iter().map(type_of).collect();
+        let oids = rows.columns().iter().map(|column| column.oid);
+        let types = oids.map(Type::from_oid).collect();
         Self(Arc::new(Whole { rows, types }))
     }
 
@@ -40,7 +42,17 @@ impl Rows {
     ///
     /// The first that `read` returns.
     pub fn map<T>(self, mut read: impl FnMut(&Row) -> Result<T>) -> Result<Vec<T>> {
-        self.into_iter().map(|row| read(&row)).collect()
+        // One row that moves on: the count of the result's owners stays as it is.
+        let mut row = Row {
+            whole: self.0,
+            index: 0,
+        };
+        let mut values = Vec::with_capacity(row.whole.rows.len());
+        while row.index < row.whole.rows.len() {
+            values.push(read(&row)?);
+            row.index += 1;
+        }
+        Ok(values)
     }
 }
 
@@ -100,21 +112,18 @@ impl Row {
         let at = column
             .find(columns)
             .ok_or_else(|| column.error("there is no such column"))?;
-        let sql_type = &types[at];
         // A type that is not built in, an enum say, has no name here: its reader decides by the bytes.
-        if *sql_type != Type::UNKNOWN && !T::accepts(sql_type) {
-            return Err(column.error(&format!(
-                "a {sql_type} does not read as {}",
-                std::any::type_name::<T>()
-            )));
-        }
+        let sql_type = match &types[at] {
+            Some(sql_type) if T::accepts(sql_type) => sql_type,
+            Some(other) => {
+                let wanted = std::any::type_name::<T>();
+                return Err(column.error(&format!("a {other} does not read as {wanted}")));
+            }
+            None => &Type::UNKNOWN,
+        };
         T::from_sql_nullable(sql_type, rows.cell(self.index, at))
             .map_err(|error| column.error(&error.to_string()))
     }
-}
-
-fn type_of(column: &raw::Column<'_>) -> Type {
-    Type::from_oid(column.oid).unwrap_or(Type::UNKNOWN)
 }
 
 /// A name or a position of a column.
