@@ -127,6 +127,7 @@ accept_plugins() {
 }
 
 step "Machine"
+repair_null_device
 prepare_machine
 say "$(rustc --version)"
 prepare_postgres

@@ -27,6 +27,16 @@ may_install() {
   [ "$(id -u)" -eq 0 ] || { have sudo && sudo -n true 2>/dev/null; }
 }
 
+# Postgres runs as another account than root, and its programs write to the null device. Images and chroots spoil it:
+# its mode, or a file in its place.
+repair_null_device() {
+  local null=/dev/null
+  [ "$(stat -c '%F %a' "$null")" != "character special file 666" ] && [ "$(id -u)" -eq 0 ] || return 0
+  say "$null is not writable by every account: repairing it"
+  [ -c "$null" ] || { rm -f "$null" && mknod "$null" c 1 3; }
+  chmod 666 "$null"
+}
+
 # at_least FOUND WANTED: compares versions number by number.
 at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 

@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 . scripts/machine.sh
 
 step "Machine"
+repair_null_device
 missing=()
 have cc && have_headers || missing+=(gcc libc6-dev)
 have redis-server || missing+=(redis-server)

@@ -181,15 +181,25 @@ impl Account {
             .map(Path::to_owned)
     }
 
+    /// Whether this account may read and write what stands at `path`. Access lists are not read.
+    pub(crate) fn may_read_and_write(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|found| self.may(&found, 0o6))
+    }
+
     fn passes(&self, dir: &fs::Metadata) -> bool {
-        let bit = if dir.uid() == self.uid {
-            0o100
-        } else if dir.gid() == self.gid {
-            0o010
+        self.may(dir, 0o1)
+    }
+
+    /// Whether the mode gives this account all of `rights`, the three bits of one class.
+    fn may(&self, found: &fs::Metadata, rights: u32) -> bool {
+        let shift = if found.uid() == self.uid {
+            6
+        } else if found.gid() == self.gid {
+            3
         } else {
-            0o001
+            0
         };
-        dir.mode() & bit != 0
+        (found.mode() >> shift) & rights == rights
     }
 }
 
@@ -222,6 +232,8 @@ fn named(passwd: &str, name: &str) -> Option<Account> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\npostgres:x:101:104:PostgreSQL,,,:/var/lib/postgresql:/bin/bash\n";
@@ -234,6 +246,21 @@ mod tests {
             (101, 104, "user postgres")
         );
         assert_eq!(named(PASSWD, "nself"), None);
+    }
+
+    #[test]
+    fn rights_are_those_of_the_first_class_that_fits() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let mode = |mode| {
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).expect("ours");
+        };
+        let (owner, other) = (Account::same(), Account::bare(BARE_UID));
+        mode(0o644);
+        assert!(owner.may_read_and_write(file.path()));
+        assert!(!other.may_read_and_write(file.path()));
+        mode(0o066);
+        assert!(!owner.may_read_and_write(file.path()));
+        assert!(other.may_read_and_write(file.path()));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use super::{account::Account, binaries::Binaries};
 /// Name of the superuser in every cluster that the host creates.
 pub const SUPERUSER: &str = "postgres";
 
+const NULL_DEVICE: &str = "/dev/null";
+
 /// Why `initdb` made no cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
@@ -24,6 +26,15 @@ pub enum InitError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// The program's shell opens the null device for writing, as its account.
+    #[error(
+        "initdb runs as {account}, which may not write {NULL_DEVICE}: `chmod 666 {NULL_DEVICE}`, or if it is no device, \
+         `rm {NULL_DEVICE} && mknod -m 666 {NULL_DEVICE} c 1 3`"
+    )]
+    NullDevice {
+        /// Who may not.
+        account: Account,
     },
     /// The program ran and failed.
     #[error("initdb failed: {0}")]
@@ -97,6 +108,10 @@ impl Init<'_> {
         next: &Path,
         password_file: &Path,
     ) -> Result<(), InitError> {
+        if !runs_as.may_read_and_write(Path::new(NULL_DEVICE)) {
+            let account = runs_as.clone();
+            return Err(InitError::NullDevice { account });
+        }
         let mut command = Command::new(self.binaries.program("initdb"));
         command
             .arg("--pgdata")
