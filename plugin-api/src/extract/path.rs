@@ -97,6 +97,17 @@ impl<'de> Deserializer<'de> for Text<'de> {
     }
 }
 
+/// Reads the only parameter.
+macro_rules! single {
+    ($($method:ident),*) => {
+        $(
+            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
+                self.single()?.$method(visitor)
+            }
+        )*
+    };
+}
+
 impl<'de> Params<'de> {
     fn single(&self) -> Result<Text<'de>, ValueError> {
         match self.0 {
@@ -158,21 +169,20 @@ impl<'de> Deserializer<'de> for Params<'de> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        self.single()?.deserialize_u32(visitor)
-    }
-
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        self.single()?.deserialize_u64(visitor)
-    }
-
-    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        self.single()?.deserialize_i32(visitor)
-    }
-
-    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        self.single()?.deserialize_i64(visitor)
-    }
+    single!(
+        deserialize_bool,
+        deserialize_i8,
+        deserialize_i16,
+        deserialize_i32,
+        deserialize_i64,
+        deserialize_u8,
+        deserialize_u16,
+        deserialize_u32,
+        deserialize_u64,
+        deserialize_f32,
+        deserialize_f64,
+        deserialize_option
+    );
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
@@ -184,7 +194,7 @@ impl<'de> Deserializer<'de> for Params<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 u8 u16 i128 u128 f32 f64 char str string bytes byte_buf option unit unit_struct identifier ignored_any
+        i128 u128 char str string bytes byte_buf unit unit_struct identifier ignored_any
     }
 }
 
@@ -213,6 +223,12 @@ mod tests {
     #[test]
     fn parameters_read_by_position_and_by_name() {
         check(&[("id", "7")], Some(&7_u32));
+        check(&[("port", "443")], Some(&443_u16));
+        check(&[("port", "65536")], None::<&u16>);
+        check(&[("at", "-1")], Some(&-1_i8));
+        check(&[("ratio", "0.5")], Some(&0.5_f64));
+        check(&[("on", "true")], Some(&true));
+        check(&[("id", "7")], Some(&Some(7_u8)));
         check(&[("id", "7")], Some(&"7".to_owned()));
         check(&[("id", "x")], None::<&u32>);
         check(
