@@ -36,6 +36,8 @@ pub struct Principal {
     pub family_id: Option<Uuid>,
     /// The membership in it.
     pub member_id: Option<Uuid>,
+    /// The paired machine, if it is one; it has no user.
+    pub device_id: Option<Uuid>,
     /// The role in it.
     pub role: Option<Role>,
     /// Authenticator assurance level, 1 to 3.
@@ -89,6 +91,7 @@ impl Principal {
             session_id: id(raw.session_id),
             family_id: id(raw.family_id),
             member_id: id(raw.member_id),
+            device_id: id(raw.device_id),
             role: Role::from_number(raw.role),
             aal: raw.aal,
             elevated: raw.elevated != 0,

@@ -7,6 +7,8 @@ use memchr::memmem;
 
 use super::refusal::{ElfFault, Refusal};
 use super::{Sha256, System, declared, elf, source};
+use nself_plugin_api::abi::{self, entry::Capability};
+
 use crate::plugin::manifest::Manifest;
 
 /// The boundary that this host speaks.
@@ -29,6 +31,21 @@ pub struct Host<'a> {
     pub capabilities: &'a [&'a str],
     /// The system's shared libraries.
     pub system: &'a System,
+}
+
+impl<'a> Host<'a> {
+    /// The host that this binary is.
+    pub fn this(system: &'a System) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            abi: HostAbi {
+                major: abi::MAJOR,
+                minor: abi::MINOR,
+            },
+            capabilities: Capability::IDS,
+            system,
+        }
+    }
 }
 
 /// A plugin that passed every gate; nothing of it has run.

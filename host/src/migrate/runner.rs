@@ -140,6 +140,11 @@ impl Migrator {
         self
     }
 
+    /// The session again, for more work.
+    pub fn into_client(self) -> Client {
+        self.client
+    }
+
     /// What [`up`](Self::up) would do now. Writes nothing and takes no lock.
     ///
     /// # Errors

@@ -27,14 +27,7 @@ const CUT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One loaded version of a plugin.
 pub struct Running {
-    manifest: Arc<Manifest>,
-    sha256: Sha256,
-    file: PathBuf,
-    instance: Instance,
-    generation: Arc<Generation>,
-    background: Arc<Background>,
-    health: Arc<Health>,
-    draining: watch::Sender<bool>,
+    parts: Parts,
     loops: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -61,67 +54,50 @@ pub struct Parts {
 impl Running {
     /// A plugin that has been started.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts {
-            manifest,
-            sha256,
-            file,
-            instance,
-            generation,
-            background,
-            health,
-            draining,
-        } = parts;
         Arc::new(Self {
-            manifest,
-            sha256,
-            file,
-            instance,
-            generation,
-            background,
-            health,
-            draining,
+            parts,
             loops: Mutex::default(),
         })
     }
 
     /// Its id.
     pub fn id(&self) -> &str {
-        &self.manifest.id
+        &self.parts.manifest.id
     }
 
     /// What it declares.
     pub fn manifest(&self) -> &Arc<Manifest> {
-        &self.manifest
+        &self.parts.manifest
     }
 
     /// Hash of its file.
     pub fn sha256(&self) -> &Sha256 {
-        &self.sha256
+        &self.parts.sha256
     }
 
     /// The mapped file.
     pub fn file(&self) -> &std::path::Path {
-        &self.file
+        &self.parts.file
     }
 
     /// The plugin behind the boundary.
     pub fn instance(&self) -> &Instance {
-        &self.instance
+        &self.parts.instance
     }
 
     /// Counts its requests and sockets.
     pub fn generation(&self) -> &Arc<Generation> {
-        &self.generation
+        &self.parts.generation
     }
 
     /// Its panics.
     pub fn health(&self) -> &Health {
-        &self.health
+        &self.parts.health
     }
 
     /// Turns true when it is asked to end.
     pub fn draining(&self) -> watch::Receiver<bool> {
-        self.draining.subscribe()
+        self.parts.draining.subscribe()
     }
 
     /// Keeps a loop of the host that works for this plugin; it ends with it.
@@ -136,15 +112,15 @@ impl Running {
     /// to stop, and what still runs is dropped. True when nothing had to be cut off.
     pub async fn end(&self, grace: Duration) -> bool {
         let deadline = Instant::now() + grace;
-        self.draining.send_replace(true);
-        self.generation.drain();
-        let drained = timeout_at(deadline, self.generation.drained())
+        self.parts.draining.send_replace(true);
+        self.parts.generation.drain();
+        let drained = timeout_at(deadline, self.parts.generation.drained())
             .await
             .is_ok();
         if !drained {
-            self.generation.cut();
+            self.parts.generation.cut();
             // What blocks its thread cannot be dropped, and is not waited for.
-            let _ = timeout(CUT_TIMEOUT, self.generation.drained()).await;
+            let _ = timeout(CUT_TIMEOUT, self.parts.generation.drained()).await;
         }
         let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
         let mut finished = true;
@@ -158,6 +134,7 @@ impl Running {
             .saturating_duration_since(Instant::now())
             .max(Duration::from_millis(500));
         let stop = self
+            .parts
             .instance
             .stop(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         match timeout(left, stop).await {
@@ -172,8 +149,8 @@ impl Running {
                 finished = false;
             }
         }
-        self.background.abort();
-        info!(plugin = self.id(), version = %self.manifest.version, drained, finished, "plugin stopped");
+        self.parts.background.abort();
+        info!(plugin = self.id(), version = %self.parts.manifest.version, drained, finished, "plugin stopped");
         drained && finished
     }
 }
@@ -186,12 +163,14 @@ impl Provider for Running {
         payload: Bytes,
     ) -> Option<BoxFuture<'static, Result<Bytes, Error>>> {
         let number = self
+            .parts
             .manifest
             .provides
             .iter()
             .position(|provided| provided == capability)?;
-        let in_flight = self.generation.enter(false).ok()?;
+        let in_flight = self.parts.generation.enter(false).ok()?;
         let answer = self
+            .parts
             .instance
             .call(u32::try_from(number).ok()?, method.into(), payload);
         Some(

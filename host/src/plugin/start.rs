@@ -23,7 +23,7 @@ use crate::{
     capability::{Grant, task::Background},
     config::ConfigError,
     http::Generation,
-    loader::{self, CheckedPlugin, Refusal},
+    loader::{self, CheckedPlugin, Kept, Refusal},
     migrate::{MigrateError, Migrator, Options, Owner, PLUGIN_FUNCTIONS},
     postgres::{
         connect::{Target, pool},
@@ -107,7 +107,7 @@ impl Starter {
     /// [`StartError`] says which step failed, why, and what to do.
     pub async fn start(
         &self,
-        checked: &CheckedPlugin,
+        checked: &Arc<CheckedPlugin>,
         config: Value,
         migrate: Migrate,
     ) -> Result<Arc<Running>, StartError> {
@@ -115,7 +115,7 @@ impl Starter {
             warn!(plugin = checked.manifest.id, "{warning}");
         }
         let manifest = Arc::new(checked.manifest.clone());
-        let kept = loader::keep(&self.store, checked)?;
+        let kept = self.keep(checked).await?;
         let database = self.prepare_database(&manifest, migrate).await?;
         let id = manifest.id.clone();
         let opened = tokio::task::spawn_blocking(move || loader::open(&kept));
@@ -181,6 +181,19 @@ impl Starter {
         }))
     }
 
+    /// The private copy of the file; off the event loop, for it waits for the disk.
+    async fn keep(&self, checked: &Arc<CheckedPlugin>) -> Result<Kept, StartError> {
+        let (store, plugin) = (self.store.clone(), Arc::clone(checked));
+        let kept = tokio::task::spawn_blocking(move || loader::keep(&store, &plugin));
+        let kept = kept
+            .await
+            .map_err(|join| failed(&checked.manifest.id, "keep", join.to_string()))??;
+        if kept.repaired() {
+            warn!(plugin = checked.manifest.id, file = %kept.path().display(), "the copy in the store had been changed: replaced");
+        }
+        Ok(kept)
+    }
+
     /// The plugin's own login, and its schema at this version. Nothing for a plugin that does not use the database.
     async fn prepare_database(
         &self,
@@ -210,9 +223,7 @@ impl Starter {
             let owner = Owner::plugin(&manifest.id, manifest.migrations.clone());
             let mut migrator = Migrator::new(client, Options::default());
             migrator.up(&[owner]).await.map_err(Box::new)?;
-            let (again, connection) = services.target.connect().await?;
-            tokio::spawn(connection);
-            client = again;
+            client = migrator.into_client();
         }
         grant(&mut client, manifest).await.map_err(refused)?;
         let target = services

@@ -148,6 +148,7 @@ impl HostControl {
             "gateway": host.gateway().map(|address| format!("http://{address}")),
             "database": host.database_source(),
             "database_state": if database { "running" } else { "away" },
+            "retired_versions": host.registry().retired(),
             "plugins": plugins,
         })
     }
@@ -185,6 +186,9 @@ impl From<ChangeError> for CliError {
             ChangeError::Needed { .. } => ("PLUGIN_NEEDED", Exit::Failed),
             ChangeError::NotRunning(_) => ("PLUGIN_NOT_RUNNING", Exit::Failed),
             ChangeError::Runs(_) => ("PLUGIN_RUNS", Exit::Failed),
+            ChangeError::Login(_) | ChangeError::Cursors(_) | ChangeError::Database(_) => {
+                ("DATABASE_UNREACHABLE", Exit::Unavailable)
+            }
             ChangeError::Remove { .. } => ("PLUGIN_FILE", Exit::CannotCreate),
         };
         Self::of(code, exit, &error)

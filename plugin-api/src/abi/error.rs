@@ -9,8 +9,6 @@ use super::layout::layout;
 pub const KIND_RETURNED: u32 = 0;
 /// `kind` of a panic that the callee's guard caught.
 pub const KIND_PANIC: u32 = 1;
-/// `kind` of a call that the other side's table does not have.
-pub const KIND_UNSUPPORTED: u32 = 2;
 
 /// An error. Numbers are open-ended: a reader treats an unknown `kind` as [`KIND_RETURNED`].
 #[repr(C)]

@@ -45,6 +45,8 @@ pub struct Principal<'a> {
     pub family_id: [u8; 16],
     /// The membership in the active family.
     pub member_id: [u8; 16],
+    /// The paired machine.
+    pub device_id: [u8; 16],
     /// Subject as the credential names it.
     pub subject: Str<'a>,
     /// Scopes, separated by spaces.
@@ -299,6 +301,7 @@ impl Default for Principal<'_> {
             session_id: [0; 16],
             family_id: [0; 16],
             member_id: [0; 16],
+            device_id: [0; 16],
             subject: Str::none(),
             scopes: Str::none(),
         }
@@ -315,7 +318,7 @@ impl Drop for Request {
 }
 
 layout!(PRINCIPAL: Principal<'static> {
-    size, kind, role, aal, elevated, expires_at, user_id, session_id, family_id, member_id, subject, scopes
+    size, kind, role, aal, elevated, expires_at, user_id, session_id, family_id, member_id, device_id, subject, scopes
 });
 layout!(HEAD_TABLE: HeadTable {
     size, release, method, path, query, header, header_at, param, principal, peer, request_id, traceparent

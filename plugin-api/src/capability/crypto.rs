@@ -63,11 +63,21 @@ impl Crypto<'_> {
     ///
     /// # Errors
     ///
-    /// When the plugin lacks the capability.
+    /// When the plugin lacks the capability; `RANDOM_FAILED` when the host gave fewer bytes than were asked for, of which
+    /// it gives a mebibyte at most.
     pub fn random(&self, length: u32) -> Result<Bytes> {
-        Ok(granted!(self, crypto, "nself.crypto/1")?
+        let bytes: Bytes = granted!(self, crypto, "nself.crypto/1")?
             .random(length)
-            .into())
+            .into();
+        // The boundary has no error here. Fewer bytes than asked for must never become somebody's token.
+        if u32::try_from(bytes.len()) != Ok(length) {
+            return Err(
+                Error::new(500, "RANDOM_FAILED", "something went wrong on our side").with_cause(
+                    format!("asked for {length} random bytes, got {}", bytes.len()),
+                ),
+            );
+        }
+        Ok(bytes)
     }
 
     /// Encrypts for this plugin; `context` (such as the row's id) must be the same when opening.

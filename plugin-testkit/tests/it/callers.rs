@@ -18,7 +18,8 @@ async fn a_person_has_a_family_and_a_role_in_it() {
         .await
         .data();
     let expected = json!({
-        "kind": "User", "role": "CHILD_MEMBER", "user_id": user, "family_id": family, "scopes": [],
+        "kind": "User", "role": "CHILD_MEMBER", "user_id": user, "device_id": null, "family_id": family,
+        "scopes": [],
     });
     assert_eq!(seen, expected);
     let nobodys = host.token_of(user, None);
@@ -48,6 +49,7 @@ async fn a_device_is_no_user() {
         (&seen["kind"], &seen["user_id"]),
         (&json!("Device"), &json!(null))
     );
+    assert!(seen["device_id"].is_string(), "{seen}");
     host.stop().await;
 }
 

@@ -25,6 +25,7 @@ nself_plugin_testkit::conformance!(
         .except("GET /fixture/blocking-panic")
         .except("GET /fixture/fetch")
         .except("GET /fixture/sleep")
+        .except("POST /fixture/listener/{port}")
 );
 
 fn fixture() -> TestHostBuilder {

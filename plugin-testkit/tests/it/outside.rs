@@ -4,7 +4,7 @@ use nself_plugin_testkit::{TestHost, within};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::{fixture, started};
@@ -181,5 +181,37 @@ async fn a_provider_is_not_taken_away_from_under_those_who_need_it() {
         .map(|changed| changed.id)
         .collect();
     assert_eq!(both, ["fixture-caller", "fixture"]);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_granted_port_is_bound_where_the_operator_says_and_another_one_is_refused() {
+    let host = fixture()
+        .config("[plugins.fixture.listen]\n47110 = 0")
+        .start()
+        .await;
+    let bound = host
+        .post("/fixture/listener/47110")
+        .send()
+        .await
+        .expect_status(200)
+        .data();
+    let port: u16 = serde_json::from_value(bound).expect("a port");
+    assert_ne!(port, 47_110);
+    let mut caller = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("it listens");
+    caller.write_all(b"milk").await.expect("it reads");
+    let mut answer = [0; 4];
+    within("the echo", caller.read_exact(&mut answer))
+        .await
+        .expect("it answers");
+    assert_eq!(&answer, b"milk");
+    let refused = host
+        .post("/fixture/listener/47111")
+        .send()
+        .await
+        .expect_status(500);
+    assert_eq!(refused.code(), "PORT_NOT_GRANTED");
     host.stop().await;
 }

@@ -11,7 +11,10 @@ use crate::capability::error::{error, unavailable};
 /// constraint; not the detail, for it repeats values of the row.
 pub(super) fn statement(failure: &tokio_postgres::Error) -> Error {
     let Some(db) = failure.as_db_error() else {
-        return if failure.is_closed() || failure.to_string().contains("connection") {
+        // The socket broke, which the driver tells by its cause.
+        let broken = std::error::Error::source(failure)
+            .is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+        return if failure.is_closed() || broken {
             away(failure)
         } else {
             error(

@@ -54,7 +54,7 @@ pub(super) async fn apply(
     }
     let mut migrator = shown(context, Migrator::new(client, options));
     let report = migrator.up(selected).await.map_err(failed)?;
-    let mut client = session.connect().await?;
+    let mut client = migrator.into_client();
     for manifest in &plugins {
         // A step up to a number may leave out what the manifest asks for: the next start grants it.
         if let Err(error) = session.grant(&mut client, manifest).await {

@@ -7,7 +7,7 @@ use super::{
     check, offline,
 };
 use crate::{
-    loader::{CheckedPlugin, System, store},
+    loader::{self, CheckedPlugin, Host, System, store},
     plugin::{
         lock::Locked,
         manifest::Manifest,
@@ -45,9 +45,9 @@ pub(in crate::cli) fn accepted(context: &Context) -> Result<Accepted, CliError> 
     let (dropped, _) = check::checked(context)?;
     let mut found = Vec::new();
     for (id, locked) in &lock.plugins {
-        let kept = check::check(
+        let kept = loader::check(
             &store::path_of(&store, id, &locked.version, &locked.sha256),
-            &system,
+            &Host::this(&system),
         );
         let is_it =
             |plugin: &&CheckedPlugin| plugin.manifest.id == *id && plugin.sha256 == locked.sha256;

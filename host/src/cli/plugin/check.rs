@@ -5,29 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nself_plugin_api::abi::{self, entry::Capability};
 use serde_json::{Value, json};
 
 use super::super::{CliError, Context, Exit};
-use crate::loader::{self, CheckedPlugin, Host, HostAbi, Refusal, System};
-
-pub(super) fn check(path: &Path, system: &System) -> Result<CheckedPlugin, Refusal> {
-    let host = Host {
-        version: env!("CARGO_PKG_VERSION"),
-        abi: HostAbi {
-            major: abi::MAJOR,
-            minor: abi::MINOR,
-        },
-        capabilities: Capability::IDS,
-        system,
-    };
-    loader::check(path, &host)
-}
+use crate::loader::{CheckedPlugin, Host, System, check, discover};
 
 /// The files of the plugin directory, and why one is not even looked at.
 pub(super) fn discovered(context: &Context) -> Result<(Vec<PathBuf>, Vec<String>), CliError> {
     let (config, _) = context.config()?;
-    let discovered = loader::discover(&config.plugins_directory())
+    let discovered = discover(&config.plugins_directory())
         .map_err(|fault| CliError::of("PLUGIN_DIRECTORY", Exit::Permission, &fault))?;
     Ok((
         discovered.files,
@@ -41,7 +27,7 @@ pub(super) fn checked(context: &Context) -> Result<(Vec<CheckedPlugin>, Vec<Stri
     let (files, mut refused) = discovered(context)?;
     let mut plugins = Vec::new();
     for file in files {
-        match check(&file, &system) {
+        match check(&file, &Host::this(&system)) {
             Ok(plugin) => plugins.push(plugin),
             Err(refusal) => refused.push(refusal.to_string()),
         }
@@ -58,7 +44,7 @@ pub(super) fn run(context: &Context, files: &[PathBuf]) -> Result<(), CliError> 
     let system = System::detect();
     let mut passed = Vec::new();
     for file in &files {
-        match check(file, &system) {
+        match check(file, &Host::this(&system)) {
             Ok(plugin) => passed.push(json!({
                 "file": file, "id": plugin.manifest.id, "version": plugin.manifest.version,
                 "sha256": plugin.sha256.to_string(), "warnings": plugin.warnings,
@@ -104,7 +90,7 @@ fn text(answer: &Value) -> String {
 pub(super) fn inspect(context: &Context, subject: &str) -> Result<(), CliError> {
     let path = Path::new(subject);
     let plugin = if path.is_file() {
-        check(path, &System::detect())
+        check(path, &Host::this(&System::detect()))
             .map_err(|refusal| CliError::of("PLUGIN_REFUSED", Exit::BadData, &refusal))?
     } else {
         let (plugins, refused) = checked(context)?;

@@ -121,6 +121,7 @@ impl RequestProvider for Head {
             session_id: bytes(principal.session_id),
             family_id: bytes(principal.family_id),
             member_id: bytes(principal.member_id),
+            device_id: bytes(principal.device_id),
             subject: (&*principal.subject).into(),
             scopes: scopes.as_str().into(),
             ..Crossing::default()

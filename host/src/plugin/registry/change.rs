@@ -1,6 +1,10 @@
 //! Changes while requests come in: enable, disable, upgrade, roll back, grant, remove.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use serde::Serialize;
 use tracing::warn;
@@ -8,6 +12,7 @@ use tracing::warn;
 use super::{Inner, Migrate, Registry, Standing, StartError};
 use crate::{
     audit,
+    events::EventError,
     http::TableError,
     loader::{CheckedPlugin, Refusal},
     plugin::{
@@ -15,6 +20,7 @@ use crate::{
         lock::{LockError, LockRefusal},
         order::{Candidate, dependents_of, order},
     },
+    postgres::roles::{self, RoleError},
 };
 
 /// Why a change was refused. Nothing has changed then.
@@ -59,6 +65,15 @@ pub enum ChangeError {
     /// It runs.
     #[error("{0} runs: disable it first")]
     Runs(String),
+    /// The database did not let it be forgotten.
+    #[error("the plugin's login cannot be removed: {0}")]
+    Login(#[from] RoleError),
+    /// Its cursors could not be removed.
+    #[error("the plugin's cursors cannot be removed: {0}")]
+    Cursors(#[from] EventError),
+    /// The database cannot be reached.
+    #[error("the database cannot be reached: {0}")]
+    Database(#[from] tokio_postgres::Error),
     /// A file could not be removed.
     #[error("cannot remove {path}: {source}")]
     Remove {
@@ -114,7 +129,16 @@ impl Registry {
             Standing::Enabled | Standing::Disabled => lock.set_enabled(id, true)?,
         }
         Self::fits(&inner, &checked)?;
-        let running = self.bring_up(&checked, Migrate::Up).await?;
+        let running = match self.bring_up(&checked, Migrate::Up).await {
+            Ok(running) => running,
+            Err(failure) => {
+                // Nobody has accepted it: what is stored says so.
+                let sha256 = checked.sha256.to_string();
+                self.record(&checked.manifest, &sha256, "failed", false)
+                    .await;
+                return Err(failure.into());
+            }
+        };
         let mut all = inner.running.clone();
         all.push(Arc::clone(&running));
         self.commit(&mut inner, lock, all, &running).await?;
@@ -167,7 +191,7 @@ impl Registry {
             // Its routes answer 503 with Retry-After while it drains; then they are gone.
             let clean = running.end(drain).await;
             inner.running.remove(at);
-            inner.retired += 1;
+            self.retired.fetch_add(1, Relaxed);
             self.swap(&inner.running)?;
             if let Some(server) = self.server.get() {
                 server.remove(&id, drain).await;
@@ -250,23 +274,29 @@ impl Registry {
             .plugins
             .get_mut(id)
             .ok_or_else(|| LockRefusal::Unknown { id: id.to_owned() })?;
-        locked.granted = checked.manifest.requires;
+        locked.granted = checked.manifest.requires.clone();
         lock.write(&self.lock_file)?;
         inner.lock = lock;
         Ok(missing)
     }
 
-    /// Forgets a plugin that does not run: its file, its place in the lock, its database login. Its data stays.
+    /// Forgets a plugin that does not run: its database login, its cursors, its file, its place in the lock. Its schema
+    /// and data stay.
     ///
     /// # Errors
     ///
-    /// [`ChangeError::Runs`] when it does.
+    /// [`ChangeError::Runs`] when it does. Another failure leaves it listed, so that it can be removed again.
     pub async fn remove(&self, id: &str) -> Result<(), ChangeError> {
         let mut inner = self.state.lock().await;
         if inner.running(id).is_some() {
             return Err(ChangeError::Runs(id.to_owned()));
         }
-        if let Ok(checked) = self.file(id) {
+        let file = self.file(id);
+        if file.is_err() && !inner.lock.plugins.contains_key(id) {
+            return Err(LockRefusal::Unknown { id: id.to_owned() }.into());
+        }
+        self.forget_in_database(id).await?;
+        if let Ok(checked) = file {
             let path = checked.path.display().to_string();
             fs::remove_file(&checked.path)
                 .map_err(|source| ChangeError::Remove { path, source })?;
@@ -280,8 +310,26 @@ impl Registry {
         Ok(())
     }
 
+    /// Takes the plugin's login away, and its cursors, which would keep old events from being pruned for ever.
+    async fn forget_in_database(&self, id: &str) -> Result<(), ChangeError> {
+        let services = &self.settings.services;
+        let (mut client, connection) = services.target.connect().await?;
+        tokio::spawn(connection);
+        roles::remove(&mut client, id).await?;
+        let prefix = format!("{id}/");
+        let cursors =
+            "select subscriber from nself.event_cursors where starts_with(subscriber, $1)";
+        for row in client.query(cursors, &[&prefix]).await? {
+            services.events.forget(row.get(0)).await?;
+        }
+        client
+            .execute("delete from nself.plugins where id = $1", &[&id])
+            .await?;
+        Ok(())
+    }
+
     /// The file in the directory with this id.
-    fn file(&self, id: &str) -> Result<CheckedPlugin, ChangeError> {
+    fn file(&self, id: &str) -> Result<Arc<CheckedPlugin>, ChangeError> {
         let (mut matching, mut refused) = (Vec::new(), Vec::new());
         for checked in self.checked_files() {
             match checked {
@@ -300,11 +348,14 @@ impl Registry {
                 files.join(", ")
             )));
         }
-        matching.pop().ok_or_else(|| ChangeError::NoFile {
-            id: id.to_owned(),
-            directory: self.directory.display().to_string(),
-            refused,
-        })
+        matching
+            .pop()
+            .map(Arc::new)
+            .ok_or_else(|| ChangeError::NoFile {
+                id: id.to_owned(),
+                directory: self.directory.display().to_string(),
+                refused,
+            })
     }
 
     /// Whether `checked` can run beside, or instead of its namesake among, the running plugins.
@@ -324,7 +375,8 @@ impl Registry {
         let mut refused = inner.refused.clone();
         // Whatever was wrong with it before, this is another attempt.
         refused.remove(id);
-        match order(&all, &refused).refused.remove(id) {
+        // Its own refusal, or that of a running plugin which this version would leave without what it needs.
+        match order(&all, &refused).refused.into_values().next() {
             Some(refusal) => Err(ChangeError::Order(refusal.to_string())),
             None => Ok(()),
         }
@@ -334,7 +386,7 @@ impl Registry {
         &self,
         inner: &mut Inner,
         lock: super::Lock,
-        checked: &CheckedPlugin,
+        checked: &Arc<CheckedPlugin>,
         migrate: Migrate,
         drain: Duration,
     ) -> Result<Changed, ChangeError> {
@@ -369,7 +421,7 @@ impl Registry {
             })
             .collect();
         self.commit(inner, lock, all, &new).await?;
-        inner.retired += 1;
+        self.retired.fetch_add(1, Relaxed);
         let clean = old.end(drain).await;
         self.audit("plugin.upgraded", &new).await;
         Ok(changed(Some(&new), Some(&old), clean))

@@ -1,14 +1,13 @@
 //! What lies in the plugin directory and in the store, judged without running any of it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use nself_plugin_api::abi::{self, entry::Capability};
 use semver::Version;
 use tracing::warn;
 
 use super::{Lock, Registry, Standing};
 use crate::{
-    loader::{self, CheckedPlugin, Host, HostAbi, Refusal, Sha256, store},
+    loader::{self, CheckedPlugin, Host, Refusal, Sha256, store},
     plugin::lock::LockRefusal,
 };
 
@@ -26,25 +25,12 @@ pub(super) struct FoundAll {
     /// Files in the directory, by id.
     pub(super) files: BTreeMap<String, Found>,
     /// The accepted content of every plugin that is to run.
-    pub(super) accepted: Vec<CheckedPlugin>,
+    pub(super) accepted: Vec<Arc<CheckedPlugin>>,
     /// By id, or by file name when the file does not say who it is.
     pub(super) refused: BTreeMap<String, String>,
 }
 
 impl Registry {
-    fn check(&self, path: &std::path::Path) -> Result<CheckedPlugin, Refusal> {
-        let host = Host {
-            version: env!("CARGO_PKG_VERSION"),
-            abi: HostAbi {
-                major: abi::MAJOR,
-                minor: abi::MINOR,
-            },
-            capabilities: Capability::IDS,
-            system: &self.system,
-        };
-        loader::check(path, &host)
-    }
-
     /// Every file in the directory, checked when it is asked for: only what the caller keeps stays in memory.
     pub(super) fn checked_files(&self) -> impl Iterator<Item = Result<CheckedPlugin, Refusal>> {
         let discovered = loader::discover(&self.directory);
@@ -55,7 +41,9 @@ impl Registry {
             |_| (Vec::new(), Vec::new()),
             |discovered| (discovered.files, discovered.refused),
         );
-        let checked = files.into_iter().map(|file| self.check(&file));
+        let checked = files
+            .into_iter()
+            .map(|file| loader::check(&file, &Host::this(&self.system)));
         refused.into_iter().map(Err).chain(checked)
     }
 
@@ -65,11 +53,12 @@ impl Registry {
         id: &str,
         version: &Version,
         sha256: &Sha256,
-    ) -> Option<CheckedPlugin> {
+    ) -> Option<Arc<CheckedPlugin>> {
         let path = store::path_of(&self.starter.store, id, version, sha256);
-        self.check(&path)
+        loader::check(&path, &Host::this(&self.system))
             .ok()
             .filter(|checked| checked.sha256 == *sha256)
+            .map(Arc::new)
     }
 
     pub(super) fn find_all(&self, lock: &Lock) -> FoundAll {
@@ -92,7 +81,7 @@ impl Registry {
                 },
             );
             match lock.admit(&plugin.manifest, &plugin.sha256) {
-                Ok(Standing::Enabled) => all.accepted.push(plugin),
+                Ok(Standing::Enabled) => all.accepted.push(Arc::new(plugin)),
                 Ok(Standing::New | Standing::Disabled) => {}
                 Err(refusal) => self.instead_of(&plugin, lock, &refusal, &mut all),
             }

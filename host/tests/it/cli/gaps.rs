@@ -19,7 +19,7 @@ fn open_rows_are_listed_and_all_on_request() {
         open.stdout.contains("fax") && open.stdout.contains("mail.send/1"),
         "{open:?}"
     );
-    assert!(!open.stdout.contains("nself.db/1"), "{open:?}");
+    assert!(!open.stdout.contains("nself.kv/1"), "{open:?}");
     let all = project.run(&["gaps", "--all", "--json"]).json();
     let ids: Vec<&str> = all["data"]
         .as_array()

@@ -166,3 +166,65 @@ async fn at_a_start_those_that_fit_run_and_each_other_says_why_not() {
         .done();
     assert_eq!(host.caller().await.get("/needy/version").await.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_leaves_a_running_plugin_without_what_it_needs_is_refused() {
+    let project = Project::served("").await;
+    project.enable("bad", &bad("1.0.0"));
+    let first = variant("first", |manifest| {
+        manifest["depends"] = json!([{"id": "bad", "version": "^1"}]);
+    });
+    project.enable("first", &first);
+    let host = project.start();
+    project.put("bad", &bad("2.0.0"));
+    project
+        .nself(&["plugin", "upgrade", "bad"])
+        .refused(1, &["first", "^1", "2.0.0"]);
+    let answer = host.caller().await.get("/bad/version").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(project.plugin("bad")["version"], "1.0.0");
+    project.put("bad", &bad("1.1.0"));
+    project.nself(&["plugin", "upgrade", "bad"]).done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_needs_a_capability_of_a_plugin_that_did_not_start_is_told_so() {
+    let project = Project::served("").await;
+    project.enable("bad", &bad("1.0.0-start-panics"));
+    let user = variant("user", |manifest| {
+        manifest["requires"]["capabilities"] = json!(["bad.echo/1"]);
+    });
+    project.enable("user", &user);
+    let _host = project.start();
+    let user = project.plugin("user");
+    assert_eq!(user["state"], "failed", "{user}");
+    assert!(user["reason"].as_str().unwrap().contains("bad"), "{user}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_plugin_leaves_its_data_and_no_login_behind() {
+    let project = Project::served("").await;
+    project.enable("hello", &hello());
+    let host = project.start();
+    let client = project.database().client().await;
+    let count = async |sql: &str| -> i64 { client.query_one(sql, &[]).await.unwrap().get(0) };
+    let logins = "select count(*) from pg_roles where rolname = current_database() || '_hello'";
+    assert_eq!(count(logins).await, 1);
+    project
+        .nself(&["plugin", "remove", "hello", "--yes"])
+        .refused(1, &["hello runs"]);
+    project.nself(&["plugin", "disable", "hello"]).done();
+    project
+        .nself(&["plugin", "remove", "hello", "--yes"])
+        .done();
+    assert_eq!(count(logins).await, 0);
+    assert_eq!(count("select count(*) from hello.notes").await, 0);
+    assert_eq!(count("select count(*) from nself.plugins").await, 0);
+    project
+        .nself(&["plugin", "remove", "hello", "--yes"])
+        .refused(1, &["hello"]);
+    project.put("hello", &hello());
+    project.nself(&["plugin", "enable", "hello"]).done();
+    let answer = host.caller().await.get("/hello/notes").await;
+    assert_eq!(answer.status, 401, "it is there again");
+}
