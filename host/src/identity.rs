@@ -14,6 +14,7 @@ mod verifier;
 
 pub use access::{Verdict, check};
 pub use api_key::{ApiKey, ApiKeyError, KEY_PREFIX, NewApiKey, key_digest};
+pub(crate) use claims::EXP_MAX;
 pub use principal::{Kind, Principal};
 pub use ring::{KeyError, KeySet};
 pub use verifier::{Clock, IdentityError, Verifier, VerifierSettings};

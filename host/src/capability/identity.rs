@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use nself_plugin_api::abi::{
@@ -15,7 +15,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Grant, error::error};
-use crate::identity::{KeySet, Verifier};
+use crate::identity::{EXP_MAX, KeySet, Verifier};
 
 /// The capability of one plugin instance. The registry takes the keys away when the plugin is disabled.
 pub struct IdentityCapability {
@@ -63,19 +63,34 @@ impl IdentityProvider for IdentityCapability {
     }
 
     fn revoke_session(&self, session: Str<'_>, until: u64) -> Outcome<u32> {
-        let revoke = || {
-            let session = Uuid::parse_str(session.as_str()).map_err(|cause| {
-                error(
-                    500,
-                    "SESSION_INVALID",
-                    "the session to revoke is not a UUID",
-                    cause,
-                )
-            })?;
-            self.verifier
-                .revoke(session, UNIX_EPOCH + Duration::from_secs(until));
-            Ok(0)
+        let revoke = |session| {
+            self.verifier.revoke(session, date(until));
+            0
         };
-        revoke().into()
+        id(session).map(revoke).into()
     }
+
+    fn refuse_older(&self, session: Str<'_>, epoch: u32, until: u64) -> Outcome<u32> {
+        let refuse = |session| {
+            self.verifier.refuse_older(session, epoch, date(until));
+            0
+        };
+        id(session).map(refuse).into()
+    }
+}
+
+fn id(session: Str<'_>) -> Result<Uuid, Error> {
+    Uuid::parse_str(session.as_str()).map_err(|cause| {
+        error(
+            500,
+            "SESSION_INVALID",
+            "the session to revoke is not a UUID",
+            cause,
+        )
+    })
+}
+
+/// Seconds since 1970 as a time; a date beyond all tokens stands for ever.
+fn date(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds.min(EXP_MAX))
 }

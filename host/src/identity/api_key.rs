@@ -77,6 +77,7 @@ impl ApiKey {
             scopes: scopes.iter().map(|scope| Arc::from(&**scope)).collect(),
             aal: 1,
             elevated: false,
+            epoch: 0,
             expires_at: None,
         };
         Ok(Self {

@@ -15,7 +15,7 @@ use super::{Kind, Principal};
 use crate::plugin::manifest::Role;
 
 /// The last second of the year 9999: later dates are cut to it, so that adding to a date cannot overflow.
-pub(super) const EXP_MAX: u64 = 253_402_300_799;
+pub(crate) const EXP_MAX: u64 = 253_402_300_799;
 
 /// Most families that a token may list.
 const FAMILIES_MAX: usize = 64;
@@ -31,6 +31,9 @@ pub(super) struct Claims {
     pub(super) nbf: Option<u64>,
     #[serde(default)]
     sid: Option<Uuid>,
+    /// How often what the session may do had changed when this was signed.
+    #[serde(default)]
+    epoch: u32,
     #[serde(default)]
     aal: Option<String>,
     #[serde(default)]
@@ -78,6 +81,7 @@ impl Claims {
                 Some(sid) => Some(sid),
                 None => hasura.id("x-hasura-session-id")?,
             },
+            epoch: self.epoch,
             member_id: hasura.id("x-hasura-member-id")?,
             family_id: hasura.id("x-hasura-family-id")?,
             device_id,

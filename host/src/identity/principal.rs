@@ -44,6 +44,8 @@ pub struct Principal {
     pub user_id: Option<Uuid>,
     /// The session that the token belongs to; what a revocation names.
     pub session_id: Option<Uuid>,
+    /// How often what the session may do had changed when the token was signed: older tokens can be refused.
+    pub epoch: u32,
     /// The person's membership in the active family.
     pub member_id: Option<Uuid>,
     /// The active family.

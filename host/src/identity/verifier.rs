@@ -11,7 +11,7 @@ use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use super::claims::{Claims, EXP_MAX};
-use super::revocations::Revocations;
+use super::revocations::{Revocations, Standing};
 use super::ring::Ring;
 use super::{ApiKey, KEY_PREFIX, KeyError, KeySet, Principal, api_key};
 
@@ -62,6 +62,9 @@ pub enum IdentityError {
     /// The session has ended.
     #[error("the session has ended: sign in again")]
     Revoked,
+    /// What the session may do has changed since the token was signed.
+    #[error("the access token is out of date: refresh it")]
+    Outdated,
     /// No such API key.
     #[error("the api key is unknown: check it, or ask the operator for a new one")]
     UnknownKey,
@@ -75,6 +78,7 @@ impl IdentityError {
             Self::Invalid => "TOKEN_INVALID",
             Self::Expired => "TOKEN_EXPIRED",
             Self::Revoked => "SESSION_REVOKED",
+            Self::Outdated => "TOKEN_OUTDATED",
             Self::UnknownKey => "API_KEY_UNKNOWN",
         }
     }
@@ -157,8 +161,21 @@ impl Verifier {
 
     /// Refuses the tokens of a session from now on; `until` is when the last of them expires.
     pub fn revoke(&self, session_id: Uuid, until: SystemTime) {
-        let until = until.checked_add(self.leeway).unwrap_or(until);
-        self.revocations.add(session_id, until, (self.clock)());
+        let until = self.last_use(until);
+        self.revocations.end(session_id, until, (self.clock)());
+    }
+
+    /// Refuses the tokens of a session that are older than `epoch` from now on, and no newer ones; `until` is when the
+    /// last of them expires.
+    pub fn refuse_older(&self, session_id: Uuid, epoch: u32, until: SystemTime) {
+        let until = self.last_use(until);
+        self.revocations
+            .refuse_older(session_id, epoch, until, (self.clock)());
+    }
+
+    /// When a token that expires at `until` is refused for its age at last.
+    fn last_use(&self, until: SystemTime) -> SystemTime {
+        until.checked_add(self.leeway).unwrap_or(until)
     }
 
     /// Who the request's headers say is calling: nobody, a principal, or credentials that do not hold.
@@ -263,11 +280,13 @@ impl Verifier {
         if now >= expires_at + self.leeway {
             return Err(IdentityError::Expired);
         }
-        match principal.session_id {
-            Some(session_id) if self.revocations.contains(session_id, now) => {
-                Err(IdentityError::Revoked)
-            }
-            _ => Ok(()),
+        let Some(session_id) = principal.session_id else {
+            return Ok(());
+        };
+        match self.revocations.standing(session_id, principal.epoch, now) {
+            Standing::Good => Ok(()),
+            Standing::Ended => Err(IdentityError::Revoked),
+            Standing::Outdated => Err(IdentityError::Outdated),
         }
     }
 }

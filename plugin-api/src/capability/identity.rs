@@ -37,4 +37,21 @@ impl Identity<'_> {
             .into_result()?;
         Ok(())
     }
+
+    /// Refuses the session's older tokens from now on, with 401 `TOKEN_OUTDATED`: those whose claim `"epoch"` (a whole
+    /// number, 0 when it is absent) is lower than `epoch`. Newer tokens of the same session pass, so its client refreshes
+    /// and goes on: what a change of role needs. `until` is when the last of the refused tokens expires, seconds since 1970.
+    ///
+    /// Numbers only rise: a lower one than before takes nothing back.
+    ///
+    /// # Errors
+    ///
+    /// When the plugin lacks the capability.
+    pub fn refuse_older(&self, session: Uuid, epoch: u32, until: u64) -> Result<()> {
+        let session = session.to_string();
+        granted!(self, identity, "nself.identity/1")?
+            .refuse_older(session.as_str().into(), epoch, until)
+            .into_result()?;
+        Ok(())
+    }
 }

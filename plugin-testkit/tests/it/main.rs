@@ -8,6 +8,7 @@ mod events;
 mod keys;
 mod outside;
 mod replicas;
+mod tokens;
 mod work;
 
 use nself_plugin_testkit::{TestHost, TestHostBuilder};

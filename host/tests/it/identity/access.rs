@@ -22,6 +22,7 @@ fn principal(kind: Kind) -> Principal {
         scopes: Vec::new(),
         aal: 1,
         elevated: false,
+        epoch: 0,
         expires_at: None,
     }
 }

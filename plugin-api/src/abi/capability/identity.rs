@@ -9,5 +9,8 @@ interface! {
         sync fn set_keys(ring: Str<'_>) -> Outcome<u32>;
         /// Refuses the session (UUID text) from now on, until that many seconds after the epoch.
         sync fn revoke_session(session: Str<'_>, until: u64) -> Outcome<u32>;
+        /// Refuses the tokens of the session (UUID text) whose claim `epoch` is lower, from now on, until that many seconds
+        /// after the epoch of time.
+        sync fn refuse_older(session: Str<'_>, epoch: u32, until: u64) -> Outcome<u32>;
     }
 }
