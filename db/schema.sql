@@ -332,6 +332,37 @@ CREATE FUNCTION nself.verify_audit(only_stream text DEFAULT NULL::text) RETURNS 
     ORDER BY b.stream, b.sequence
 $$;
 
+CREATE FUNCTION public.check_family_has_owner() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    family uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.family_id ELSE NEW.family_id END;
+BEGIN
+    PERFORM FROM public.families f WHERE f.id = family AND f.deleted_at IS NULL FOR UPDATE;
+    IF FOUND AND NOT EXISTS (
+        SELECT FROM public.family_members m
+        WHERE m.family_id = family AND m.role = 'OWNER' AND m.status = 'active'
+    ) THEN
+        RAISE check_violation USING
+            MESSAGE = 'a family needs an active member with the role OWNER',
+            CONSTRAINT = 'family_members_owner_check',
+            HINT = 'hand over the ownership first, or delete the family';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.touch_updated_at() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    NEW.updated_at := clock_timestamp();
+    RETURN NEW;
+END
+$$;
+
 CREATE TABLE nself.audit_heads (
     stream text NOT NULL,
     sequence bigint NOT NULL,
@@ -418,6 +449,91 @@ CREATE TABLE nself.plugins (
     CONSTRAINT plugins_state_check CHECK ((state = ANY (ARRAY['discovered'::text, 'loaded'::text, 'migrated'::text, 'started'::text, 'draining'::text, 'stopped'::text, 'failed'::text])))
 );
 
+CREATE TABLE public.apps (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    slug text NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT apps_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT apps_slug_check CHECK (((slug ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$'::text) AND (length(slug) <= 63)))
+);
+
+CREATE TABLE public.devices (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    name text NOT NULL,
+    kind text DEFAULT 'other'::text NOT NULL,
+    is_trusted boolean DEFAULT false NOT NULL,
+    approved_by uuid,
+    last_seen_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    revoked_at timestamp with time zone,
+    CONSTRAINT devices_kind_check CHECK ((kind = ANY (ARRAY['tv'::text, 'box'::text, 'phone'::text, 'tablet'::text, 'computer'::text, 'speaker'::text, 'other'::text]))),
+    CONSTRAINT devices_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+CREATE TABLE public.families (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    name text NOT NULL,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT families_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
+);
+
+CREATE TABLE public.family_members (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    role text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    invited_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    left_at timestamp with time zone,
+    CONSTRAINT family_members_left_check CHECK (((status = 'inactive'::text) = (left_at IS NOT NULL))),
+    CONSTRAINT family_members_role_check CHECK ((role = ANY (ARRAY['OWNER'::text, 'ADMIN'::text, 'ADULT_MEMBER'::text, 'YOUTH_MEMBER'::text, 'CHILD_MEMBER'::text]))),
+    CONSTRAINT family_members_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text, 'suspended'::text, 'pending_invite'::text])))
+);
+
+CREATE TABLE public.user_app_roles (
+    user_id uuid NOT NULL,
+    app_id uuid NOT NULL,
+    role text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT user_app_roles_role_check CHECK (((role ~ '^[a-z][a-z0-9_]{0,62}$'::text) AND (role <> ALL (ARRAY['admin'::text, 'anonymous'::text]))))
+);
+
+CREATE TABLE public.users (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    kind text DEFAULT 'human'::text NOT NULL,
+    email text,
+    email_verified_at timestamp with time zone,
+    display_name text DEFAULT ''::text NOT NULL,
+    avatar_url text,
+    locale text DEFAULT 'en'::text NOT NULL,
+    timezone text DEFAULT 'UTC'::text NOT NULL,
+    profile jsonb DEFAULT '{}'::jsonb NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    is_anonymous boolean DEFAULT false NOT NULL,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT users_avatar_url_check CHECK ((length(avatar_url) <= 2000)),
+    CONSTRAINT users_deleted_check CHECK (((status = 'deleted'::text) = (deleted_at IS NOT NULL))),
+    CONSTRAINT users_display_name_check CHECK ((length(display_name) <= 200)),
+    CONSTRAINT users_email_check CHECK (((email = lower(email)) AND (length(email) <= 254) AND (email ~~ '_%@_%'::text))),
+    CONSTRAINT users_email_verified_check CHECK (((email_verified_at IS NULL) OR (email IS NOT NULL))),
+    CONSTRAINT users_kind_check CHECK ((kind = ANY (ARRAY['human'::text, 'child'::text, 'service'::text]))),
+    CONSTRAINT users_locale_check CHECK (((length(locale) >= 2) AND (length(locale) <= 35))),
+    CONSTRAINT users_profile_check CHECK (((jsonb_typeof(profile) = 'object'::text) AND (pg_column_size(profile) <= 65536))),
+    CONSTRAINT users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'deleted'::text]))),
+    CONSTRAINT users_timezone_check CHECK (((length(timezone) >= 1) AND (length(timezone) <= 64)))
+);
+
 ALTER TABLE ONLY nself.audit_heads
     ADD CONSTRAINT audit_heads_pkey PRIMARY KEY (stream);
 
@@ -445,6 +561,39 @@ ALTER TABLE ONLY nself.migrations
 ALTER TABLE ONLY nself.plugins
     ADD CONSTRAINT plugins_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.apps
+    ADD CONSTRAINT apps_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.apps
+    ADD CONSTRAINT apps_slug_key UNIQUE (slug);
+
+ALTER TABLE ONLY public.devices
+    ADD CONSTRAINT devices_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.devices
+    ADD CONSTRAINT devices_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.families
+    ADD CONSTRAINT families_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.family_members
+    ADD CONSTRAINT family_members_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.family_members
+    ADD CONSTRAINT family_members_family_id_user_id_key UNIQUE (family_id, user_id);
+
+ALTER TABLE ONLY public.family_members
+    ADD CONSTRAINT family_members_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.user_app_roles
+    ADD CONSTRAINT user_app_roles_pkey PRIMARY KEY (user_id, app_id, role);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_email_key UNIQUE (email);
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
 CREATE INDEX audit_log_at_idx ON nself.audit_log USING btree (at);
 
 CREATE INDEX event_failures_failed_at_idx ON nself.event_failures USING btree (failed_at);
@@ -454,6 +603,18 @@ CREATE INDEX event_failures_retry_idx ON nself.event_failures USING btree (subsc
 CREATE INDEX events_order_idx ON nself.events USING btree (xid, "position");
 
 CREATE INDEX kv_expires_at_idx ON nself.kv USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+
+CREATE INDEX devices_approved_by_idx ON public.devices USING btree (family_id, approved_by) WHERE (approved_by IS NOT NULL);
+
+CREATE INDEX families_created_by_idx ON public.families USING btree (created_by) WHERE (created_by IS NOT NULL);
+
+CREATE INDEX family_members_invited_by_idx ON public.family_members USING btree (invited_by) WHERE (invited_by IS NOT NULL);
+
+CREATE INDEX family_members_user_id_idx ON public.family_members USING btree (user_id) WHERE (status = 'active'::text);
+
+CREATE INDEX user_app_roles_app_id_idx ON public.user_app_roles USING btree (app_id);
+
+CREATE INDEX users_created_by_idx ON public.users USING btree (created_by) WHERE (created_by IS NOT NULL);
 
 CREATE TRIGGER audit_heads_no_delete BEFORE DELETE ON nself.audit_heads FOR EACH ROW EXECUTE FUNCTION nself.refuse_audit_change();
 
@@ -478,3 +639,40 @@ ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_no_change;
 CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON nself.audit_log FOR EACH STATEMENT EXECUTE FUNCTION nself.refuse_audit_change();
 
 ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_no_truncate;
+
+CREATE TRIGGER devices_touch BEFORE UPDATE ON public.devices FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER families_touch BEFORE UPDATE ON public.families FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE CONSTRAINT TRIGGER family_members_owner_check AFTER INSERT OR DELETE OR UPDATE ON public.family_members DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.check_family_has_owner();
+
+CREATE TRIGGER family_members_touch BEFORE UPDATE ON public.family_members FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER users_touch BEFORE UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+ALTER TABLE ONLY public.devices
+    ADD CONSTRAINT devices_approved_by_fkey FOREIGN KEY (family_id, approved_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (approved_by);
+
+ALTER TABLE ONLY public.devices
+    ADD CONSTRAINT devices_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.families
+    ADD CONSTRAINT families_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.family_members
+    ADD CONSTRAINT family_members_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.family_members
+    ADD CONSTRAINT family_members_invited_by_fkey FOREIGN KEY (invited_by) REFERENCES public.users(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.family_members
+    ADD CONSTRAINT family_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.user_app_roles
+    ADD CONSTRAINT user_app_roles_app_id_fkey FOREIGN KEY (app_id) REFERENCES public.apps(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.user_app_roles
+    ADD CONSTRAINT user_app_roles_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.users
+    ADD CONSTRAINT users_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users(id) ON DELETE SET NULL;

@@ -83,9 +83,7 @@ impl Error {
         message: impl Into<Cow<'static, str>>,
         retry_after: Duration,
     ) -> Self {
-        let mut this = Self::new(503, code, message);
-        this.0.retry_after = Some(retry_after);
-        this
+        Self::new(503, code, message).with_retry_after(retry_after)
     }
 
     pub(crate) fn not_granted(capability: &str) -> Self {
@@ -98,6 +96,13 @@ impl Error {
     #[must_use]
     pub fn with_details(mut self, details: Value) -> Self {
         self.0.details = Some(details);
+        self
+    }
+
+    /// Says when it is worth trying again: the answer's `Retry-After`.
+    #[must_use]
+    pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.0.retry_after = Some(retry_after);
         self
     }
 

@@ -40,7 +40,7 @@ const HOST: &[Embedded] = &[
     step!(5, "kv", "nself/0005_kv"),
 ];
 
-const SHARED: &[Embedded] = &[];
+const SHARED: &[Embedded] = &[step!(1, "people", "migrations/0001_people")];
 
 /// The host's own schema: `db/nself`.
 pub fn host() -> Vec<Migration> {

@@ -56,12 +56,16 @@ pub(super) fn statement(failure: &tokio_postgres::Error) -> Error {
 
 /// No connection was to be had.
 pub(super) fn pool(failure: &PoolError) -> Error {
-    match failure {
-        PoolError::Backend(backend) => statement(backend),
-        PoolError::Timeout(_) => {
-            unavailable("DATABASE_BUSY", "the database is busy", 1_000, failure)
-        }
-        _ => away(failure),
+    let is_full = match failure {
+        PoolError::Backend(backend) => backend.code() == Some(&SqlState::TOO_MANY_CONNECTIONS),
+        PoolError::Timeout(_) => true,
+        _ => false,
+    };
+    if is_full {
+        unavailable("DATABASE_BUSY", "the database is busy", 1_000, failure)
+    } else {
+        // Whatever a server says that lets nobody in: for who asks, it is not there.
+        away(failure)
     }
 }
 

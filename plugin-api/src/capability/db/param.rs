@@ -60,6 +60,7 @@ params! {
     Value = JSONB / JSONB_ARRAY,
     jiff::Timestamp = TIMESTAMPTZ / TIMESTAMPTZ_ARRAY,
     jiff::civil::Date = DATE / DATE_ARRAY,
+    std::net::IpAddr = INET / INET_ARRAY,
     Vec<u8> = BYTEA / BYTEA_ARRAY,
     &[u8] = BYTEA / BYTEA_ARRAY,
 }

@@ -1,0 +1,2 @@
+drop table auth.mac_keys;
+drop table auth.signing_keys;

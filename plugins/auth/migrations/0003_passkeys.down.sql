@@ -1,0 +1,2 @@
+drop table auth.identities;
+drop table auth.passkeys;

@@ -1,0 +1,3 @@
+drop table auth.api_tokens;
+drop table auth.device_codes;
+drop table auth.invitations;

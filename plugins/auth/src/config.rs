@@ -1,0 +1,107 @@
+//! The keys of `[plugins.auth.config]`.
+
+use nself_plugin_api::{Schema, capability::crypto};
+use serde::Deserialize;
+
+/// The plugin's configuration.
+#[derive(Debug, Clone, Deserialize, Schema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where people reach this installation, such as `https://home.example`: tokens name it as their issuer, and links in
+    /// mails begin with it. A request's own headers never do.
+    #[schema(min_length = 8, max_length = 500)]
+    pub public_url: String,
+    /// Algorithm of new signing keys.
+    pub algorithm: Algorithm,
+    /// Days after which a new signing key takes over.
+    #[schema(minimum = 1, maximum = 3650)]
+    pub key_days: u32,
+    /// Minutes that an access token lives.
+    #[schema(minimum = 1, maximum = 60)]
+    pub access_minutes: u32,
+    /// Minutes that an access token of a family's OWNER or ADMIN lives.
+    #[schema(minimum = 1, maximum = 60)]
+    pub access_minutes_privileged: u32,
+    /// Days without use after which a session ends.
+    #[schema(minimum = 1, maximum = 3650)]
+    pub session_idle_days: u32,
+    /// Days after which a session ends in any case.
+    #[schema(minimum = 1, maximum = 3650)]
+    pub session_days: u32,
+    /// Days without use after which a paired machine has to be paired again.
+    #[schema(minimum = 1, maximum = 3650)]
+    pub device_idle_days: u32,
+    /// Days after which a paired machine has to be paired again in any case.
+    #[schema(minimum = 1, maximum = 3650)]
+    pub device_days: u32,
+    /// Seconds in which a refresh token that was just used is answered with its successor once more.
+    #[schema(minimum = 0, maximum = 300)]
+    pub refresh_grace_seconds: u32,
+    /// Minutes that a renewed proof of identity is good for sensitive changes.
+    #[schema(minimum = 1, maximum = 60)]
+    pub step_up_minutes: u32,
+    /// Who may make an account.
+    pub sign_up: SignUp,
+    /// Fewest characters of a password.
+    #[schema(minimum = 8, maximum = 64)]
+    pub password_length_min: u32,
+    /// Exact addresses that a sign-in may return to.
+    pub redirect_urls: Vec<String>,
+}
+
+/// An algorithm that signs access tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Schema)]
+pub enum Algorithm {
+    /// ECDSA over P-256: every verifier has it.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// RSA, 2048 bits: forty times the work to sign.
+    #[serde(rename = "RS256")]
+    Rs256,
+}
+
+impl From<Algorithm> for crypto::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Es256 => Self::Es256,
+            Algorithm::EdDsa => Self::EdDsa,
+            Algorithm::Rs256 => Self::Rs256,
+        }
+    }
+}
+
+/// Who may make an account, and what the answer tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Schema)]
+#[serde(rename_all = "lowercase")]
+pub enum SignUp {
+    /// Anybody who can read mail at the address. No answer tells whether an address has an account.
+    Private,
+    /// Anybody; signed in at once. A taken address is told: for households where that is no secret.
+    Open,
+    /// Nobody without an invitation.
+    Closed,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            public_url: "http://localhost:3000".to_owned(),
+            algorithm: Algorithm::Es256,
+            key_days: 30,
+            access_minutes: 15,
+            access_minutes_privileged: 5,
+            session_idle_days: 30,
+            session_days: 90,
+            device_idle_days: 90,
+            device_days: 365,
+            refresh_grace_seconds: 30,
+            step_up_minutes: 10,
+            sign_up: SignUp::Private,
+            password_length_min: 8,
+            redirect_urls: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What happens between a first proof and a session: the account may be closed, or a second factor may be asked for.
+
+use nself_plugin_api::{prelude::*, schema::Shape, serde_json::json};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    Auth,
+    caller::Caller,
+    one_time::{self, Purpose, Subject},
+    problem,
+    session::{self, Tokens},
+    store::accounts::Account,
+};
+
+/// How somebody proved who they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proof<'a> {
+    /// Authentication methods (RFC 8176): `pwd`, `otp`, `hwk`, `mfa`.
+    pub(crate) amr: &'a [&'a str],
+    /// Whether two factors were shown.
+    pub(crate) has_two_factors: bool,
+}
+
+/// What a first proof leads to.
+pub(crate) enum SignedIn {
+    /// A session.
+    Tokens(Box<Tokens>),
+    /// The question for a second factor.
+    SecondFactor(SecondFactor),
+}
+
+impl Respond for SignedIn {
+    const SHAPE: Option<&'static Shape> =
+        Some(&Shape::OneOf(&[&Tokens::SHAPE, &SecondFactor::SHAPE]));
+    const KIND: &'static str = "json";
+
+    fn respond(self) -> Result<Response> {
+        match self {
+            Self::Tokens(tokens) => Data(*tokens).respond(),
+            Self::SecondFactor(question) => Data(question).respond(),
+        }
+    }
+}
+
+/// The first factor was right; the second is awaited.
+#[derive(Serialize, Schema)]
+pub(crate) struct SecondFactor {
+    /// Always true.
+    pub mfa_required: bool,
+    /// Names this sign-in when the second factor is shown.
+    pub flow_id: Uuid,
+    /// What may be shown.
+    pub methods: Vec<&'static str>,
+}
+
+/// Signs an account in after `method` was shown, or asks for the second factor that it has.
+///
+/// # Errors
+///
+/// `CREDENTIALS_INVALID` for an account that is closed.
+pub(crate) async fn after_first_factor(
+    cx: &Cx<Auth>,
+    account: &Account,
+    method: &'static str,
+    family: Option<Uuid>,
+    caller: &Caller,
+) -> Result<SignedIn> {
+    if !account.is_active {
+        return Err(problem::bad_credentials());
+    }
+    if account.has_totp {
+        let target = account.user.id.to_string();
+        let subject = Subject {
+            purpose: Purpose::SecondFactor,
+            target: &target,
+            user_id: Some(account.user.id),
+            payload: json!({"amr": method, "family_id": family}),
+        };
+        let flow_id = one_time::flow(cx, subject)
+            .await?
+            .ok_or_else(|| problem::too_many_tries(std::time::Duration::from_secs(600)))?;
+        return Ok(SignedIn::SecondFactor(SecondFactor {
+            mfa_required: true,
+            flow_id,
+            methods: vec!["totp", "recovery"],
+        }));
+    }
+    let proof = Proof {
+        amr: &[method],
+        has_two_factors: false,
+    };
+    let tokens = session::begin(cx, &account.user, proof, family, caller).await?;
+    Ok(SignedIn::Tokens(Box::new(tokens)))
+}

@@ -1,0 +1,246 @@
+//! `public.users` and `auth.credentials`.
+
+use nself_plugin_api::{jiff::Timestamp, prelude::*, serde_json::Value};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::account::User;
+
+/// The columns of a person, from a row `u`.
+const USER: &str = "u.id as u_id, u.email, u.email_verified_at, u.display_name, u.avatar_url, u.locale, u.timezone, \
+                    u.kind, u.is_anonymous, u.created_at as u_created_at";
+
+pub(super) fn read_user(row: &Row) -> Result<User> {
+    Ok(User {
+        id: row.get("u_id")?,
+        email: row.get("email")?,
+        is_email_verified: row.get::<Option<Timestamp>>("email_verified_at")?.is_some(),
+        display_name: row.get("display_name")?,
+        avatar_url: row.get("avatar_url")?,
+        locale: row.get("locale")?,
+        timezone: row.get("timezone")?,
+        kind: row.get("kind")?,
+        is_anonymous: row.get("is_anonymous")?,
+        created_at: row.get("u_created_at")?,
+    })
+}
+
+/// An account as signing in finds it.
+pub(crate) struct Account {
+    pub(crate) user: User,
+    pub(crate) is_active: bool,
+    /// A PHC string; an account without a password has none.
+    pub(crate) password: Option<String>,
+    /// Whether a second factor is asked for.
+    pub(crate) has_totp: bool,
+}
+
+fn read_account(row: &Row) -> Result<Account> {
+    Ok(Account {
+        user: read_user(row)?,
+        is_active: row.get("is_active")?,
+        password: row.get("password")?,
+        has_totp: row.get("has_totp")?,
+    })
+}
+
+async fn find(
+    db: &impl Queries,
+    condition: &str,
+    value: &(dyn nself_plugin_api::capability::db::Param + Sync),
+) -> Result<Option<Account>> {
+    let sql = format!(
+        "select {USER}, u.status = 'active' as is_active, \
+         (select c.secret from auth.credentials c where c.user_id = u.id and c.kind = 'password') as password, \
+         exists (select from auth.credentials c \
+           where c.user_id = u.id and c.kind = 'totp' and c.confirmed_at is not null) as has_totp \
+         from public.users u where {condition}"
+    );
+    db.query_opt(&sql, &[value])
+        .await?
+        .as_ref()
+        .map(read_account)
+        .transpose()
+}
+
+pub(crate) async fn find_by_email(db: &impl Queries, email: &str) -> Result<Option<Account>> {
+    find(db, "u.email = $1", &email).await
+}
+
+pub(crate) async fn find_by_id(db: &impl Queries, id: Uuid) -> Result<Option<Account>> {
+    find(db, "u.id = $1 and u.status <> 'deleted'", &id).await
+}
+
+/// A new person; `None` when the address is taken, also by somebody who registers at this moment.
+pub(crate) async fn insert(
+    db: &impl Queries,
+    email: Option<&str>,
+    display_name: &str,
+    locale: &str,
+) -> Result<Option<User>> {
+    let sql = format!(
+        "with u as (insert into public.users (email, display_name, locale, is_anonymous) \
+         values ($1, $2, $3, $1::text is null) on conflict (email) do nothing returning *) select {USER} from u"
+    );
+    let row = db
+        .query_opt(&sql, &[&email, &display_name, &locale])
+        .await?;
+    row.as_ref().map(read_user).transpose()
+}
+
+/// Sets or replaces a person's password.
+pub(crate) async fn set_password(
+    db: &impl Queries,
+    user_id: Uuid,
+    hash: &str,
+    now: Timestamp,
+) -> Result<()> {
+    db.execute(
+        "insert into auth.credentials (user_id, kind, secret, created_at, confirmed_at) \
+         values ($1, 'password', $2, $3, $3) \
+         on conflict (user_id) where kind = 'password' do update set secret = excluded.secret, created_at = excluded.created_at",
+        &[&user_id, &hash, &now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The same password with today's strength, unless it was changed meanwhile.
+pub(crate) async fn rehash(db: &impl Queries, user_id: Uuid, old: &str, new: &str) -> Result<()> {
+    db.execute(
+        "update auth.credentials set secret = $3 where user_id = $1 and kind = 'password' and secret = $2",
+        &[&user_id, &old, &new],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Somebody at the address has proved that it is theirs. Returns whether that is news.
+pub(crate) async fn verify_email(
+    db: &impl Queries,
+    user_id: Uuid,
+    email: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    let changed = db
+        .execute(
+            "update public.users set email_verified_at = $3 \
+             where id = $1 and email = $2 and email_verified_at is null and status = 'active'",
+            &[&user_id, &email, &now],
+        )
+        .await?;
+    Ok(changed == 1)
+}
+
+/// Takes away everything that somebody could have planted in an account before its address was proved: passwords, factors,
+/// links to other issuers, tokens for scripts. Sessions are the caller's matter.
+pub(crate) async fn strip(db: &impl Queries, user_id: Uuid) -> Result<()> {
+    for sql in [
+        "delete from auth.credentials where user_id = $1",
+        "delete from auth.passkeys where user_id = $1",
+        "delete from auth.identities where user_id = $1",
+        "delete from auth.api_tokens where user_id = $1",
+    ] {
+        db.execute(sql, &[&user_id]).await?;
+    }
+    Ok(())
+}
+
+/// Says in the log of events and in the audit log that somebody has an account now.
+pub(crate) async fn announce(db: &impl Queries, user: &User) -> Result<()> {
+    db.query(
+        "select nself.audit('auth.signed_up', $1::text, '{}', null, $1::text), \
+         nself.emit_event('auth.user_created', $1::text, jsonb_build_object('user_id', $1::text))",
+        &[&user.id.to_string()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// An entry of the audit log about an account.
+pub(crate) async fn audit(
+    db: &impl Queries,
+    action: &str,
+    user_id: Uuid,
+    details: &Value,
+) -> Result<()> {
+    db.query(
+        "select nself.audit($1, $2, $3, null, $2)",
+        &[&action, &user_id.to_string(), details],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Changes what is given of a person's own description.
+pub(crate) async fn describe(
+    db: &impl Queries,
+    user_id: Uuid,
+    display_name: Option<&str>,
+    avatar_url: Option<&str>,
+    locale: Option<&str>,
+    timezone: Option<&str>,
+) -> Result<()> {
+    db.execute(
+        "update public.users set display_name = coalesce($2, display_name), \
+           avatar_url = case when $3 = '' then null else coalesce($3, avatar_url) end, \
+           locale = coalesce($4, locale), timezone = coalesce($5, timezone) where id = $1",
+        &[&user_id, &display_name, &avatar_url, &locale, &timezone],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Gives a person another address, which they have proved; false when somebody else has it.
+pub(crate) async fn change_email(
+    db: &impl Queries,
+    user_id: Uuid,
+    email: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    let changed = db
+        .execute(
+            "update public.users u set email = $2, email_verified_at = $3, is_anonymous = false \
+             where u.id = $1 and u.status = 'active' \
+               and not exists (select from public.users o where o.email = $2 and o.id <> $1)",
+            &[&user_id, &email, &now],
+        )
+        .await;
+    match changed {
+        Ok(changed) => Ok(changed == 1),
+        // Somebody took it in the same moment.
+        Err(error) if error.constraint().as_deref() == Some("users_email_key") => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A family of somebody's.
+#[derive(Debug, Serialize, Schema)]
+pub(crate) struct Membership {
+    /// The family.
+    pub family_id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// The membership.
+    pub member_id: Uuid,
+    /// The role in it.
+    pub role: String,
+}
+
+pub(crate) async fn memberships(db: &impl Queries, user_id: Uuid) -> Result<Vec<Membership>> {
+    db.query(
+        "select m.id, m.family_id, f.name, m.role from public.family_members m \
+         join public.families f on f.id = m.family_id \
+         where m.user_id = $1 and m.status = 'active' and f.deleted_at is null order by m.created_at, m.id",
+        &[&user_id],
+    )
+    .await?
+    .map(|row| {
+        Ok(Membership {
+            family_id: row.get("family_id")?,
+            name: row.get("name")?,
+            member_id: row.get("id")?,
+            role: row.get("role")?,
+        })
+    })
+}

@@ -1,0 +1,95 @@
+//! `auth.one_time`.
+
+use nself_plugin_api::{jiff::Timestamp, prelude::*};
+use uuid::Uuid;
+
+use crate::one_time::{Subject, Used};
+
+/// Puts a new one in the place of the one before. What was tried against that counts on until it would have run out; when
+/// its tries are used up, nothing is replaced. Whether the new one is there.
+pub(crate) async fn replace(
+    db: &impl Queries,
+    id: Uuid,
+    subject: &Subject<'_>,
+    mac: Option<&[u8]>,
+    now: Timestamp,
+    expires_at: Timestamp,
+) -> Result<bool> {
+    let changed = db
+        .execute(
+            "insert into auth.one_time as o (id, purpose, target, user_id, secret_mac, payload, created_at, expires_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8) \
+             on conflict (purpose, target) where consumed_at is null do update set \
+               id = excluded.id, user_id = excluded.user_id, secret_mac = excluded.secret_mac, \
+               payload = excluded.payload, created_at = excluded.created_at, expires_at = excluded.expires_at, \
+               tries = case when o.expires_at > excluded.created_at then o.tries else 0 end \
+             where o.tries < o.tries_max or o.expires_at <= excluded.created_at",
+            &[
+                &id,
+                &subject.purpose.name(),
+                &subject.target,
+                &subject.user_id,
+                &mac,
+                &subject.payload,
+                &now,
+                &expires_at,
+            ],
+        )
+        .await?;
+    Ok(changed == 1)
+}
+
+/// Counts a try and, if the secret is right, uses it up: one statement, so of many at once each counts and at most one wins.
+pub(crate) async fn attempt(
+    db: &impl Queries,
+    id: Uuid,
+    purpose: &str,
+    mac: &[u8],
+    now: Timestamp,
+) -> Result<Option<Used>> {
+    let row = db
+        .query_opt(
+            "update auth.one_time set tries = tries + 1, \
+               consumed_at = case when secret_mac = $3 then $4::timestamptz end \
+             where id = $1 and purpose = $2 and consumed_at is null and expires_at > $4 and tries < tries_max \
+             returning consumed_at is not null as is_right, target, user_id, payload",
+            &[&id, &purpose, &mac, &now],
+        )
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    if !row.get::<bool>("is_right")? {
+        return Ok(None);
+    }
+    Ok(Some(Used {
+        target: row.get("target")?,
+        user_id: row.get("user_id")?,
+        payload: row.get("payload")?,
+    }))
+}
+
+/// Ends whatever is alive for a person and purpose.
+pub(crate) async fn cancel(
+    db: &impl Queries,
+    user_id: Uuid,
+    purpose: &str,
+    now: Timestamp,
+) -> Result<()> {
+    db.execute(
+        "update auth.one_time set consumed_at = $3 where user_id = $1 and purpose = $2 and consumed_at is null",
+        &[&user_id, &purpose, &now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Forgets what ran out before then.
+pub(crate) async fn forget(db: &impl Queries, before: Timestamp) -> Result<u64> {
+    db.execute(
+        "delete from auth.one_time where id in (\
+           select id from auth.one_time where expires_at < $1 limit 1000)",
+        &[&before],
+    )
+    .await
+}

@@ -1,0 +1,390 @@
+//! `auth.sessions`.
+
+use std::net::IpAddr;
+
+use nself_plugin_api::{
+    jiff::{SignedDuration, Timestamp},
+    prelude::*,
+};
+use uuid::Uuid;
+
+use super::accounts::read_user;
+use crate::{
+    account::User,
+    caller::Caller,
+    refresh::RefreshToken,
+    session::{Session, Shown},
+};
+
+/// Everything that a session's tokens say, from a row `s`. Role and families are read anew each time: a token never
+/// outlives a change of them by more than its own few minutes.
+macro_rules! facts {
+    () => {
+        "select s.id, s.generation, s.epoch, s.user_id, s.device_id, s.family_id, s.aal, s.amr, s.auth_time, \
+         s.elevated_until, s.absolute_expiry, m.id as member_id, m.role, \
+         array(select a.family_id from public.family_members a join public.families f on f.id = a.family_id \
+           where a.user_id = s.user_id and a.status = 'active' and f.deleted_at is null \
+           order by a.created_at, a.id limit 64) as family_ids, \
+         coalesce((select jsonb_object_agg(r.slug, r.roles) from (\
+           select p.slug, jsonb_agg(x.role order by x.role) as roles from public.user_app_roles x \
+           join public.apps p on p.id = x.app_id where x.user_id = s.user_id group by p.slug) r), '{}') as app_roles, \
+         u.id as u_id, u.email, u.email_verified_at, u.display_name, u.avatar_url, u.locale, u.timezone, u.kind, \
+         u.is_anonymous, u.created_at as u_created_at \
+         from s left join public.users u on u.id = s.user_id \
+         left join public.family_members m on m.user_id = s.user_id and m.family_id = s.family_id \
+           and m.status = 'active' and exists (\
+             select from public.families f where f.id = m.family_id and f.deleted_at is null)"
+    };
+}
+
+fn read_session(row: &Row) -> Result<Session> {
+    Ok(Session {
+        id: row.get("id")?,
+        generation: row.get("generation")?,
+        epoch: row.get("epoch")?,
+        user_id: row.get("user_id")?,
+        device_id: row.get("device_id")?,
+        family_id: row.get("family_id")?,
+        member_id: row.get("member_id")?,
+        role: row.get("role")?,
+        family_ids: row.get("family_ids")?,
+        app_roles: row.get("app_roles")?,
+        aal: row.get("aal")?,
+        amr: row.get("amr")?,
+        auth_time: row.get("auth_time")?,
+        elevated_until: row.get("elevated_until")?,
+        absolute_expiry: row.get("absolute_expiry")?,
+    })
+}
+
+fn read_both(row: &Row) -> Result<(Session, Option<User>)> {
+    let is_person = row.get::<Option<Uuid>>("u_id")?.is_some();
+    let user = is_person.then(|| read_user(row)).transpose()?;
+    Ok((read_session(row)?, user))
+}
+
+/// What a new session begins with.
+pub(crate) struct New<'a> {
+    pub(crate) user_id: Uuid,
+    pub(crate) family: Option<Uuid>,
+    pub(crate) aal: i16,
+    pub(crate) amr: &'a [&'a str],
+    pub(crate) caller: &'a Caller,
+    pub(crate) now: Timestamp,
+    pub(crate) elevated_until: Timestamp,
+    pub(crate) idle_expiry: Timestamp,
+    pub(crate) absolute_expiry: Timestamp,
+}
+
+/// A new session in the family that was asked for, else in the one of the last session, else in the oldest; and the audit
+/// log's entry, in the same statement.
+pub(crate) async fn insert(db: &impl Queries, new: &New<'_>) -> Result<Session> {
+    let row = db
+        .query_one(
+            concat!(
+                "with chosen as (\
+                   select m.family_id from public.family_members m join public.families f on f.id = m.family_id \
+                   where m.user_id = $1 and m.status = 'active' and f.deleted_at is null \
+                     and ($2::uuid is null or m.family_id = $2) \
+                   order by m.family_id is not distinct from (select l.family_id from auth.sessions l \
+                     where l.user_id = $1 order by l.created_at desc limit 1) desc, m.created_at, m.id limit 1), \
+                 s as (\
+                   insert into auth.sessions (user_id, family_id, aal, amr, client, ip, user_agent, created_at, \
+                     rotated_at, auth_time, elevated_until, idle_expiry, absolute_expiry) \
+                   values ($1, (select family_id from chosen), $3, $4, $5, $6, $7, $8, $8, $8, $9, $10, $11) returning *), \
+                 audited as materialized (\
+                   select nself.audit('auth.signed_in', s.id::text, \
+                     jsonb_build_object('user_id', s.user_id, 'amr', s.amr, 'ip', host(s.ip)), null, s.user_id::text) from s), \
+                 told as (select count(*) from audited) ",
+                facts!(),
+                " cross join told"
+            ),
+            &[
+                &new.user_id,
+                &new.family,
+                &new.aal,
+                &new.amr,
+                &new.caller.client,
+                &new.caller.ip,
+                &new.caller.user_agent,
+                &new.now,
+                &new.elevated_until,
+                &new.idle_expiry,
+                &new.absolute_expiry,
+            ],
+        )
+        .await?;
+    read_session(&row)
+}
+
+/// A turn of a session's refresh token.
+pub(crate) struct Rotation {
+    pub(crate) token: RefreshToken,
+    pub(crate) family: Option<Uuid>,
+    pub(crate) now: Timestamp,
+    pub(crate) idle: SignedDuration,
+    pub(crate) device_idle: SignedDuration,
+    pub(crate) ip: Option<IpAddr>,
+}
+
+/// Turns the session if the token is its current one: one statement, so of many that arrive at once exactly one turns it.
+pub(crate) async fn rotate(
+    db: &impl Queries,
+    turn: &Rotation,
+) -> Result<Option<(Session, Option<User>)>> {
+    let row = db
+        .query_opt(
+            concat!(
+                "with s as (\
+                   update auth.sessions t set generation = t.generation + 1, rotated_at = $3, \
+                     ip = coalesce($7, t.ip), family_id = coalesce($4, t.family_id), \
+                     idle_expiry = least(t.absolute_expiry, case when t.device_id is null then $5 else $6 end) \
+                   where t.id = $1 and t.generation = $2 and t.revoked_at is null \
+                     and t.idle_expiry > $3 and t.absolute_expiry > $3 \
+                     and (t.user_id is null or exists (\
+                       select from public.users u where u.id = t.user_id and u.status = 'active')) \
+                     and (t.device_id is null or exists (\
+                       select from public.devices d where d.id = t.device_id and d.revoked_at is null)) \
+                     and ($4::uuid is null or exists (\
+                       select from public.family_members m join public.families f on f.id = m.family_id \
+                       where m.user_id = t.user_id and m.family_id = $4 and m.status = 'active' \
+                         and f.deleted_at is null)) \
+                   returning t.*) ",
+                facts!()
+            ),
+            &[
+                &turn.token.session,
+                &turn.token.generation,
+                &turn.now,
+                &turn.family,
+                &(turn.now + turn.idle),
+                &(turn.now + turn.device_idle),
+                &turn.ip,
+            ],
+        )
+        .await?;
+    row.as_ref().map(read_both).transpose()
+}
+
+/// A session as its tokens would tell it now; `None` when it has ended.
+pub(crate) async fn read(db: &impl Queries, id: Uuid) -> Result<Option<(Session, Option<User>)>> {
+    let row = db
+        .query_opt(
+            concat!(
+                "with s as (select * from auth.sessions where id = $1 and revoked_at is null) ",
+                facts!()
+            ),
+            &[&id],
+        )
+        .await?;
+    row.as_ref().map(read_both).transpose()
+}
+
+/// Where a session stands, ended or not.
+pub(crate) struct Standing {
+    pub(crate) user_id: Option<Uuid>,
+    pub(crate) generation: i32,
+    pub(crate) rotated_at: Timestamp,
+    pub(crate) ends_at: Timestamp,
+    pub(crate) is_revoked: bool,
+    pub(crate) is_bearer_active: bool,
+}
+
+pub(crate) async fn standing(db: &impl Queries, id: Uuid) -> Result<Option<Standing>> {
+    let row = db
+        .query_opt(
+            "select s.user_id, s.generation, s.rotated_at, least(s.idle_expiry, s.absolute_expiry) as ends_at, \
+             s.revoked_at is not null as is_revoked, \
+             coalesce(u.status = 'active', d.revoked_at is null) as is_bearer_active \
+             from auth.sessions s left join public.users u on u.id = s.user_id \
+             left join public.devices d on d.id = s.device_id where s.id = $1",
+            &[&id],
+        )
+        .await?;
+    row.map(|row| {
+        Ok(Standing {
+            user_id: row.get("user_id")?,
+            generation: row.get("generation")?,
+            rotated_at: row.get("rotated_at")?,
+            ends_at: row.get("ends_at")?,
+            is_revoked: row.get("is_revoked")?,
+            is_bearer_active: row.get("is_bearer_active")?,
+        })
+    })
+    .transpose()
+}
+
+/// Ends sessions and tells every host, when the transaction commits.
+pub(crate) async fn revoke(
+    db: &impl Queries,
+    ids: &[Uuid],
+    why: &str,
+    now: Timestamp,
+) -> Result<()> {
+    db.query(
+        "with ended as (\
+           update auth.sessions set revoked_at = $3, revoked_why = $2 \
+           where id = any($1) and revoked_at is null returning id) \
+         select pg_notify('auth', 'revoked ' || id) from ended",
+        &[&ids, &why, &now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends all sessions of a person but one; how many.
+pub(crate) async fn revoke_others(
+    db: &impl Queries,
+    user_id: Uuid,
+    kept: Option<Uuid>,
+    why: &str,
+    now: Timestamp,
+) -> Result<usize> {
+    let ended = db
+        .query(
+            "with ended as (\
+               update auth.sessions set revoked_at = $4, revoked_why = $3 \
+               where user_id = $1 and id is distinct from $2 and revoked_at is null returning id) \
+             select pg_notify('auth', 'revoked ' || id) from ended",
+            &[&user_id, &kept, &why, &now],
+        )
+        .await?;
+    Ok(ended.len())
+}
+
+/// Ends one session of a person; whether there was one.
+pub(crate) async fn revoke_own(
+    db: &impl Queries,
+    user_id: Uuid,
+    id: Uuid,
+    why: &str,
+    now: Timestamp,
+) -> Result<bool> {
+    let ended = db
+        .query(
+            "with ended as (\
+               update auth.sessions set revoked_at = $4, revoked_why = $3 \
+               where user_id = $1 and id = $2 and revoked_at is null returning id) \
+             select pg_notify('auth', 'revoked ' || id) from ended",
+            &[&user_id, &id, &why, &now],
+        )
+        .await?;
+    Ok(!ended.is_empty())
+}
+
+/// Ends a session whose refresh token came back after its time, and says so in the audit log.
+pub(crate) async fn end_reused(db: &impl Queries, id: Uuid, now: Timestamp) -> Result<()> {
+    db.query(
+        "with ended as (\
+           update auth.sessions set revoked_at = $2, revoked_why = 'reuse' \
+           where id = $1 and revoked_at is null returning id, user_id) \
+         select pg_notify('auth', 'revoked ' || id), \
+           nself.audit('auth.refresh_reused', id::text, jsonb_build_object('user_id', user_id), null, user_id::text) \
+         from ended",
+        &[&id, &now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Makes the access tokens that a person holds for a family outdated: what they say is no longer so.
+pub(crate) async fn outdate(
+    db: &impl Queries,
+    user_id: Uuid,
+    family_id: Uuid,
+    now: Timestamp,
+) -> Result<()> {
+    db.query(
+        "with changed as (\
+           update auth.sessions set epoch = epoch + 1, epoch_at = $3 \
+           where user_id = $1 and family_id = $2 and revoked_at is null returning id, epoch) \
+         select pg_notify('auth', 'outdated ' || id || ' ' || epoch) from changed",
+        &[&user_id, &family_id, &now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What changed since then, for a host that has just begun to listen: ended sessions, and epochs of changed ones.
+pub(crate) async fn changed_since(
+    db: &impl Queries,
+    since: Timestamp,
+) -> Result<Vec<(Uuid, Option<i32>)>> {
+    db.query(
+        "select id, null::integer as epoch from auth.sessions where revoked_at > $1 \
+         union all \
+         select id, epoch from auth.sessions where epoch_at > $1 and revoked_at is null",
+        &[&since],
+    )
+    .await?
+    .map(|row| Ok((row.get("id")?, row.get("epoch")?)))
+}
+
+/// The living sessions of a person, the last used first.
+pub(crate) async fn list(
+    db: &impl Queries,
+    user_id: Uuid,
+    current: Option<Uuid>,
+    now: Timestamp,
+) -> Result<Vec<Shown>> {
+    db.query(
+        "select id, client, user_agent, host(ip) as ip, created_at, rotated_at from auth.sessions \
+         where user_id = $1 and revoked_at is null and idle_expiry > $2 and absolute_expiry > $2 \
+         order by rotated_at desc, id",
+        &[&user_id, &now],
+    )
+    .await?
+    .map(|row| {
+        let id = row.get("id")?;
+        Ok(Shown {
+            id,
+            client: row.get("client")?,
+            user_agent: row.get("user_agent")?,
+            ip: row.get("ip")?,
+            created_at: row.get("created_at")?,
+            last_used_at: row.get("rotated_at")?,
+            is_current: Some(id) == current,
+        })
+    })
+}
+
+/// Whether a person has signed in from this address before: a device that is known is not kept out by strangers' tries.
+pub(crate) async fn knows_address(
+    db: &impl Queries,
+    user_id: Uuid,
+    ip: Option<IpAddr>,
+    since: Timestamp,
+) -> Result<bool> {
+    let row = db
+        .query_one(
+            "select exists (select from auth.sessions where user_id = $1 and ip = $2 and created_at > $3)",
+            &[&user_id, &ip, &since],
+        )
+        .await?;
+    row.get(0)
+}
+
+/// The proof was renewed: sensitive changes are allowed until then.
+pub(crate) async fn elevate(
+    db: &impl Queries,
+    id: Uuid,
+    until: Timestamp,
+    now: Timestamp,
+) -> Result<()> {
+    db.execute(
+        "update auth.sessions set elevated_until = $2, auth_time = $3 where id = $1 and revoked_at is null",
+        &[&id, &until, &now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Forgets sessions that ended before then, at most so many at once.
+pub(crate) async fn forget(db: &impl Queries, before: Timestamp, step: i64) -> Result<u64> {
+    db.execute(
+        "delete from auth.sessions where id in (\
+           select id from auth.sessions where absolute_expiry < $1 or revoked_at < $1 limit $2)",
+        &[&before, &step],
+    )
+    .await
+}
