@@ -31,6 +31,13 @@ pub(crate) struct User {
     pub created_at: Timestamp,
 }
 
+impl User {
+    /// Whether a guardian made the account.
+    pub(crate) fn is_child(&self) -> bool {
+        self.kind == "child"
+    }
+}
+
 /// Longest address (RFC 5321, section 4.5.3.1.3 less the brackets).
 const EMAIL_BYTES_MAX: usize = 254;
 

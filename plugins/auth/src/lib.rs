@@ -10,15 +10,20 @@ mod account;
 mod caller;
 mod changes;
 mod config;
+mod device;
+mod family;
+mod invitation;
 mod keys;
 mod mac;
 mod notify;
+mod oauth;
 mod one_time;
 mod password;
 mod problem;
 mod proof;
 mod refresh;
 mod routes;
+mod secret;
 mod session;
 mod store;
 mod sweep;
@@ -32,8 +37,8 @@ pub use crate::config::{Algorithm, Config, SignUp};
 use crate::{
     keys::Keys,
     routes::{
-        discovery, email, me, operator, password as passwords, passwordless, sessions, sign_in,
-        sign_up,
+        children, devices, discovery, email, families, invitations, me, members, oauth as grants,
+        operator, pairing, password as passwords, passwordless, sessions, sign_in, sign_up,
     },
 };
 
@@ -153,6 +158,93 @@ impl Plugin for Auth {
         Route::delete("/auth/sessions/{id}", sessions::end)
             .authenticated()
             .summary("Sign out somewhere else"),
+        Route::get("/auth/families", families::list)
+            .authenticated()
+            .summary("The families of who asks"),
+        Route::post("/auth/families", families::create)
+            .authenticated()
+            .summary("Make a family"),
+        Route::get("/auth/families/{id}", families::show)
+            .authenticated()
+            .summary("A family of one's own"),
+        Route::patch("/auth/families/{id}", families::rename)
+            .authenticated()
+            .summary("Give a family another name"),
+        Route::delete("/auth/families/{id}", families::delete)
+            .authenticated()
+            .summary("Delete a family"),
+        Route::post("/auth/families/{id}/switch", families::switch)
+            .authenticated()
+            .summary("Act in another family from now on"),
+        Route::post("/auth/families/{id}/transfer", families::transfer)
+            .authenticated()
+            .summary("Hand a family over to another member"),
+        Route::get("/auth/families/{id}/members", members::list)
+            .authenticated()
+            .summary("Who is in a family"),
+        Route::patch("/auth/families/{id}/members/{member_id}", members::change)
+            .authenticated()
+            .summary("Change a member's role, suspend a member"),
+        Route::delete("/auth/families/{id}/members/{member_id}", members::remove)
+            .authenticated()
+            .summary("Remove a member, or leave"),
+        Route::get("/auth/families/{id}/invitations", invitations::list)
+            .authenticated()
+            .summary("Who was asked in"),
+        Route::post("/auth/families/{id}/invitations", invitations::create)
+            .authenticated()
+            .summary("Ask somebody in, by mail or by a link"),
+        Route::delete(
+            "/auth/families/{id}/invitations/{invitation_id}",
+            invitations::revoke,
+        )
+        .authenticated()
+        .summary("Take an invitation back"),
+        Route::post("/auth/invitations/show", invitations::show)
+            .public()
+            .summary("What an invitation is about"),
+        Route::post("/auth/invitations/accept", invitations::accept)
+            .authenticated()
+            .summary("Come in"),
+        Route::post("/auth/invitations/decline", invitations::decline)
+            .public()
+            .summary("Say no to an invitation"),
+        Route::post("/auth/families/{id}/children", children::create)
+            .authenticated()
+            .summary("Make an account for a child"),
+        Route::post(
+            "/auth/families/{id}/children/{member_id}/sign-in-code",
+            children::make_code,
+        )
+        .authenticated()
+        .summary("A code that a child signs in with"),
+        Route::post("/auth/children/sign-in", children::sign_in)
+            .public()
+            .summary("Sign a child in by the code of a guardian"),
+        Route::post("/oauth/device_authorization", grants::device_authorization)
+            .public()
+            .summary("Begin to pair a machine (RFC 8628)"),
+        Route::post("/oauth/token", grants::token)
+            .public()
+            .summary("Tokens for a paired machine, and their renewal (RFC 6749)"),
+        Route::get("/auth/device/{user_code}", pairing::show)
+            .roles(Role::ADULTS)
+            .summary("The machine that shows a code"),
+        Route::post("/auth/device/{user_code}", pairing::decide)
+            .roles(Role::ADULTS)
+            .summary("Let the machine into the family, or turn it away"),
+        Route::get("/auth/devices", devices::list)
+            .roles(Role::ADULTS)
+            .summary("The machines of the family"),
+        Route::post("/auth/devices/heartbeat", devices::heartbeat)
+            .roles(&[Role::Device])
+            .summary("A machine says that it is on"),
+        Route::patch("/auth/devices/{id}", devices::change)
+            .roles(Role::ADULTS)
+            .summary("Rename or trust a machine"),
+        Route::delete("/auth/devices/{id}", devices::revoke)
+            .roles(Role::ADULTS)
+            .summary("Let a machine out of the family"),
         Route::get("/.well-known/jwks.json", discovery::jwks)
             .public()
             .summary("Public keys of access tokens (RFC 7517)"),

@@ -18,6 +18,12 @@ pub(crate) enum Purpose {
     OneTime,
     /// A recovery code.
     Recovery,
+    /// The token of an invitation into a family.
+    Invitation,
+    /// What a machine polls with while it is being paired.
+    DeviceCode,
+    /// What a person types to pair a machine.
+    UserCode,
 }
 
 impl Purpose {
@@ -26,6 +32,9 @@ impl Purpose {
             Self::Refresh => b"refresh\0",
             Self::OneTime => b"one-time\0",
             Self::Recovery => b"recovery\0",
+            Self::Invitation => b"invitation\0",
+            Self::DeviceCode => b"device-code\0",
+            Self::UserCode => b"user-code\0",
         }
     }
 }
@@ -63,6 +72,12 @@ impl MacKeys {
         )
     }
 
+    /// The MACs of `data` under every key: one of them is how something of any age was stored.
+    pub(crate) fn all(&self, purpose: Purpose, data: &[u8]) -> Vec<Vec<u8>> {
+        let macs = self.0.iter().map(|(id, _)| self.make(*id, purpose, data));
+        macs.flatten().map(|mac| mac.to_vec()).collect()
+    }
+
     /// Whether `mac` is that of `data`; takes the same time whatever the answer is.
     pub(crate) fn check(&self, id: u8, purpose: Purpose, data: &[u8], mac: &[u8]) -> bool {
         self.begin(id, purpose, data)
@@ -95,5 +110,7 @@ mod tests {
         assert!(!keys.check(2, Purpose::OneTime, b"data", &mac));
         assert!(!keys.check(2, Purpose::Refresh, b"date", &mac));
         assert!(!keys.check(2, Purpose::Refresh, b"data", &mac[..31]));
+        let all = keys.all(Purpose::Refresh, b"data");
+        assert_eq!((all.len(), &all[1][..]), (2, &mac[..]));
     }
 }

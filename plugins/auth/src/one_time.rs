@@ -29,6 +29,8 @@ pub(crate) enum Purpose {
     EmailCode,
     /// The first factor was shown, the second is awaited.
     SecondFactor,
+    /// A guardian shows a child how to sign in.
+    ChildSignIn,
 }
 
 impl Purpose {
@@ -40,6 +42,7 @@ impl Purpose {
             Self::MagicLink => "magic_link",
             Self::EmailCode => "email_code",
             Self::SecondFactor => "second_factor",
+            Self::ChildSignIn => "child_sign_in",
         }
     }
 
@@ -49,7 +52,9 @@ impl Purpose {
             Self::ResetPassword => SignedDuration::from_mins(30),
             Self::ChangeEmail => SignedDuration::from_hours(1),
             Self::MagicLink => SignedDuration::from_mins(15),
-            Self::EmailCode | Self::SecondFactor => SignedDuration::from_mins(10),
+            Self::EmailCode | Self::SecondFactor | Self::ChildSignIn => {
+                SignedDuration::from_mins(10)
+            }
         }
     }
 }

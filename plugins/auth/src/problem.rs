@@ -82,3 +82,75 @@ pub(crate) fn step_up() -> Error {
         "this needs a fresh proof that it is you: POST /auth/reauthenticate, then try again",
     )
 }
+
+/// The same for a member of another family and for one that is not there.
+pub(crate) fn no_member(member: Uuid) -> Error {
+    Error::not_found("MEMBER_NOT_FOUND", "there is no such member of this family")
+        .with_details(json!({"member_id": member}))
+}
+
+/// For members of the family only: who is none gets [`not_a_member`].
+pub(crate) fn role_too_low() -> Error {
+    Error::forbidden(
+        "ROLE_TOO_LOW",
+        "your role in this family does not allow that",
+    )
+}
+
+pub(crate) fn last_owner() -> Error {
+    Error::conflict(
+        "LAST_OWNER",
+        "a family needs an owner: hand it over first, or delete it",
+    )
+}
+
+pub(crate) fn child_account() -> Error {
+    Error::forbidden(
+        "CHILD_ACCOUNT",
+        "the account of a child cannot do that, and cannot have that done to it: its guardians decide",
+    )
+}
+
+pub(crate) fn family_limit(what: &'static str) -> Error {
+    Error::conflict("FAMILY_LIMIT", format!("there are too many {what}"))
+}
+
+pub(crate) fn already_a_member() -> Error {
+    Error::conflict(
+        "ALREADY_A_MEMBER",
+        "you are a member of this family already",
+    )
+}
+
+pub(crate) fn bad_invitation() -> Error {
+    Error::invalid(
+        "INVITATION_INVALID",
+        "an invitation is open for 1 to 30 days and good for 1 to 100 people; one that is mailed is for one",
+    )
+}
+
+/// The same for an invitation of another family and for one that is not there.
+pub(crate) fn no_invitation(invitation: Uuid) -> Error {
+    Error::not_found(
+        "INVITATION_NOT_FOUND",
+        "there is no such open invitation of this family",
+    )
+    .with_details(json!({"invitation_id": invitation}))
+}
+
+/// The same for a code that is wrong, too old, decided on, and not there.
+pub(crate) fn no_device_code() -> Error {
+    Error::not_found(
+        "DEVICE_CODE_NOT_FOUND",
+        "no machine waits under this code: look at it again, or let the machine begin anew",
+    )
+}
+
+/// The same for a machine of another family and for one that is not there.
+pub(crate) fn no_device(device: Uuid) -> Error {
+    Error::not_found(
+        "DEVICE_NOT_FOUND",
+        "there is no such machine in this family",
+    )
+    .with_details(json!({"device_id": device}))
+}

@@ -1,9 +1,16 @@
 //! Routes, one file per resource: decode, call, answer.
 
+pub(crate) mod children;
+pub(crate) mod devices;
 pub(crate) mod discovery;
 pub(crate) mod email;
+pub(crate) mod families;
+pub(crate) mod invitations;
 pub(crate) mod me;
+pub(crate) mod members;
+pub(crate) mod oauth;
 pub(crate) mod operator;
+pub(crate) mod pairing;
 pub(crate) mod password;
 pub(crate) mod passwordless;
 pub(crate) mod sessions;

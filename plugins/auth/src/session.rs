@@ -94,7 +94,8 @@ pub(crate) async fn begin(
         amr: proof.amr,
         caller,
         now,
-        elevated_until: now + minutes(config.step_up_minutes),
+        // A child's factors and address are its guardians' matter, so it is never let near what asks for a fresh proof.
+        elevated_until: (!user.is_child()).then(|| now + minutes(config.step_up_minutes)),
         idle_expiry: now + days(config.session_idle_days),
         absolute_expiry: now + days(config.session_days),
     };

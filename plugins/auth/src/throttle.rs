@@ -34,12 +34,19 @@ const PER_MAILBOX: Bucket = Bucket {
     period: Duration::from_secs(15 * 60),
 };
 
+/// Wrong guesses of one account at something short, and how long they count.
+const GUESSES: Bucket = Bucket {
+    tries: 5,
+    period: Duration::from_secs(15 * 60),
+};
+
 /// What is tried: buckets of different actions do not empty one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     SignIn,
     SignUp,
     Code,
+    Pairing,
 }
 
 impl Action {
@@ -48,6 +55,7 @@ impl Action {
             Self::SignIn => "sign-in",
             Self::SignUp => "sign-up",
             Self::Code => "code",
+            Self::Pairing => "pairing",
         }
     }
 }
@@ -81,6 +89,31 @@ pub(crate) async fn account(
     }
     let key = format!("{}/account/{account}", action.name());
     take(cx, &key, PER_ACCOUNT).await
+}
+
+/// A guess that counts as wrong until it is said to be right.
+#[must_use = "a right guess must be said to be right, or it counts as a wrong one"]
+pub(crate) struct Guess(String);
+
+/// Counts a guess of an account. It counts while it is looked at, too: of fifty at once five are looked at.
+///
+/// # Errors
+///
+/// 429 with the time to wait.
+pub(crate) async fn guess(cx: &Cx<Auth>, action: Action, account: &str) -> Result<Guess> {
+    let key = format!("{}/guesses/{account}", action.name());
+    let guesses = cx.kv().increment(&key, 1, GUESSES.period).await?;
+    if guesses > i64::from(GUESSES.tries) {
+        return Err(problem::too_many_tries(GUESSES.period));
+    }
+    Ok(Guess(key))
+}
+
+impl Guess {
+    pub(crate) async fn was_right(self, cx: &Cx<Auth>) -> Result<()> {
+        cx.kv().increment(&self.0, -1, GUESSES.period).await?;
+        Ok(())
+    }
 }
 
 /// Whether one more mail may go to this address. Says nothing to the caller: who asks must not learn who asked before.

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::{Accepted, Done, LinkToken, Mailbox, Private, done};
 use crate::{
-    Auth, account,
+    Auth, SignUp, account,
     caller::Caller,
+    invitation::Invited,
     notify::{self, Mail},
     one_time::{self, Purpose, Subject},
     problem,
@@ -36,6 +37,8 @@ pub(crate) async fn verify(
     let transaction = cx.db().begin().await?;
     let (transaction, used) =
         one_time::use_link(&cx, transaction, Purpose::VerifyEmail, &token).await?;
+    let invited = Invited::read(&used.payload);
+    let is_new = used.user_id.is_none();
     let user_id = match used.user_id {
         Some(user_id) => {
             let email = used.payload["email"].as_str().unwrap_or_default();
@@ -49,6 +52,12 @@ pub(crate) async fn verify(
             make_account(&cx, &transaction, &waiting).await?
         }
     };
+    if let Some(invited) = invited {
+        let may_do_without = !is_new || cx.plugin().config.sign_up != SignUp::Closed;
+        invited
+            .join_on_proof(&transaction, user_id, may_do_without, now)
+            .await?;
+    }
     transaction.commit().await?;
     let account = accounts::find_by_id(&cx.db(), user_id)
         .await?
@@ -149,14 +158,17 @@ pub(crate) async fn change(
     Json(Mailbox { email }): Json<Mailbox>,
 ) -> Result<Accepted> {
     let user_id = principal.user()?;
+    let account = accounts::find_by_id(&cx.db(), user_id)
+        .await?
+        .ok_or_else(problem::session_ended)?;
+    if account.user.is_child() {
+        return Err(problem::child_account());
+    }
     if !principal.elevated {
         return Err(problem::step_up());
     }
     throttle::address(&cx, Action::Code, &caller).await?;
     let email = account::email(&email)?;
-    let account = accounts::find_by_id(&cx.db(), user_id)
-        .await?
-        .ok_or_else(problem::session_ended)?;
     let is_taken = accounts::find_by_email(&cx.db(), &email).await?.is_some();
     let target = user_id.to_string();
     let subject = Subject {

@@ -120,6 +120,9 @@ pub(crate) async fn change(
     let account = accounts::find_by_id(&cx.db(), user_id)
         .await?
         .ok_or_else(problem::session_ended)?;
+    if account.user.is_child() {
+        return Err(problem::child_account());
+    }
     match (&account.password, &change.current_password) {
         (Some(stored), Some(current)) => {
             let current = password::normalized(current);

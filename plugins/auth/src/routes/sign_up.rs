@@ -7,6 +7,7 @@ use super::{Accepted, Private};
 use crate::{
     Auth, SignUp, account,
     caller::Caller,
+    invitation::Invited,
     notify::{self, Mail},
     one_time::{self, Purpose, Subject},
     password::{self, Context},
@@ -33,6 +34,10 @@ pub(crate) struct Registration {
     /// BCP 47 language tag; the request's own without it.
     #[schema(min_length = 2, max_length = 35)]
     pub locale: Option<String>,
+    /// The token of an invitation into a family. It is accepted when the address is proved, and lets its bearer in where
+    /// nobody may register without one.
+    #[schema(max_length = 100)]
+    pub invitation: Option<String>,
 }
 
 /// What registering leads to: a mail, or a session at once.
@@ -64,14 +69,21 @@ pub(crate) async fn register(
     Json(registration): Json<Registration>,
 ) -> Result<Registered> {
     throttle::address(&cx, Action::SignUp, &caller).await?;
+    let sign_up = cx.plugin().config.sign_up;
+    let invited = match &registration.invitation {
+        Some(token) => Some(Invited::register(&cx, token, &registration.email).await?),
+        None if sign_up == SignUp::Closed => {
+            return Err(Error::forbidden(
+                "SIGN_UP_CLOSED",
+                "accounts are made by invitation here: ask a member of your family for one",
+            ));
+        }
+        None => None,
+    };
     let candidate = candidate(&cx, registration, &caller).await?;
-    match cx.plugin().config.sign_up {
-        SignUp::Private => ask_for_proof(&cx, candidate).await,
-        SignUp::Open => sign_up_at_once(&cx, candidate, &caller).await,
-        SignUp::Closed => Err(Error::forbidden(
-            "SIGN_UP_CLOSED",
-            "accounts are made by invitation here: ask a member of your family for one",
-        )),
+    match sign_up {
+        SignUp::Private | SignUp::Closed => ask_for_proof(&cx, candidate, invited).await,
+        SignUp::Open => sign_up_at_once(&cx, candidate, invited, &caller).await,
     }
 }
 
@@ -101,7 +113,11 @@ async fn candidate(
 
 /// There is no account before the address is proved, so there is none that a stranger could prepare for somebody else.
 /// A taken address costs the same work and gets the same answer; its owner gets another mail.
-async fn ask_for_proof(cx: &Cx<Auth>, candidate: Candidate) -> Result<Registered> {
+async fn ask_for_proof(
+    cx: &Cx<Auth>,
+    candidate: Candidate,
+    invited: Option<Invited>,
+) -> Result<Registered> {
     let is_taken = accounts::find_by_email(&cx.db(), &candidate.email)
         .await?
         .is_some();
@@ -114,7 +130,7 @@ async fn ask_for_proof(cx: &Cx<Auth>, candidate: Candidate) -> Result<Registered
         user_id: None,
         payload: json!({
             "email": candidate.email, "display_name": candidate.display_name, "locale": candidate.locale,
-            "password_hash": candidate.password_hash,
+            "password_hash": candidate.password_hash, "invited": invited,
         }),
     };
     let token = one_time::link(cx, subject).await?;
@@ -135,6 +151,7 @@ async fn ask_for_proof(cx: &Cx<Auth>, candidate: Candidate) -> Result<Registered
 async fn sign_up_at_once(
     cx: &Cx<Auth>,
     candidate: Candidate,
+    invited: Option<Invited>,
     caller: &Caller,
 ) -> Result<Registered> {
     let now = cx.clock().now()?;
@@ -159,7 +176,7 @@ async fn sign_up_at_once(
         purpose: Purpose::VerifyEmail,
         target: &candidate.email,
         user_id: Some(user.id),
-        payload: json!({"email": candidate.email}),
+        payload: json!({"email": candidate.email, "invited": invited}),
     };
     if let Some(token) = one_time::link(cx, subject).await? {
         mail_link(cx, &candidate, &token).await?;

@@ -71,7 +71,7 @@ pub(crate) struct New<'a> {
     pub(crate) amr: &'a [&'a str],
     pub(crate) caller: &'a Caller,
     pub(crate) now: Timestamp,
-    pub(crate) elevated_until: Timestamp,
+    pub(crate) elevated_until: Option<Timestamp>,
     pub(crate) idle_expiry: Timestamp,
     pub(crate) absolute_expiry: Timestamp,
 }

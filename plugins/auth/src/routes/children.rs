@@ -1,0 +1,155 @@
+//! `/auth/families/{id}/children` and `/auth/children`: accounts that a guardian makes, and how a child signs in.
+
+use nself_plugin_api::{prelude::*, serde_json::json};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Private;
+use crate::{
+    Auth, account,
+    caller::Caller,
+    family::{FamilyRole, Member, Status},
+    one_time::{self, Purpose, Subject},
+    problem,
+    proof::{SignedIn, after_first_factor},
+    store::{
+        accounts,
+        families::{self, Deed},
+    },
+    throttle::{self, Action},
+};
+
+/// A child.
+#[derive(Deserialize, Schema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Child {
+    /// As others see them.
+    #[schema(min_length = 1, max_length = 200)]
+    pub display_name: String,
+    /// BCP 47 language tag; the request's own without it.
+    #[schema(min_length = 2, max_length = 35)]
+    pub locale: Option<String>,
+}
+
+pub(crate) async fn create(
+    cx: Cx<Auth>,
+    principal: Principal,
+    caller: Caller,
+    Path(id): Path<Uuid>,
+    Json(child): Json<Child>,
+) -> Result<Private<Created<Member>>> {
+    let display_name = account::display_name(&child.display_name)?;
+    let locale = child.locale.unwrap_or(caller.language);
+    let locale = account::locale(&locale)?;
+    let tx = cx.db().begin().await?;
+    let me = families::enter_to_change(&tx, principal.user()?, id).await?;
+    me.at_least(FamilyRole::Adult)?;
+    families::has_room(&tx, id).await?;
+    let child = families::insert_child(&tx, &display_name, locale, me.user_id).await?;
+    let role = FamilyRole::Child;
+    let member_id = families::join(&tx, id, child, role, me.user_id).await?;
+    let deed = Deed {
+        action: "family.member_added",
+        family_id: id,
+        target: member_id,
+        details: json!({"member_id": member_id, "user_id": child, "role": role.name(), "guardian_id": me.user_id}),
+        actor: me.user_id,
+    };
+    families::announce(&tx, &deed).await?;
+    let member = families::member(&tx, id, member_id).await?;
+    families::commit(tx).await?;
+    Ok(Private(Created(member)))
+}
+
+/// How a child signs in: both go to the child's machine.
+#[derive(Serialize, Schema)]
+pub(crate) struct SignInCode {
+    /// Names the sign-in.
+    pub flow_id: Uuid,
+    /// Eight digits, good once.
+    pub code: String,
+    /// Seconds that it is good for.
+    pub expires_in: i64,
+}
+
+/// Made by the child's guardian, or by who manages the family.
+pub(crate) async fn make_code(
+    cx: Cx<Auth>,
+    principal: Principal,
+    Path((id, member_id)): Path<(Uuid, Uuid)>,
+) -> Result<Private<Created<SignInCode>>> {
+    let tx = cx.db().begin().await?;
+    let me = families::enter_to_change(&tx, principal.user()?, id).await?;
+    let member = families::member(&tx, id, member_id).await?;
+    me.at_least(FamilyRole::Adult)?;
+    if !member.is_child_account() || member.status != Status::Active {
+        return Err(problem::no_member(member_id));
+    }
+    if member.guardian_id != Some(me.user_id) {
+        me.at_least(FamilyRole::Admin)?;
+    }
+    let deed = Deed {
+        action: "family.child_sign_in_code_made",
+        family_id: id,
+        target: member.id,
+        details: json!({"member_id": member.id, "user_id": member.user_id}),
+        actor: me.user_id,
+    };
+    families::audit(&tx, &deed).await?;
+    tx.commit().await?;
+    let target = member.user_id.to_string();
+    let subject = Subject {
+        purpose: Purpose::ChildSignIn,
+        target: &target,
+        user_id: Some(member.user_id),
+        payload: json!({"family_id": id}),
+    };
+    let lifetime = Purpose::ChildSignIn.lifetime();
+    let made = one_time::code(&cx, subject).await?;
+    let (flow_id, code) = made.ok_or_else(|| problem::too_many_tries(lifetime.unsigned_abs()))?;
+    Ok(Private(Created(SignInCode {
+        flow_id,
+        code,
+        expires_in: lifetime.as_secs(),
+    })))
+}
+
+/// What the guardian has shown.
+#[derive(Deserialize, Schema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Code {
+    /// Names the sign-in.
+    pub flow_id: Uuid,
+    /// Eight digits; spaces do not matter.
+    #[schema(max_length = 32)]
+    pub code: String,
+}
+
+pub(crate) async fn sign_in(
+    cx: Cx<Auth>,
+    caller: Caller,
+    Json(code): Json<Code>,
+) -> Result<Private<SignedIn>> {
+    throttle::address(&cx, Action::Code, &caller).await?;
+    let tx = cx.db().begin().await?;
+    let purpose = Purpose::ChildSignIn;
+    let (tx, used) = one_time::use_code(&cx, tx, purpose, code.flow_id, &code.code).await?;
+    tx.commit().await?;
+    let user_id = used.user_id.ok_or_else(problem::bad_code)?;
+    let family_id: Uuid =
+        nself_plugin_api::serde_json::from_value(used.payload["family_id"].clone())
+            .map_err(Error::internal)?;
+    let account = accounts::find_by_id(&cx.db(), user_id)
+        .await?
+        .filter(|account| account.user.is_child())
+        .ok_or_else(problem::bad_code)?;
+    // Removed or suspended since the code was made: there is nothing left to sign in to.
+    let standing = families::enter(&cx.db(), user_id, family_id).await;
+    let standing = standing.map_err(|error| match error.status() {
+        404 => problem::bad_code(),
+        _ => error,
+    })?;
+    let family = Some(standing.family_id);
+    let signed_in = after_first_factor(&cx, &account, "otp", family, &caller).await?;
+    Ok(Private(signed_in))
+}

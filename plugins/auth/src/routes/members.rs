@@ -1,0 +1,147 @@
+//! `/auth/families/{id}/members`: who is in a family, and as what.
+
+use nself_plugin_api::{capability::db::Transaction, prelude::*, serde_json::json};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{Done, Private, done};
+use crate::{
+    Auth,
+    family::{FamilyRole, Member, Standing, Status},
+    problem,
+    store::{
+        families::{self, Deed},
+        sessions,
+    },
+};
+
+pub(crate) async fn list(
+    cx: Cx<Auth>,
+    principal: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Private<Data<Vec<Member>>>> {
+    let me = families::enter(&cx.db(), principal.user()?, id).await?;
+    let mut members = families::members(&cx.db(), id).await?;
+    if me.role < FamilyRole::Admin {
+        for member in members
+            .iter_mut()
+            .filter(|member| member.id != me.member_id)
+        {
+            member.email = None;
+        }
+    }
+    Ok(Private(Data(members)))
+}
+
+/// What to change; what is left out stays.
+#[derive(Deserialize, Schema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    /// Below the caller's own, unless the caller owns the family.
+    pub role: Option<FamilyRole>,
+    /// Whether they may act.
+    pub status: Option<Status>,
+}
+
+pub(crate) async fn change(
+    cx: Cx<Auth>,
+    principal: Principal,
+    Path((id, member_id)): Path<(Uuid, Uuid)>,
+    Json(change): Json<Change>,
+) -> Result<Private<Data<Member>>> {
+    let now = cx.clock().now()?;
+    let tx = cx.db().begin().await?;
+    let me = families::enter_to_change(&tx, principal.user()?, id).await?;
+    let before = families::member(&tx, id, member_id).await?;
+    me.over(before.role)?;
+    let role = change.role.unwrap_or(before.role);
+    let status = change.status.unwrap_or(before.status);
+    me.over(role)?;
+    if (role == FamilyRole::Owner || before.role == FamilyRole::Owner) && !principal.elevated {
+        return Err(problem::step_up());
+    }
+    if before.is_child_account() && role > FamilyRole::Youth {
+        return Err(problem::child_account());
+    }
+    let is_owner_after = role == FamilyRole::Owner && status == Status::Active;
+    if before.is_acting_owner() && !is_owner_after {
+        spare_the_last_owner(&tx, &me, &before).await?;
+    }
+    if role != before.role {
+        families::set_role(&tx, before.id, role).await?;
+    }
+    if status != before.status {
+        families::set_status(&tx, before.id, status).await?;
+    }
+    if role != before.role || status != before.status {
+        sessions::outdate(&tx, before.user_id, id, now).await?;
+        let deed = Deed {
+            action: "family.member_changed",
+            family_id: id,
+            target: before.id,
+            details: json!({
+                "member_id": before.id, "user_id": before.user_id,
+                "role_before": before.role.name(), "role": role.name(),
+                "status_before": before.status.name(), "status": status.name(),
+            }),
+            actor: me.user_id,
+        };
+        families::announce(&tx, &deed).await?;
+    }
+    let after = families::member(&tx, id, member_id).await?;
+    families::commit(tx).await?;
+    Ok(Private(Data(after)))
+}
+
+/// Removes a member; oneself is leaving.
+pub(crate) async fn remove(
+    cx: Cx<Auth>,
+    principal: Principal,
+    Path((id, member_id)): Path<(Uuid, Uuid)>,
+) -> Result<Private<Data<Done>>> {
+    let now = cx.clock().now()?;
+    let tx = cx.db().begin().await?;
+    let me = families::enter_to_change(&tx, principal.user()?, id).await?;
+    let member = families::member(&tx, id, member_id).await?;
+    let is_leaving = member.id == me.member_id;
+    if is_leaving {
+        if me.is_child_account {
+            return Err(problem::child_account());
+        }
+    } else {
+        me.over(member.role)?;
+        if member.role == FamilyRole::Owner && !principal.elevated {
+            return Err(problem::step_up());
+        }
+    }
+    if member.is_acting_owner() {
+        spare_the_last_owner(&tx, &me, &member).await?;
+    }
+    families::remove(&tx, &member, now).await?;
+    sessions::outdate(&tx, member.user_id, id, now).await?;
+    if member.is_child_account() {
+        // It was made for this family, and has no other.
+        sessions::revoke_others(&tx, member.user_id, None, "removed", now).await?;
+    }
+    let deed = Deed {
+        action: "family.member_removed",
+        family_id: id,
+        target: member.id,
+        details: json!({"member_id": member.id, "user_id": member.user_id, "has_left": is_leaving}),
+        actor: me.user_id,
+    };
+    families::announce(&tx, &deed).await?;
+    families::commit(tx).await?;
+    Ok(done(if is_leaving { "left" } else { "removed" }))
+}
+
+/// # Errors
+///
+/// 409 when nobody else owns the family.
+async fn spare_the_last_owner(tx: &Transaction, me: &Standing, member: &Member) -> Result<()> {
+    if families::has_other_owner(tx, me.family_id, member.id).await? {
+        Ok(())
+    } else {
+        Err(problem::last_owner())
+    }
+}
