@@ -47,6 +47,14 @@ pub struct Config {
     pub password_length_min: u32,
     /// Exact addresses that a sign-in may return to.
     pub redirect_urls: Vec<String>,
+    /// What the product is called on the pages.
+    #[schema(min_length = 1, max_length = 100)]
+    pub app_name: String,
+    /// A picture above the title of the pages.
+    #[schema(max_length = 2000)]
+    pub logo_url: Option<String>,
+    /// Directory with `theme.css` and `messages.<language>.json` that add to those of the pages; read when the plugin starts.
+    pub pages_directory: Option<String>,
 }
 
 /// An algorithm that signs access tokens.
@@ -102,6 +110,9 @@ impl Default for Config {
             sign_up: SignUp::Private,
             password_length_min: 8,
             redirect_urls: Vec::new(),
+            app_name: "Family".to_owned(),
+            logo_url: None,
+            pages_directory: None,
         }
     }
 }
