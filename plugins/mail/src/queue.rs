@@ -7,20 +7,21 @@
 mod wake;
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use nself_plugin_api::{
     capability::db::Notifications,
     futures_util::{
-        Stream, StreamExt,
-        future::{self, FutureExt},
+        StreamExt,
+        future::{self, Either, FutureExt},
         stream::FuturesUnordered,
     },
-    prelude::*,
+    prelude::{Cx, Result},
+    route::BoxFuture,
     tracing::{debug, warn},
 };
 
@@ -102,22 +103,45 @@ fn places(cx: &Cx<Mail>) -> usize {
 }
 
 async fn run(cx: &Cx<Mail>) -> Result<()> {
-    let courier = &cx.plugin().courier;
-    let mut heard: Option<Notifications> = None;
-    let mut under_way = FuturesUnordered::new();
     let tasks = cx.tasks();
-    let mut draining = pin!(tasks.draining().fuse());
+    let mut draining = pin!(tasks.draining());
     if draining.as_mut().now_or_never().is_some() {
         return Ok(());
     }
+    let mut round = Round::default();
     loop {
-        if heard.is_none() {
-            heard = cx.db().listen(store::messages::CHANNEL).await.ok();
+        let pause = round.take(cx).await;
+        let clock = cx.clock();
+        let pause = pin!(clock.sleep(pause));
+        let something = pin!(round.something(cx, pause));
+        if let Either::Left(_) = future::select(draining.as_mut(), something).await {
+            break;
         }
-        let pause = match take(cx, places(cx) - under_way.len()).await {
+    }
+    while let Some(outcome) = round.under_way.next().await {
+        note(outcome);
+    }
+    Ok(())
+}
+
+/// The deliveries of the courier, and its ear for other replicas.
+#[derive(Default)]
+struct Round {
+    under_way: FuturesUnordered<BoxFuture<Result<()>>>,
+    heard: Option<Notifications>,
+}
+
+impl Round {
+    /// Begins as many deliveries as there are places for; how long nothing else is due.
+    async fn take(&mut self, cx: &Cx<Mail>) -> Duration {
+        if self.heard.is_none() {
+            self.heard = cx.db().listen(store::messages::CHANNEL).await.ok();
+        }
+        let pause = match take(cx, places(cx) - self.under_way.len()).await {
             Ok(Taken { mails, pause }) => {
                 for claimed in mails {
-                    under_way.push(delivery::deliver(cx.clone(), claimed));
+                    let delivery = delivery::deliver(cx.clone(), claimed);
+                    self.under_way.push(Box::pin(delivery));
                 }
                 pause
             }
@@ -126,37 +150,45 @@ async fn run(cx: &Cx<Mail>) -> Result<()> {
                 TROUBLE_PAUSE
             }
         };
-        courier.under_way.store(under_way.len(), Ordering::SeqCst);
-        let clock = cx.clock();
-        let mut pause = pin!(clock.sleep(pause));
-        let is_ending = future::poll_fn(|task| {
-            if draining.poll_unpin(task).is_ready() {
-                return Poll::Ready(true);
+        let under_way = &cx.plugin().courier.under_way;
+        under_way.store(self.under_way.len(), Ordering::SeqCst);
+        pause
+    }
+
+    /// Waits for a reason to look at the queue, and drives the deliveries meanwhile.
+    async fn something(&mut self, cx: &Cx<Mail>, mut pause: Pin<&mut impl Future>) {
+        future::poll_fn(|task| {
+            let is_woken = cx.plugin().courier.wake.poll(task).is_ready();
+            let is_told = self.hear(task);
+            let is_late = pause.as_mut().poll(task).is_ready();
+            let mut is_delivered = false;
+            while let Poll::Ready(Some(outcome)) = self.under_way.poll_next_unpin(task) {
+                note(outcome);
+                is_delivered = true;
             }
-            let woken = courier.wake.poll(task).is_ready();
-            let delivered = match under_way.poll_next_unpin(task) {
-                Poll::Ready(Some(outcome)) => {
-                    note(outcome);
-                    true
-                }
-                _ => false,
-            };
-            let told = hear(&mut heard, task);
-            if woken || delivered || told || pause.as_mut().poll(task).is_ready() {
-                Poll::Ready(false)
+            if is_woken || is_told || is_late || is_delivered {
+                Poll::Ready(())
             } else {
                 Poll::Pending
             }
         })
         .await;
-        if is_ending {
-            break;
+    }
+
+    /// Whether another replica has told of a mail. A channel that has ended is opened again at the next look.
+    fn hear(&mut self, task: &mut Context<'_>) -> bool {
+        let Some(channel) = &mut self.heard else {
+            return false;
+        };
+        match channel.poll_next_unpin(task) {
+            Poll::Ready(Some(Ok(_))) => true,
+            Poll::Ready(_) => {
+                self.heard = None;
+                false
+            }
+            Poll::Pending => false,
         }
     }
-    while let Some(outcome) = under_way.next().await {
-        note(outcome);
-    }
-    Ok(())
 }
 
 /// Mails that were taken, and how long nothing else is due.
@@ -191,21 +223,6 @@ async fn take(cx: &Cx<Mail>, places: usize) -> Result<Taken> {
     });
     let pause = until.min(LOOK_EVERY);
     Ok(Taken { mails, pause })
-}
-
-/// Whether another replica has told of a mail. A channel that has ended is opened again at the next look.
-fn hear(heard: &mut Option<Notifications>, task: &mut std::task::Context<'_>) -> bool {
-    let Some(channel) = heard else {
-        return false;
-    };
-    match std::pin::Pin::new(channel).poll_next(task) {
-        Poll::Ready(Some(Ok(_))) => true,
-        Poll::Ready(_) => {
-            *heard = None;
-            false
-        }
-        Poll::Pending => false,
-    }
 }
 
 fn note(outcome: Result<()>) {

@@ -80,11 +80,7 @@ impl Smtp {
                 "the SMTP server does not take the login: look at smtp_user and the secret smtp-password"
             );
         }
-        Ok(classify(
-            code,
-            failure.is_client(),
-            &shortened(&failure.to_string()),
-        ))
+        Ok(classify(code, &shortened(&failure.to_string())))
     }
 
     fn transport(&self, cx: &Cx<Mail>) -> Result<SmtpTransport> {
@@ -148,19 +144,15 @@ fn parameters(host: &str, settings: &Settings) -> Result<TlsParameters> {
     builder.build().map_err(Error::internal)
 }
 
-/// What a failure means for the mail. `is_client` are those that happen before anything is sent, such as a server that does
-/// not take such an address.
-fn classify(code: Option<u16>, is_client: bool, reason: &str) -> Outcome {
+/// What a failure means for the mail: only a server that says no to it ends it. A server that cannot be reached, offers no TLS
+/// or takes no login is a matter of the configuration, which may change before the mail is too old.
+fn classify(code: Option<u16>, reason: &str) -> Outcome {
     let reason = reason.to_owned();
     match code {
         Some(code) if LOGIN_CODES.contains(&code) => Outcome::Later { reason },
         Some(500..) => Outcome::Refused {
             no_mailbox: says_no_mailbox(&reason),
             reason,
-        },
-        None if is_client => Outcome::Refused {
-            reason,
-            no_mailbox: false,
         },
         _ => Outcome::Later { reason },
     }
@@ -188,8 +180,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(code: Option<u16>, is_client: bool, reason: &str, expected: &str) {
-        let got = match classify(code, is_client, reason) {
+    fn check(code: Option<u16>, reason: &str, expected: &str) {
+        let got = match classify(code, reason) {
             Outcome::Delivered => "delivered",
             Outcome::Later { .. } => "later",
             Outcome::Refused {
@@ -204,60 +196,41 @@ mod tests {
 
     #[test]
     fn a_refusal_is_for_ever_and_everything_else_is_tried_again() {
-        check(None, false, "network error: connection refused", "later");
+        check(None, "network error: connection refused", "later");
+        check(Some(421), "transient error (421): 4.3.0 busy", "later");
+        check(Some(552), "permanent error (552): too large", "refused");
+        check(Some(550), "permanent error (550): 5.7.1 spam", "refused");
         check(
-            Some(421),
-            false,
-            "transient error (421): 4.3.0 busy",
+            None,
+            "internal client error: STARTTLS is not supported",
             "later",
         );
-        check(
-            Some(552),
-            false,
-            "permanent error (552): too large",
-            "refused",
-        );
-        check(
-            Some(550),
-            false,
-            "permanent error (550): 5.7.1 spam",
-            "refused",
-        );
-        check(None, true, "internal client error: no SMTPUTF8", "refused");
     }
 
     #[test]
     fn a_login_that_is_not_taken_is_not_the_mails_fault() {
-        check(Some(535), false, "permanent error (535): 5.7.8 no", "later");
-        check(Some(530), false, "permanent error (530): 5.7.0 no", "later");
+        check(Some(535), "permanent error (535): 5.7.8 no", "later");
+        check(Some(530), "permanent error (530): 5.7.0 no", "later");
     }
 
     #[test]
     fn only_a_missing_mailbox_puts_an_address_on_the_list() {
         check(
             Some(550),
-            false,
             "permanent error (550): 5.1.1 <a@b>: no",
             "no mailbox",
         );
         check(
             Some(550),
-            false,
             "permanent error (550): 5.1.10 gone",
             "no mailbox",
         );
         check(
             Some(554),
-            false,
             "permanent error (554): 5.2.1 disabled",
             "no mailbox",
         );
-        check(
-            Some(550),
-            false,
-            "permanent error (550): no such user",
-            "refused",
-        );
-        check(Some(550), false, "permanent error (550): 15.1.1", "refused");
+        check(Some(550), "permanent error (550): no such user", "refused");
+        check(Some(550), "permanent error (550): 15.1.1", "refused");
     }
 }

@@ -85,6 +85,18 @@ pub(crate) async fn reaches(host: &TestHost, id: &str, state: &str) -> Value {
     .await
 }
 
+/// Waits until an attempt has failed with that in its reason, and the mail waits for the next one.
+pub(crate) async fn is_put_off(host: &TestHost, id: &str, reason: &str) -> Value {
+    eventually(&format!("{id} being put off for {reason:?}"), async || {
+        let progress = progress(host, id).await;
+        let error = progress["last_error"].as_str();
+        let is_put_off =
+            progress["status"] == "queued" && error.is_some_and(|error| error.contains(reason));
+        is_put_off.then_some(progress)
+    })
+    .await
+}
+
 /// The caught mails, newest first, once there are so many.
 pub(crate) async fn caught(host: &TestHost, count: usize) -> Vec<Value> {
     eventually(&format!("{count} caught mails"), async || {
