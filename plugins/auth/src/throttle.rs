@@ -15,12 +15,8 @@ const SOON: Duration = Duration::from_secs(5 * 60);
 const LATER: Duration = Duration::from_secs(15 * 60);
 /// Mails to one address, whoever asks for them.
 const MAILS: u32 = 5;
-
-/// Wrong guesses of one account at something short, and how long they count.
-const GUESSES: Bucket = Bucket {
-    tries: 5,
-    period: Duration::from_secs(15 * 60),
-};
+/// Wrong guesses of one account at something short.
+const GUESSES: i64 = 5;
 
 /// What is tried: buckets of different actions do not empty one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +25,7 @@ pub(crate) enum Action {
     SignUp,
     Code,
     Pairing,
+    Invitation,
 }
 
 impl Action {
@@ -38,6 +35,7 @@ impl Action {
             Self::SignUp => "sign-up",
             Self::Code => "code",
             Self::Pairing => "pairing",
+            Self::Invitation => "invitation",
         }
     }
 }
@@ -85,16 +83,16 @@ pub(crate) struct Guess(String);
 /// 429 with the time to wait.
 pub(crate) async fn guess(cx: &Cx<Auth>, action: Action, account: &str) -> Result<Guess> {
     let key = format!("{}/guesses/{account}", action.name());
-    let guesses = cx.kv().increment(&key, 1, GUESSES.period).await?;
-    if guesses > i64::from(GUESSES.tries) {
-        return Err(problem::too_many_tries(GUESSES.period));
+    let guesses = cx.kv().increment(&key, 1, LATER).await?;
+    if guesses > GUESSES {
+        return Err(problem::too_many_tries(LATER));
     }
     Ok(Guess(key))
 }
 
 impl Guess {
     pub(crate) async fn was_right(self, cx: &Cx<Auth>) -> Result<()> {
-        cx.kv().increment(&self.0, -1, GUESSES.period).await?;
+        cx.kv().increment(&self.0, -1, LATER).await?;
         Ok(())
     }
 }

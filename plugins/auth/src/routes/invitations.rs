@@ -84,6 +84,7 @@ pub(crate) struct Made {
 pub(crate) async fn create(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
     Path(id): Path<Uuid>,
     Json(asked): Json<Asked>,
 ) -> Result<Private<Created<Made>>> {
@@ -93,6 +94,11 @@ pub(crate) async fn create(
     let is_sound = (1..=100).contains(&uses_max) && (1..=30).contains(&days);
     if !is_sound || (email.is_some() && uses_max != 1) {
         return Err(problem::bad_invitation());
+    }
+    if email.is_some() {
+        // A mail goes to whoever is named, with words of the inviter's choice: nobody sends many of them.
+        let inviter = principal.user()?.to_string();
+        throttle::account(&cx, Action::Invitation, &inviter, &caller, false).await?;
     }
     let now = cx.clock().now()?;
     let secret = secret::make(&cx, Purpose::Invitation, TOKEN_BYTES)?;
@@ -125,7 +131,7 @@ pub(crate) async fn create(
     };
     families::audit(&tx, &deed).await?;
     tx.commit().await?;
-    let link = notify::page(&cx, "/auth/invitations", &secret.text);
+    let link = notify::page(&cx, "/auth/invitations/accept", &secret.text);
     match &email {
         Some(email) => {
             mail(&cx, &me, email, &link, days).await?;
@@ -191,9 +197,9 @@ pub(crate) async fn revoke(
 #[derive(Serialize, Schema)]
 pub(crate) struct Preview {
     /// The family's name.
-    pub family: String,
+    pub family_name: String,
     /// Who asks.
-    pub inviter: String,
+    pub inviter_name: String,
     /// What who accepts becomes.
     pub role: FamilyRole,
     /// Whether only who proves one certain address can accept.
@@ -210,8 +216,8 @@ pub(crate) async fn show(
     throttle::address(&cx, Action::Code, &caller).await?;
     let invitation = invitation::find(&cx, &cx.db(), &token).await?;
     Ok(Private(Data(Preview {
-        family: invitation.family_name,
-        inviter: invitation.inviter_name,
+        family_name: invitation.family_name,
+        inviter_name: invitation.inviter_name,
         role: invitation.role,
         is_bound_to_address: invitation.email.is_some(),
         expires_at: invitation.expires_at,

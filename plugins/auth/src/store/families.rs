@@ -194,7 +194,7 @@ pub(crate) async fn delete(db: &impl Queries, family_id: Uuid, now: Timestamp) -
         "update auth.invitations set revoked_at = $2 where family_id = $1 and revoked_at is null",
         "update auth.api_tokens set revoked_at = $2 where family_id = $1 and revoked_at is null",
         "with ended as (\
-           update auth.sessions set revoked_at = $2, revoked_why = 'family' where revoked_at is null and (\
+           update auth.sessions set revoked_at = $2, revoked_why = 'family_deleted' where revoked_at is null and (\
              device_id in (select id from public.devices where family_id = $1) \
              or user_id in (select u.id from public.family_members m join public.users u on u.id = m.user_id \
                where m.family_id = $1 and u.kind = 'child')) returning id) \

@@ -496,3 +496,43 @@ async fn a_person_acts_in_one_family_at_a_time_with_the_role_of_that_family() {
     }
     stage.host.stop().await;
 }
+
+#[tokio::test]
+async fn families_members_and_invitations_have_a_limit() {
+    let stage = Stage::open().await;
+    let (family, owner) = stage.owner("ada@example.org").await;
+    let link = stage
+        .link(&owner, &family, &json!({"role": "ADULT_MEMBER"}))
+        .await;
+    let bob = stage.person("bob@example.org").await;
+    let sql = stage.host.sql().await;
+    let fill = format!(
+        "with f as (insert into public.families (name) select 'f' from generate_series(1, 63) returning id) \
+           insert into public.family_members (family_id, user_id, role) select id, '{ada}', 'OWNER' from f; \
+         with u as (insert into public.users (display_name) select 'u' from generate_series(1, 199) returning id) \
+           insert into public.family_members (family_id, user_id, role) select '{family}', id, 'CHILD_MEMBER' from u; \
+         insert into auth.invitations (family_id, role, token_mac, invited_by, created_at, expires_at) \
+           select '{family}', 'ADMIN', decode(lpad(n::text, 8, '0'), 'hex'), '{ada}', now(), now() + interval '1 day' \
+           from generate_series(1, 199) n",
+        ada = owner.user_id(),
+    );
+    sql.batch_execute(&fill).await.expect("there are many");
+    let limit = (409, "FAMILY_LIMIT".to_owned());
+    let another = stage
+        .post_as(&owner, "/auth/families", &json!({"name": "Another"}))
+        .await;
+    assert_eq!(verdict(&another), limit);
+    assert_eq!(verdict(&stage.accept(&bob, &link).await), limit);
+    let path = format!("/auth/families/{family}/children");
+    let child = stage
+        .post_as(&owner, &path, &json!({"display_name": "Cleo"}))
+        .await;
+    assert_eq!(verdict(&child), limit);
+    let path = format!("/auth/families/{family}/invitations");
+    let invitation = stage
+        .post_as(&owner, &path, &json!({"role": "ADMIN"}))
+        .await;
+    assert_eq!(verdict(&invitation), limit);
+    drop(sql);
+    stage.host.stop().await;
+}

@@ -43,21 +43,21 @@ async fn a_mailed_invitation_lets_in_who_proves_the_address_and_nobody_else() {
         "told to the mailbox alone"
     );
     let mail = stage
-        .mail("bob@example.org", "/auth/invitations?token=")
+        .mail("bob@example.org", "/auth/invitations/accept?token=")
         .await;
     assert!(
-        mail.contains("http://localhost:3000/auth/invitations?token="),
+        mail.contains("http://localhost:3000/auth/invitations/accept?token="),
         "{mail}"
     );
     let token = stage
-        .mailed_token("bob@example.org", "auth/invitations")
+        .mailed_token("bob@example.org", "auth/invitations/accept")
         .await;
     let preview = stage
         .post("/auth/invitations/show", &json!({"token": token}))
         .await;
     let preview = preview.expect_status(200).data();
     assert_eq!(preview["role"], "ADULT_MEMBER");
-    assert_eq!(preview["family"], "The family of ada@example.org");
+    assert_eq!(preview["family_name"], "The family of ada@example.org");
     assert_eq!(preview["is_bound_to_address"], true);
     let refused = (401, "CODE_INVALID".to_owned());
     let eve = stage.person("eve@example.org").await;
@@ -401,7 +401,7 @@ async fn where_sign_up_is_closed_the_invited_register() {
         .expect_status(201);
     let token = json!(
         stage
-            .mailed_token("bob@example.org", "auth/invitations")
+            .mailed_token("bob@example.org", "auth/invitations/accept")
             .await
     );
     let refused = register("bob@example.org", &json!(null)).await;
@@ -470,5 +470,48 @@ async fn who_registers_with_an_invitation_is_a_member_when_the_address_is_proved
     prove(&stage, "bob@example.org").await;
     let bob = stage.switch(&bob, &family).await;
     assert_eq!(bob.0["role"], "YOUTH_MEMBER");
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_mails_many_strangers() {
+    let stage = Stage::open().await;
+    let (family, owner) = stage.owner("ada@example.org").await;
+    let mut answers = Vec::new();
+    for at in 0..15 {
+        let asked = json!({"role": "ADULT_MEMBER", "email": format!("stranger{at}@example.org")});
+        answers.push(invite(&stage, &owner, &family, &asked).await);
+    }
+    let throttled = answers
+        .iter()
+        .filter(|answer| answer.code() == "TOO_MANY_TRIES");
+    assert!((1..=5).contains(&throttled.count()));
+    let _ = stage
+        .link(&owner, &family, &json!({"role": "ADULT_MEMBER"}))
+        .await;
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_has_one_open_invitation_of_a_family() {
+    let stage = Stage::open().await;
+    let (family, owner) = stage.owner("ada@example.org").await;
+    for role in ["ADMIN", "YOUTH_MEMBER"] {
+        let asked = json!({"role": role, "email": "bob@example.org"});
+        let _ = invite(&stage, &owner, &family, &asked)
+            .await
+            .expect_status(201);
+    }
+    let path = format!("/auth/families/{family}/invitations");
+    let open = stage
+        .get_as(&owner, &path)
+        .send()
+        .await
+        .expect_status(200)
+        .data();
+    assert_eq!(
+        (&open[0]["role"], open.as_array().map(Vec::len)),
+        (&json!("YOUTH_MEMBER"), Some(1))
+    );
     stage.host.stop().await;
 }
