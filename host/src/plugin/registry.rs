@@ -38,7 +38,7 @@ use super::{
     supervise,
 };
 use crate::{
-    capability::call::Provider,
+    capability::{call::Provider, log},
     config::{Config, Provenance},
     http::{HostRoute, HttpMetrics, Limits, NewRoute, RouteTable, Routes, Server, TableError},
     loader::{CheckedPlugin, System},
@@ -218,6 +218,16 @@ impl Registry {
     /// Versions that have ended and stay mapped, about half a megabyte each: what a restart would give back.
     pub fn retired(&self) -> usize {
         self.retired.load(Relaxed)
+    }
+
+    /// Tells every running plugin what the host reads of its log now. Waits while a change is under way: whatever that
+    /// starts is told as well.
+    pub async fn push_log_level(&self) {
+        let inner = self.state.lock().await;
+        let level = log::level();
+        for running in &inner.running {
+            running.instance().set_log_level(level);
+        }
     }
 
     /// The running version of a plugin. Waits while a change is under way.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::Host;
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
         lock::LockRefusal,
         registry::{ChangeError, State},
     },
+    telemetry::Telemetry,
 };
 
 /// Drain time of `plugin disable` without `--drain`, and of an upgrade.
@@ -28,7 +30,17 @@ const PAGES: [(&str, &str); 5] = [
 ];
 
 /// Answers commands for one host.
-pub struct HostControl(pub Arc<Host>);
+pub struct HostControl {
+    /// The host.
+    pub host: Arc<Host>,
+    /// Its log.
+    pub telemetry: Arc<Telemetry>,
+}
+
+#[derive(Deserialize)]
+struct Level {
+    filter: Option<String>,
+}
 
 #[derive(Deserialize)]
 struct Named {
@@ -74,14 +86,18 @@ impl Control for HostControl {
         value: Value,
         progress: ProgressSender,
     ) -> Result<Value, CliError> {
-        let registry = self.0.registry();
+        let registry = self.host.registry();
         match command.as_str() {
             "status" => Ok(self.status().await),
-            "urls" => Ok(urls(&self.0)),
+            "urls" => Ok(urls(&self.host)),
             "stop" => {
                 progress.send("stopping");
-                self.0.request_stop();
+                self.host.request_stop();
                 Ok(json!({"pid": std::process::id()}))
+            }
+            "log.level" => {
+                let Level { filter } = args(&command, value)?;
+                self.log_level(filter.as_deref(), &progress).await
             }
             "plugin.list" => json(&registry.plugins()),
             "plugin.enable" => {
@@ -132,8 +148,28 @@ impl Control for HostControl {
 }
 
 impl HostControl {
+    /// What is logged; with a filter, from now on.
+    async fn log_level(
+        &self,
+        filter: Option<&str>,
+        progress: &ProgressSender,
+    ) -> Result<Value, CliError> {
+        let before = self.telemetry.level();
+        let Some(filter) = filter else {
+            return Ok(json!({"filter": before}));
+        };
+        self.telemetry
+            .set_level(filter)
+            .map_err(|error| CliError::of(error.code(), Exit::Usage, &error))?;
+        progress.send("telling the plugins");
+        self.host.registry().push_log_level().await;
+        let filter = self.telemetry.level();
+        info!(filter, before, "log level changed");
+        Ok(json!({"filter": filter, "before": before}))
+    }
+
     async fn status(&self) -> Value {
-        let host = &self.0;
+        let host = &self.host;
         let plugins = host.registry().plugins();
         let database = host.database_answers().await;
         let healthy = plugins

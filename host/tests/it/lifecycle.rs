@@ -8,6 +8,7 @@ pub(crate) mod project;
 mod canary;
 mod database;
 mod drain;
+mod logging;
 mod starting;
 mod stopping;
 mod swap;
