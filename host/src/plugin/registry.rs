@@ -5,6 +5,8 @@
 
 mod change;
 mod files;
+mod offered;
+mod removal;
 mod view;
 
 use std::{
@@ -25,6 +27,7 @@ use tracing::{error, warn};
 use self::files::Found;
 pub use self::{
     change::ChangeError,
+    removal::Data,
     view::{PluginView, State},
 };
 use super::{

@@ -1,6 +1,6 @@
 //! Commands that arrive over the control socket, while the host runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::{
     control::{Control, ProgressSender},
     plugin::{
         lock::LockRefusal,
-        registry::{ChangeError, State},
+        registry::{ChangeError, Data, State},
     },
     telemetry::Telemetry,
 };
@@ -59,6 +59,24 @@ struct Disable {
 struct Replace {
     id: String,
     drain_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct ReplaceFile {
+    file: PathBuf,
+    drain_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    file: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Remove {
+    id: String,
+    #[serde(default)]
+    data: bool,
 }
 
 fn args<T: DeserializeOwned>(command: &str, args: Value) -> Result<T, CliError> {
@@ -121,6 +139,11 @@ impl Control for HostControl {
                 ));
                 json(&registry.upgrade(&id, drain(drain_ms)).await?)
             }
+            "plugin.upgrade_file" => {
+                let ReplaceFile { file, drain_ms } = args(&command, value)?;
+                progress.send("starting the new version beside the old one");
+                json(&registry.upgrade_file(&file, drain(drain_ms)).await?)
+            }
             "plugin.rollback" => {
                 let Replace { id, drain_ms } = args(&command, value)?;
                 progress.send(format!("starting the previous version of {id}"));
@@ -130,10 +153,16 @@ impl Control for HostControl {
                 let Named { id } = args(&command, value)?;
                 json(&json!({"id": id, "granted": registry.grant(&id).await?}))
             }
+            "plugin.grant_file" => {
+                let File { file } = args(&command, value)?;
+                let (id, granted) = registry.grant_file(&file).await?;
+                json(&json!({"id": id, "granted": granted}))
+            }
             "plugin.remove" => {
-                let Named { id } = args(&command, value)?;
-                registry.remove(&id).await?;
-                json(&json!({"id": id}))
+                let Remove { id, data } = args(&command, value)?;
+                let fate = if data { Data::Drop } else { Data::Keep };
+                registry.remove(&id, fate).await?;
+                json(&json!({"id": id, "data_dropped": data}))
             }
             other => Err(CliError::new(
                 "CONTROL_COMMAND",
@@ -219,13 +248,19 @@ impl From<ChangeError> for CliError {
             ChangeError::Order(_) => ("PLUGIN_DOES_NOT_FIT", Exit::Failed),
             ChangeError::Start(_) => ("PLUGIN_DID_NOT_START", Exit::Failed),
             ChangeError::Routes(_) => ("PLUGIN_ROUTES", Exit::Failed),
-            ChangeError::Needed { .. } => ("PLUGIN_NEEDED", Exit::Failed),
+            ChangeError::Needed { .. } | ChangeError::DataNeeded { .. } => {
+                ("PLUGIN_NEEDED", Exit::Failed)
+            }
+            ChangeError::Data(_) => ("PLUGIN_DATA", Exit::Failed),
+            ChangeError::File(_) => ("PLUGIN_REFUSED", Exit::BadData),
             ChangeError::NotRunning(_) => ("PLUGIN_NOT_RUNNING", Exit::Failed),
             ChangeError::Runs(_) => ("PLUGIN_RUNS", Exit::Failed),
             ChangeError::Login(_) | ChangeError::Cursors(_) | ChangeError::Database(_) => {
                 ("DATABASE_UNREACHABLE", Exit::Unavailable)
             }
-            ChangeError::Remove { .. } => ("PLUGIN_FILE", Exit::CannotCreate),
+            ChangeError::Remove { .. } | ChangeError::Place { .. } => {
+                ("PLUGIN_FILE", Exit::CannotCreate)
+            }
         };
         Self::of(code, exit, &error)
     }

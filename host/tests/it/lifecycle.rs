@@ -9,6 +9,8 @@ mod canary;
 mod database;
 mod drain;
 mod logging;
+mod offered;
+mod removal;
 mod starting;
 mod stopping;
 mod swap;
