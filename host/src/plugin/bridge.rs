@@ -3,7 +3,7 @@
 mod head;
 mod websocket;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
@@ -24,39 +24,53 @@ use nself_plugin_api::abi::{
 use serde_json::{Value, json};
 use tracing::{Instrument, Span, error, info_span};
 
-use self::head::Head;
+use self::{head::Head, websocket::Service};
 use super::instance::Running;
 use crate::{
     capability::http::TRACE,
-    http::{Admitted, Body, BodyError, BoxError, Problem, RequestBody, Target},
+    http::{Admitted, Body, BodyError, BoxError, Limits, Problem, RequestBody, Target},
 };
 
 /// One route of one running plugin.
 pub struct PluginRoute {
     running: Arc<Running>,
     number: u32,
+    websocket_ping: Duration,
 }
 
 impl PluginRoute {
     /// The route with that number in the manifest.
-    pub fn new(running: Arc<Running>, number: u32) -> Self {
-        Self { running, number }
+    pub fn new(running: Arc<Running>, number: u32, limits: &Limits) -> Self {
+        Self {
+            running,
+            number,
+            websocket_ping: limits.websocket_ping,
+        }
     }
 }
 
 impl Target for PluginRoute {
     fn call(&self, admitted: Admitted) -> BoxFuture<'static, Response<Body>> {
         let running = Arc::clone(&self.running);
-        let number = self.number;
+        let (number, ping) = (self.number, self.websocket_ping);
         let span = info_span!("request", plugin = running.id(), request_id = %admitted.request_id);
         let trace = admitted.trace;
-        async move { TRACE.scope(trace, answer(&running, number, admitted)).await }
-            .instrument(span)
-            .boxed()
+        async move {
+            TRACE
+                .scope(trace, answer(&running, number, ping, admitted))
+                .await
+        }
+        .instrument(span)
+        .boxed()
     }
 }
 
-async fn answer(running: &Arc<Running>, number: u32, admitted: Admitted) -> Response<Body> {
+async fn answer(
+    running: &Arc<Running>,
+    number: u32,
+    websocket_ping: Duration,
+    admitted: Admitted,
+) -> Response<Body> {
     let Admitted {
         parts,
         body,
@@ -81,10 +95,17 @@ async fn answer(running: &Arc<Running>, number: u32, admitted: Admitted) -> Resp
     let mut response = match body {
         response::Body::Bytes(bytes) => Response::new(Body::from(Bytes::from(bytes))),
         response::Body::Stream(stream) => Response::new(stream_body(stream)),
-        response::Body::Upgrade(serve) => match websocket::accept(key, upgrade, in_flight, serve) {
-            Ok(response) => response,
-            Err(problem) => return problem.into_response(),
-        },
+        response::Body::Upgrade(serve) => {
+            let service = Service {
+                serve,
+                in_flight,
+                ping: websocket_ping,
+            };
+            match websocket::accept(key, upgrade, service) {
+                Ok(response) => response,
+                Err(problem) => return problem.into_response(),
+            }
+        }
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         *response.status_mut() =

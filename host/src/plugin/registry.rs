@@ -262,7 +262,6 @@ impl Registry {
 
     /// Puts the routes and capabilities of `running` in force.
     fn swap(&self, running: &[Arc<Running>]) -> Result<(), TableError> {
-        let routes = running.iter().flat_map(routes_of).collect();
         let RegistrySettings {
             host_routes,
             limits,
@@ -270,6 +269,10 @@ impl Registry {
             services,
             ..
         } = &self.settings;
+        let routes = running
+            .iter()
+            .flat_map(|running| routes_of(running, limits));
+        let routes = routes.collect();
         let table = RouteTable::build(host_routes, routes, limits, http_metrics)?;
         self.settings.routes.swap(table);
         let providers = running.iter().flat_map(|running| {
@@ -349,12 +352,12 @@ impl Registry {
     }
 }
 
-fn routes_of(running: &Arc<Running>) -> Vec<NewRoute> {
+fn routes_of(running: &Arc<Running>, limits: &Limits) -> Vec<NewRoute> {
     let route = |(number, route): (u32, &super::manifest::Route)| NewRoute {
         plugin: running.id().into(),
         number,
         route: Arc::new(route.clone()),
-        target: Arc::new(PluginRoute::new(Arc::clone(running), number)),
+        target: Arc::new(PluginRoute::new(Arc::clone(running), number, limits)),
         generation: Arc::clone(running.generation()),
     };
     (0..).zip(&running.manifest().routes).map(route).collect()

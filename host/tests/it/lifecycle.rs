@@ -11,6 +11,7 @@ mod drain;
 mod logging;
 mod offered;
 mod removal;
+mod silence;
 mod starting;
 mod stopping;
 mod swap;
