@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tracing::{Instrument, Span, error, info_span};
 
 use self::{head::Head, websocket::Service};
-use super::instance::Running;
+use super::{instance::Running, watchdog::Watch};
 use crate::{
     capability::http::TRACE,
     http::{Admitted, Body, BodyError, BoxError, Limits, Problem, RequestBody, Target},
@@ -87,19 +87,21 @@ async fn answer(
     let head = Head::new(parts, params, principal, &request_id, &trace, peer);
     let request = Request::new(Box::new(head), body_stream(body).await);
     let instance: &Instance = running.instance();
-    let answered = match instance.handle(number, request).await {
+    let watch = running.watches().route(number);
+    let answered = match watch.future(instance.handle(number, request)).await {
         Ok(answered) => answered,
         Err(failure) => return refuse(&failure),
     };
     let (status, block, body) = answered.into_parts();
     let mut response = match body {
         response::Body::Bytes(bytes) => Response::new(Body::from(Bytes::from(bytes))),
-        response::Body::Stream(stream) => Response::new(stream_body(stream)),
+        response::Body::Stream(stream) => Response::new(stream_body(stream, watch)),
         response::Body::Upgrade(serve) => {
             let service = Service {
                 serve,
                 in_flight,
                 ping: websocket_ping,
+                watch,
             };
             match websocket::accept(key, upgrade, service) {
                 Ok(response) => response,
@@ -159,13 +161,16 @@ fn body_error(failure: &BodyError) -> Error {
 }
 
 /// The body is read after the handler's span has ended; what goes wrong in it shall name plugin and request, too.
-fn stream_body(body: Stream) -> Body {
+fn stream_body(body: Stream, watch: Watch) -> Body {
     let span = Span::current();
     let mut frames = body
         .map_ok(|chunk| Frame::data(Bytes::from(chunk)))
         .map_err(|failure| BoxError::from(failure.message.to_text()))
         .inspect_err(|failure| error!(%failure, "the plugin's answer broke off"));
-    let frames = stream::poll_fn(move |cx| span.in_scope(|| frames.poll_next_unpin(cx)));
+    let frames = stream::poll_fn(move |cx| {
+        let poll = || frames.poll_next_unpin(cx);
+        span.in_scope(|| watch.poll(poll))
+    });
     Body::stream(StreamBody::new(frames))
 }
 

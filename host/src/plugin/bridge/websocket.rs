@@ -37,6 +37,7 @@ use tracing::{Instrument, Span, debug, error};
 use crate::{
     capability::error::error,
     http::{Body, InFlight, Problem},
+    plugin::watchdog::Watch,
 };
 
 /// Largest message of a client.
@@ -61,6 +62,8 @@ pub(super) struct Service {
     pub(super) in_flight: InFlight,
     /// A client that has said nothing for so long is asked whether it is there, and dropped after as long again.
     pub(super) ping: Duration,
+    /// Notes its polls.
+    pub(super) watch: Watch,
 }
 
 /// Answers with 101 and serves the socket beside the requests. The socket holds its generation, and is asked to end with it.
@@ -110,6 +113,7 @@ async fn converse(upgraded: Upgraded, service: Service) {
         serve,
         in_flight,
         ping,
+        watch,
     } = service;
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))
@@ -121,8 +125,9 @@ async fn converse(upgraded: Upgraded, service: Service) {
         sink: Arc::new(Mutex::new(sink)),
         incoming: Arc::new(Mutex::new(Incoming::new(stream, ping))),
     });
+    let serving = serve.run(Socket::new(Arc::clone(&open)));
     let served = tokio::select! {
-        served = serve.run(Socket::new(Arc::clone(&open))) => served,
+        served = watch.future(serving) => served,
         () = in_flight.ending() => {
             return close(&open, CloseCode::Restart, "the plugin is stopping, connect again").await;
         }
