@@ -2,6 +2,7 @@
 
 mod accepted;
 mod check;
+mod enable;
 mod new;
 mod offline;
 
@@ -33,8 +34,8 @@ pub enum PluginCommand {
     Check(Check),
     /// Write a plugin crate to begin with: a table, routes, a task, tests
     New(new::New),
-    /// Start a plugin, now and at every start, and grant what it asks for
-    Enable(Named),
+    /// Start plugins, now and at every start, and grant what they ask for
+    Enable(enable::Enable),
     /// Stop a plugin, now and at every start
     Disable(Disable),
     /// Load a newer file beside the running one, swap, and drain the old: the one in the plugin directory, or any, which
@@ -46,13 +47,6 @@ pub enum PluginCommand {
     Grant(Subject),
     /// Take a disabled plugin off the list and out of the plugin directory; its tables stay, unless --data is given
     Remove(Remove),
-}
-
-/// A plugin by its id.
-#[derive(Debug, Clone, Args)]
-pub struct Named {
-    /// The plugin's id
-    pub id: String,
 }
 
 /// A plugin by its id or file.
@@ -124,15 +118,7 @@ pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> 
         PluginCommand::Inspect(args) => check::inspect(context, &args.subject),
         PluginCommand::Check(args) => check::run(context, &args.files),
         PluginCommand::New(args) => new::run(context, args),
-        PluginCommand::Enable(args) => {
-            let done = match client::request(context, "plugin.enable", json!({"id": args.id})) {
-                Err(error) if error.code == "HOST_NOT_RUNNING" => {
-                    offline::enable(context, &args.id)
-                }
-                other => other,
-            }?;
-            context.output.answer(&done, || enabled(&done))
-        }
+        PluginCommand::Enable(args) => enable::run(context, args),
         PluginCommand::Disable(args) => {
             let request =
                 json!({"id": args.id, "drain_ms": ms(args.drain), "cascade": args.cascade});
@@ -263,23 +249,6 @@ fn names(list: &Value) -> String {
     }
 }
 
-fn enabled(done: &Value) -> String {
-    let (id, version) = (
-        done["id"].as_str().unwrap_or_default(),
-        done["version"].as_str().unwrap_or_default(),
-    );
-    let when = if done["offline"] == json!(true) {
-        "starts with the next `nself up`"
-    } else {
-        "runs"
-    };
-    format!(
-        "{id} {version} {when}; granted: {}\n",
-        names(&done["granted"])
-    )
-}
-
-/// `subject` is what was named: the id, or the file.
 fn granted(subject: &str, done: &Value) -> String {
     format!(
         "granted to {}: {}; now: nself plugin upgrade {subject}\n",
