@@ -107,6 +107,9 @@ pub struct Http {
     pub request_timeout_ms: u64,
     /// Time that a kept connection may be silent, milliseconds; default 60 s.
     pub idle_timeout_ms: u64,
+    /// Silence of a WebSocket client before it is asked whether it is there, and again before it is dropped,
+    /// milliseconds; default 30 s. Below the idle time of the proxies on the way.
+    pub websocket_ping_ms: u64,
     /// Open connections over all listeners; default 10,000.
     pub connections_max: usize,
     /// Requests that one plugin works on at a time; default 512.
@@ -128,6 +131,7 @@ impl Default for Http {
             header_timeout_ms: 10_000,
             request_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,
+            websocket_ping_ms: 30_000,
             connections_max: 10_000,
             concurrency_per_plugin: 512,
             rate_per_minute: 6_000,
