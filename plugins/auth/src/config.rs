@@ -42,10 +42,12 @@ pub struct Config {
     pub step_up_minutes: u32,
     /// Who may make an account.
     pub sign_up: SignUp,
+    /// Whether somebody may begin without an address and give one later.
+    pub anonymous_sign_in: bool,
     /// Fewest characters of a password.
     #[schema(minimum = 8, maximum = 64)]
     pub password_length_min: u32,
-    /// Exact addresses that a sign-in may return to.
+    /// Exact addresses that a sign-in may return to; the first one is where it returns to when it does not say.
     pub redirect_urls: Vec<String>,
 }
 
@@ -100,6 +102,7 @@ impl Default for Config {
             refresh_grace_seconds: 30,
             step_up_minutes: 10,
             sign_up: SignUp::Private,
+            anonymous_sign_in: false,
             password_length_min: 8,
             redirect_urls: Vec::new(),
         }

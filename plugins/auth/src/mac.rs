@@ -18,6 +18,8 @@ pub(crate) enum Purpose {
     OneTime,
     /// A recovery code.
     Recovery,
+    /// A token of a script or a service.
+    ApiToken,
 }
 
 impl Purpose {
@@ -26,6 +28,7 @@ impl Purpose {
             Self::Refresh => b"refresh\0",
             Self::OneTime => b"one-time\0",
             Self::Recovery => b"recovery\0",
+            Self::ApiToken => b"api-token\0",
         }
     }
 }
@@ -61,6 +64,14 @@ impl MacKeys {
                 .into_bytes()
                 .into(),
         )
+    }
+
+    /// The MACs of `data` under every key: what was kept for years may have been made with an older one.
+    pub(crate) fn make_all(&self, purpose: Purpose, data: &[u8]) -> Vec<Vec<u8>> {
+        let ids = self.0.iter().map(|(id, _)| *id);
+        ids.filter_map(|id| self.make(id, purpose, data))
+            .map(Vec::from)
+            .collect()
     }
 
     /// Whether `mac` is that of `data`; takes the same time whatever the answer is.

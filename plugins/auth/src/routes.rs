@@ -1,14 +1,17 @@
 //! Routes, one file per resource: decode, call, answer.
 
+pub(crate) mod anonymous;
 pub(crate) mod discovery;
 pub(crate) mod email;
 pub(crate) mod me;
+pub(crate) mod nhost;
 pub(crate) mod operator;
 pub(crate) mod password;
 pub(crate) mod passwordless;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
 pub(crate) mod sign_up;
+pub(crate) mod tokens;
 
 use nself_plugin_api::{
     http::{HeaderValue, StatusCode, header::CACHE_CONTROL},
