@@ -88,7 +88,7 @@ pub const KEYS: &[Key] = &[
     key("redis.url", Kind::Secret, "Redis for the kv capability and the bridge between replicas. When absent, Postgres takes its place."),
     key("plugins.directory", Kind::Path, "Where plugin files are dropped."),
     key("plugins.start_timeout_ms", SOME, "Time for a plugin to be opened, and then to be created and started, in milliseconds."),
-    key("plugins.*.port", PORT, "The plugin's own port. When absent: the seed's (auth 3001, orchestrator 3002, scheduler 3003, jobs 3004, stream 3005), else none."),
+    key("plugins.*.port", PORT, "The plugin's own port. When absent: the seed's (auth 3001, orchestrator 3002, scheduler 3003, jobs 3004, stream 3005; mail 8025), else none."),
     key("plugins.*.listen", Kind::Table, "Where TCP ports that the plugin's manifest asks for are bound instead, such as `1025 = 2525`."),
     key("plugins.*.config", Kind::Table, "The plugin's own keys, checked against its schema when it is loaded."),
     key("identity.issuer", Kind::Text, "Issuer that tokens must name. Needed with a key set."),

@@ -9,13 +9,14 @@ use serde_json::{Map, Value};
 
 use super::Secret;
 
-/// Ports of the seed's plugins, used when `plugins.<id>.port` is not stated.
+/// Ports of the seed's plugins, and of the mail catcher's page where MailHog has it, used when `plugins.<id>.port` is not stated.
 pub const SEED_PORTS: &[(&str, u16)] = &[
     ("auth", 3001),
     ("orchestrator", 3002),
     ("scheduler", 3003),
     ("jobs", 3004),
     ("stream", 3005),
+    ("mail", 8025),
 ];
 
 /// Everything that can be configured.

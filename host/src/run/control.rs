@@ -83,7 +83,7 @@ impl Control for HostControl {
                 self.0.request_stop();
                 Ok(json!({"pid": std::process::id()}))
             }
-            "plugin.list" => json(&registry.plugins()),
+            "plugin.list" => json(&registry.look_again().await),
             "plugin.enable" => {
                 let Named { id } = args(&command, value)?;
                 progress.send(format!("starting {id}"));

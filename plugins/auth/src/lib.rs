@@ -21,6 +21,7 @@ mod mailbox;
 mod new_password;
 mod notify;
 mod one_time;
+mod pages;
 mod password;
 mod problem;
 mod proof;
@@ -39,6 +40,7 @@ use nself_plugin_api::prelude::*;
 pub use crate::config::{Algorithm, Config, SignUp};
 use crate::{
     keys::Keys,
+    pages::Pages,
     routes::{
         anonymous, discovery, email, me, nhost, operator, password as passwords, passwordless,
         sessions, sign_in, sign_up, tokens,
@@ -51,6 +53,7 @@ pub struct Auth {
     keys: Keys,
     /// What the password of an unknown account is compared with, so that it takes as long as a known one's.
     dummy_hash: String,
+    pages: Pages,
 }
 
 /// Rights on the shared tables.
@@ -161,24 +164,6 @@ impl Plugin for Auth {
         Route::delete("/auth/sessions/{id}", sessions::end)
             .authenticated()
             .summary("Sign out somewhere else"),
-        Route::get("/.well-known/jwks.json", discovery::jwks)
-            .public()
-            .summary("Public keys of access tokens (RFC 7517)"),
-        Route::get("/.well-known/openid-configuration", discovery::metadata)
-            .public()
-            .summary("What this issuer offers (OpenID Connect Discovery)"),
-        Route::get(
-            "/.well-known/oauth-authorization-server",
-            discovery::metadata,
-        )
-        .public()
-        .summary("What this issuer offers (RFC 8414)"),
-        Route::get("/auth/admin/keys", operator::keys)
-            .operator()
-            .summary("Signing keys and their states"),
-        Route::post("/auth/admin/keys/rotate", operator::rotate)
-            .operator()
-            .summary("Let a new signing key take over"),
         Route::post("/auth/anonymous", anonymous::begin)
             .public()
             .summary("Begin without an account"),
@@ -272,6 +257,60 @@ impl Plugin for Auth {
         Route::get("/version", nhost::user::version)
             .public()
             .summary("Nhost: the version of this plugin"),
+        Route::get("/.well-known/jwks.json", discovery::jwks)
+            .public()
+            .summary("Public keys of access tokens (RFC 7517)"),
+        Route::get("/.well-known/openid-configuration", discovery::metadata)
+            .public()
+            .summary("What this issuer offers (OpenID Connect Discovery)"),
+        Route::get(
+            "/.well-known/oauth-authorization-server",
+            discovery::metadata,
+        )
+        .public()
+        .summary("What this issuer offers (RFC 8414)"),
+        Route::get("/auth/admin/keys", operator::keys)
+            .operator()
+            .summary("Signing keys and their states"),
+        Route::post("/auth/admin/keys/rotate", operator::rotate)
+            .operator()
+            .summary("Let a new signing key take over"),
+        Route::get("/auth/sign-in", pages::show)
+            .public()
+            .summary("Page: sign in"),
+        Route::get("/auth/sign-up", pages::show)
+            .public()
+            .summary("Page: make an account"),
+        Route::get("/auth/verify-email", pages::show)
+            .public()
+            .summary("Page: confirm an address"),
+        Route::get("/auth/password/forgot", pages::show)
+            .public()
+            .summary("Page: ask for a new password"),
+        Route::get("/auth/password/reset", pages::show)
+            .public()
+            .summary("Page: set a new password"),
+        Route::get("/auth/magic-link/verify", pages::show)
+            .public()
+            .summary("Page: sign in by a link"),
+        Route::get("/auth/email/confirm", pages::show)
+            .public()
+            .summary("Page: confirm another address"),
+        Route::get("/auth/second-factor", pages::show)
+            .public()
+            .summary("Page: second factor of a sign-in"),
+        Route::get("/auth/device", pages::show)
+            .public()
+            .summary("Page: connect a device"),
+        Route::get("/auth/invitations/accept", pages::show)
+            .public()
+            .summary("Page: answer an invitation"),
+        Route::get("/auth/account", pages::show)
+            .public()
+            .summary("Page: who is signed in, and where"),
+        Route::get("/auth/assets/{name}", pages::asset)
+            .public()
+            .summary("Pages: script and style"),
     ];
 
     const TASKS: &'static [Task<Self>] = &[
@@ -289,6 +328,7 @@ impl Plugin for Auth {
     type Config = Config;
 
     async fn create(context: Context, config: Config) -> Result<Self> {
+        let pages = Pages::load(&config)?;
         let keys = Keys::open(&context, &config).await?;
         let nobodys = context.crypto().random(32)?;
         let nobodys: String = nobodys.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -297,6 +337,7 @@ impl Plugin for Auth {
             config,
             keys,
             dummy_hash,
+            pages,
         })
     }
 

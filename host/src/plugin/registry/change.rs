@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use tracing::warn;
 
-use super::{Inner, Migrate, Registry, Standing, StartError};
+use super::{Inner, Migrate, PluginView, Registry, Standing, StartError};
 use crate::{
     audit,
     events::EventError,
@@ -454,6 +454,13 @@ impl Registry {
         self.open_port(new.id()).await;
         self.refresh(inner);
         Ok(())
+    }
+
+    /// What there is now, with files that were dropped in since the last change.
+    pub async fn look_again(&self) -> Vec<PluginView> {
+        let inner = self.state.lock().await;
+        self.refresh(&inner);
+        self.plugins()
     }
 
     /// Looks at the directory again and publishes what there is.
