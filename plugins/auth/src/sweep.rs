@@ -5,7 +5,7 @@ use nself_plugin_api::{jiff::SignedDuration, prelude::*};
 use crate::{
     Auth,
     keys::Turn,
-    store::{one_time, sessions},
+    store::{api_tokens, one_time, sessions},
 };
 
 /// How long ended sessions are kept: long enough to answer "what happened to mine".
@@ -23,5 +23,6 @@ pub(crate) async fn forget(cx: Cx<Auth>) -> Result<()> {
     let before = cx.clock().now()? - KEPT;
     while sessions::forget(&cx.db(), before, STEP).await? == STEP.unsigned_abs() {}
     while one_time::forget(&cx.db(), before).await? == STEP.unsigned_abs() {}
+    while api_tokens::forget(&cx.db(), before, STEP).await? == STEP.unsigned_abs() {}
     Ok(())
 }

@@ -189,3 +189,13 @@ pub(crate) async fn is_alive(db: &impl Queries, id: Uuid, now: Timestamp) -> Res
     .await?
     .get(0)
 }
+
+/// Forgets tokens that ended before then, at most so many at once.
+pub(crate) async fn forget(db: &impl Queries, before: Timestamp, step: i64) -> Result<u64> {
+    db.execute(
+        "delete from auth.api_tokens where id in (\
+           select id from auth.api_tokens where expires_at < $1 or revoked_at < $1 limit $2)",
+        &[&before, &step],
+    )
+    .await
+}

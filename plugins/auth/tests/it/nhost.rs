@@ -242,8 +242,8 @@ async fn a_code_signs_in_at_its_own_address_five_tries_long() {
         "invalid-ticket",
     );
     let eves = stage.mailed_code("eve@example.org").await;
-    let four = (0..5).map(|_| verify("eve@example.org", "00000000x"));
-    futures_util::future::join_all(four).await;
+    let five = (0..5).map(|_| verify("eve@example.org", "00000000x"));
+    futures_util::future::join_all(five).await;
     check_refused(
         &verify("eve@example.org", &eves).await,
         401,
