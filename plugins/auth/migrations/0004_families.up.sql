@@ -75,3 +75,10 @@ create table auth.api_tokens (
 
 create index api_tokens_user_id_idx on auth.api_tokens (user_id) where user_id is not null;
 create index api_tokens_family_id_idx on auth.api_tokens (family_id) where family_id is not null;
+create index api_tokens_revoked_at_idx on auth.api_tokens (revoked_at) where revoked_at is not null;
+
+-- The token that a session was exchanged for: with it the session ends.
+alter table auth.sessions add column api_token_id uuid;
+alter table auth.sessions add constraint sessions_api_token_id_fkey
+    foreign key (api_token_id) references auth.api_tokens (id) on delete set null;
+create index sessions_api_token_id_idx on auth.sessions (api_token_id) where api_token_id is not null;

@@ -7,11 +7,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nself_plugin_api::{
     jiff::{SignedDuration, Timestamp},
     prelude::*,
-    serde_json::{Map, Value, json},
+    serde_json::{self, Map, Value, json},
 };
 use uuid::Uuid;
 
-use crate::{Auth, session::Session};
+use crate::{Auth, api_token::ApiToken, session::Session};
 
 /// What an access token is for, beside its issuer.
 const HASURA: &str = "hasura";
@@ -27,13 +27,53 @@ pub(crate) struct AccessToken {
 
 /// Signs a token for a session.
 pub(crate) fn issue(cx: &Cx<Auth>, session: &Session, now: Timestamp) -> Result<AccessToken> {
-    let id = cx.crypto().random(16)?;
-    let id = Uuid::from_slice(&id).map_err(Error::internal)?;
+    let id = new_id(cx)?;
     let expires_at = expiry(cx, session, now, id);
+    let claims = claims(&cx.plugin().config.public_url, session, now, expires_at, id);
+    Ok(AccessToken {
+        token: sign(cx, &claims)?,
+        expires_in: (expires_at - now).get_seconds(),
+    })
+}
+
+/// Signs a token for a service. It says what the service may do and nothing of people, families or roles, so no rule that
+/// names one of them lets it in. It names the service as its session: ending the service ends its tokens everywhere.
+pub(crate) fn issue_to_service(
+    cx: &Cx<Auth>,
+    service: &ApiToken,
+    now: Timestamp,
+) -> Result<AccessToken> {
+    let config = &cx.plugin().config;
+    let lifetime = SignedDuration::from_mins(config.access_minutes.into());
+    let expires_at = now + lifetime;
+    let expires_at = service
+        .expires_at
+        .map_or(expires_at, |at| at.min(expires_at));
+    let claims = json!({
+        "iss": config.public_url,
+        "aud": [config.public_url],
+        "sub": service.id,
+        "sid": service.id,
+        "jti": new_id(cx)?,
+        "iat": now.as_second(),
+        "exp": expires_at.as_second(),
+        "client_id": service.id,
+        "scope": service.scopes.join(" "),
+    });
+    Ok(AccessToken {
+        token: sign(cx, &claims)?,
+        expires_in: (expires_at - now).get_seconds(),
+    })
+}
+
+fn new_id(cx: &Cx<Auth>) -> Result<Uuid> {
+    Uuid::from_slice(&cx.crypto().random(16)?).map_err(Error::internal)
+}
+
+fn sign(cx: &Cx<Auth>, claims: &Value) -> Result<String> {
     let ring = cx.plugin().keys.ring();
     let key = ring.active();
     let header = json!({"alg": key.algorithm, "typ": "at+jwt", "kid": key.kid});
-    let claims = claims(&cx.plugin().config.public_url, session, now, expires_at, id);
     let mut token = String::with_capacity(1_024);
     URL_SAFE_NO_PAD.encode_string(header.to_string(), &mut token);
     token.push('.');
@@ -41,10 +81,51 @@ pub(crate) fn issue(cx: &Cx<Auth>, session: &Session, now: Timestamp) -> Result<
     let signature = cx.crypto().sign(&key.sealed, token.as_bytes())?;
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(&signature, &mut token);
-    Ok(AccessToken {
-        token,
-        expires_in: (expires_at - now).get_seconds(),
-    })
+    Ok(token)
+}
+
+/// The claims of a token that this plugin signed and that has not ended; `None` for anything else. What became of its
+/// session is not looked at.
+pub(crate) fn read(cx: &Cx<Auth>, token: &str, now: Timestamp) -> Result<Option<Value>> {
+    let Some((signed, signature)) = token.rsplit_once('.') else {
+        return Ok(None);
+    };
+    let Some((header, claims)) = signed.split_once('.') else {
+        return Ok(None);
+    };
+    let (Some(header), Some(claims), Ok(signature)) = (
+        part(header),
+        part(claims),
+        URL_SAFE_NO_PAD.decode(signature),
+    ) else {
+        return Ok(None);
+    };
+    // The key decides on the algorithm; what the header says of it counts for nothing.
+    let ring = cx.plugin().keys.ring();
+    let Some(key) = ring.all().iter().find(|key| header["kid"] == key.kid) else {
+        return Ok(None);
+    };
+    let issuer = cx.plugin().config.public_url.as_str();
+    let time = |name: &str| claims[name].as_i64();
+    let is_for_us = claims["aud"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|one| one == issuer));
+    let is_good = header["typ"] == "at+jwt"
+        && header["alg"] == key.algorithm
+        && header.get("crit").is_none()
+        && claims["iss"] == issuer
+        && is_for_us
+        && time("exp").is_some_and(|exp| exp > now.as_second())
+        && time("nbf").is_none_or(|nbf| nbf <= now.as_second())
+        && cx
+            .crypto()
+            .verify(&key.jwk, signed.as_bytes(), &signature)?;
+    Ok(is_good.then_some(claims))
+}
+
+/// A part of a token: base64url of JSON.
+fn part(text: &str) -> Option<Value> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
 /// When a token ends: after its lifetime, and not later than its session or the proof that it tells of.

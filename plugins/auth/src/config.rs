@@ -42,6 +42,8 @@ pub struct Config {
     pub step_up_minutes: u32,
     /// Who may make an account.
     pub sign_up: SignUp,
+    /// Whether somebody may begin without an address and give one later.
+    pub anonymous_sign_in: bool,
     /// Fewest characters of a password.
     #[schema(minimum = 8, maximum = 64)]
     pub password_length_min: u32,
@@ -52,7 +54,7 @@ pub struct Config {
     /// address in five minutes.
     #[schema(minimum = 1)]
     pub tries_per_account: u32,
-    /// Exact addresses that a sign-in may return to.
+    /// Exact addresses that a sign-in may return to; the first one is where it returns to when it does not say.
     pub redirect_urls: Vec<String>,
     /// What the product is called on the pages.
     #[schema(min_length = 1, max_length = 100)]
@@ -115,6 +117,7 @@ impl Default for Config {
             refresh_grace_seconds: 30,
             step_up_minutes: 10,
             sign_up: SignUp::Private,
+            anonymous_sign_in: false,
             password_length_min: 8,
             tries_per_address: 60,
             tries_per_account: 10,

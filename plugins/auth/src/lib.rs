@@ -7,14 +7,21 @@
 
 mod access;
 mod account;
+mod address;
+mod api_token;
 mod caller;
 mod changes;
 mod config;
+mod credentials;
 mod device;
 mod family;
+mod introspection;
 mod invitation;
 mod keys;
+mod landing;
 mod mac;
+mod mailbox;
+mod new_password;
 mod notify;
 mod oauth;
 mod one_time;
@@ -23,6 +30,7 @@ mod password;
 mod problem;
 mod proof;
 mod refresh;
+mod registration;
 mod routes;
 mod secret;
 mod session;
@@ -39,8 +47,9 @@ use crate::{
     keys::Keys,
     pages::Pages,
     routes::{
-        children, devices, discovery, email, families, invitations, me, members, oauth as grants,
-        operator, pairing, password as passwords, passwordless, sessions, sign_in, sign_up,
+        anonymous, children, devices, discovery, email, families, invitations, me, members, nhost,
+        oauth as grants, operator, pairing, password as passwords, passwordless, sessions, sign_in,
+        sign_up, tokens,
     },
 };
 
@@ -248,6 +257,99 @@ impl Plugin for Auth {
         Route::delete("/auth/devices/{id}", devices::revoke)
             .roles(Role::ADULTS)
             .summary("Let a machine out of the family"),
+        Route::post("/auth/anonymous", anonymous::begin)
+            .public()
+            .summary("Begin without an account"),
+        Route::post("/auth/anonymous/upgrade", anonymous::upgrade)
+            .authenticated()
+            .summary("Give an anonymous account an address and a password"),
+        Route::get("/auth/tokens", tokens::list)
+            .authenticated()
+            .summary("Tokens that one has made for scripts"),
+        Route::post("/auth/tokens", tokens::make)
+            .authenticated()
+            .summary("Make a token for scripts; it is shown once"),
+        Route::delete("/auth/tokens/{id}", tokens::revoke)
+            .authenticated()
+            .summary("End a token and the sessions that it began"),
+        Route::post("/auth/tokens/exchange", tokens::exchange)
+            .public()
+            .summary("Exchange a script's token for a session"),
+        Route::get("/auth/admin/services", tokens::services)
+            .operator()
+            .summary("Services and what they may do"),
+        Route::post("/auth/admin/services", tokens::make_service)
+            .operator()
+            .summary("Make a service; its token is shown once"),
+        Route::delete("/auth/admin/services/{id}", tokens::revoke_service)
+            .operator()
+            .summary("End a service and its tokens"),
+        Route::post("/auth/service-token", tokens::exchange_service)
+            .public()
+            .summary("Exchange a service's token for an access token"),
+        Route::post("/auth/token/introspect", tokens::introspect)
+            .service("auth.introspect")
+            .summary("Whether a token is good now (RFC 7662)"),
+        Route::post("/signup/email-password", nhost::sign_up::by_password)
+            .public()
+            .summary("Nhost: make an account"),
+        Route::post("/signin/anonymous", nhost::sign_up::anonymous)
+            .public()
+            .summary("Nhost: begin without an account"),
+        Route::post("/signin/email-password", nhost::sign_in::by_password)
+            .public()
+            .summary("Nhost: sign in with address and password"),
+        Route::post("/signin/passwordless/email", nhost::sign_in::by_link)
+            .public()
+            .summary("Nhost: mail a link that signs in"),
+        Route::post("/signin/otp/email", nhost::sign_in::start_code)
+            .public()
+            .summary("Nhost: mail a code that signs in"),
+        Route::post("/signin/otp/email/verify", nhost::sign_in::by_code)
+            .public()
+            .summary("Nhost: sign in by the code"),
+        Route::post("/signin/pat", nhost::sign_in::by_token)
+            .public()
+            .summary("Nhost: sign in by a script's token"),
+        Route::post("/signout", nhost::tokens::sign_out)
+            .public()
+            .summary("Nhost: end a session, or all"),
+        Route::post("/token", nhost::tokens::refresh)
+            .public()
+            .summary("Nhost: renew the tokens"),
+        Route::post("/token/verify", nhost::tokens::verify)
+            .public()
+            .summary("Nhost: whether an access token is good"),
+        Route::post("/pat", nhost::tokens::make)
+            .authenticated()
+            .summary("Nhost: make a token for scripts"),
+        Route::get("/user", nhost::user::show)
+            .authenticated()
+            .summary("Nhost: who is signed in"),
+        Route::post("/user/deanonymize", nhost::sign_up::deanonymize)
+            .authenticated()
+            .summary("Nhost: give an anonymous account an address"),
+        Route::post("/user/password", nhost::user::change_password)
+            .public()
+            .summary("Nhost: set a new password, signed in or by a ticket"),
+        Route::post("/user/password/reset", nhost::user::mail_reset)
+            .public()
+            .summary("Nhost: mail a link that sets a new password"),
+        Route::post("/user/email/change", nhost::user::change_email)
+            .authenticated()
+            .summary("Nhost: ask for another address"),
+        Route::post(
+            "/user/email/send-verification-email",
+            nhost::user::mail_proof,
+        )
+        .public()
+        .summary("Nhost: mail the link that proves an address again"),
+        Route::get("/verify", nhost::verify::verify)
+            .public()
+            .summary("Nhost: do what a link in a mail is for, and return to the app"),
+        Route::get("/version", nhost::user::version)
+            .public()
+            .summary("Nhost: the version of this plugin"),
         Route::get("/.well-known/jwks.json", discovery::jwks)
             .public()
             .summary("Public keys of access tokens (RFC 7517)"),

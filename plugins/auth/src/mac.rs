@@ -24,6 +24,8 @@ pub(crate) enum Purpose {
     DeviceCode,
     /// What a person types to pair a machine.
     UserCode,
+    /// A token of a script or a service.
+    ApiToken,
 }
 
 impl Purpose {
@@ -35,6 +37,7 @@ impl Purpose {
             Self::Invitation => b"invitation\0",
             Self::DeviceCode => b"device-code\0",
             Self::UserCode => b"user-code\0",
+            Self::ApiToken => b"api-token\0",
         }
     }
 }

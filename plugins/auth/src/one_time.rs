@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
     ChangeEmail,
     MagicLink,
     EmailCode,
+    /// A code that comes back with the address and without its flow: apps written for Nhost know no flows.
+    AddressCode,
     /// The first factor was shown, the second is awaited.
     SecondFactor,
     /// A guardian shows a child how to sign in.
@@ -41,6 +43,7 @@ impl Purpose {
             Self::ChangeEmail => "change_email",
             Self::MagicLink => "magic_link",
             Self::EmailCode => "email_code",
+            Self::AddressCode => "address_code",
             Self::SecondFactor => "second_factor",
             Self::ChildSignIn => "child_sign_in",
         }
@@ -52,7 +55,7 @@ impl Purpose {
             Self::ResetPassword => SignedDuration::from_mins(30),
             Self::ChangeEmail => SignedDuration::from_hours(1),
             Self::MagicLink => SignedDuration::from_mins(15),
-            Self::EmailCode | Self::SecondFactor | Self::ChildSignIn => {
+            Self::EmailCode | Self::AddressCode | Self::SecondFactor | Self::ChildSignIn => {
                 SignedDuration::from_mins(10)
             }
         }
@@ -99,6 +102,11 @@ pub(crate) async fn link(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<S
 pub(crate) async fn flow(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<Uuid>> {
     let flow = Uuid::now_v7();
     Ok(replace(cx, flow, subject, None).await?.then_some(flow))
+}
+
+/// The flow that is alive for a purpose and target.
+pub(crate) async fn alive(cx: &Cx<Auth>, purpose: Purpose, target: &str) -> Result<Option<Uuid>> {
+    store::alive(&cx.db(), purpose.name(), target).await
 }
 
 async fn keep(cx: &Cx<Auth>, flow: Uuid, subject: Subject<'_>, secret: &[u8]) -> Result<bool> {

@@ -76,6 +76,37 @@ pub(crate) fn too_many_tries(wait: Duration) -> Error {
     .with_details(json!({"retry_after_seconds": seconds}))
 }
 
+/// One answer for an unknown, an ended and a revoked token, and for one whose owner is suspended.
+pub(crate) fn bad_api_token() -> Error {
+    Error::new(
+        401,
+        "API_TOKEN_INVALID",
+        "the token is not valid: check it, or make a new one",
+    )
+}
+
+/// What needs an account that somebody can come back to.
+pub(crate) fn anonymous() -> Error {
+    Error::forbidden(
+        "ACCOUNT_ANONYMOUS",
+        "this account has no address yet: give it one first, with POST /auth/anonymous/upgrade",
+    )
+}
+
+pub(crate) fn sign_up_closed() -> Error {
+    Error::forbidden(
+        "SIGN_UP_CLOSED",
+        "accounts are made by invitation here: ask a member of your family for one",
+    )
+}
+
+pub(crate) fn email_taken() -> Error {
+    Error::conflict(
+        "EMAIL_TAKEN",
+        "email: there is an account with this address; sign in, or ask for a new password",
+    )
+}
+
 pub(crate) fn step_up() -> Error {
     Error::forbidden(
         "STEP_UP_REQUIRED",

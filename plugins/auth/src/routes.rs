@@ -1,5 +1,6 @@
 //! Routes, one file per resource: decode, call, answer.
 
+pub(crate) mod anonymous;
 pub(crate) mod children;
 pub(crate) mod devices;
 pub(crate) mod discovery;
@@ -8,6 +9,7 @@ pub(crate) mod families;
 pub(crate) mod invitations;
 pub(crate) mod me;
 pub(crate) mod members;
+pub(crate) mod nhost;
 pub(crate) mod oauth;
 pub(crate) mod operator;
 pub(crate) mod pairing;
@@ -16,6 +18,7 @@ pub(crate) mod passwordless;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
 pub(crate) mod sign_up;
+pub(crate) mod tokens;
 
 use nself_plugin_api::{
     http::{HeaderValue, StatusCode, header::CACHE_CONTROL},

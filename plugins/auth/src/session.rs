@@ -186,6 +186,15 @@ pub(crate) async fn end(
     store::revoke(queries, ids, why, now).await
 }
 
+/// Ends the session of a refresh token, also of an old one; does nothing for what is none.
+pub(crate) async fn end_by_token(cx: &Cx<Auth>, token: &str) -> Result<()> {
+    let Some(token) = RefreshToken::read(token, &cx.plugin().keys.macs) else {
+        return Ok(());
+    };
+    let now = cx.clock().now()?;
+    end(&cx.db(), &[token.session], "signed_out", now).await
+}
+
 pub(crate) fn tokens(
     cx: &Cx<Auth>,
     session: &Session,

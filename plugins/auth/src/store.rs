@@ -1,6 +1,7 @@
 //! All SQL of the plugin, a file per subject.
 
 pub(crate) mod accounts;
+pub(crate) mod api_tokens;
 pub(crate) mod device_codes;
 pub(crate) mod devices;
 pub(crate) mod families;

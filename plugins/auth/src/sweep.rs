@@ -5,7 +5,7 @@ use nself_plugin_api::{jiff::SignedDuration, prelude::*};
 use crate::{
     Auth,
     keys::Turn,
-    store::{device_codes, invitations, one_time, sessions},
+    store::{api_tokens, device_codes, invitations, one_time, sessions},
 };
 
 /// How long ended sessions are kept: long enough to answer "what happened to mine".
@@ -25,5 +25,6 @@ pub(crate) async fn forget(cx: Cx<Auth>) -> Result<()> {
     while one_time::forget(&cx.db(), before).await? == STEP.unsigned_abs() {}
     while invitations::forget(&cx.db(), before).await? == STEP.unsigned_abs() {}
     while device_codes::forget(&cx.db(), before).await? == STEP.unsigned_abs() {}
+    while api_tokens::forget(&cx.db(), before, STEP).await? == STEP.unsigned_abs() {}
     Ok(())
 }

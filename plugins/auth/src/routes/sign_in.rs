@@ -1,23 +1,20 @@
 //! `/auth/login`, `/auth/refresh`, `/auth/revoke`, `/auth/logout`, `/auth/reauthenticate`.
 
-use nself_plugin_api::{capability::crypto::PasswordCheck, jiff::SignedDuration, prelude::*};
+use nself_plugin_api::prelude::*;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::{Done, Private, done};
 use crate::{
-    Auth, account,
+    Auth,
     caller::Caller,
-    password, problem,
-    proof::{SignedIn, after_first_factor},
-    refresh::RefreshToken,
+    credentials::{self, check},
+    problem,
+    proof::SignedIn,
     session::{self, Tokens},
-    store::{accounts, accounts::Account, sessions},
+    store::{accounts, sessions},
     throttle::{self, Action},
 };
-
-/// How long an address is remembered as one that somebody signs in from.
-const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// Who signs in.
 #[derive(Deserialize, Schema)]
@@ -38,43 +35,9 @@ pub(crate) async fn login(
     caller: Caller,
     Json(login): Json<Login>,
 ) -> Result<Private<SignedIn>> {
-    throttle::address(&cx, Action::SignIn, &caller).await?;
-    let email = account::email(&login.email).map_err(|_| problem::bad_credentials())?;
-    let account = accounts::find_by_email(&cx.db(), &email).await?;
-    let is_known_pair = match &account {
-        Some(account) => {
-            let since = cx.clock().now()? - KNOWN_FOR;
-            sessions::knows_address(&cx.db(), account.user.id, caller.ip, since).await?
-        }
-        None => false,
-    };
-    throttle::account(&cx, Action::SignIn, &email, &caller, is_known_pair).await?;
-    let account = check(&cx, account, &login.password).await?;
-    let signed_in = after_first_factor(&cx, &account, "pwd", login.family_id, &caller).await?;
+    let signed_in =
+        credentials::sign_in(&cx, &login.email, &login.password, login.family_id, &caller).await?;
     Ok(Private(signed_in))
-}
-
-/// The account, if the password is its. An account that is not there takes as long as one that is.
-async fn check(cx: &Cx<Auth>, account: Option<Account>, password: &str) -> Result<Account> {
-    let stored = account
-        .as_ref()
-        .and_then(|account| account.password.as_deref())
-        .unwrap_or(&cx.plugin().dummy_hash);
-    let password = password::normalized(password);
-    let checked = cx.crypto().verify_password(&password, stored).await?;
-    let account = account
-        .filter(|account| account.is_active && account.password.is_some())
-        .ok_or_else(problem::bad_credentials)?;
-    match checked {
-        PasswordCheck::Wrong => Err(problem::bad_credentials()),
-        PasswordCheck::Right => Ok(account),
-        PasswordCheck::RightAndOutdated => {
-            let stronger = cx.crypto().hash_password(&password).await?;
-            let outdated = account.password.as_deref().unwrap_or_default();
-            accounts::rehash(&cx.db(), account.user.id, outdated, &stronger).await?;
-            Ok(account)
-        }
-    }
 }
 
 /// Which session goes on.
@@ -111,10 +74,7 @@ pub(crate) async fn revoke(
     cx: Cx<Auth>,
     Json(revocation): Json<Revocation>,
 ) -> Result<Private<Data<Done>>> {
-    if let Some(token) = RefreshToken::read(&revocation.refresh_token, &cx.plugin().keys.macs) {
-        let now = cx.clock().now()?;
-        session::end(&cx.db(), &[token.session], "signed_out", now).await?;
-    }
+    session::end_by_token(&cx, &revocation.refresh_token).await?;
     Ok(done("revoked"))
 }
 

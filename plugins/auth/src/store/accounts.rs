@@ -157,6 +157,47 @@ pub(crate) async fn announce(db: &impl Queries, user: &User) -> Result<()> {
     Ok(())
 }
 
+/// What apps keep of a person.
+pub(crate) async fn set_profile(db: &impl Queries, user_id: Uuid, profile: &Value) -> Result<()> {
+    db.execute(
+        "update public.users set profile = $2 where id = $1 and profile <> $2",
+        &[&user_id, profile],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What apps keep of a person, and whether a second factor is asked for.
+pub(crate) async fn profile(db: &impl Queries, user_id: Uuid) -> Result<(Value, bool)> {
+    let row = db
+        .query_one(
+            "select profile, exists (select from auth.credentials c \
+               where c.user_id = u.id and c.kind = 'totp' and c.confirmed_at is not null) as has_totp \
+             from public.users u where id = $1",
+            &[&user_id],
+        )
+        .await?;
+    Ok((row.get("profile")?, row.get("has_totp")?))
+}
+
+/// Gives an anonymous account an address; false when somebody has it, or when the account is anonymous no more.
+pub(crate) async fn name_anonymous(
+    db: &impl Queries,
+    user_id: Uuid,
+    email: &str,
+    verified_at: Option<Timestamp>,
+) -> Result<bool> {
+    let changed = db
+        .execute(
+            "update public.users u set email = $2, email_verified_at = $3, is_anonymous = false \
+             where u.id = $1 and u.is_anonymous and u.status = 'active' \
+               and not exists (select from public.users o where o.email = $2)",
+            &[&user_id, &email, &verified_at],
+        )
+        .await;
+    unless_taken(changed)
+}
+
 /// An entry of the audit log about an account.
 pub(crate) async fn audit(
     db: &impl Queries,
@@ -206,6 +247,11 @@ pub(crate) async fn change_email(
             &[&user_id, &email, &now],
         )
         .await;
+    unless_taken(changed)
+}
+
+/// Whether a statement gave an address to somebody.
+fn unless_taken(changed: Result<u64>) -> Result<bool> {
     match changed {
         Ok(changed) => Ok(changed == 1),
         // Somebody took it in the same moment.

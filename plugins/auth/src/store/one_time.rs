@@ -39,6 +39,17 @@ pub(crate) async fn replace(
     Ok(changed == 1)
 }
 
+/// The one that is alive for a purpose and target.
+pub(crate) async fn alive(db: &impl Queries, purpose: &str, target: &str) -> Result<Option<Uuid>> {
+    let row = db
+        .query_opt(
+            "select id from auth.one_time where purpose = $1 and target = $2 and consumed_at is null",
+            &[&purpose, &target],
+        )
+        .await?;
+    row.map(|row| row.get("id")).transpose()
+}
+
 /// Counts a try and, if the secret is right, uses it up: one statement, so of many at once each counts and at most one wins.
 pub(crate) async fn attempt(
     db: &impl Queries,

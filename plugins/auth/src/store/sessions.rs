@@ -17,13 +17,15 @@ use crate::{
 };
 
 /// Everything that a session's tokens say, from a row `s`. Role and families are read anew each time: a token never
-/// outlives a change of them by more than its own few minutes.
+/// outlives a change of them by more than its own few minutes. A script whose token is for one family sees no other.
 macro_rules! facts {
     () => {
         "select s.id, s.generation, s.epoch, s.user_id, s.device_id, s.family_id, s.aal, s.amr, s.auth_time, \
          s.elevated_until, s.absolute_expiry, m.id as member_id, m.role, \
          array(select a.family_id from public.family_members a join public.families f on f.id = a.family_id \
            where a.user_id = s.user_id and a.status = 'active' and f.deleted_at is null \
+             and (s.api_token_id is null or a.family_id = coalesce((\
+               select k.family_id from auth.api_tokens k where k.id = s.api_token_id), a.family_id)) \
            order by a.created_at, a.id limit 64) as family_ids, \
          coalesce((select jsonb_object_agg(r.slug, r.roles) from (\
            select p.slug, jsonb_agg(x.role order by x.role) as roles from public.user_app_roles x \
@@ -128,6 +130,7 @@ pub(crate) struct Rotation {
 }
 
 /// Turns the session if the token is its current one: one statement, so of many that arrive at once exactly one turns it.
+/// A script's session stays in the family that its token was exchanged in.
 pub(crate) async fn rotate(
     db: &impl Queries,
     turn: &Rotation,
@@ -145,7 +148,7 @@ pub(crate) async fn rotate(
                        select from public.users u where u.id = t.user_id and u.status = 'active')) \
                      and (t.device_id is null or exists (\
                        select from public.devices d where d.id = t.device_id and d.revoked_at is null)) \
-                     and ($4::uuid is null or exists (\
+                     and ($4::uuid is null or t.api_token_id is null and exists (\
                        select from public.family_members m join public.families f on f.id = m.family_id \
                        where m.user_id = t.user_id and m.family_id = $4 and m.status = 'active' \
                          and f.deleted_at is null)) \
@@ -212,6 +215,24 @@ pub(crate) async fn standing(db: &impl Queries, id: Uuid) -> Result<Option<Stand
         })
     })
     .transpose()
+}
+
+/// Whether an access token of this epoch is still good: its session goes on, and its bearer is who it was.
+pub(crate) async fn is_alive(
+    db: &impl Queries,
+    id: Uuid,
+    epoch: i64,
+    now: Timestamp,
+) -> Result<bool> {
+    db.query_one(
+        "select exists (select from auth.sessions s left join public.users u on u.id = s.user_id \
+           left join public.devices d on d.id = s.device_id \
+           where s.id = $1 and s.revoked_at is null and s.absolute_expiry > $3 and s.epoch <= $2 \
+             and coalesce(u.status = 'active', d.revoked_at is null))",
+        &[&id, &epoch, &now],
+    )
+    .await?
+    .get(0)
 }
 
 /// Ends sessions and tells every host, when the transaction commits.
@@ -305,7 +326,8 @@ pub(crate) async fn outdate(
     Ok(())
 }
 
-/// What changed since then, for a host that has just begun to listen: ended sessions, and epochs of changed ones.
+/// What changed since then, for a host that has just begun to listen: ended sessions, epochs of changed ones, and services,
+/// whose tokens name themselves as their session.
 pub(crate) async fn changed_since(
     db: &impl Queries,
     since: Timestamp,
@@ -313,7 +335,9 @@ pub(crate) async fn changed_since(
     db.query(
         "select id, null::integer as epoch from auth.sessions where revoked_at > $1 \
          union all \
-         select id, epoch from auth.sessions where epoch_at > $1 and revoked_at is null",
+         select id, epoch from auth.sessions where epoch_at > $1 and revoked_at is null \
+         union all \
+         select id, null from auth.api_tokens where revoked_at > $1 and user_id is null",
         &[&since],
     )
     .await?
@@ -364,7 +388,7 @@ pub(crate) async fn knows_address(
     row.get(0)
 }
 
-/// The proof was renewed: sensitive changes are allowed until then.
+/// The proof was renewed: sensitive changes are allowed until then, but in no session of a script.
 pub(crate) async fn elevate(
     db: &impl Queries,
     id: Uuid,
@@ -372,7 +396,8 @@ pub(crate) async fn elevate(
     now: Timestamp,
 ) -> Result<()> {
     db.execute(
-        "update auth.sessions set elevated_until = $2, auth_time = $3 where id = $1 and revoked_at is null",
+        "update auth.sessions set elevated_until = $2, auth_time = $3 \
+         where id = $1 and revoked_at is null and api_token_id is null",
         &[&id, &until, &now],
     )
     .await?;

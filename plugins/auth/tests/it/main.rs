@@ -1,11 +1,15 @@
 //! Identity, tried on a real host with a real database and the mail catcher.
 
+mod anonymous;
 mod children;
+mod clients;
 mod devices;
 mod families;
+mod forgery;
 mod household;
 mod invitations;
 mod keys;
+mod nhost;
 mod oauth4webapi;
 mod refresh;
 mod rows;
@@ -13,3 +17,4 @@ mod sign_in;
 mod sign_up;
 mod stage;
 mod tenants;
+mod tokens;

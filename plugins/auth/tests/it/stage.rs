@@ -124,14 +124,28 @@ impl Stage {
         .await
     }
 
+    /// The token of a link that was mailed beside those that are known.
+    pub(crate) async fn another_token(&self, email: &str, page: &str, known: &[String]) -> String {
+        eventually("a mail with another link", async || {
+            let mails = self.mails(email).await;
+            let mut tokens = mails.iter().filter_map(|mail| token_in(mail, page));
+            tokens.find(|token| !known.contains(token))
+        })
+        .await
+    }
+
     /// The token of a link that was mailed.
     pub(crate) async fn mailed_token(&self, email: &str, page: &str) -> String {
         let mail = self.mail(email, &format!("/{page}?token=")).await;
-        let (_, rest) = mail.split_once("?token=").expect("a link has a token");
-        rest.chars()
-            .take_while(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_')
-            .collect()
+        token_in(&mail, page).expect("a link has a token")
     }
+}
+
+/// The token of the link in a mail that leads to this page.
+fn token_in(mail: &str, page: &str) -> Option<String> {
+    let (_, rest) = mail.split_once(&format!("/{page}?token="))?;
+    let is_sign = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '_';
+    Some(rest.chars().take_while(is_sign).collect())
 }
 
 /// The first word of a mail's text that is eight digits.

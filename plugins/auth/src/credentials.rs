@@ -1,0 +1,70 @@
+//! Signing in by address and password.
+
+use nself_plugin_api::{capability::crypto::PasswordCheck, jiff::SignedDuration, prelude::*};
+use uuid::Uuid;
+
+use crate::{
+    Auth, account,
+    caller::Caller,
+    password, problem,
+    proof::{SignedIn, after_first_factor},
+    store::{accounts, accounts::Account, sessions},
+    throttle::{self, Action},
+};
+
+/// How long an address is remembered as one that somebody signs in from.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// Signs in, or asks for the second factor.
+///
+/// # Errors
+///
+/// `TOO_MANY_TRIES`; `CREDENTIALS_INVALID`, the same for every reason.
+pub(crate) async fn sign_in(
+    cx: &Cx<Auth>,
+    email: &str,
+    password: &str,
+    family: Option<Uuid>,
+    caller: &Caller,
+) -> Result<SignedIn> {
+    throttle::address(cx, Action::SignIn, caller).await?;
+    let email = account::email(email).map_err(|_| problem::bad_credentials())?;
+    let account = accounts::find_by_email(&cx.db(), &email).await?;
+    let is_known_pair = match &account {
+        Some(account) => {
+            let since = cx.clock().now()? - KNOWN_FOR;
+            sessions::knows_address(&cx.db(), account.user.id, caller.ip, since).await?
+        }
+        None => false,
+    };
+    throttle::account(cx, Action::SignIn, &email, caller, is_known_pair).await?;
+    let account = check(cx, account, password).await?;
+    after_first_factor(cx, &account, "pwd", family, caller).await
+}
+
+/// The account, if the password is its. An account that is not there takes as long as one that is.
+pub(crate) async fn check(
+    cx: &Cx<Auth>,
+    account: Option<Account>,
+    password: &str,
+) -> Result<Account> {
+    let stored = account
+        .as_ref()
+        .and_then(|account| account.password.as_deref())
+        .unwrap_or(&cx.plugin().dummy_hash);
+    let password = password::normalized(password);
+    let checked = cx.crypto().verify_password(&password, stored).await?;
+    let account = account
+        .filter(|account| account.is_active && account.password.is_some())
+        .ok_or_else(problem::bad_credentials)?;
+    match checked {
+        PasswordCheck::Wrong => Err(problem::bad_credentials()),
+        PasswordCheck::Right => Ok(account),
+        PasswordCheck::RightAndOutdated => {
+            let stronger = cx.crypto().hash_password(&password).await?;
+            let outdated = account.password.as_deref().unwrap_or_default();
+            accounts::rehash(&cx.db(), account.user.id, outdated, &stronger).await?;
+            Ok(account)
+        }
+    }
+}

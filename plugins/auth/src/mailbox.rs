@@ -1,0 +1,140 @@
+//! Signing in by one's mailbox: a link or a code that is mailed there.
+
+use nself_plugin_api::{capability::db::Transaction, prelude::*, serde_json::json};
+use uuid::Uuid;
+
+use crate::{
+    Auth, account,
+    caller::Caller,
+    landing::{Landing, Ticket},
+    notify::{self, Mail},
+    one_time::{self, Purpose, Subject, Used},
+    problem,
+    proof::{SignedIn, after_first_factor},
+    registration::take_over,
+    store::accounts::{self, Account},
+    throttle,
+};
+
+/// An account by its address, if it may sign in this way.
+async fn reachable(cx: &Cx<Auth>, email: &str) -> Result<Option<Account>> {
+    let account = accounts::find_by_email(&cx.db(), email).await?;
+    Ok(account.filter(|account| account.is_active))
+}
+
+fn subject<'a>(purpose: Purpose, email: &'a str, account: Option<&Account>) -> Subject<'a> {
+    Subject {
+        purpose,
+        target: email,
+        user_id: account.map(|account| account.user.id),
+        payload: json!({}),
+    }
+}
+
+/// Mails a link that signs in, to an address that has an account. Nothing tells whether it has one.
+pub(crate) async fn start_link(cx: &Cx<Auth>, email: &str, landing: Landing<'_>) -> Result<()> {
+    let email = account::email(email)?;
+    let account = reachable(cx, &email).await?;
+    let token = one_time::link(cx, subject(Purpose::MagicLink, &email, account.as_ref())).await?;
+    if let (Some(account), Some(token)) = (account, token)
+        && throttle::may_mail(cx, &email).await?
+    {
+        let mail = Mail {
+            to: &email,
+            template: "auth/magic-link",
+            language: &account.user.locale,
+            variables: json!({
+                "name": account.user.display_name,
+                "link": landing.link(cx, Ticket::MagicLink, &token),
+                "expires_minutes": Purpose::MagicLink.lifetime().as_mins(),
+            }),
+        };
+        notify::send(cx, mail);
+    }
+    Ok(())
+}
+
+/// Mails a code that signs in; the flow that it belongs to. An address without an account gets a flow, too.
+pub(crate) async fn start_code(cx: &Cx<Auth>, email: &str, purpose: Purpose) -> Result<Uuid> {
+    let email = account::email(email)?;
+    let account = reachable(cx, &email).await?;
+    let made = one_time::code(cx, subject(purpose, &email, account.as_ref())).await?;
+    // When the tries are used up there is no code, and the flow that is named is nobody's.
+    let flow_id = made.as_ref().map_or_else(Uuid::now_v7, |(flow, _)| *flow);
+    if let (Some(account), Some((_, code))) = (account, made)
+        && throttle::may_mail(cx, &email).await?
+    {
+        let mail = Mail {
+            to: &email,
+            template: "auth/otp",
+            language: &account.user.locale,
+            variables: json!({
+                "name": account.user.display_name, "code": code,
+                "expires_minutes": purpose.lifetime().as_mins(),
+            }),
+        };
+        notify::send(cx, mail);
+    }
+    Ok(flow_id)
+}
+
+/// Signs in by the code of a flow.
+///
+/// # Errors
+///
+/// `CODE_INVALID`.
+pub(crate) async fn use_code(
+    cx: &Cx<Auth>,
+    purpose: Purpose,
+    flow: Uuid,
+    code: &str,
+    family: Option<Uuid>,
+    caller: &Caller,
+) -> Result<SignedIn> {
+    let transaction = cx.db().begin().await?;
+    let (transaction, used) = one_time::use_code(cx, transaction, purpose, flow, code).await?;
+    signed_in(cx, transaction, &used, family, caller).await
+}
+
+/// Signs in by a link.
+///
+/// # Errors
+///
+/// `CODE_INVALID`.
+pub(crate) async fn use_link(
+    cx: &Cx<Auth>,
+    purpose: Purpose,
+    token: &str,
+    caller: &Caller,
+) -> Result<SignedIn> {
+    let transaction = cx.db().begin().await?;
+    let (transaction, used) = one_time::use_link(cx, transaction, purpose, token).await?;
+    signed_in(cx, transaction, &used, None, caller).await
+}
+
+/// Signs in who has shown that the mailbox is theirs. If the account's address was not proved before, it is now, and what
+/// others put into the account is gone.
+async fn signed_in(
+    cx: &Cx<Auth>,
+    transaction: Transaction,
+    used: &Used,
+    family: Option<Uuid>,
+    caller: &Caller,
+) -> Result<SignedIn> {
+    let now = cx.clock().now()?;
+    let user_id = used.user_id.ok_or_else(problem::bad_code)?;
+    let account = accounts::find_by_id(&transaction, user_id)
+        .await?
+        .filter(|account| account.is_active && account.user.email.as_deref() == Some(&used.target))
+        .ok_or_else(problem::bad_code)?;
+    if !account.user.is_email_verified {
+        take_over(&transaction, user_id, now).await?;
+        accounts::verify_email(&transaction, user_id, &used.target, now).await?;
+    }
+    transaction.commit().await?;
+    // Read again: taking over has taken the second factor of whoever was there before.
+    let account = accounts::find_by_id(&cx.db(), user_id)
+        .await?
+        .ok_or_else(problem::bad_code)?;
+    after_first_factor(cx, &account, "otp", family, caller).await
+}
