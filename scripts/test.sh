@@ -15,6 +15,8 @@ missing=()
 have cc && have_headers || missing+=(gcc libc6-dev)
 have redis-server || missing+=(redis-server)
 have git || missing+=(git)
+have node || missing+=(nodejs)
+have npm || missing+=(npm)
 if ! find_rust && is_debian; then
   read -r -a rust <<<"$(rust_packages)" && missing+=("${rust[@]}")
 fi

@@ -1,7 +1,13 @@
 //! The keys of `[plugins.auth.config]`.
 
+mod provider;
+
+use std::collections::BTreeMap;
+
 use nself_plugin_api::{Schema, capability::crypto};
 use serde::Deserialize;
+
+pub use self::provider::{Endpoints, Preset, Provider};
 
 /// The plugin's configuration.
 #[derive(Debug, Clone, Deserialize, Schema)]
@@ -47,6 +53,8 @@ pub struct Config {
     pub password_length_min: u32,
     /// Exact addresses that a sign-in may return to.
     pub redirect_urls: Vec<String>,
+    /// Other places that people may sign in with, by a name for the address: `[plugins.auth.config.providers.google]`.
+    pub providers: BTreeMap<String, Provider>,
 }
 
 /// An algorithm that signs access tokens.
@@ -102,6 +110,7 @@ impl Default for Config {
             sign_up: SignUp::Private,
             password_length_min: 8,
             redirect_urls: Vec::new(),
+            providers: BTreeMap::new(),
         }
     }
 }

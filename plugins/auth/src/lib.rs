@@ -11,12 +11,15 @@ mod caller;
 mod changes;
 mod config;
 mod keys;
+mod linking;
 mod mac;
 mod notify;
 mod one_time;
 mod password;
 mod problem;
 mod proof;
+mod provider;
+mod redirect;
 mod refresh;
 mod routes;
 mod session;
@@ -28,12 +31,13 @@ use std::time::Duration;
 
 use nself_plugin_api::prelude::*;
 
-pub use crate::config::{Algorithm, Config, SignUp};
+pub use crate::config::{Algorithm, Config, Endpoints, Preset, Provider, SignUp};
 use crate::{
     keys::Keys,
+    provider::Providers,
     routes::{
-        discovery, email, me, operator, password as passwords, passwordless, sessions, sign_in,
-        sign_up,
+        discovery, email, identities, me, oauth, operator, password as passwords, passwordless,
+        sessions, sign_in, sign_up,
     },
 };
 
@@ -41,6 +45,7 @@ use crate::{
 pub struct Auth {
     config: Config,
     keys: Keys,
+    providers: Providers,
     /// What the password of an unknown account is compared with, so that it takes as long as a known one's.
     dummy_hash: String,
 }
@@ -56,6 +61,7 @@ impl Plugin for Auth {
             "nself.db/1",
             "nself.kv/1",
             "nself.crypto/1",
+            "nself.http/1",
             "nself.identity/1",
             "mail.send/1",
         ],
@@ -85,6 +91,9 @@ impl Plugin for Auth {
                 rights: ALL,
             },
         ],
+        // Which places people sign in with is known to the configuration alone.
+        egress: &["*"],
+        secrets: &[provider::SECRET],
         emits: &["auth.*", "family.*"],
         ..Requires::NOTHING
     };
@@ -153,6 +162,33 @@ impl Plugin for Auth {
         Route::delete("/auth/sessions/{id}", sessions::end)
             .authenticated()
             .summary("Sign out somewhere else"),
+        Route::get("/auth/providers", oauth::providers)
+            .public()
+            .summary("Other places that people may sign in with"),
+        Route::get("/auth/oauth/{provider}/start", oauth::start)
+            .public()
+            .summary("Send a browser to another place to sign in"),
+        Route::get("/auth/oauth/{provider}/callback", oauth::callback)
+            .public()
+            .summary("Take the answer of another place"),
+        Route::post("/auth/oauth/{provider}/callback", oauth::callback_form)
+            .public()
+            .summary("Take the answer of another place that posts it"),
+        Route::post("/auth/oauth/exchange", oauth::exchange)
+            .public()
+            .summary("Sign in, or link, by the code that the browser brought"),
+        Route::post("/auth/oauth/{provider}/id-token", oauth::id_token)
+            .public()
+            .summary("Sign in by the ID token that the system gave to an app"),
+        Route::get("/auth/identities", identities::list)
+            .authenticated()
+            .summary("Other places that one signs in with"),
+        Route::delete("/auth/identities/{id}", identities::unlink)
+            .authenticated()
+            .summary("Unlink another place"),
+        Route::post("/auth/identities/link/{provider}", identities::link)
+            .authenticated()
+            .summary("Begin to link another place"),
         Route::get("/.well-known/jwks.json", discovery::jwks)
             .public()
             .summary("Public keys of access tokens (RFC 7517)"),
@@ -188,6 +224,8 @@ impl Plugin for Auth {
     type Config = Config;
 
     async fn create(context: Context, config: Config) -> Result<Self> {
+        redirect::check_list(&config)?;
+        let providers = Providers::open(&context, &config)?;
         let keys = Keys::open(&context, &config).await?;
         let nobodys = context.crypto().random(32)?;
         let nobodys: String = nobodys.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -195,6 +233,7 @@ impl Plugin for Auth {
         Ok(Self {
             config,
             keys,
+            providers,
             dummy_hash,
         })
     }

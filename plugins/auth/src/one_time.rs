@@ -29,6 +29,12 @@ pub(crate) enum Purpose {
     EmailCode,
     /// The first factor was shown, the second is awaited.
     SecondFactor,
+    /// Somebody was sent to another place and is awaited back.
+    ProviderFlow,
+    /// Somebody who is signed in is about to be sent to another place.
+    ProviderLink,
+    /// Somebody came back from another place.
+    ProviderCode,
 }
 
 impl Purpose {
@@ -40,6 +46,9 @@ impl Purpose {
             Self::MagicLink => "magic_link",
             Self::EmailCode => "email_code",
             Self::SecondFactor => "second_factor",
+            Self::ProviderFlow => "provider_flow",
+            Self::ProviderLink => "provider_link",
+            Self::ProviderCode => "provider_code",
         }
     }
 
@@ -49,7 +58,11 @@ impl Purpose {
             Self::ResetPassword => SignedDuration::from_mins(30),
             Self::ChangeEmail => SignedDuration::from_hours(1),
             Self::MagicLink => SignedDuration::from_mins(15),
-            Self::EmailCode | Self::SecondFactor => SignedDuration::from_mins(10),
+            Self::EmailCode | Self::SecondFactor | Self::ProviderFlow => {
+                SignedDuration::from_mins(10)
+            }
+            Self::ProviderLink => SignedDuration::from_mins(5),
+            Self::ProviderCode => SignedDuration::from_mins(2),
         }
     }
 }

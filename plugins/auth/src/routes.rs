@@ -2,7 +2,9 @@
 
 pub(crate) mod discovery;
 pub(crate) mod email;
+pub(crate) mod identities;
 pub(crate) mod me;
+pub(crate) mod oauth;
 pub(crate) mod operator;
 pub(crate) mod password;
 pub(crate) mod passwordless;

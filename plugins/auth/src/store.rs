@@ -1,6 +1,7 @@
 //! All SQL of the plugin, a file per subject.
 
 pub(crate) mod accounts;
+pub(crate) mod identities;
 pub(crate) mod keys;
 pub(crate) mod one_time;
 pub(crate) mod sessions;

@@ -10,6 +10,7 @@ use crate::{
     notify::{self, Mail},
     one_time::{self, Purpose, Subject},
     password::{self, Context},
+    problem,
     proof::Proof,
     session::{self, Tokens},
     store::accounts,
@@ -68,10 +69,7 @@ pub(crate) async fn register(
     match cx.plugin().config.sign_up {
         SignUp::Private => ask_for_proof(&cx, candidate).await,
         SignUp::Open => sign_up_at_once(&cx, candidate, &caller).await,
-        SignUp::Closed => Err(Error::forbidden(
-            "SIGN_UP_CLOSED",
-            "accounts are made by invitation here: ask a member of your family for one",
-        )),
+        SignUp::Closed => Err(problem::sign_up_closed()),
     }
 }
 
