@@ -57,6 +57,17 @@ async fn swaps_under_load_lose_no_request_stream_or_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_dropped_in_is_listed_at_once() {
+    let project = Project::served("").await;
+    let _host = project.start();
+    project.put("other", &namesake("other"));
+    assert_eq!(project.plugin("other")["state"], "discovered");
+    fs::remove_file(project.path().join("plugins.d/other.so")).unwrap();
+    let list = project.nself(&["plugin", "list", "--json"]).done().data();
+    assert_eq!(list, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_overwritten_moved_over_or_deleted_changes_nothing_until_an_upgrade() {
     let project = Project::served("").await;
     project.enable("bad", &bad("1.0.0"));
