@@ -1,7 +1,13 @@
 //! The keys of `[plugins.auth.config]`.
 
+mod provider;
+
+use std::collections::BTreeMap;
+
 use nself_plugin_api::{Schema, capability::crypto};
 use serde::Deserialize;
+
+pub use self::provider::{Endpoints, Preset, Provider};
 
 /// The plugin's configuration.
 #[derive(Debug, Clone, Deserialize, Schema)]
@@ -56,6 +62,8 @@ pub struct Config {
     pub tries_per_account: u32,
     /// Exact addresses that a sign-in may return to; the first one is where it returns to when it does not say.
     pub redirect_urls: Vec<String>,
+    /// Other places that people may sign in with, by a name for the address: `[plugins.auth.config.providers.google]`.
+    pub providers: BTreeMap<String, Provider>,
     /// What the product is called on the pages.
     #[schema(min_length = 1, max_length = 100)]
     pub app_name: String,
@@ -122,6 +130,7 @@ impl Default for Config {
             tries_per_address: 60,
             tries_per_account: 10,
             redirect_urls: Vec::new(),
+            providers: BTreeMap::new(),
             app_name: "Family".to_owned(),
             logo_url: None,
             pages_directory: None,

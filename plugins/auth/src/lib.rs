@@ -19,6 +19,7 @@ mod introspection;
 mod invitation;
 mod keys;
 mod landing;
+mod linking;
 mod mac;
 mod mailbox;
 mod new_password;
@@ -29,6 +30,8 @@ mod pages;
 mod password;
 mod problem;
 mod proof;
+mod provider;
+mod redirect;
 mod refresh;
 mod registration;
 mod routes;
@@ -42,14 +45,15 @@ use std::time::Duration;
 
 use nself_plugin_api::prelude::*;
 
-pub use crate::config::{Algorithm, Config, SignUp};
+pub use crate::config::{Algorithm, Config, Endpoints, Preset, Provider, SignUp};
 use crate::{
     keys::Keys,
     pages::Pages,
+    provider::Providers,
     routes::{
-        anonymous, children, devices, discovery, email, families, invitations, me, members, nhost,
-        oauth as grants, operator, pairing, password as passwords, passwordless, sessions, sign_in,
-        sign_up, tokens,
+        anonymous, children, devices, discovery, email, families, grants, identities, invitations,
+        me, members, nhost, operator, pairing, password as passwords, passwordless, providers,
+        sessions, sign_in, sign_up, tokens,
     },
 };
 
@@ -57,6 +61,7 @@ use crate::{
 pub struct Auth {
     config: Config,
     keys: Keys,
+    providers: Providers,
     /// What the password of an unknown account is compared with, so that it takes as long as a known one's.
     dummy_hash: String,
     pages: Pages,
@@ -73,6 +78,7 @@ impl Plugin for Auth {
             "nself.db/1",
             "nself.kv/1",
             "nself.crypto/1",
+            "nself.http/1",
             "nself.identity/1",
             "mail.send/1",
         ],
@@ -102,6 +108,9 @@ impl Plugin for Auth {
                 rights: ALL,
             },
         ],
+        // Which places people sign in with is known to the configuration alone.
+        egress: &["*"],
+        secrets: &[provider::SECRET],
         emits: &["auth.*", "family.*"],
         ..Requires::NOTHING
     };
@@ -350,6 +359,33 @@ impl Plugin for Auth {
         Route::get("/version", nhost::user::version)
             .public()
             .summary("Nhost: the version of this plugin"),
+        Route::get("/auth/providers", providers::list)
+            .public()
+            .summary("Other places that people may sign in with"),
+        Route::get("/auth/oauth/{provider}/start", providers::start)
+            .public()
+            .summary("Send a browser to another place to sign in"),
+        Route::get("/auth/oauth/{provider}/callback", providers::callback)
+            .public()
+            .summary("Take the answer of another place"),
+        Route::post("/auth/oauth/{provider}/callback", providers::callback_form)
+            .public()
+            .summary("Take the answer of another place that posts it"),
+        Route::post("/auth/oauth/exchange", providers::exchange)
+            .public()
+            .summary("Sign in, or link, by the code that the browser brought"),
+        Route::post("/auth/oauth/{provider}/id-token", providers::id_token)
+            .public()
+            .summary("Sign in by the ID token that the system gave to an app"),
+        Route::get("/auth/identities", identities::list)
+            .authenticated()
+            .summary("Other places that one signs in with"),
+        Route::delete("/auth/identities/{id}", identities::unlink)
+            .authenticated()
+            .summary("Unlink another place"),
+        Route::post("/auth/identities/link/{provider}", identities::link)
+            .authenticated()
+            .summary("Begin to link another place"),
         Route::get("/.well-known/jwks.json", discovery::jwks)
             .public()
             .summary("Public keys of access tokens (RFC 7517)"),
@@ -422,6 +458,8 @@ impl Plugin for Auth {
 
     async fn create(context: Context, config: Config) -> Result<Self> {
         let pages = Pages::load(&config)?;
+        redirect::check_list(&config)?;
+        let providers = Providers::open(&context, &config)?;
         let keys = Keys::open(&context, &config).await?;
         let nobodys = context.crypto().random(32)?;
         let nobodys: String = nobodys.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -429,6 +467,7 @@ impl Plugin for Auth {
         Ok(Self {
             config,
             keys,
+            providers,
             dummy_hash,
             pages,
         })

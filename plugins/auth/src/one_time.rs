@@ -33,6 +33,12 @@ pub(crate) enum Purpose {
     SecondFactor,
     /// A guardian shows a child how to sign in.
     ChildSignIn,
+    /// Somebody was sent to another place and is awaited back.
+    ProviderFlow,
+    /// Somebody who is signed in is about to be sent to another place.
+    ProviderLink,
+    /// Somebody came back from another place.
+    ProviderCode,
 }
 
 impl Purpose {
@@ -46,6 +52,9 @@ impl Purpose {
             Self::AddressCode => "address_code",
             Self::SecondFactor => "second_factor",
             Self::ChildSignIn => "child_sign_in",
+            Self::ProviderFlow => "provider_flow",
+            Self::ProviderLink => "provider_link",
+            Self::ProviderCode => "provider_code",
         }
     }
 
@@ -55,9 +64,13 @@ impl Purpose {
             Self::ResetPassword => SignedDuration::from_mins(30),
             Self::ChangeEmail => SignedDuration::from_hours(1),
             Self::MagicLink => SignedDuration::from_mins(15),
-            Self::EmailCode | Self::AddressCode | Self::SecondFactor | Self::ChildSignIn => {
-                SignedDuration::from_mins(10)
-            }
+            Self::EmailCode
+            | Self::AddressCode
+            | Self::SecondFactor
+            | Self::ChildSignIn
+            | Self::ProviderFlow => SignedDuration::from_mins(10),
+            Self::ProviderLink => SignedDuration::from_mins(5),
+            Self::ProviderCode => SignedDuration::from_mins(2),
         }
     }
 }

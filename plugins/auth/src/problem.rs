@@ -93,6 +93,59 @@ pub(crate) fn anonymous() -> Error {
     )
 }
 
+/// The same for a place that is not configured and for one that has no ID tokens.
+pub(crate) fn no_provider() -> Error {
+    Error::not_found(
+        "PROVIDER_NOT_FOUND",
+        "there is no such place to sign in with: see GET /auth/providers",
+    )
+}
+
+pub(crate) fn provider_denied() -> Error {
+    Error::forbidden(
+        "PROVIDER_DENIED",
+        "the other place was asked, and somebody said no there",
+    )
+}
+
+/// One answer for a token that is forged, of somebody else, old, or was shown before.
+pub(crate) fn bad_id_token() -> Error {
+    Error::new(
+        401,
+        "ID_TOKEN_INVALID",
+        "the ID token is not valid here: ask the other place for a new one",
+    )
+}
+
+/// One answer for an answer that nobody waits for: unknown, used, too old, from another browser or another place.
+pub(crate) fn bad_flow() -> Error {
+    Error::bad_request(
+        "OAUTH_FLOW_INVALID",
+        "nobody waits for this answer in this browser, or not any more: begin again",
+    )
+}
+
+pub(crate) fn bad_challenge() -> Error {
+    Error::invalid(
+        "CODE_CHALLENGE_INVALID",
+        "code_challenge: expected the base64url of a SHA-256, by the method S256",
+    )
+}
+
+pub(crate) fn redirect_not_allowed() -> Error {
+    Error::invalid(
+        "REDIRECT_NOT_ALLOWED",
+        "redirect_to: expected an address that is listed in redirect_urls, or a path of this installation",
+    )
+}
+
+pub(crate) fn link_requires_sign_in() -> Error {
+    Error::conflict(
+        "LINK_REQUIRES_SIGN_IN",
+        "sign in to your account in another way first, and link the other place there",
+    )
+}
+
 pub(crate) fn sign_up_closed() -> Error {
     Error::forbidden(
         "SIGN_UP_CLOSED",

@@ -11,6 +11,7 @@ mod invitations;
 mod keys;
 mod nhost;
 mod oauth4webapi;
+mod provider;
 mod refresh;
 mod rows;
 mod sign_in;

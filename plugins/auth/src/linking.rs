@@ -1,0 +1,177 @@
+//! Whose account it is when somebody signs in with another place.
+//!
+//! A person there is an issuer and a subject: an address can be given to somebody else, a subject cannot. An address links
+//! to the account that has it only when the place says that it is verified and is trusted to know. In every other case
+//! somebody who has an account signs in to it first, and links there: else whoever made an account elsewhere with
+//! somebody's address would get into theirs.
+
+use nself_plugin_api::{capability::db::Transaction, prelude::*, serde_json::json};
+use uuid::Uuid;
+
+use crate::{
+    Auth, SignUp,
+    account::User,
+    caller::Caller,
+    notify, problem,
+    provider::{Profile, Provider},
+    registration::take_over,
+    store::{
+        accounts,
+        identities::{self, Identity},
+    },
+};
+
+/// How often a race with another sign-in of the same person is run again.
+const TRIES: u32 = 3;
+
+/// The account of who has signed in there; a new one for who has none.
+///
+/// # Errors
+///
+/// `LINK_REQUIRES_SIGN_IN` when an account has the address already; `SIGN_UP_CLOSED`.
+pub(crate) async fn account_of(
+    cx: &Cx<Auth>,
+    provider: &Provider,
+    profile: &Profile,
+    caller: &Caller,
+) -> Result<Uuid> {
+    for _ in 0..TRIES {
+        let transaction = cx.db().begin().await?;
+        let found = find_or_make(cx, &transaction, provider, profile, caller).await?;
+        if let Some(found) = found {
+            transaction.commit().await?;
+            if let Found::Linked(user) = &found {
+                notify::of_change(cx, user, "auth/new-sign-in", caller);
+            }
+            return Ok(found.user_id());
+        }
+        // Somebody was faster with the address or the identity: it is there now.
+    }
+    Err(problem::link_requires_sign_in())
+}
+
+/// How an account was found.
+enum Found {
+    Known(Uuid),
+    Linked(User),
+    Made(Uuid),
+}
+
+impl Found {
+    fn user_id(&self) -> Uuid {
+        match self {
+            Self::Known(user_id) | Self::Made(user_id) => *user_id,
+            Self::Linked(user) => user.id,
+        }
+    }
+}
+
+async fn find_or_make(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    provider: &Provider,
+    profile: &Profile,
+    caller: &Caller,
+) -> Result<Option<Found>> {
+    let now = cx.clock().now()?;
+    if let Some(user_id) = identities::used(transaction, profile, now).await? {
+        return Ok(Some(Found::Known(user_id)));
+    }
+    // An address that the place itself does not vouch for is not even looked up: anybody can claim it, and would learn
+    // from the answer whether it has an account.
+    let claimed = profile
+        .email
+        .as_deref()
+        .filter(|_| profile.is_email_verified);
+    let proved = claimed.filter(|_| provider.trusts_email);
+    let taken = match claimed {
+        Some(email) => accounts::find_by_email(transaction, email).await?,
+        None => None,
+    };
+    if let Some(account) = taken {
+        let email = proved
+            .filter(|_| account.is_active)
+            .ok_or_else(problem::link_requires_sign_in)?;
+        if !account.user.is_email_verified {
+            take_over(transaction, account.user.id, now).await?;
+            accounts::verify_email(transaction, account.user.id, email, now).await?;
+        }
+        let is_linked = insert(cx, transaction, provider, profile, account.user.id).await?;
+        return Ok(is_linked.then_some(Found::Linked(account.user)));
+    }
+    check_sign_up(cx, transaction, proved).await?;
+    let (name, language) = (&*profile.name, &*caller.language);
+    let user = identities::insert_person(transaction, proved, name, language, now).await?;
+    let Some(user_id) = user else {
+        return Ok(None);
+    };
+    identities::announce(transaction, user_id).await?;
+    let is_linked = insert(cx, transaction, provider, profile, user_id).await?;
+    Ok(is_linked.then_some(Found::Made(user_id)))
+}
+
+/// Where sign-up is closed, a proved address that was invited opens it.
+async fn check_sign_up(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    proved: Option<&str>,
+) -> Result<()> {
+    if cx.plugin().config.sign_up != SignUp::Closed {
+        return Ok(());
+    }
+    let now = cx.clock().now()?;
+    match proved {
+        Some(email) if identities::is_invited(transaction, email, now).await? => Ok(()),
+        _ => Err(problem::sign_up_closed()),
+    }
+}
+
+/// Writes the link and its entry in the audit log; false when there is one already.
+async fn insert(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    provider: &Provider,
+    profile: &Profile,
+    user_id: Uuid,
+) -> Result<bool> {
+    let now = cx.clock().now()?;
+    if !identities::insert(transaction, user_id, &provider.slug, profile, now).await? {
+        return Ok(false);
+    }
+    let details = json!({"provider": provider.slug, "issuer": profile.issuer});
+    accounts::audit(transaction, "auth.identity_linked", user_id, &details).await?;
+    Ok(true)
+}
+
+/// Links a person elsewhere to the account of who is signed in here.
+///
+/// # Errors
+///
+/// `IDENTITY_TAKEN` when that person has another account here.
+pub(crate) async fn link(
+    cx: &Cx<Auth>,
+    provider: &Provider,
+    profile: &Profile,
+    user_id: Uuid,
+    caller: &Caller,
+) -> Result<Identity> {
+    let transaction = cx.db().begin().await?;
+    let account = accounts::find_by_id(&transaction, user_id)
+        .await?
+        .filter(|account| account.is_active)
+        .ok_or_else(problem::session_ended)?;
+    let is_new = insert(cx, &transaction, provider, profile, user_id).await?;
+    let identity = identities::find(&transaction, profile, user_id)
+        .await?
+        .ok_or_else(|| {
+            Error::conflict(
+                "IDENTITY_TAKEN",
+                "this person of the other place has another account here: sign in with it, and unlink it there first",
+            )
+        })?;
+    transaction.commit().await?;
+    if is_new {
+        notify::of_change(cx, &account.user, "auth/new-sign-in", caller);
+    }
+    Ok(identity)
+}

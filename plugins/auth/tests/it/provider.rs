@@ -1,0 +1,108 @@
+//! Signing in with other places: the real `oidc-provider`, and some that do wrong on purpose.
+
+mod app_tokens;
+mod browser;
+mod fake;
+mod guarded;
+mod linking;
+mod oauth;
+mod place;
+mod sign_in;
+
+use nself_plugin_testkit::{Answer, TestHost};
+use serde_json::{Value, json};
+
+use self::{
+    browser::{Browser, HOME, parameter},
+    place::Place,
+};
+use crate::stage::{Session, Stage};
+
+/// The app's own secret, and its S256 (RFC 7636, appendix B).
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+/// Lets the plugin reach servers on this machine.
+const REACH_LOOPBACK: &str = "[plugins.auth]\negress = [\"127.0.0.1\"]";
+
+const TRUSTED: &str = "trusts_email = true";
+
+/// A host whose people may sign in with places that are configured so.
+async fn stage(config: &[&str]) -> Stage {
+    let secret = "the secret: of nself";
+    let secrets = json!({"place": secret, "other": secret, "hub": secret});
+    let mut host = TestHost::builder()
+        .plugin("nself-plugin-mail")
+        .plugin("nself-plugin-auth")
+        .secret("auth-providers", &secrets.to_string())
+        .config("[plugins.mail.listen]\n1025 = 0");
+    for part in config {
+        host = host.config(part);
+    }
+    Stage {
+        host: host.start().await,
+    }
+}
+
+/// A host with one foreign provider.
+async fn with_place(config: &[&str], more: &str) -> (Stage, Place) {
+    let place = Place::open().await;
+    let provider = place.configured("place", more);
+    let all: Vec<&str> = [REACH_LOOPBACK, &*provider]
+        .into_iter()
+        .chain(config.iter().copied())
+        .collect();
+    (stage(&all).await, place)
+}
+
+fn start_of(slug: &str) -> String {
+    format!(
+        "{HOME}/auth/oauth/{slug}/start?redirect_to=/signed-in&code_challenge={CHALLENGE}&state=of+the+app"
+    )
+}
+
+fn callback_of(slug: &str) -> String {
+    format!("{HOME}/auth/oauth/{slug}/callback")
+}
+
+/// Where a browser ends that signs in.
+async fn arrive(browser: &mut Browser, slug: &str) -> String {
+    let arrived = browser
+        .follow_to(&start_of(slug), &format!("{HOME}/signed-in"))
+        .await;
+    assert_eq!(parameter(&arrived, "state").as_deref(), Some("of the app"));
+    arrived
+}
+
+impl Stage {
+    async fn exchange(&self, arrived: &str) -> Answer {
+        let code = parameter(arrived, "code").unwrap_or_else(|| panic!("no code in {arrived}"));
+        let body = json!({"code": code, "code_verifier": VERIFIER});
+        self.post("/auth/oauth/exchange", &body).await
+    }
+
+    /// Somebody signs in with a place, in a browser of their own.
+    async fn signed_in_with(&self, slug: &str, person: &str) -> Session {
+        let arrived = arrive(&mut Browser::of(&self.host, person), slug).await;
+        Session(self.exchange(&arrived).await.expect_status(200).data())
+    }
+
+    /// Why somebody is not signed in by a place.
+    async fn refused_with(&self, slug: &str, person: &str) -> String {
+        let arrived = arrive(&mut Browser::of(&self.host, person), slug).await;
+        assert_eq!(parameter(&arrived, "code"), None, "{arrived}");
+        parameter(&arrived, "error").expect("there is a reason")
+    }
+
+    async fn identities(&self, session: &Session) -> Vec<Value> {
+        let list = self.get_as(session, "/auth/identities").send().await;
+        let list = list.expect_status(200).data();
+        list.as_array().expect("a list").clone()
+    }
+}
+
+fn id_of(session: &Session) -> &str {
+    session.0["user"]["id"]
+        .as_str()
+        .expect("a person has an id")
+}

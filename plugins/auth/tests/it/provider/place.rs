@@ -1,0 +1,111 @@
+//! The foreign provider: the real `oidc-provider`, in a process of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use nself_plugin_testkit::within;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    sync::OnceCell,
+};
+
+/// Callback addresses of the slugs that tests give it.
+const CALLBACKS: [&str; 2] = [
+    "http://localhost:3000/auth/oauth/place/callback",
+    "http://localhost:3000/auth/oauth/other/callback",
+];
+
+const FILES: [&str; 3] = ["package.json", "package-lock.json", "provider.mjs"];
+
+/// A running provider; it ends with this.
+pub(super) struct Place {
+    pub(super) issuer: String,
+    _process: Child,
+    /// A process whose output nobody takes ends at its next word.
+    _output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Place {
+    pub(super) async fn open() -> Self {
+        static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
+        let folder = INSTALLED.get_or_init(install).await;
+        let mut process = Command::new("node")
+            .arg("provider.mjs")
+            .args(CALLBACKS)
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node is not installed: apt-get install nodejs npm");
+        let output = process.stdout.take().expect("its output is piped");
+        let mut lines = BufReader::new(output).lines();
+        let issuer = within("the foreign provider starts", lines.next_line()).await;
+        let issuer = issuer.expect("it is heard").expect("it says where it is");
+        Self {
+            issuer,
+            _process: process,
+            _output: lines,
+        }
+    }
+
+    /// Changes what it knows of a person.
+    pub(super) async fn change(&self, subject: &str, person: &Value) {
+        let client: Client<_, Full<Bytes>> =
+            Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+        let request = Request::put(format!("{}/people/{subject}", self.issuer));
+        let request = request.body(Full::from(person.to_string()));
+        let answer = client.request(request.expect("a request")).await;
+        assert!(answer.expect("it answers").status().is_success());
+    }
+
+    /// Configuration of a place of this name.
+    pub(super) fn configured(&self, slug: &str, more: &str) -> String {
+        format!(
+            "[plugins.auth.config.providers.{slug}]\nissuer = \"{}\"\nclient_id = \"nself\"\n{more}\n",
+            self.issuer
+        )
+    }
+}
+
+/// Installs the locked packages, once for all runs with the same lock.
+async fn install() -> PathBuf {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/provider");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("auth-provider");
+    fs::create_dir_all(&folder).expect("there is room");
+    for file in FILES {
+        fs::copy(from.join(file), folder.join(file)).expect("the package is there");
+    }
+    let lock = fs::read(folder.join("package-lock.json")).expect("there is a lock");
+    let installed = folder.join("installed-lock.json");
+    if fs::read(&installed).is_ok_and(|of| of == lock) {
+        return folder;
+    }
+    let npm = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(&folder)
+        .output();
+    let output = npm
+        .await
+        .expect("npm is not installed: apt-get install nodejs npm");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success(),
+        "npm ci in {}: {said}",
+        folder.display()
+    );
+    fs::write(installed, lock).expect("there is room");
+    folder
+}
