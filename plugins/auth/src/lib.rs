@@ -10,6 +10,7 @@ mod account;
 mod caller;
 mod changes;
 mod config;
+mod erasure;
 mod keys;
 mod mac;
 mod notify;
@@ -32,8 +33,8 @@ pub use crate::config::{Algorithm, Config, SignUp};
 use crate::{
     keys::Keys,
     routes::{
-        discovery, email, me, operator, password as passwords, passwordless, sessions, sign_in,
-        sign_up,
+        account as own_account, admin, discovery, email, me, operator, password as passwords,
+        passwordless, sessions, sign_in, sign_up,
     },
 };
 
@@ -114,6 +115,12 @@ impl Plugin for Auth {
         Route::patch("/auth/me", me::change)
             .authenticated()
             .summary("Change name, picture, language, time zone"),
+        Route::delete("/auth/me", own_account::delete)
+            .authenticated()
+            .summary("Delete one's account for good"),
+        Route::get("/auth/me/export", own_account::export)
+            .authenticated()
+            .summary("Everything that is held about oneself"),
         Route::post("/auth/verify-email", email::verify)
             .public()
             .summary("Prove an address by the link that was mailed to it"),
@@ -171,6 +178,63 @@ impl Plugin for Auth {
         Route::post("/auth/admin/keys/rotate", operator::rotate)
             .operator()
             .summary("Let a new signing key take over"),
+        Route::get("/auth/admin/users", admin::users::list)
+            .operator()
+            .summary("Accounts, the newest first"),
+        Route::post("/auth/admin/users", admin::users::create)
+            .operator()
+            .summary("Make an account; without a password its owner is mailed a link"),
+        Route::get("/auth/admin/users/{id}", admin::users::show)
+            .operator()
+            .summary("An account and how it can be used"),
+        Route::patch("/auth/admin/users/{id}", admin::users::change)
+            .operator()
+            .summary("Suspend or activate an account, vouch for its address"),
+        Route::delete("/auth/admin/users/{id}", admin::users::delete)
+            .operator()
+            .summary("Delete an account for good"),
+        Route::post("/auth/admin/users/{id}/sign-out", admin::users::sign_out)
+            .operator()
+            .summary("End all sessions of an account"),
+        Route::get("/auth/admin/sessions", admin::sessions::list)
+            .operator()
+            .summary("Living sessions, the newest first"),
+        Route::delete("/auth/admin/sessions/{id}", admin::sessions::end)
+            .operator()
+            .summary("End a session"),
+        Route::get("/auth/admin/devices", admin::devices::list)
+            .operator()
+            .summary("Paired machines, the newest first"),
+        Route::delete("/auth/admin/devices/{id}", admin::devices::revoke)
+            .operator()
+            .summary("Take a machine off"),
+        Route::get("/auth/admin/audit", admin::audit::list)
+            .operator()
+            .summary("What happened to accounts, the newest first"),
+        Route::get("/auth/admin/apps", admin::apps::list)
+            .operator()
+            .summary("The apps of the house"),
+        Route::put("/auth/admin/apps/{slug}", admin::apps::put)
+            .operator()
+            .summary("Add an app, or rename it"),
+        Route::delete("/auth/admin/apps/{slug}", admin::apps::remove)
+            .operator()
+            .summary("Remove an app and the roles in it"),
+        Route::get("/auth/admin/apps/{slug}/roles", admin::apps::grants)
+            .operator()
+            .summary("Who may do what in an app"),
+        Route::put(
+            "/auth/admin/apps/{slug}/roles/{user}/{role}",
+            admin::apps::grant,
+        )
+        .operator()
+        .summary("Give somebody a role in an app"),
+        Route::delete(
+            "/auth/admin/apps/{slug}/roles/{user}/{role}",
+            admin::apps::withdraw,
+        )
+        .operator()
+        .summary("Take a role in an app away"),
     ];
 
     const TASKS: &'static [Task<Self>] = &[

@@ -1,5 +1,7 @@
 //! Routes, one file per resource: decode, call, answer.
 
+pub(crate) mod account;
+pub(crate) mod admin;
 pub(crate) mod discovery;
 pub(crate) mod email;
 pub(crate) mod me;

@@ -1,6 +1,11 @@
 //! All SQL of the plugin, a file per subject.
 
 pub(crate) mod accounts;
+pub(crate) mod admin;
+pub(crate) mod apps;
+pub(crate) mod audit;
+pub(crate) mod erasure;
+pub(crate) mod export;
 pub(crate) mod keys;
 pub(crate) mod one_time;
 pub(crate) mod sessions;

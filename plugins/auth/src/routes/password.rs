@@ -12,7 +12,7 @@ use crate::{
     Auth, account,
     account::User,
     caller::Caller,
-    notify::{self, Mail},
+    notify,
     one_time::{self, Purpose, Subject},
     password::{self, Context},
     problem,
@@ -41,16 +41,7 @@ pub(crate) async fn forgot(
     if let (Some(account), Some(token)) = (account, token)
         && throttle::may_mail(&cx, &email).await?
     {
-        let mail = Mail {
-            to: &email,
-            template: "auth/reset-password",
-            language: &account.user.locale,
-            variables: json!({
-                "name": account.user.display_name, "link": notify::page(&cx, "/auth/password/reset", &token),
-                "expires_minutes": Purpose::ResetPassword.lifetime().as_mins(),
-            }),
-        };
-        notify::send(&cx, mail);
+        notify::password_link(&cx, &account.user, &email, &token);
     }
     Ok(Accepted("reset_mail_sent"))
 }

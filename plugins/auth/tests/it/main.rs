@@ -1,5 +1,7 @@
 //! Identity, tried on a real host with a real database and the mail catcher.
 
+mod account;
+mod admin;
 mod keys;
 mod refresh;
 mod sign_in;
