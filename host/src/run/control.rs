@@ -11,7 +11,7 @@ use crate::{
     control::{Control, ProgressSender},
     plugin::{
         lock::LockRefusal,
-        registry::{ChangeError, State},
+        registry::{ChangeError, Registry, State},
     },
 };
 
@@ -84,6 +84,8 @@ impl Control for HostControl {
                 Ok(json!({"pid": std::process::id()}))
             }
             "plugin.list" => json(&registry.plugins()),
+            "plugin.commands" => Ok(commands(registry)),
+            "operator.pass" => self.pass(),
             "plugin.enable" => {
                 let Named { id } = args(&command, value)?;
                 progress.send(format!("starting {id}"));
@@ -132,6 +134,15 @@ impl Control for HostControl {
 }
 
 impl HostControl {
+    /// What a command of a plugin needs to send its request.
+    fn pass(&self) -> Result<Value, CliError> {
+        let host = &self.0;
+        let pass = host
+            .operator_pass()
+            .map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
+        Ok(json!({"gateway": host.gateway(), "key": &*pass.secret}))
+    }
+
     async fn status(&self) -> Value {
         let host = &self.0;
         let plugins = host.registry().plugins();
@@ -152,6 +163,18 @@ impl HostControl {
             "plugins": plugins,
         })
     }
+}
+
+/// The commands of the plugins that run, by plugin.
+fn commands(registry: &Registry) -> Value {
+    let plugins = registry.plugins().into_iter();
+    let listed = plugins.filter_map(|plugin| {
+        let commands = plugin.commands();
+        let entry =
+            json!({"id": plugin.id, "description": plugin.description, "commands": commands});
+        (!commands.is_empty()).then_some(entry)
+    });
+    Value::Array(listed.collect())
 }
 
 /// What of a host can be reached where.

@@ -9,6 +9,7 @@ mod access;
 mod account;
 mod caller;
 mod changes;
+mod commands;
 mod config;
 mod erasure;
 mod keys;
@@ -211,6 +212,10 @@ impl Plugin for Auth {
         Route::get("/auth/admin/audit", admin::audit::list)
             .operator()
             .summary("What happened to accounts, the newest first"),
+        Route::post("/auth/admin/tune", admin::tune::measure)
+            .operator()
+            .timeout(Duration::from_secs(60))
+            .summary("Measure what a password costs here"),
         Route::get("/auth/admin/apps", admin::apps::list)
             .operator()
             .summary("The apps of the house"),
@@ -236,6 +241,8 @@ impl Plugin for Auth {
         .operator()
         .summary("Take a role in an app away"),
     ];
+
+    const COMMANDS: &'static [Command] = commands::ALL;
 
     const TASKS: &'static [Task<Self>] = &[
         Task::every(Duration::from_secs(60), "keys", sweep::turn_keys),

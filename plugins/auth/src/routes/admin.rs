@@ -6,6 +6,7 @@ pub(crate) mod apps;
 pub(crate) mod audit;
 pub(crate) mod devices;
 pub(crate) mod sessions;
+pub(crate) mod tune;
 pub(crate) mod users;
 
 use nself_plugin_api::prelude::*;
