@@ -90,6 +90,7 @@ pub const KEYS: &[Key] = &[
     key("plugins.start_timeout_ms", SOME, "Time for a plugin to be opened, and then to be created and started, in milliseconds."),
     key("plugins.*.port", PORT, "The plugin's own port. When absent: the seed's (auth 3001, orchestrator 3002, scheduler 3003, jobs 3004, stream 3005), else none."),
     key("plugins.*.listen", Kind::Table, "Where TCP ports that the plugin's manifest asks for are bound instead, such as `1025 = 2525`."),
+    key("plugins.*.egress", Kind::TextList, "Hosts that the plugin may call besides those of its manifest, such as `sso.lan` and `10.0.0.5:8443`: private addresses have to be named here, because the `*` of a manifest is every public one."),
     key("plugins.*.config", Kind::Table, "The plugin's own keys, checked against its schema when it is loaded."),
     key("identity.issuer", Kind::Text, "Issuer that tokens must name. Needed with a key set."),
     key("identity.audience", Kind::Text, "Audience that tokens must name. Needed with a key set."),

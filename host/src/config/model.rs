@@ -205,6 +205,8 @@ pub struct PluginSettings {
     pub port: Option<u16>,
     /// Where ports that the manifest asks for are bound instead: `1025 = 2525`; default: as in the manifest.
     pub listen: BTreeMap<String, u16>,
+    /// Hosts that it may call besides those of its manifest, private addresses among them; default none.
+    pub egress: Vec<String>,
     /// The plugin's own keys, checked against its schema when it is loaded.
     pub config: Map<String, Value>,
 }

@@ -56,6 +56,8 @@ pub struct Services {
     pub crypto: Arc<CryptoService>,
     /// Outgoing HTTP.
     pub egress: Egress,
+    /// What the operator lets plugins reach besides what their manifests ask for, by plugin.
+    pub egress_beyond: BTreeMap<String, Vec<String>>,
     /// Ports that plugins listen on.
     pub ports: Arc<Ports>,
     /// Where the operator has put them, by plugin: manifest's port to bound port.

@@ -129,10 +129,16 @@ impl Starter {
             }
         };
         let entry = loader::entry(&loaded, &manifest)?;
+        let mut requires = manifest.requires.clone();
+        // Who writes the configuration may let a plugin reach more than it asks for, such as a server in the house.
+        let beyond = self.services.egress_beyond.get(&id);
+        requires
+            .egress
+            .extend(beyond.into_iter().flatten().cloned());
         let grant = Grant {
             plugin: id.as_str().into(),
             version: manifest.version.to_string().into(),
-            requires: Arc::new(manifest.requires.clone()),
+            requires: Arc::new(requires),
         };
         let (draining, drains) = watch::channel(false);
         let health = Arc::new(Health::new(self.services.panics.with_label_values(&[&id])));

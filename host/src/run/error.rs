@@ -62,6 +62,14 @@ pub enum RunError {
     /// A secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// A list of hosts that does not read.
+    #[error("plugins.{id}.egress: {reason}")]
+    Egress {
+        /// The plugin.
+        id: String,
+        /// The entry, and what to write instead.
+        reason: String,
+    },
     /// A key of the configuration that has no value.
     #[error("identity.api_keys.{name}: {reason}")]
     ApiKey {
@@ -136,6 +144,7 @@ impl From<RunError> for CliError {
             | RunError::KeysFile { .. }
             | RunError::Development(_)
             | RunError::Cors(_)
+            | RunError::Egress { .. }
             | RunError::Redis(_) => ("CONFIGURATION", Exit::Configuration),
             RunError::Lock(_) => ("PLUGINS_LOCK", Exit::BadData),
             RunError::Setup { .. } | RunError::Routes(_) => ("SETUP", Exit::Failed),

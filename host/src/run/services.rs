@@ -12,7 +12,7 @@ use crate::{
         clock::HostClock,
         config::Facts,
         crypto::{CryptoService, HashSettings},
-        http::Egress,
+        http::{Egress, list::EgressList},
         kv::Store,
         metrics::MetricsHub,
         task::lease::Leases,
@@ -111,6 +111,7 @@ pub(super) fn build(
             .map_err(|error| setup("crypto")(error.to_string()))?,
         ),
         egress: Egress::new().map_err(|error| setup("TLS")(error.to_string()))?,
+        egress_beyond: egress_beyond(config)?,
         ports: Arc::default(),
         port_overrides: port_overrides(config),
         clock,
@@ -235,6 +236,23 @@ fn port_overrides(config: &Config) -> BTreeMap<String, BTreeMap<u16, u16>> {
         .iter()
         .map(|(id, plugin)| (id.clone(), ports(&plugin.listen)))
         .collect()
+}
+
+/// `[plugins.<id>.egress]`.
+///
+/// # Errors
+///
+/// When an entry cannot be read: the plugin would otherwise start, and learn at its first call that it reaches nobody.
+fn egress_beyond(config: &Config) -> Result<BTreeMap<String, Vec<String>>, RunError> {
+    let mut beyond = BTreeMap::new();
+    for (id, plugin) in &config.plugins.by_id {
+        EgressList::parse(&plugin.egress).map_err(|error| RunError::Egress {
+            id: id.clone(),
+            reason: error.to_string(),
+        })?;
+        beyond.insert(id.clone(), plugin.egress.clone());
+    }
+    Ok(beyond)
 }
 
 fn secret_source(secrets: &Secrets) -> crate::capability::config::SecretSource {
