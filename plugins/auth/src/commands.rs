@@ -145,6 +145,12 @@ pub(crate) const ALL: &[Command] = &[
     Command::delete("apps take", "/auth/admin/apps/{slug}/roles/{user}/{role}")
         .summary("Take a role in an app away")
         .arguments(ROLE),
+    Command::post("import", "/auth/admin/import")
+        .summary("Take accounts from an export of Supabase, Nhost, Firebase or one's own")
+        .arguments(&[Argument::file(
+            "file",
+            "A .csv or .ndjson file, at most 100,000 rows",
+        )]),
     Command::post("tune", "/auth/admin/tune").summary("Measure what a password costs here"),
 ];
 

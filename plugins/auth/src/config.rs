@@ -45,6 +45,11 @@ pub struct Config {
     /// Fewest characters of a password.
     #[schema(minimum = 8, maximum = 64)]
     pub password_length_min: u32,
+    /// Whether new passwords are looked up in a public collection of leaked ones. It gets five characters of a hash.
+    pub breach_check: bool,
+    /// Where that collection is.
+    #[schema(min_length = 8, max_length = 500)]
+    pub breach_url: String,
     /// Exact addresses that a sign-in may return to.
     pub redirect_urls: Vec<String>,
 }
@@ -101,6 +106,8 @@ impl Default for Config {
             step_up_minutes: 10,
             sign_up: SignUp::Private,
             password_length_min: 8,
+            breach_check: false,
+            breach_url: "https://api.pwnedpasswords.com".to_owned(),
             redirect_urls: Vec::new(),
         }
     }

@@ -7,11 +7,13 @@
 
 mod access;
 mod account;
+mod breach;
 mod caller;
 mod changes;
 mod commands;
 mod config;
 mod erasure;
+mod import;
 mod keys;
 mod mac;
 mod notify;
@@ -34,8 +36,8 @@ pub use crate::config::{Algorithm, Config, SignUp};
 use crate::{
     keys::Keys,
     routes::{
-        account as own_account, admin, discovery, email, me, operator, password as passwords,
-        passwordless, sessions, sign_in, sign_up,
+        account as own_account, admin, discovery, email, hasura, me, operator,
+        password as passwords, passwordless, sessions, sign_in, sign_up,
     },
 };
 
@@ -58,6 +60,7 @@ impl Plugin for Auth {
             "nself.db/1",
             "nself.kv/1",
             "nself.crypto/1",
+            "nself.http/1",
             "nself.identity/1",
             "mail.send/1",
         ],
@@ -87,6 +90,8 @@ impl Plugin for Auth {
                 rights: ALL,
             },
         ],
+        egress: &["api.pwnedpasswords.com"],
+        secrets: &[hasura::SECRET],
         emits: &["auth.*", "family.*"],
         ..Requires::NOTHING
     };
@@ -179,6 +184,9 @@ impl Plugin for Auth {
         Route::post("/auth/admin/keys/rotate", operator::rotate)
             .operator()
             .summary("Let a new signing key take over"),
+        Route::get("/auth/hasura/webhook", hasura::webhook)
+            .public()
+            .summary("Who calls, for Hasura's authentication hook"),
         Route::get("/auth/admin/users", admin::users::list)
             .operator()
             .summary("Accounts, the newest first"),
@@ -212,6 +220,11 @@ impl Plugin for Auth {
         Route::get("/auth/admin/audit", admin::audit::list)
             .operator()
             .summary("What happened to accounts, the newest first"),
+        Route::post("/auth/admin/import", admin::import::import)
+            .operator()
+            .body_bytes_max(256 << 20)
+            .timeout(Duration::from_secs(600))
+            .summary("Take accounts from an export: NDJSON or CSV, at most 100,000 rows"),
         Route::post("/auth/admin/tune", admin::tune::measure)
             .operator()
             .timeout(Duration::from_secs(60))

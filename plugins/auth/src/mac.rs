@@ -18,6 +18,8 @@ pub(crate) enum Purpose {
     OneTime,
     /// A recovery code.
     Recovery,
+    /// The secret of Hasura's hook.
+    Webhook,
 }
 
 impl Purpose {
@@ -26,6 +28,7 @@ impl Purpose {
             Self::Refresh => b"refresh\0",
             Self::OneTime => b"one-time\0",
             Self::Recovery => b"recovery\0",
+            Self::Webhook => b"webhook\0",
         }
     }
 }

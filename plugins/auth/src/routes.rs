@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod discovery;
 pub(crate) mod email;
+pub(crate) mod hasura;
 pub(crate) mod me;
 pub(crate) mod operator;
 pub(crate) mod password;

@@ -86,9 +86,7 @@ async fn candidate(
         email: Some(&email),
         name: Some(&display_name),
     };
-    let length_min = cx.plugin().config.password_length_min;
-    let password = password::accept(&registration.password, length_min, context)?;
-    let password_hash = cx.crypto().hash_password(&password).await?;
+    let password_hash = password::hash_new(cx, &registration.password, context).await?;
     Ok(Candidate {
         email,
         display_name,

@@ -2,6 +2,9 @@
 
 mod account;
 mod admin;
+mod breach;
+mod hasura;
+mod import;
 mod keys;
 mod refresh;
 mod sign_in;

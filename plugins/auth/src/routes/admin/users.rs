@@ -170,9 +170,7 @@ async fn hash(cx: &Cx<Auth>, password: &str, email: &str, display_name: &str) ->
         email: Some(email),
         name: Some(display_name),
     };
-    let length_min = cx.plugin().config.password_length_min;
-    let password = password::accept(password, length_min, context)?;
-    cx.crypto().hash_password(&password).await
+    password::hash_new(cx, password, context).await
 }
 
 /// What to change; what is left out stays.
