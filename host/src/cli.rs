@@ -86,16 +86,17 @@ enum Command {
 
 /// The program: reads the process's arguments and environment, and runs.
 pub fn main() -> ExitCode {
-    run(std::env::args_os().collect(), process_variables()).into()
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    run(&arguments, process_variables()).into()
 }
 
 /// Runs one command line.
-pub fn run(arguments: Vec<OsString>, variables: Variables) -> Exit {
+pub fn run(arguments: &[OsString], variables: Variables) -> Exit {
     let json = arguments.iter().any(|argument| argument == "--json");
-    let cli = match parse(&arguments, &variables) {
+    let cli = match parse(arguments, &variables) {
         Ok(Parsed::Own(cli)) => cli,
         Ok(Parsed::OfPlugin(globals, words)) => {
-            return of_plugin(&arguments, globals, &words, variables);
+            return of_plugin(arguments, globals, &words, variables);
         }
         Err(error) => return refused(&error, &Output::new(json, &variables)),
     };

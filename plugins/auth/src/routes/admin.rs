@@ -29,8 +29,8 @@ fn actor(principal: &Principal) -> String {
 }
 
 /// A text of the query string that says something.
-fn said(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
+fn said(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
 }
 
 fn no_user() -> Error {

@@ -44,10 +44,10 @@ pub(crate) async fn list(
 ) -> Result<Private<Data<Page>>> {
     let limit = limit(search.limit);
     let filter = Filter {
-        person: said(&search.user),
-        action: said(&search.action),
+        person: said(search.user.as_deref()),
+        action: said(search.action.as_deref()),
         family_id: search.family,
-        before: said(&search.before).map(place).transpose()?,
+        before: said(search.before.as_deref()).map(place).transpose()?,
         limit: i32::try_from(limit).map_err(Error::internal)?,
     };
     let entries = audit::read(&cx.db(), &filter).await?;

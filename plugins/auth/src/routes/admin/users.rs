@@ -43,8 +43,8 @@ pub(crate) async fn list(
     Query(search): Query<Search>,
 ) -> Result<Private<Data<Vec<Listed>>>> {
     let filter = Filter {
-        text: said(&search.query),
-        status: said(&search.status),
+        text: said(search.query.as_deref()),
+        status: said(search.status.as_deref()),
         before: search.before,
         id: None,
         limit: limit(search.limit),
