@@ -1,6 +1,7 @@
 //! The command line: one file per command, no logic.
 
 pub mod client;
+mod commands;
 mod config;
 mod context;
 pub mod db;
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use context::Context;
 pub use error::{CliError, Exit};
@@ -88,14 +89,18 @@ enum Command {
 
 /// The program: reads the process's arguments and environment, and runs.
 pub fn main() -> ExitCode {
-    run(std::env::args_os().collect(), process_variables()).into()
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    run(&arguments, process_variables()).into()
 }
 
 /// Runs one command line.
-pub fn run(arguments: Vec<OsString>, variables: Variables) -> Exit {
+pub fn run(arguments: &[OsString], variables: Variables) -> Exit {
     let json = arguments.iter().any(|argument| argument == "--json");
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    let cli = match parse(arguments, &variables) {
+        Ok(Parsed::Own(cli)) => cli,
+        Ok(Parsed::OfPlugin(globals, words)) => {
+            return of_plugin(arguments, globals, &words, variables);
+        }
         Err(error) => return refused(&error, &Output::new(json, &variables)),
     };
     let context = Context::new(
@@ -125,6 +130,55 @@ pub fn run(arguments: Vec<OsString>, variables: Variables) -> Exit {
     }
 }
 
+/// A command line.
+enum Parsed {
+    Own(Cli),
+    /// A name that none of the commands here has, and what follows: a plugin's, perhaps.
+    OfPlugin(commands::Globals, Vec<String>),
+}
+
+fn parse(arguments: &[OsString], variables: &Variables) -> Result<Parsed, clap::Error> {
+    let mut command = Cli::command().allow_external_subcommands(true);
+    if let Some(summary) = commands::summary(arguments, variables) {
+        command = command.after_help(summary);
+    }
+    let matches = command.try_get_matches_from(arguments)?;
+    match matches.subcommand() {
+        Some((name, more)) if Cli::command().find_subcommand(name).is_none() => {
+            let more = more.get_many::<OsString>("").into_iter().flatten();
+            let words = std::iter::once(OsString::from(name)).chain(more.cloned());
+            let (mut globals, words) = commands::Globals::take(words.collect());
+            globals.json |= matches.get_flag("json");
+            globals.yes |= matches.get_flag("yes");
+            let project = matches.get_one::<PathBuf>("project");
+            globals.project = globals.project.or_else(|| project.cloned());
+            Ok(Parsed::OfPlugin(globals, words))
+        }
+        _ => Cli::from_arg_matches(&matches).map(Parsed::Own),
+    }
+}
+
+/// Runs a command of a plugin. Words that are nobody's are refused as if there were no such commands: with the name that
+/// was meant, most likely.
+fn of_plugin(
+    arguments: &[OsString],
+    globals: commands::Globals,
+    words: &[String],
+    variables: Variables,
+) -> Exit {
+    let output = Output::new(globals.json, &variables);
+    let context = Context::new(output, variables, globals.project, globals.yes);
+    match commands::run(&context, words) {
+        Ok(commands::Ran::Done) => Exit::Done,
+        Ok(commands::Ran::Refused(error)) => refused(&error, &context.output),
+        Ok(commands::Ran::Nobodys) => match Cli::command().try_get_matches_from(arguments) {
+            Err(error) => refused(&error, &context.output),
+            Ok(_) => Exit::Usage,
+        },
+        Err(error) => context.output.error(&error),
+    }
+}
+
 /// Help and version are answers; everything else that clap says is a usage error.
 fn refused(error: &clap::Error, output: &Output) -> Exit {
     let is_answer = matches!(
@@ -149,8 +203,6 @@ fn refused(error: &clap::Error, output: &Output) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub mod abi;
 pub mod capability;
+pub mod command;
 mod cx;
 pub mod error;
 mod event;
@@ -42,6 +43,7 @@ pub mod prelude {
         Schema,
         about,
         capability::db::{Queries, Row},
+        command::{Argument, Command},
         cx::{Context, Cx},
         error::{Error, Result},
         event::Event,

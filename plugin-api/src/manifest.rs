@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::{abi, json::Json, plugin::Plugin, route::Route, schema::Schema};
+use crate::{abi, command::Command, json::Json, plugin::Plugin, route::Route, schema::Schema};
 
 /// Who the plugin is. Made with [`about!`](crate::about) from the crate's `Cargo.toml`.
 #[derive(Debug, Clone, Copy)]
@@ -252,6 +252,7 @@ pub const fn write<P: Plugin, const N: usize>(mut json: Json<N>) -> Json<N> {
     subscriptions::<P, N>(&mut json);
     schedules::<P, N>(&mut json);
     migrations(&mut json, P::MIGRATIONS);
+    commands(&mut json, P::COMMANDS);
     hasura(&mut json, P::HASURA);
     json.key(false, "config");
     json.shape(&<P::Config as Schema>::SHAPE);
@@ -459,6 +460,37 @@ const fn migrations<const N: usize>(json: &mut Json<N>, migrations: &[Migration]
         json.text(false, "name", migration.name());
         json.text(false, "up", migration.up);
         json.text(false, "down", migration.down);
+        json.raw("}");
+    });
+}
+
+const fn commands<const N: usize>(json: &mut Json<N>, commands: &[Command]) {
+    list!(json, "commands", commands, |command| {
+        json.raw("{");
+        json.text(true, "name", command.name);
+        json.text(false, "summary", command.summary);
+        json.text(false, "method", command.method);
+        json.text(false, "path", command.path);
+        if let Some(body) = command.body {
+            json.key(false, "body");
+            json.raw(body);
+        }
+        list!(json, "arguments", command.arguments, |argument| {
+            json.raw("{");
+            json.text(true, "name", argument.name);
+            json.text(false, "summary", argument.summary);
+            json.text(false, "kind", argument.kind);
+            json.key(false, "required");
+            json.raw(if argument.required { "true}" } else { "false}" });
+        });
+        json.text(false, "rows", command.rows);
+        list!(json, "columns", command.columns, |column| {
+            json.raw("{");
+            json.text(true, "head", column.0);
+            json.text(false, "cell", column.1);
+            json.raw("}");
+        });
+        json.text(false, "confirm", command.confirm);
         json.raw("}");
     });
 }

@@ -5,6 +5,7 @@ use std::{future::Future, time::Duration};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    command::Command,
     cx::{Context, Cx},
     error::Result,
     manifest::{About, Dependency, HasuraFragment, Migration, Requires},
@@ -55,6 +56,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     const PROVIDES: &'static [Provided<Self>] = &[];
     /// Steps of its schema.
     const MIGRATIONS: &'static [Migration] = &[];
+    /// Commands of the command line.
+    const COMMANDS: &'static [Command] = &[];
     /// Hasura metadata of its tables.
     const HASURA: &'static [HasuraFragment] = &[];
 

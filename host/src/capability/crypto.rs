@@ -4,6 +4,7 @@
 //! them: key pairs are sealed for another purpose than [`Crypto`]'s `open` opens.
 
 pub mod error;
+mod foreign;
 mod hashing;
 mod jwk;
 mod key;

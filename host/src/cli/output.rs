@@ -139,7 +139,7 @@ fn add(text: &mut String, more: fmt::Arguments<'_>) {
 }
 
 /// Control characters from files and plugins must not steer the terminal.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() && letter != '\n' {
@@ -154,27 +154,31 @@ fn clean(text: &str) -> String {
 /// Rows under heads, in columns as wide as their widest cell.
 #[derive(Debug, Clone)]
 pub struct Table {
-    heads: Vec<&'static str>,
+    heads: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these heads and no rows.
-    pub fn new(heads: &[&'static str]) -> Self {
+    pub fn new(heads: &[&str]) -> Self {
         Self {
-            heads: heads.to_vec(),
+            heads: heads.iter().map(|head| clean(head)).collect(),
             rows: Vec::new(),
         }
     }
 
     /// Adds a row: one cell per head.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(
-            cells
-                .into_iter()
-                .map(|cell| clean(&cell).replace('\n', " "))
-                .collect(),
-        );
+        self.cells(cells);
+    }
+
+    /// Adds a row whose length is known only here: cells that are missing are empty, and those too many are left out.
+    pub fn cells(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells = cells
+            .into_iter()
+            .map(|cell| clean(&cell).replace('\n', " "));
+        let filled = cells.chain(std::iter::repeat_with(String::new));
+        self.rows.push(filled.take(self.heads.len()).collect());
     }
 
     /// Whether it has no rows.
@@ -186,7 +190,7 @@ impl Table {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].chars().count());
             cells
-                .chain([self.heads[column].len()])
+                .chain([self.heads[column].chars().count()])
                 .max()
                 .unwrap_or_default()
         };
@@ -197,7 +201,10 @@ impl Table {
                 .map(|(cell, width)| format!("{cell:<width$}"));
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         };
-        let mut text = format!("{start}{}{end}\n", line(&mut self.heads.iter().copied()));
+        let mut text = format!(
+            "{start}{}{end}\n",
+            line(&mut self.heads.iter().map(String::as_str))
+        );
         for row in &self.rows {
             add(
                 &mut text,

@@ -211,6 +211,13 @@ fn list(context: &Context) -> Result<(), CliError> {
     })
 }
 
+/// Whether there is such a plugin here, as far as files tell.
+pub(super) fn is_known(context: &Context, id: &str) -> bool {
+    let plugins = offline::list(context).unwrap_or_default();
+    let mut plugins = plugins.as_array().into_iter().flatten();
+    plugins.any(|plugin| plugin["id"] == json!(id))
+}
+
 /// One plugin in a table.
 pub(super) fn list_row(plugin: &Value) -> [String; 4] {
     let text = |key: &str| plugin[key].as_str().unwrap_or_default().to_owned();

@@ -1,5 +1,6 @@
 //! What the manifest says, and whether this host can keep its side of it.
 
+mod commands;
 mod names;
 mod routes;
 mod rules;

@@ -11,6 +11,7 @@ pub const PLUGIN_FUNCTIONS: &[&str] = &[
     "nself.current_role()",
     "nself.emit_event(text, text, jsonb, uuid, text, text)",
     "nself.audit(text, text, jsonb, uuid, text)",
+    "nself.read_audit(text, text, uuid, timestamptz, uuid, integer)",
 ];
 
 /// One pair of files below `db/`.
@@ -38,6 +39,7 @@ const HOST: &[Embedded] = &[
     step!(3, "events", "nself/0003_events"),
     step!(4, "audit", "nself/0004_audit"),
     step!(5, "kv", "nself/0005_kv"),
+    step!(6, "audit_reading", "nself/0006_audit_reading"),
 ];
 
 const SHARED: &[Embedded] = &[step!(1, "people", "migrations/0001_people")];

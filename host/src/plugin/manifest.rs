@@ -51,6 +51,9 @@ pub struct Manifest {
     /// Migrations of the plugin's own schema, ascending.
     #[serde(default)]
     pub migrations: Vec<Migration>,
+    /// Commands of the command line, `nself <id> <name>`.
+    #[serde(default)]
+    pub commands: Vec<Command>,
     /// Hasura metadata fragments: file name and YAML text.
     #[serde(default)]
     pub hasura: Vec<HasuraFragment>,
@@ -245,4 +248,91 @@ pub struct HasuraFragment {
     pub name: String,
     /// YAML text.
     pub yaml: String,
+}
+
+/// A command of the command line: one request to one of the plugin's operator routes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Command {
+    /// Up to four words.
+    pub name: String,
+    /// One line for the help.
+    #[serde(default)]
+    pub summary: String,
+    /// The route's method.
+    pub method: String,
+    /// The route's path.
+    pub path: String,
+    /// Fields that the body always has.
+    #[serde(default)]
+    pub body: Option<serde_json::Map<String, Value>>,
+    /// What stands after the name.
+    #[serde(default)]
+    pub arguments: Vec<Argument>,
+    /// Where in the answer the rows are; empty when it is the list itself.
+    #[serde(default)]
+    pub rows: String,
+    /// Columns of the table; without any every field has a line of its own.
+    #[serde(default)]
+    pub columns: Vec<Column>,
+    /// What is asked before; empty for nothing.
+    #[serde(default)]
+    pub confirm: String,
+}
+
+impl Command {
+    /// Whether an argument stands in the path.
+    pub fn is_in_path(&self, argument: &Argument) -> bool {
+        let place = format!("{{{}}}", argument.name);
+        self.path.split('/').any(|segment| segment == place)
+    }
+
+    /// The argument that is the whole body.
+    pub fn file(&self) -> Option<&Argument> {
+        self.arguments
+            .iter()
+            .find(|argument| argument.kind == ArgumentKind::File)
+    }
+
+    /// Whether arguments become fields of a JSON body.
+    pub fn has_body(&self) -> bool {
+        !matches!(self.method.as_str(), "GET" | "DELETE") && self.file().is_none()
+    }
+}
+
+/// An argument of a command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Argument {
+    /// Its name, also in the path, the query or the body.
+    pub name: String,
+    /// One line for the help.
+    #[serde(default)]
+    pub summary: String,
+    /// What it is.
+    pub kind: ArgumentKind,
+    /// Whether the command makes no sense without it.
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// What an argument is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArgumentKind {
+    /// Text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// There or not.
+    Flag,
+    /// A file that becomes the body.
+    File,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Column {
+    /// Its head.
+    pub head: String,
+    /// Where in a row its cells are: names of fields, joined by dots.
+    pub cell: String,
 }

@@ -12,7 +12,7 @@ use crate::{
     control::{Control, ProgressSender},
     plugin::{
         lock::LockRefusal,
-        registry::{ChangeError, Data, State},
+        registry::{ChangeError, Data, Registry, State},
     },
     telemetry::Telemetry,
 };
@@ -118,6 +118,8 @@ impl Control for HostControl {
                 self.log_level(filter.as_deref(), &progress).await
             }
             "plugin.list" => json(&registry.look_again().await),
+            "plugin.commands" => Ok(commands(registry)),
+            "operator.pass" => self.pass(),
             "plugin.enable" => {
                 let Named { id } = args(&command, value)?;
                 progress.send(format!("starting {id}"));
@@ -197,6 +199,15 @@ impl HostControl {
         Ok(json!({"filter": filter, "before": before}))
     }
 
+    /// What a command of a plugin needs to send its request.
+    fn pass(&self) -> Result<Value, CliError> {
+        let host = &self.host;
+        let pass = host
+            .operator_pass()
+            .map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
+        Ok(json!({"gateway": host.gateway(), "key": &*pass.secret}))
+    }
+
     async fn status(&self) -> Value {
         let host = &self.host;
         let plugins = host.registry().plugins();
@@ -217,6 +228,18 @@ impl HostControl {
             "plugins": plugins,
         })
     }
+}
+
+/// The commands of the plugins that run, by plugin.
+fn commands(registry: &Registry) -> Value {
+    let plugins = registry.plugins().into_iter();
+    let listed = plugins.filter_map(|plugin| {
+        let commands = plugin.commands();
+        let entry =
+            json!({"id": plugin.id, "description": plugin.description, "commands": commands});
+        (!commands.is_empty()).then_some(entry)
+    });
+    Value::Array(listed.collect())
 }
 
 /// What of a host can be reached where.

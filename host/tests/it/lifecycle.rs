@@ -6,6 +6,7 @@ pub(crate) mod plugin_file;
 pub(crate) mod project;
 
 mod canary;
+mod commands;
 mod database;
 mod drain;
 mod logging;

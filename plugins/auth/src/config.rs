@@ -60,6 +60,11 @@ pub struct Config {
     /// address in five minutes.
     #[schema(minimum = 1)]
     pub tries_per_account: u32,
+    /// Whether new passwords are looked up in a public collection of leaked ones. It gets five characters of a hash.
+    pub breach_check: bool,
+    /// Where that collection is.
+    #[schema(min_length = 8, max_length = 500)]
+    pub breach_url: String,
     /// Exact addresses that a sign-in may return to; the first one is where it returns to when it does not say.
     pub redirect_urls: Vec<String>,
     /// Other places that people may sign in with, by a name for the address: `[plugins.auth.config.providers.google]`.
@@ -129,6 +134,8 @@ impl Default for Config {
             password_length_min: 8,
             tries_per_address: 60,
             tries_per_account: 10,
+            breach_check: false,
+            breach_url: "https://api.pwnedpasswords.com".to_owned(),
             redirect_urls: Vec::new(),
             providers: BTreeMap::new(),
             app_name: "Family".to_owned(),

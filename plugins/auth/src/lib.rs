@@ -9,12 +9,16 @@ mod access;
 mod account;
 mod address;
 mod api_token;
+mod breach;
 mod caller;
 mod changes;
+mod commands;
 mod config;
 mod credentials;
 mod device;
+mod erasure;
 mod family;
+mod import;
 mod introspection;
 mod invitation;
 mod keys;
@@ -51,9 +55,9 @@ use crate::{
     pages::Pages,
     provider::Providers,
     routes::{
-        anonymous, children, devices, discovery, email, families, grants, identities, invitations,
-        me, members, nhost, operator, pairing, password as passwords, passwordless, providers,
-        sessions, sign_in, sign_up, tokens,
+        account as own_account, admin, anonymous, children, devices, discovery, email, families,
+        grants, hasura, identities, invitations, me, members, nhost, operator, pairing,
+        password as passwords, passwordless, providers, sessions, sign_in, sign_up, tokens,
     },
 };
 
@@ -110,7 +114,7 @@ impl Plugin for Auth {
         ],
         // Which places people sign in with is known to the configuration alone.
         egress: &["*"],
-        secrets: &[provider::SECRET],
+        secrets: &[provider::SECRET, hasura::SECRET],
         emits: &["auth.*", "family.*"],
         ..Requires::NOTHING
     };
@@ -140,6 +144,12 @@ impl Plugin for Auth {
         Route::patch("/auth/me", me::change)
             .authenticated()
             .summary("Change name, picture, language, time zone"),
+        Route::delete("/auth/me", own_account::delete)
+            .authenticated()
+            .summary("Delete one's account for good"),
+        Route::get("/auth/me/export", own_account::export)
+            .authenticated()
+            .summary("Everything that is held about oneself"),
         Route::post("/auth/verify-email", email::verify)
             .public()
             .summary("Prove an address by the link that was mailed to it"),
@@ -440,7 +450,78 @@ impl Plugin for Auth {
         Route::get("/auth/assets/{name}", pages::asset)
             .public()
             .summary("Pages: script and style"),
+        Route::get("/auth/hasura/webhook", hasura::webhook)
+            .public()
+            .summary("Who calls, for Hasura's authentication hook"),
+        Route::get("/auth/admin/users", admin::users::list)
+            .operator()
+            .summary("Accounts, the newest first"),
+        Route::post("/auth/admin/users", admin::users::create)
+            .operator()
+            .summary("Make an account; without a password its owner is mailed a link"),
+        Route::get("/auth/admin/users/{id}", admin::users::show)
+            .operator()
+            .summary("An account and how it can be used"),
+        Route::patch("/auth/admin/users/{id}", admin::users::change)
+            .operator()
+            .summary("Suspend or activate an account, vouch for its address"),
+        Route::delete("/auth/admin/users/{id}", admin::users::delete)
+            .operator()
+            .summary("Delete an account for good"),
+        Route::post("/auth/admin/users/{id}/sign-out", admin::users::sign_out)
+            .operator()
+            .summary("End all sessions of an account"),
+        Route::get("/auth/admin/sessions", admin::sessions::list)
+            .operator()
+            .summary("Living sessions, the newest first"),
+        Route::delete("/auth/admin/sessions/{id}", admin::sessions::end)
+            .operator()
+            .summary("End a session"),
+        Route::get("/auth/admin/devices", admin::devices::list)
+            .operator()
+            .summary("Paired machines, the newest first"),
+        Route::delete("/auth/admin/devices/{id}", admin::devices::revoke)
+            .operator()
+            .summary("Take a machine off"),
+        Route::get("/auth/admin/audit", admin::audit::list)
+            .operator()
+            .summary("What happened to accounts, the newest first"),
+        Route::post("/auth/admin/import", admin::import::import)
+            .operator()
+            .body_bytes_max(256 << 20)
+            .timeout(Duration::from_secs(600))
+            .summary("Take accounts from an export: NDJSON or CSV, at most 100,000 rows"),
+        Route::post("/auth/admin/tune", admin::tune::measure)
+            .operator()
+            .timeout(Duration::from_secs(60))
+            .summary("Measure what a password costs here"),
+        Route::get("/auth/admin/apps", admin::apps::list)
+            .operator()
+            .summary("The apps of the house"),
+        Route::put("/auth/admin/apps/{slug}", admin::apps::put)
+            .operator()
+            .summary("Add an app, or rename it"),
+        Route::delete("/auth/admin/apps/{slug}", admin::apps::remove)
+            .operator()
+            .summary("Remove an app and the roles in it"),
+        Route::get("/auth/admin/apps/{slug}/roles", admin::apps::grants)
+            .operator()
+            .summary("Who may do what in an app"),
+        Route::put(
+            "/auth/admin/apps/{slug}/roles/{user}/{role}",
+            admin::apps::grant,
+        )
+        .operator()
+        .summary("Give somebody a role in an app"),
+        Route::delete(
+            "/auth/admin/apps/{slug}/roles/{user}/{role}",
+            admin::apps::withdraw,
+        )
+        .operator()
+        .summary("Take a role in an app away"),
     ];
+
+    const COMMANDS: &'static [Command] = commands::ALL;
 
     const TASKS: &'static [Task<Self>] = &[
         Task::every(Duration::from_secs(60), "keys", sweep::turn_keys),

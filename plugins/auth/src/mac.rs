@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     UserCode,
     /// A token of a script or a service.
     ApiToken,
+    /// The secret of Hasura's hook.
+    Webhook,
 }
 
 impl Purpose {
@@ -38,6 +40,7 @@ impl Purpose {
             Self::DeviceCode => b"device-code\0",
             Self::UserCode => b"user-code\0",
             Self::ApiToken => b"api-token\0",
+            Self::Webhook => b"webhook\0",
         }
     }
 }

@@ -145,9 +145,7 @@ async fn hash(cx: &Cx<Auth>, password: &str, user: Option<&User>) -> Result<Stri
         email: user.and_then(|user| user.email.as_deref()),
         name: user.map(|user| user.display_name.as_str()),
     };
-    let length_min = cx.plugin().config.password_length_min;
-    let password = password::accept(password, length_min, context)?;
-    cx.crypto().hash_password(&password).await
+    password::hash_new(cx, password, context).await
 }
 
 async fn store(transaction: &Transaction, user: &User, hash: &str, now: Timestamp) -> Result<()> {

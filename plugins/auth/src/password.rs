@@ -6,6 +6,8 @@
 use nself_plugin_api::{prelude::*, serde_json::json};
 use unicode_normalization::UnicodeNormalization;
 
+use crate::{Auth, breach};
+
 /// Most characters: argon2 takes any number, a person types fewer.
 const LENGTH_MAX: usize = 128;
 
@@ -46,13 +48,50 @@ pub(crate) fn accept(password: &str, length_min: u32, context: Context<'_>) -> R
             format!("password: expected at most {LENGTH_MAX} characters"),
         ));
     }
-    if is_common(password) || is_made_of(password, context) {
-        return Err(Error::invalid(
-            "PASSWORD_COMMON",
-            "password: this is one of those that are tried first; choose another one, such as four random words",
-        ));
+    if is_common(password) {
+        return Err(common(&[RANDOM_WORDS]));
+    }
+    if is_made_of(password, context) {
+        return Err(common(&[NOT_ABOUT_YOU, RANDOM_WORDS]));
     }
     Ok(normalized(password))
+}
+
+/// What to do about a password that is refused: apps show it beside the field.
+const RANDOM_WORDS: &str = "take four words that have nothing to do with one another";
+const NOT_ABOUT_YOU: &str = "leave out your name and address, and do not repeat one character";
+const NOWHERE_ELSE: &str = "take one that you use nowhere else";
+
+fn common(suggestions: &[&str]) -> Error {
+    Error::invalid(
+        "PASSWORD_COMMON",
+        "password: this is one of those that are tried first; choose another one, such as four random words",
+    )
+    .with_details(json!({"suggestions": suggestions}))
+}
+
+/// For a password that stands in a public collection of leaked ones.
+pub(crate) fn leaked() -> Error {
+    Error::invalid(
+        "PASSWORD_LEAKED",
+        "password: it was in a leak of another service, and is tried by everybody who has that; choose another one",
+    )
+    .with_details(json!({"suggestions": [NOWHERE_ELSE, RANDOM_WORDS]}))
+}
+
+/// The hash of a new password, if it may be one.
+///
+/// # Errors
+///
+/// As [`accept`], and `PASSWORD_LEAKED`.
+pub(crate) async fn hash_new(
+    cx: &Cx<Auth>,
+    password: &str,
+    context: Context<'_>,
+) -> Result<String> {
+    let password = accept(password, cx.plugin().config.password_length_min, context)?;
+    breach::check(cx, &password).await?;
+    cx.crypto().hash_password(&password).await
 }
 
 fn is_common(password: &str) -> bool {
@@ -133,6 +172,19 @@ mod tests {
             "aaaaaaaa",
         ] {
             check(common, any, Err("PASSWORD_COMMON"));
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let context = Context {
+            email: Some("lovelace@example.org"),
+            name: None,
+        };
+        for (password, count) in [("password", 1), ("lovelace1", 2)] {
+            let refused = accept(password, 8, context).expect_err("it is refused");
+            let suggestions = refused.details().expect("details")["suggestions"].as_array();
+            assert_eq!(suggestions.map(Vec::len), Some(count), "{password}");
         }
     }
 

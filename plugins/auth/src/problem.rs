@@ -5,6 +5,8 @@ use std::time::Duration;
 use nself_plugin_api::{prelude::*, serde_json::json};
 use uuid::Uuid;
 
+use crate::store::erasure::Owned;
+
 /// One answer for an unknown address, a wrong password, a suspended and an unverified account: it tells nothing.
 pub(crate) fn bad_credentials() -> Error {
     Error::new(
@@ -237,4 +239,13 @@ pub(crate) fn no_device(device: Uuid) -> Error {
         "there is no such machine in this family",
     )
     .with_details(json!({"device_id": device}))
+}
+
+/// Told with the families, because they are the caller's own.
+pub(crate) fn last_owner_of(families: &[Owned]) -> Error {
+    Error::conflict(
+        "LAST_OWNER",
+        "a family with other members would be left without an owner: hand over the ownership, or delete the family, first",
+    )
+    .with_details(json!({"families": families}))
 }

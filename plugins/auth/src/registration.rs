@@ -115,11 +115,7 @@ async fn candidate(cx: &Cx<Auth>, applicant: Applicant<'_>, caller: &Caller) -> 
         name: Some(&display_name),
     };
     let password_hash = match applicant.password {
-        Some(password) => {
-            let length_min = cx.plugin().config.password_length_min;
-            let password = password::accept(password, length_min, context)?;
-            Some(cx.crypto().hash_password(&password).await?)
-        }
+        Some(password) => Some(password::hash_new(cx, password, context).await?),
         None => None,
     };
     Ok(Candidate {

@@ -1,5 +1,7 @@
 //! Routes, one file per resource: decode, call, answer.
 
+pub(crate) mod account;
+pub(crate) mod admin;
 pub(crate) mod anonymous;
 pub(crate) mod children;
 pub(crate) mod devices;
@@ -7,6 +9,7 @@ pub(crate) mod discovery;
 pub(crate) mod email;
 pub(crate) mod families;
 pub(crate) mod grants;
+pub(crate) mod hasura;
 pub(crate) mod identities;
 pub(crate) mod invitations;
 pub(crate) mod me;

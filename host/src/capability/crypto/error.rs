@@ -33,7 +33,7 @@ pub enum CryptoError {
     },
     /// Not a hash that this host would check.
     #[error(
-        "the stored hash is no Argon2id PHC string with at most {HASH_MEMORY_KIB_MAX} KiB and {HASH_PASSES_MAX} passes"
+        "the stored hash is no Argon2 PHC string with at most {HASH_MEMORY_KIB_MAX} KiB and {HASH_PASSES_MAX} passes, and none of bcrypt, scrypt or PBKDF2 within their limits"
     )]
     HashInvalid,
     /// More callers than the queue holds.

@@ -1,11 +1,12 @@
-//! Password hashes: Argon2id (RFC 9106) as PHC strings, with the parameters that OWASP's cheat sheet names first.
+//! Password hashes: Argon2id (RFC 9106) as PHC strings, with the parameters that OWASP's cheat sheet names first. Those of
+//! other kinds are checked, too (`foreign.rs`).
 
 use argon2::{
-    ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version,
+    ARGON2I_IDENT, ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 
-use super::CryptoError;
+use super::{CryptoError, foreign::Foreign};
 
 /// Longest password in bytes. Nobody types more, and hashing costs by the byte.
 pub const PASSWORD_BYTES_MAX: usize = 1024;
@@ -67,9 +68,16 @@ impl Arena {
 
     /// Whether `stored` is the hash of `password`.
     pub(super) fn check(&mut self, password: &[u8], stored: &Stored) -> Result<Check, CryptoError> {
-        let output = self.derive(&stored.argon2, password, &stored.salt, stored.output.len())?;
-        // `Output` compares in constant time.
-        Ok(match (output == stored.output, stored.is_weak()) {
+        let (is_right, is_outdated) = match stored {
+            Stored::Argon2(stored) => {
+                let length = stored.output.len();
+                let output = self.derive(&stored.argon2, password, &stored.salt, length)?;
+                // `Output` compares in constant time.
+                (output == stored.output, stored.is_outdated())
+            }
+            Stored::Foreign(foreign) => (foreign.fits(password)?, true),
+        };
+        Ok(match (is_right, is_outdated) {
             (false, _) => Check::Wrong,
             (true, false) => Check::Right,
             (true, true) => Check::RightAndOutdated,
@@ -109,43 +117,66 @@ fn current() -> Params {
 }
 
 /// A stored hash, read and found to be within the limits.
-pub(super) struct Stored {
+pub(super) enum Stored {
+    Argon2(Box<StoredArgon2>),
+    Foreign(Foreign),
+}
+
+impl Stored {
+    /// Reads a PHC string, or a hash of another system.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, CryptoError> {
+        let read = || {
+            let text = std::str::from_utf8(text).ok()?;
+            let argon2 = StoredArgon2::read(text).map(|stored| Self::Argon2(Box::new(stored)));
+            argon2.or_else(|| Foreign::read(text).map(Self::Foreign))
+        };
+        read().ok_or(CryptoError::HashInvalid)
+    }
+}
+
+/// A hash of Argon2.
+pub(super) struct StoredArgon2 {
     argon2: Argon2<'static>,
+    is_id: bool,
     salt: Salt,
     output: Output,
 }
 
-impl Stored {
-    /// Reads a PHC string.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, CryptoError> {
-        Self::read(text).ok_or(CryptoError::HashInvalid)
-    }
-
-    fn read(text: &[u8]) -> Option<Self> {
-        let hash = PasswordHash::new(std::str::from_utf8(text).ok()?).ok()?;
+impl StoredArgon2 {
+    fn read(text: &str) -> Option<Self> {
+        let hash = PasswordHash::new(text).ok()?;
         let params = Params::try_from(&hash).ok()?;
         let within = params.m_cost() <= HASH_MEMORY_KIB_MAX
             && params.t_cost() <= HASH_PASSES_MAX
             && params.p_cost() <= HASH_LANES_MAX;
-        if hash.algorithm != ARGON2ID_IDENT || !within {
+        let is_id = hash.algorithm == ARGON2ID_IDENT;
+        if !within || !(is_id || hash.algorithm == ARGON2I_IDENT) {
             return None;
         }
+        let algorithm = if is_id {
+            Algorithm::Argon2id
+        } else {
+            Algorithm::Argon2i
+        };
         // Strings without a version are of the first one: the field is younger than the format.
         let version = hash
             .version
             .map_or(Ok(Version::V0x10), Version::try_from)
             .ok()?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
         Some(Self {
-            argon2,
+            argon2: Argon2::new(algorithm, version, params),
+            is_id,
             salt: hash.salt?,
             output: hash.hash?,
         })
     }
 
-    fn is_weak(&self) -> bool {
+    fn is_outdated(&self) -> bool {
         let params = self.argon2.params();
-        params.m_cost() < MEMORY_KIB || params.t_cost() < PASSES || self.output.len() < OUTPUT_LEN
+        !self.is_id
+            || params.m_cost() < MEMORY_KIB
+            || params.t_cost() < PASSES
+            || self.output.len() < OUTPUT_LEN
     }
 }
 
@@ -218,14 +249,25 @@ mod tests {
         assert_eq!(check(b"password", stored), Check::Right);
     }
 
+    /// Of the reference implementation's tests, too.
+    #[test]
+    fn other_kinds_are_right_and_outdated() {
+        let argon2i =
+            "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA";
+        assert_eq!(check(b"password", argon2i), Check::RightAndOutdated);
+        let bcrypt = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        assert_eq!(check(b"U*U", bcrypt), Check::RightAndOutdated);
+        assert_eq!(check(b"U*V", bcrypt), Check::Wrong);
+    }
+
     #[test]
     fn a_hash_that_is_none_or_asks_for_too_much_is_refused() {
         let good = hash(1024, 2, 1);
         for bad in [
             String::new(),
             "x".to_owned(),
-            "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW".to_owned(),
-            good.replace("argon2id", "argon2i"),
+            "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMU".to_owned(),
+            good.replace("argon2id", "argon2d"),
             good.replace("v=19", "v=20"),
             good.replace("m=1024", "m=262145"),
             good.replace("m=1024", "m=7"),

@@ -3,7 +3,7 @@
 use super::names::{
     is_capability, is_file_name, is_id, is_line, is_table, is_word, require, unique,
 };
-use super::routes;
+use super::{commands, routes};
 use crate::loader::check::Host;
 use crate::loader::refusal::{ManifestFault, one_line};
 use crate::plugin::manifest::{Build, Manifest, Migration, Requires};
@@ -36,6 +36,7 @@ pub(super) fn admit(manifest: &Manifest, host: &Host<'_>) -> Result<(), Manifest
     provides(&manifest.provides)?;
     depends(manifest)?;
     routes::admit(&manifest.routes)?;
+    commands::admit(manifest)?;
     work(manifest)?;
     migrations(&manifest.migrations)?;
     for fragment in &manifest.hasura {

@@ -8,7 +8,10 @@ use std::{
 use serde::Serialize;
 
 use super::{Inner, files::Found};
-use crate::{config::Config, plugin::instance::Running};
+use crate::{
+    config::Config,
+    plugin::{instance::Running, manifest::Command},
+};
 
 /// The state of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,6 +59,12 @@ pub struct PluginView {
 }
 
 impl PluginView {
+    /// The commands that it adds to the command line; none unless it runs.
+    pub fn commands(&self) -> Vec<Command> {
+        let running = self.running.upgrade();
+        running.map_or_else(Vec::new, |running| running.manifest().commands.clone())
+    }
+
     /// The same with the health of this moment.
     pub(super) fn refreshed(&self) -> Self {
         let mut view = self.clone();

@@ -1,12 +1,17 @@
 //! Identity, tried on a real host with a real database and the mail catcher.
 
+mod account;
+mod admin;
 mod anonymous;
+mod breach;
 mod children;
 mod clients;
 mod devices;
 mod families;
 mod forgery;
+mod hasura;
 mod household;
+mod import;
 mod invitations;
 mod keys;
 mod nhost;

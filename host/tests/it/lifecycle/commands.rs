@@ -1,0 +1,92 @@
+//! Commands that a plugin adds to the command line: rows of its manifest, requests to the running host.
+
+use serde_json::json;
+
+use super::plugin_file::changed;
+use super::project::Project;
+
+/// The bad plugin with two routes for operators and a command for each.
+fn commanding() -> Vec<u8> {
+    changed(|manifest| {
+        for route in manifest["routes"].as_array_mut().unwrap() {
+            let path = route["path"].as_str().unwrap();
+            if matches!(path, "/bad/version" | "/bad/slow/{ms}") {
+                route["access"] = "operator".into();
+            }
+            // Room for what follows.
+            let route = route.as_object_mut().unwrap();
+            for key in ["summary", "response", "request", "query"] {
+                route.remove(key);
+            }
+        }
+        manifest["commands"] = json!([
+            {"name": "which", "summary": "Say the version", "method": "GET", "path": "/bad/version"},
+            {"name": "slow", "method": "GET", "path": "/bad/slow/{ms}", "confirm": "Wait {ms}?",
+             "arguments": [{"name": "ms", "kind": "text"}]},
+        ]);
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_plugin_adds_commands_that_act_as_an_operator() {
+    let project = Project::served("").await;
+    project.enable("bad", &commanding());
+    let away = project.nself(&["bad", "which"]);
+    away.refused(69, &["HOST_NOT_RUNNING"]);
+    let host = project.start();
+    let version = project.plugin("bad")["version"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let said = project.nself(&["bad", "which"]).done();
+    assert_eq!(said.stdout, format!("{version}\n"));
+    let said = project.nself(&["bad", "which", "--json"]).done();
+    assert_eq!(said.data(), json!(version));
+    let short = project.nself(&["which"]).done();
+    assert_eq!(
+        short.stdout,
+        format!("{version}\n"),
+        "no other plugin has it"
+    );
+    let asked = project.nself(&["bad", "slow", "1"]);
+    asked.refused(2, &["CONFIRMATION_NEEDED", "Wait 1?"]);
+    project.nself(&["bad", "slow", "1", "--yes"]).done();
+    let wrong = project.nself(&["bad", "slow", "never", "--yes"]);
+    assert_ne!(wrong.code, 0, "{wrong:?}");
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_are_in_the_help_while_the_plugin_runs() {
+    let project = Project::served("").await;
+    project.enable("bad", &commanding());
+    let without = project.nself(&["--help"]).done();
+    assert!(!without.stdout.contains("bad"), "{without:?}");
+    let host = project.start();
+    let with = project.nself(&["--help"]).done();
+    assert!(
+        with.stdout
+            .contains("Commands of the plugins that run:\n  bad"),
+        "{with:?}"
+    );
+    let of_plugin = project.nself(&["bad", "--help"]).done();
+    assert!(
+        of_plugin.stdout.contains("which  Say the version"),
+        "{of_plugin:?}"
+    );
+    let of_command = project.nself(&["bad", "slow", "--help"]).done();
+    assert!(
+        of_command.stdout.contains("nself bad slow [OPTIONS] <MS>"),
+        "{of_command:?}"
+    );
+    project.nself(&["bad", "slow"]).refused(2, &["<MS>"]);
+    project
+        .nself(&["bad", "nothing"])
+        .refused(2, &["bad has no command `nothing`"]);
+    project.nself(&["statsu"]).refused(2, &["statsu", "status"]);
+    project.nself(&["plugin", "disable", "bad"]).done();
+    project
+        .nself(&["bad", "which"])
+        .refused(2, &["unrecognized subcommand 'bad'"]);
+    drop(host);
+}

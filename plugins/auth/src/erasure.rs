@@ -1,0 +1,59 @@
+//! The end of an account, whoever asks for it: its owner, or an operator.
+
+use nself_plugin_api::{prelude::*, serde_json::json};
+use uuid::Uuid;
+
+use crate::{
+    Auth,
+    account::User,
+    problem,
+    store::{
+        accounts,
+        audit::{self, New},
+        erasure, sessions,
+    },
+};
+
+/// The constraint that a family has an owner, looked at when a transaction commits.
+const OWNER_CHECK: &str = "family_members_owner_check";
+
+/// Deletes an account in one transaction and returns the person as they were; `None` when there is no such account.
+///
+/// # Errors
+///
+/// 409 `LAST_OWNER` with the families that would be left to nobody.
+pub(crate) async fn erase(cx: &Cx<Auth>, user_id: Uuid, actor: &str) -> Result<Option<User>> {
+    let now = cx.clock().now()?;
+    let transaction = cx.db().begin().await?;
+    if !erasure::lock(&transaction, user_id).await? {
+        return Ok(None);
+    }
+    let account = accounts::find_by_id(&transaction, user_id).await?;
+    let owned = erasure::solely_owned(&transaction, user_id).await?;
+    let (shared, alone): (Vec<_>, Vec<_>) = owned.into_iter().partition(|family| family.has_others);
+    if !shared.is_empty() {
+        return Err(problem::last_owner_of(&shared));
+    }
+    let alone: Vec<Uuid> = alone.iter().map(|family| family.family_id).collect();
+    erasure::close_families(&transaction, &alone, actor, now).await?;
+    erasure::leave(&transaction, user_id, now).await?;
+    sessions::revoke_others(&transaction, user_id, None, "deleted", now).await?;
+    erasure::erase(&transaction, user_id, now).await?;
+    erasure::announce(&transaction, user_id).await?;
+    let entry = New {
+        actor,
+        action: "auth.account_deleted",
+        target: &user_id.to_string(),
+        details: &json!({"families": alone}),
+        family_id: None,
+    };
+    audit::append(&transaction, &entry).await?;
+    match transaction.commit().await {
+        Ok(()) => Ok(account.map(|account| account.user)),
+        // Somebody else gave up their ownership at this moment, by a way that does not lock the family first.
+        Err(error) if error.constraint().as_deref() == Some(OWNER_CHECK) => {
+            Err(problem::last_owner_of(&[]))
+        }
+        Err(error) => Err(error),
+    }
+}
