@@ -100,7 +100,7 @@ pub(crate) fn read(cx: &Cx<Auth>, token: &str, now: Timestamp) -> Result<Option<
     ) else {
         return Ok(None);
     };
-    // The key decides on the algorithm; what the header says of it counts for nothing.
+    // The key decides on the algorithm; a header can only agree with it.
     let ring = cx.plugin().keys.ring();
     let Some(key) = ring.all().iter().find(|key| header["kid"] == key.kid) else {
         return Ok(None);
