@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Auth, account,
+    Auth,
     caller::Caller,
     device::{self, DEVICE_CODE_BYTES, INTERVAL_SECONDS, KINDS, PAIRING_LIFETIME},
+    family,
     mac::Purpose,
     oauth::{Form, Outcome, Refusal, field},
     refresh::RefreshToken,
@@ -67,9 +68,9 @@ async fn authorize(
     caller: &Caller,
 ) -> Result<Authorized, Refusal> {
     let client_id = client(form.client_id.as_deref())?;
-    let name = field(form.name.as_deref(), 400)?.unwrap_or(client_id);
-    let name = account::display_name(name)
-        .map_err(|_| Refusal::request("name: expected at most 200 characters"))?;
+    let name = field(form.name.as_deref(), 800)?.unwrap_or(client_id);
+    let name =
+        family::name(name).map_err(|_| Refusal::request("name: expected 1 to 200 characters"))?;
     let kind = field(form.kind.as_deref(), 20)?.unwrap_or("other");
     if !KINDS.contains(&kind) {
         return Err(Refusal::request(

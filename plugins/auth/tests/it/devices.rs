@@ -392,6 +392,7 @@ async fn what_is_no_request_is_refused_in_the_words_of_the_standard() {
     for (path, fields, error) in [
         (begin, vec![], "invalid_request"),
         (begin, vec![("client_id", "")], "invalid_request"),
+        (begin, vec![("client_id", " ")], "invalid_request"),
         (begin, vec![("client_id", &*long)], "invalid_request"),
         (
             begin,
