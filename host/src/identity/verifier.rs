@@ -334,3 +334,37 @@ fn sha256(token: &str) -> [u8; 32] {
     hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_pass_is_an_operators_and_ends() {
+        let seconds = Arc::new(AtomicU64::new(1_000));
+        let told = Arc::clone(&seconds);
+        let clock: Clock = Arc::new(move || {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(told.load(Ordering::Relaxed))
+        });
+        let settings = VerifierSettings {
+            clock,
+            ..VerifierSettings::default()
+        };
+        let verifier = Verifier::new(settings).expect("without keys nothing can be wrong");
+        let pass = verifier.pass("control", Duration::from_secs(60));
+        let pass = pass.expect("a fresh digest is well-formed");
+        let holder = |key: &str| {
+            let principal = verifier.api_key(key)?;
+            Ok((principal.kind, principal.subject.to_string()))
+        };
+        assert_eq!(
+            holder(&pass.secret),
+            Ok((Kind::Operator, "control".to_owned()))
+        );
+        assert_eq!(holder("nsk_another"), Err(IdentityError::UnknownKey));
+        seconds.store(1_060, Ordering::Relaxed);
+        assert_eq!(holder(&pass.secret), Err(IdentityError::UnknownKey));
+    }
+}
