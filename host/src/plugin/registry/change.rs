@@ -9,9 +9,7 @@ use std::{
 use serde::Serialize;
 use tracing::warn;
 
-use super::{
-    Inner, Migrate, PluginView, Registry, Standing, StartError, offered::Incoming,
-};
+use super::{Inner, Migrate, PluginView, Registry, Standing, StartError, offered::Incoming};
 use crate::{
     audit,
     events::EventError,
