@@ -18,8 +18,16 @@ use crate::{
     store::{
         accounts,
         identities::{self, Identity},
+        sessions,
     },
 };
+
+/// Who is signed in, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner {
+    pub(crate) user_id: Uuid,
+    pub(crate) session_id: Uuid,
+}
 
 /// How often a race with another sign-in of the same person is run again.
 const TRIES: u32 = 3;
@@ -147,21 +155,24 @@ async fn insert(
 ///
 /// # Errors
 ///
-/// `IDENTITY_TAKEN` when that person has another account here.
+/// `IDENTITY_TAKEN` when that person has another account here; `SESSION_REVOKED` when who asks is not signed in any more.
 pub(crate) async fn link(
     cx: &Cx<Auth>,
     provider: &Provider,
     profile: &Profile,
-    user_id: Uuid,
+    owner: Owner,
     caller: &Caller,
 ) -> Result<Identity> {
     let transaction = cx.db().begin().await?;
-    let account = accounts::find_by_id(&transaction, user_id)
+    let is_new = insert(cx, &transaction, provider, profile, owner.user_id).await?;
+    // Looked at after the insert, which waits for whoever takes the account over at this moment, and ends its sessions: the
+    // token may not have heard of that yet.
+    let (_, user) = sessions::read(&transaction, owner.session_id)
         .await?
-        .filter(|account| account.is_active)
         .ok_or_else(problem::session_ended)?;
-    let is_new = insert(cx, &transaction, provider, profile, user_id).await?;
-    let identity = identities::find(&transaction, profile, user_id)
+    let user = user.filter(|user| user.id == owner.user_id);
+    let user = user.ok_or_else(problem::session_ended)?;
+    let identity = identities::find(&transaction, profile, owner.user_id)
         .await?
         .ok_or_else(|| {
             Error::conflict(
@@ -169,9 +180,10 @@ pub(crate) async fn link(
                 "this person of the other place has another account here: sign in with it, and unlink it there first",
             )
         })?;
+    identities::settle(&transaction, owner.user_id).await?;
     transaction.commit().await?;
     if is_new {
-        notify::of_change(cx, &account.user, "auth/new-sign-in", caller);
+        notify::of_change(cx, &user, "auth/new-sign-in", caller);
     }
     Ok(identity)
 }

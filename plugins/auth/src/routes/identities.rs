@@ -28,15 +28,29 @@ pub(crate) async fn list(
     Ok(Private(Data(identities)))
 }
 
+/// Whose ways to sign in are about to change, if they may: a child's are its guardians' matter.
+async fn may_change(cx: &Cx<Auth>, principal: &Principal) -> Result<Uuid> {
+    let user_id = principal.user()?;
+    if !principal.elevated {
+        return Err(problem::step_up());
+    }
+    let account = accounts::find_by_id(&cx.db(), user_id).await?;
+    match account.map(|account| account.user.kind) {
+        None => Err(problem::session_ended()),
+        Some(kind) if kind == "child" => Err(Error::forbidden(
+            "CHILD_ACCOUNT",
+            "the account of a child cannot do that, and cannot have that done to it: its guardians decide",
+        )),
+        Some(_) => Ok(user_id),
+    }
+}
+
 pub(crate) async fn unlink(
     cx: Cx<Auth>,
     principal: Principal,
     Path(id): Path<Uuid>,
 ) -> Result<Private<Data<Done>>> {
-    let user_id = principal.user()?;
-    if !principal.elevated {
-        return Err(problem::step_up());
-    }
+    let user_id = may_change(&cx, &principal).await?;
     let transaction = cx.db().begin().await?;
     let usable: Vec<&str> = cx.plugin().providers.all().map(|one| &*one.slug).collect();
     match identities::remove(&transaction, user_id, id, &usable).await? {
@@ -92,10 +106,7 @@ pub(crate) async fn link(
     Path(slug): Path<String>,
     Json(linking): Json<Linking>,
 ) -> Result<Private<Data<LinkingStart>>> {
-    let user_id = principal.user()?;
-    if !principal.elevated {
-        return Err(problem::step_up());
-    }
+    let user_id = may_change(&cx, &principal).await?;
     throttle::address(&cx, Action::Code, &caller).await?;
     let provider = cx.plugin().providers.find(&slug)?;
     let (redirect_to, challenge) = (&linking.redirect_to, &linking.code_challenge);

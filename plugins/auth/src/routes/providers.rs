@@ -20,7 +20,7 @@ use super::Private;
 use crate::{
     Auth,
     caller::Caller,
-    linking,
+    linking::{self, Owner},
     one_time::{self, Purpose, Subject},
     problem,
     proof::{SecondFactor, SignedIn, after_first_factor},
@@ -294,11 +294,10 @@ pub(crate) async fn exchange(
     let arrival: Arrival = serde_json::from_value(used.payload).map_err(Error::internal)?;
     flow::check_verifier(&exchange.code_verifier, &arrival.code_challenge)?;
     if arrival.is_linking {
-        if principal.and_then(|principal| principal.user_id) != Some(user_id) {
-            return Err(problem::bad_code());
-        }
+        let owner = owner(principal).filter(|owner| owner.user_id == user_id);
+        let owner = owner.ok_or_else(problem::bad_code)?;
         let provider = cx.plugin().providers.find(&arrival.provider)?;
-        let linked = linking::link(&cx, provider, &arrival.profile, user_id, &caller).await?;
+        let linked = linking::link(&cx, provider, &arrival.profile, owner, &caller).await?;
         return Ok(Private(Exchanged::Linked(linked)));
     }
     // Unlinked meanwhile, or taken from an account whose owner has come: then the code is nobody's.
@@ -307,6 +306,14 @@ pub(crate) async fn exchange(
         .ok_or_else(problem::bad_code)?;
     let signed_in = sign_in(&cx, user_id, exchange.family_id, &caller).await?;
     Ok(Private(Exchanged::SignedIn(signed_in)))
+}
+
+fn owner(principal: Option<Principal>) -> Option<Owner> {
+    let principal = principal?;
+    Some(Owner {
+        user_id: principal.user_id?,
+        session_id: principal.session_id?,
+    })
 }
 
 async fn sign_in(

@@ -136,6 +136,8 @@ pub(crate) async fn verify_email(
 /// links to other issuers, tokens for scripts. Sessions are the caller's matter.
 pub(crate) async fn strip(db: &impl Queries, user_id: Uuid) -> Result<()> {
     for sql in [
+        // What is planted at this moment waits for this, or this for it: each insert locks the account's row a little.
+        "select from public.users where id = $1 for update",
         "delete from auth.credentials where user_id = $1",
         "delete from auth.passkeys where user_id = $1",
         "delete from auth.identities where user_id = $1",

@@ -137,6 +137,16 @@ pub(crate) async fn announce(db: &impl Queries, user_id: Uuid) -> Result<()> {
     Ok(())
 }
 
+/// An account that somebody can sign in to is not an anonymous one any more.
+pub(crate) async fn settle(db: &impl Queries, user_id: Uuid) -> Result<()> {
+    db.execute(
+        "update public.users set is_anonymous = false where id = $1 and is_anonymous",
+        &[&user_id],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Whether a family waits for somebody with this address.
 pub(crate) async fn is_invited(db: &impl Queries, email: &str, now: Timestamp) -> Result<bool> {
     let row = db

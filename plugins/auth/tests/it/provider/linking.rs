@@ -178,6 +178,27 @@ async fn who_is_signed_in_links_a_place_and_nobody_else_can_for_them() {
 }
 
 #[tokio::test]
+async fn a_token_that_has_not_heard_of_its_end_links_nothing() {
+    let (stage, _place) = with_place(&[OPEN], "").await;
+    let ada = stage.person("ada@example.org").await;
+    let code = linked_up_to_the_code(&stage, &ada, "alice").await;
+    let sql = stage.host.sql().await;
+    // Without the notification that tells the hosts.
+    sql.batch_execute("update auth.sessions set revoked_at = now(), revoked_why = 'taken_over'")
+        .await
+        .expect("the session ends");
+    let body = json!({"code": code, "code_verifier": VERIFIER});
+    let refused = stage.post_as(&ada, "/auth/oauth/exchange", &body).await;
+    assert_eq!((refused.status, &*refused.code()), (401, "SESSION_REVOKED"));
+    let links = sql
+        .query_one("select count(*) from auth.identities", &[])
+        .await;
+    assert_eq!(links.expect("a count").get::<_, i64>(0), 0);
+    drop(sql);
+    stage.host.stop().await;
+}
+
+#[tokio::test]
 async fn a_link_is_taken_away_by_its_owner_with_a_fresh_proof() {
     let (stage, _place) = with_place(&[OPEN], "").await;
     let ada = stage.person("ada@example.org").await;
@@ -216,6 +237,25 @@ async fn a_link_is_taken_away_by_its_owner_with_a_fresh_proof() {
         (refused.status, &*refused.code()),
         (403, "STEP_UP_REQUIRED")
     );
+
+    sql.batch_execute("update public.users set kind = 'child'")
+        .await
+        .expect("she is a child");
+    sql.batch_execute("update auth.sessions set elevated_until = now() + interval '5 minutes'")
+        .await
+        .expect("her guardian proved it");
+    let child = Session(
+        stage
+            .refresh(later.refresh())
+            .await
+            .expect_status(200)
+            .data(),
+    );
+    let refused = unlink(&child, &path).await;
+    assert_eq!((refused.status, &*refused.code()), (403, "CHILD_ACCOUNT"));
+    sql.batch_execute("update public.users set kind = 'human'")
+        .await
+        .expect("she has grown up");
 
     let fresh = stage
         .post_as(
