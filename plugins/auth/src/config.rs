@@ -47,6 +47,12 @@ pub struct Config {
     pub password_length_min: u32,
     /// Exact addresses that a sign-in may return to.
     pub redirect_urls: Vec<String>,
+    /// The domain that passkeys are bound to, for good: whoever changes it makes all passkeys useless. Empty for the host of
+    /// `public_url`.
+    #[schema(max_length = 253)]
+    pub passkey_rp_id: String,
+    /// Exact origins of the pages that use passkeys, such as `https://app.home.example`. Empty for the one of `public_url`.
+    pub passkey_origins: Vec<String>,
 }
 
 /// An algorithm that signs access tokens.
@@ -102,6 +108,8 @@ impl Default for Config {
             sign_up: SignUp::Private,
             password_length_min: 8,
             redirect_urls: Vec::new(),
+            passkey_rp_id: String::new(),
+            passkey_origins: Vec::new(),
         }
     }
 }

@@ -14,15 +14,20 @@ mod keys;
 mod mac;
 mod notify;
 mod one_time;
+mod passkey;
 mod password;
 mod problem;
 mod proof;
+mod recovery;
 mod refresh;
 mod routes;
+mod second_factor;
 mod session;
 mod store;
 mod sweep;
 mod throttle;
+mod totp;
+mod webauthn;
 
 use std::time::Duration;
 
@@ -32,9 +37,10 @@ pub use crate::config::{Algorithm, Config, SignUp};
 use crate::{
     keys::Keys,
     routes::{
-        discovery, email, me, operator, password as passwords, passwordless, sessions, sign_in,
-        sign_up,
+        discovery, email, me, mfa, operator, passkeys, password as passwords, passwordless,
+        sessions, sign_in, sign_up,
     },
+    webauthn::RelyingParty,
 };
 
 /// The plugin: its configuration and its keys.
@@ -43,6 +49,8 @@ pub struct Auth {
     keys: Keys,
     /// What the password of an unknown account is compared with, so that it takes as long as a known one's.
     dummy_hash: String,
+    /// As passkeys know this installation.
+    relying_party: RelyingParty,
 }
 
 /// Rights on the shared tables.
@@ -147,6 +155,54 @@ impl Plugin for Auth {
         Route::post("/auth/otp/verify", passwordless::use_code)
             .public()
             .summary("Sign in by the code"),
+        Route::get("/auth/mfa", mfa::show)
+            .authenticated()
+            .summary("Which second factors there are"),
+        Route::post("/auth/mfa/totp/enroll", mfa::enroll)
+            .authenticated()
+            .summary("A new secret for an authenticator app"),
+        Route::post("/auth/mfa/totp/confirm", mfa::confirm)
+            .authenticated()
+            .summary("Ask for a second factor from now on; gives recovery codes"),
+        Route::delete("/auth/mfa/totp", mfa::remove)
+            .authenticated()
+            .summary("Ask for a second factor no more"),
+        Route::post("/auth/mfa/recovery-codes", mfa::recovery_codes)
+            .authenticated()
+            .summary("New recovery codes in the place of the old ones"),
+        Route::post("/auth/mfa/verify", mfa::verify)
+            .public()
+            .summary("Finish a sign-in with the second factor"),
+        Route::get("/auth/passkeys", passkeys::list)
+            .authenticated()
+            .summary("One's passkeys"),
+        Route::post(
+            "/auth/passkeys/register/options",
+            passkeys::begin_registration,
+        )
+        .authenticated()
+        .summary("Begin to make a passkey (WebAuthn)"),
+        Route::post(
+            "/auth/passkeys/register/verify",
+            passkeys::finish_registration,
+        )
+        .authenticated()
+        .summary("Keep a passkey that was made"),
+        Route::post("/auth/passkeys/login/options", passkeys::begin_login)
+            .public()
+            .summary("Begin to show a passkey (WebAuthn)"),
+        Route::post("/auth/passkeys/login/verify", passkeys::finish_login)
+            .public()
+            .summary("Sign in by a passkey"),
+        Route::get("/auth/passkeys/{id}", passkeys::show)
+            .authenticated()
+            .summary("A passkey"),
+        Route::patch("/auth/passkeys/{id}", passkeys::rename)
+            .authenticated()
+            .summary("Rename a passkey"),
+        Route::delete("/auth/passkeys/{id}", passkeys::remove)
+            .authenticated()
+            .summary("Remove a passkey"),
         Route::get("/auth/sessions", sessions::list)
             .authenticated()
             .summary("Where one is signed in"),
@@ -188,6 +244,7 @@ impl Plugin for Auth {
     type Config = Config;
 
     async fn create(context: Context, config: Config) -> Result<Self> {
+        let relying_party = RelyingParty::of(&config)?;
         let keys = Keys::open(&context, &config).await?;
         let nobodys = context.crypto().random(32)?;
         let nobodys: String = nobodys.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -196,6 +253,7 @@ impl Plugin for Auth {
             config,
             keys,
             dummy_hash,
+            relying_party,
         })
     }
 

@@ -29,6 +29,10 @@ pub(crate) enum Purpose {
     EmailCode,
     /// The first factor was shown, the second is awaited.
     SecondFactor,
+    /// A passkey is to be made.
+    PasskeyRegistration,
+    /// A passkey is to be shown.
+    PasskeyLogin,
 }
 
 impl Purpose {
@@ -40,6 +44,8 @@ impl Purpose {
             Self::MagicLink => "magic_link",
             Self::EmailCode => "email_code",
             Self::SecondFactor => "second_factor",
+            Self::PasskeyRegistration => "passkey_registration",
+            Self::PasskeyLogin => "passkey_login",
         }
     }
 
@@ -50,6 +56,7 @@ impl Purpose {
             Self::ChangeEmail => SignedDuration::from_hours(1),
             Self::MagicLink => SignedDuration::from_mins(15),
             Self::EmailCode | Self::SecondFactor => SignedDuration::from_mins(10),
+            Self::PasskeyRegistration | Self::PasskeyLogin => SignedDuration::from_mins(5),
         }
     }
 }
@@ -94,6 +101,36 @@ pub(crate) async fn link(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<S
 pub(crate) async fn flow(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<Uuid>> {
     let flow = Uuid::now_v7();
     Ok(replace(cx, flow, subject, None).await?.then_some(flow))
+}
+
+/// Whose flow it is, while it is alive.
+pub(crate) async fn flow_owner(
+    cx: &Cx<Auth>,
+    purpose: Purpose,
+    flow: Uuid,
+) -> Result<Option<Uuid>> {
+    store::owner(&cx.db(), flow, purpose.name(), cx.clock().now()?).await
+}
+
+/// Counts a try in a flow, also of those that come at the same time: the row stays locked until the transaction ends, which
+/// the caller commits whatever comes of the try.
+pub(crate) async fn try_flow(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    purpose: Purpose,
+    flow: Uuid,
+) -> Result<Option<Used>> {
+    store::count(transaction, flow, purpose.name(), cx.clock().now()?).await
+}
+
+/// Uses a flow up: of many at once one gets it.
+pub(crate) async fn take_flow(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    purpose: Purpose,
+    flow: Uuid,
+) -> Result<Option<Used>> {
+    store::take(transaction, flow, purpose.name(), cx.clock().now()?).await
 }
 
 async fn keep(cx: &Cx<Auth>, flow: Uuid, subject: Subject<'_>, secret: &[u8]) -> Result<bool> {

@@ -3,7 +3,9 @@
 pub(crate) mod discovery;
 pub(crate) mod email;
 pub(crate) mod me;
+pub(crate) mod mfa;
 pub(crate) mod operator;
+pub(crate) mod passkeys;
 pub(crate) mod password;
 pub(crate) mod passwordless;
 pub(crate) mod sessions;

@@ -5,9 +5,13 @@
 
 use std::time::Duration;
 
-use nself_plugin_api::prelude::*;
+use nself_plugin_api::{jiff::SignedDuration, prelude::*};
+use uuid::Uuid;
 
-use crate::{Auth, caller::Caller, problem};
+use crate::{Auth, caller::Caller, problem, store::sessions};
+
+/// How long an address is remembered as one that somebody signs in from.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// A bucket: so many tries, and the time in which an empty one fills.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +44,7 @@ pub(crate) enum Action {
     SignIn,
     SignUp,
     Code,
+    SecondFactor,
 }
 
 impl Action {
@@ -48,6 +53,7 @@ impl Action {
             Self::SignIn => "sign-in",
             Self::SignUp => "sign-up",
             Self::Code => "code",
+            Self::SecondFactor => "second-factor",
         }
     }
 }
@@ -81,6 +87,12 @@ pub(crate) async fn account(
     }
     let key = format!("{}/account/{account}", action.name());
     take(cx, &key, PER_ACCOUNT).await
+}
+
+/// Whether somebody has signed in from the caller's address before: such a pair is not kept out by strangers' tries.
+pub(crate) async fn is_known_pair(cx: &Cx<Auth>, user_id: Uuid, caller: &Caller) -> Result<bool> {
+    let since = cx.clock().now()? - KNOWN_FOR;
+    sessions::knows_address(&cx.db(), user_id, caller.ip, since).await
 }
 
 /// Whether one more mail may go to this address. Says nothing to the caller: who asks must not learn who asked before.

@@ -157,7 +157,9 @@ async fn store(
     now: nself_plugin_api::jiff::Timestamp,
 ) -> Result<()> {
     accounts::set_password(transaction, user.id, hash, now).await?;
-    crate::store::one_time::cancel(transaction, user.id, Purpose::ResetPassword.name(), now)
-        .await?;
+    // What was begun with the old password ends with it.
+    for purpose in [Purpose::ResetPassword, Purpose::SecondFactor] {
+        crate::store::one_time::cancel(transaction, user.id, purpose.name(), now).await?;
+    }
     accounts::audit(transaction, "auth.password_changed", user.id, &json!({})).await
 }
