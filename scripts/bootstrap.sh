@@ -117,13 +117,14 @@ offer_plugins() {
 }
 
 accept_plugins() {
-  local word name
+  local word name new=()
   while read -r word name; do
     case $word in
-      new) "$nself" plugin enable "$name" ;;
+      new) new+=("$name") ;;
       changed) "$nself" plugin upgrade "$name" ;;
     esac
   done <<<"$1"
+  [ ${#new[@]} -eq 0 ] || "$nself" plugin enable "${new[@]}"
 }
 
 step "Machine"

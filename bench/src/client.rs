@@ -34,6 +34,25 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:3000\r\n\r\n").into_bytes()
 }
 
+/// The bytes of a POST of JSON.
+pub(crate) fn json_post(path: &str, body: &serde_json::Value) -> Vec<u8> {
+    let body = body.to_string();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://127.0.0.1\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The bytes of a GET with a bearer token.
+pub(crate) fn with_bearer(path: &str, token: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://127.0.0.1\r\nauthorization: Bearer {token}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
 fn broken(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
@@ -46,8 +65,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
         }
     }
 
-    /// Sends a request and reads its answer to the end.
+    /// Sends a request and reads its answer to the end; the body is not kept.
     pub(crate) async fn send(&mut self, request: &[u8]) -> io::Result<Answer> {
+        self.exchange(request, None).await
+    }
+
+    /// As [`send`](Self::send), with the body.
+    pub(crate) async fn send_for_body(&mut self, request: &[u8]) -> io::Result<(Answer, Vec<u8>)> {
+        let mut body = Vec::new();
+        let answer = self.exchange(request, Some(&mut body)).await?;
+        Ok((answer, body))
+    }
+
+    async fn exchange(
+        &mut self,
+        request: &[u8],
+        mut body: Option<&mut Vec<u8>>,
+    ) -> io::Result<Answer> {
         self.stream.write_all(request).await?;
         let head = self.read_head().await?;
         let text = std::str::from_utf8(&head).map_err(|_| broken("the head is not text"))?;
@@ -60,10 +94,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
             Some(length) => {
                 let length = length.parse().map_err(|_| broken("no length"))?;
                 self.fill(length).await?;
-                self.buffer.drain(..length);
+                let read = self.buffer.drain(..length);
+                if let Some(body) = &mut body {
+                    body.extend(read);
+                }
                 length
             }
-            None if header(text, "transfer-encoding").is_some() => self.chunks().await?,
+            None if header(text, "transfer-encoding").is_some() => self.chunks(body).await?,
             None => 0,
         };
         Ok(Answer {
@@ -82,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
         }
     }
 
-    async fn chunks(&mut self) -> io::Result<usize> {
+    async fn chunks(&mut self, mut body: Option<&mut Vec<u8>>) -> io::Result<usize> {
         let mut total = 0;
         loop {
             let end = loop {
@@ -96,6 +133,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http<S> {
                 .and_then(|text| usize::from_str_radix(text, 16).ok())
                 .ok_or_else(|| broken("no chunk size"))?;
             self.fill(end + 2 + size + 2).await?;
+            if let Some(body) = &mut body {
+                body.extend_from_slice(&self.buffer[end + 2..end + 2 + size]);
+            }
             self.buffer.drain(..end + 2 + size + 2);
             if size == 0 {
                 return Ok(total);

@@ -1,10 +1,11 @@
 //! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
-//! `nself-bench [memory|database|tcp|sizes|changes|panics]...` measures the named parts, all of them without a name, and prints
+//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth]...` measures the named parts, all of them without a name, and prints
 //! a table. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
+mod auth;
 mod changes;
 mod child;
 mod client;
@@ -29,7 +30,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
-const PARTS: &[&str] = &["memory", "database", "tcp", "sizes", "changes", "panics"];
+const PARTS: &[&str] = &[
+    "memory", "database", "tcp", "sizes", "changes", "panics", "auth",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -83,7 +86,8 @@ fn measure(part: &str, report: &mut Report) -> Result<()> {
             "tcp" => tcp::measure(report).await,
             "sizes" => sizes::measure(report).await,
             "changes" => changes::measure(report).await,
-            _ => panics::measure(report).await,
+            "panics" => panics::measure(report).await,
+            _ => auth::measure(report).await,
         }
     })
 }

@@ -24,16 +24,32 @@ pub(crate) struct Project {
 
 impl Project {
     pub(crate) fn new() -> Result<Self> {
+        Self::with("[database]\nplugin_pool_max = 2\n")
+    }
+
+    /// With this configuration, and what every measurement needs.
+    pub(crate) fn with(settings: &str) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         fs::create_dir(directory.path().join("plugins.d"))?;
         // No limit that would be measured instead, and no port that somebody has.
-        let text = "[http]\nport = 0\nplugin_ports = false\nrate_per_minute = 4000000000\n[database]\nplugin_pool_max = 2\n";
-        fs::write(directory.path().join("nself.toml"), text)?;
+        let text = "[http]\nport = 0\nplugin_ports = false\nrate_per_minute = 4000000000\n";
+        fs::write(
+            directory.path().join("nself.toml"),
+            [text, settings].concat(),
+        )?;
         Ok(Self { directory })
     }
 
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Puts a plugin of the house into the directory.
+    pub(crate) fn put_file(&self, id: &str) -> Result<()> {
+        let file = beside_us(&format!("libnself_plugin_{id}.so"))?;
+        let place = self.path().join("plugins.d").join(format!("{id}.so"));
+        fs::copy(file, place)?;
+        Ok(())
     }
 
     /// Puts the plugin with this number into the directory; another `edition` is another file of the same plugin.
@@ -69,7 +85,7 @@ pub(crate) fn beside_us(name: &str) -> Result<PathBuf> {
         return Ok(path);
     }
     Err(Failure::from(format!(
-        "{} is missing: build nself, nself-plugin-bench and nself-plugin-hello with the same profile",
+        "{} is missing: build nself and all plugins with the same profile",
         path.display()
     )))
 }

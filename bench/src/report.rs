@@ -123,6 +123,10 @@ impl Pairs {
         Spread::of(self.0.iter().map(|(native, _)| *native))
     }
 
+    pub(crate) fn plugin(&self) -> Spread {
+        Spread::of(self.0.iter().map(|(_, plugin)| *plugin))
+    }
+
     pub(crate) fn ratio(&self) -> Spread {
         Spread::of(self.0.iter().map(|(native, plugin)| plugin / native))
     }

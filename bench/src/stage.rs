@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nself::{
-    http::{Gateway, HttpMetrics, NewRoute, RouteTable, Routes, Settings},
+    http::{Gateway, HttpMetrics, Limits, NewRoute, RouteTable, Routes, Settings},
     identity::{Verifier, VerifierSettings},
     plugin::{bridge::PluginRoute, instance::Running},
     postgres::connect::{Target, pool},
@@ -21,7 +21,7 @@ pub(crate) async fn gateway(host: &Host, database_url: &str) -> Result<Arc<Gatew
         .ok_or_else(|| Failure::from("bench00 does not run"))?;
     let settings: Settings = settings_of(host.config())?;
     let mut routes = native::routes(&pool(&Target::from_url(database_url)?, 2));
-    routes.extend(plugin_routes(&running));
+    routes.extend(plugin_routes(&running, &settings.limits));
     let metrics = HttpMetrics::new(&prometheus::Registry::new())?;
     let table = RouteTable::build(&[], routes, &settings.limits, &metrics)?;
     let in_force = Routes::new();
@@ -30,14 +30,14 @@ pub(crate) async fn gateway(host: &Host, database_url: &str) -> Result<Arc<Gatew
     Ok(Gateway::new(in_force, verifier, settings, metrics))
 }
 
-fn plugin_routes(running: &Arc<Running>) -> Vec<NewRoute> {
+fn plugin_routes(running: &Arc<Running>, limits: &Limits) -> Vec<NewRoute> {
     (0..)
         .zip(&running.manifest().routes)
         .map(|(number, route)| NewRoute {
             plugin: running.id().into(),
             number,
             route: Arc::new(route.clone()),
-            target: Arc::new(PluginRoute::new(Arc::clone(running), number)),
+            target: Arc::new(PluginRoute::new(Arc::clone(running), number, limits)),
             generation: Arc::clone(running.generation()),
         })
         .collect()

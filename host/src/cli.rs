@@ -7,6 +7,7 @@ pub mod db;
 mod error;
 pub mod gaps;
 mod init;
+mod log_level;
 mod output;
 pub mod plugin;
 mod progress;
@@ -69,6 +70,8 @@ enum Command {
     Status(status::StatusArgs),
     /// List what can be reached where
     Urls(urls::UrlsArgs),
+    /// Show or change what the running host logs, its plugins included, until it ends
+    LogLevel(log_level::LogLevelArgs),
     /// See and change plugins
     Plugin(plugin::PluginArgs),
     /// Migrations, seeds, a shell: with or without a running host
@@ -108,6 +111,7 @@ pub fn run(arguments: Vec<OsString>, variables: Variables) -> Exit {
         Command::Stop(_) => stop::run(&context),
         Command::Status(args) => status::run(&context, &args),
         Command::Urls(args) => urls::run(&context, &args),
+        Command::LogLevel(args) => log_level::run(&context, &args),
         Command::Plugin(args) => plugin::run(&context, &args),
         Command::Db(args) => db::run(&context, &args),
         Command::Token(args) => token::run(&context, &args),

@@ -25,4 +25,4 @@ pub use error::{MigrateError, StepFailure};
 pub use owner::Owner;
 pub use plan::{Direction, Plan, PlannedStep, State, StepStatus};
 pub use runner::{Migrator, Options, Progress, Report, StepReport};
-pub use wipe::wipe;
+pub use wipe::{wipe, wipe_plugin};

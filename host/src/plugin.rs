@@ -11,3 +11,4 @@ pub mod registry;
 pub mod services;
 pub mod start;
 mod supervise;
+pub mod watchdog;

@@ -69,7 +69,7 @@ impl ConfigCapability {
         if !self.grant.requires.secrets.contains(&name) {
             return Err(SecretError::NotGranted { name });
         }
-        let found = (self.secrets)(&name).map(Bytes::from);
+        let found = (self.secrets)(&name).map(Bytes::secret);
         found.ok_or_else(|| SecretError::Missing {
             name,
             plugin: plugin.to_owned(),

@@ -10,7 +10,7 @@ use nself_plugin_api::abi::{
     bytes::Str,
     capability::log::{Log, LogProvider},
 };
-use tracing::{Level, Span, debug, error, info, level_filters::LevelFilter, trace, warn};
+use tracing::{Level, Span, debug, enabled, error, info, trace, warn};
 
 use super::Grant;
 
@@ -35,15 +35,20 @@ impl PluginLog {
     }
 }
 
-/// The level that the host reads now, as it crosses: 0 off, 1 error .. 5 trace.
+/// The most verbose level of plugins that the host reads now, as it crosses: 0 off, 1 error .. 5 trace. What the filter
+/// lets through of the host itself does not count: a plugin shall not write what nobody reads.
 pub fn level() -> u32 {
-    match LevelFilter::current().into_level() {
-        None => 0,
-        Some(Level::ERROR) => 1,
-        Some(Level::WARN) => 2,
-        Some(Level::INFO) => 3,
-        Some(Level::DEBUG) => 4,
-        Some(Level::TRACE) => 5,
+    // A call site has one level, so there is one for each.
+    if enabled!(target: "plugin", Level::TRACE) {
+        5
+    } else if enabled!(target: "plugin", Level::DEBUG) {
+        4
+    } else if enabled!(target: "plugin", Level::INFO) {
+        3
+    } else if enabled!(target: "plugin", Level::WARN) {
+        2
+    } else {
+        enabled!(target: "plugin", Level::ERROR).into()
     }
 }
 

@@ -23,6 +23,8 @@ use tracing::{Instrument, error, info_span};
 
 use self::lease::Leases;
 use super::{Grant, error::unavailable};
+use crate::plugin::watchdog::Watch;
+
 /// Blocking calls of one plugin at a time.
 const BLOCKING_MAX: usize = 4;
 
@@ -39,11 +41,17 @@ pub struct Background {
     draining: watch::Receiver<bool>,
     leases: Arc<Leases>,
     runtime: Handle,
+    watch: Watch,
 }
 
 impl Background {
-    /// The work of an instance; `draining` turns true when it is asked to end.
-    pub fn new(grant: Grant, draining: watch::Receiver<bool>, leases: Arc<Leases>) -> Arc<Self> {
+    /// The work of an instance; `draining` turns true when it is asked to end, `watch` notes its polls.
+    pub fn new(
+        grant: Grant,
+        draining: watch::Receiver<bool>,
+        leases: Arc<Leases>,
+        watch: Watch,
+    ) -> Arc<Self> {
         Arc::new(Self {
             grant,
             running: Arc::default(),
@@ -53,6 +61,7 @@ impl Background {
             draining,
             leases,
             runtime: Handle::current(),
+            watch,
         })
     }
 
@@ -79,6 +88,7 @@ impl TasksProvider for Background {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let span = info_span!(target: "plugin", "background", plugin = &*self.grant.plugin, work = name.as_str());
         let running = Arc::clone(&self.running);
+        let work = self.watch.future(work);
         // The task starts only once it stands in the table, or a short one could leave before it has come.
         let (start, started) = tokio::sync::oneshot::channel::<()>();
         let task = self.runtime.spawn(

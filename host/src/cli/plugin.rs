@@ -2,6 +2,7 @@
 
 mod accepted;
 mod check;
+mod enable;
 mod new;
 mod offline;
 
@@ -10,7 +11,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{CliError, Context, Table, client};
+use super::{CliError, Context, Exit, Table, client};
 
 pub(super) use accepted::{Accepted, AcceptedPlugin, accepted};
 
@@ -33,25 +34,19 @@ pub enum PluginCommand {
     Check(Check),
     /// Write a plugin crate to begin with: a table, routes, a task, tests
     New(new::New),
-    /// Start a plugin, now and at every start, and grant what it asks for
-    Enable(Named),
+    /// Start plugins, now and at every start, and grant what they ask for
+    Enable(enable::Enable),
     /// Stop a plugin, now and at every start
     Disable(Disable),
-    /// Load the newer file in the plugin directory beside the running one, swap, and drain the old
-    Upgrade(Replace),
+    /// Load a newer file beside the running one, swap, and drain the old: the one in the plugin directory, or any, which
+    /// is then copied there
+    Upgrade(Upgrade),
     /// Go back to the version before the last upgrade
     Rollback(Replace),
-    /// Grant what the file in the plugin directory asks for and has not got yet
-    Grant(Named),
-    /// Take a disabled plugin off the list and out of the plugin directory; its tables stay
-    Remove(Named),
-}
-
-/// A plugin by its id.
-#[derive(Debug, Clone, Args)]
-pub struct Named {
-    /// The plugin's id
-    pub id: String,
+    /// Grant what the file in the plugin directory, or any other, asks for and has not got yet
+    Grant(Subject),
+    /// Take a disabled plugin off the list and out of the plugin directory; its tables stay, unless --data is given
+    Remove(Remove),
 }
 
 /// A plugin by its id or file.
@@ -82,7 +77,28 @@ pub struct Disable {
     pub cascade: bool,
 }
 
-/// `nself plugin upgrade`, `rollback`
+/// `nself plugin upgrade`
+#[derive(Debug, Clone, Args)]
+pub struct Upgrade {
+    /// The plugin's id, or a file
+    #[arg(value_name = "ID|FILE")]
+    pub subject: String,
+    /// Time for requests and tasks in flight on the old version, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub drain: u64,
+}
+
+/// `nself plugin remove`
+#[derive(Debug, Clone, Args)]
+pub struct Remove {
+    /// The plugin's id
+    pub id: String,
+    /// Drop its schema as well, with everything in it
+    #[arg(long)]
+    pub data: bool,
+}
+
+/// `nself plugin rollback`
 #[derive(Debug, Clone, Args)]
 pub struct Replace {
     /// The plugin's id
@@ -102,15 +118,7 @@ pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> 
         PluginCommand::Inspect(args) => check::inspect(context, &args.subject),
         PluginCommand::Check(args) => check::run(context, &args.files),
         PluginCommand::New(args) => new::run(context, args),
-        PluginCommand::Enable(args) => {
-            let done = match client::request(context, "plugin.enable", json!({"id": args.id})) {
-                Err(error) if error.code == "HOST_NOT_RUNNING" => {
-                    offline::enable(context, &args.id)
-                }
-                other => other,
-            }?;
-            context.output.answer(&done, || enabled(&done))
-        }
+        PluginCommand::Enable(args) => enable::run(context, args),
         PluginCommand::Disable(args) => {
             let request =
                 json!({"id": args.id, "drain_ms": ms(args.drain), "cascade": args.cascade});
@@ -124,20 +132,65 @@ pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> 
                 .output
                 .answer(&done, || format!("disabled {}\n", args.id))
         }
-        PluginCommand::Upgrade(args) => replace(context, "plugin.upgrade", args),
-        PluginCommand::Rollback(args) => replace(context, "plugin.rollback", args),
-        PluginCommand::Grant(args) => {
-            let done = client::request(context, "plugin.grant", json!({"id": args.id}))?;
-            context.output.answer(&done, || granted(&args.id, &done))
+        PluginCommand::Upgrade(args) => {
+            let drain_ms = ms(args.drain);
+            let done = match file(&args.subject)? {
+                Some(file) => client::request(
+                    context,
+                    "plugin.upgrade_file",
+                    json!({"file": file, "drain_ms": drain_ms}),
+                ),
+                None => client::request(
+                    context,
+                    "plugin.upgrade",
+                    json!({"id": args.subject, "drain_ms": drain_ms}),
+                ),
+            }?;
+            context.output.answer(&done, || replaced(&done))
         }
-        PluginCommand::Remove(args) => {
-            context.confirm(&format!("Remove the plugin {} and its file?", args.id))?;
-            let done = client::request(context, "plugin.remove", json!({"id": args.id}))?;
+        PluginCommand::Rollback(args) => {
+            let request = json!({"id": args.id, "drain_ms": ms(args.drain)});
+            let done = client::request(context, "plugin.rollback", request)?;
+            context.output.answer(&done, || replaced(&done))
+        }
+        PluginCommand::Grant(args) => {
+            let done = match file(&args.subject)? {
+                Some(file) => client::request(context, "plugin.grant_file", json!({"file": file})),
+                None => client::request(context, "plugin.grant", json!({"id": args.subject})),
+            }?;
             context
                 .output
-                .answer(&done, || format!("removed {}; its tables stay\n", args.id))
+                .answer(&done, || granted(&args.subject, &done))
         }
+        PluginCommand::Remove(args) => remove(context, args),
     }
+}
+
+/// The file that is meant, as the host finds it from anywhere; none when it is an id, which has neither `/` nor `.`.
+fn file(subject: &str) -> Result<Option<PathBuf>, CliError> {
+    if !subject.contains(['/', '.']) {
+        return Ok(None);
+    }
+    let file = std::path::absolute(subject);
+    file.map(Some)
+        .map_err(|error| CliError::of("PLUGIN_NOT_FOUND", Exit::Failed, &error))
+}
+
+fn remove(context: &Context, args: &Remove) -> Result<(), CliError> {
+    let Remove { id, data } = args;
+    context.confirm(&if *data {
+        format!("Remove the plugin {id}, its file, and its schema with all data in it?")
+    } else {
+        format!("Remove the plugin {id} and its file?")
+    })?;
+    let done = client::request(context, "plugin.remove", json!({"id": id, "data": data}))?;
+    context.output.answer(&done, || {
+        if *data {
+            format!("removed {id} and its data\n")
+        } else {
+            format!("removed {id}; its tables stay\n")
+        }
+    })
 }
 
 fn list(context: &Context) -> Result<(), CliError> {
@@ -196,45 +249,23 @@ fn names(list: &Value) -> String {
     }
 }
 
-fn enabled(done: &Value) -> String {
-    let (id, version) = (
+fn granted(subject: &str, done: &Value) -> String {
+    format!(
+        "granted to {}: {}; now: nself plugin upgrade {subject}\n",
         done["id"].as_str().unwrap_or_default(),
-        done["version"].as_str().unwrap_or_default(),
-    );
-    let when = if done["offline"] == json!(true) {
-        "starts with the next `nself up`"
-    } else {
-        "runs"
-    };
-    format!(
-        "{id} {version} {when}; granted: {}\n",
         names(&done["granted"])
     )
 }
 
-fn granted(id: &str, done: &Value) -> String {
+fn replaced(done: &Value) -> String {
+    let text = |key: &str| done[key].as_str().unwrap_or("nothing");
+    if done["version"] == done["before"] {
+        return format!("{} {} runs already\n", text("id"), text("version"));
+    }
     format!(
-        "granted to {id}: {}; now: nself plugin upgrade {id}\n",
-        names(&done["granted"])
+        "{}: {} -> {}\n",
+        text("id"),
+        text("before"),
+        text("version")
     )
-}
-
-fn replace(context: &Context, command: &str, args: &Replace) -> Result<(), CliError> {
-    let done = client::request(
-        context,
-        command,
-        json!({"id": args.id, "drain_ms": ms(args.drain)}),
-    )?;
-    context.output.answer(&done, || {
-        let version = |key: &str| done[key].as_str().unwrap_or("nothing").to_owned();
-        if done["version"] == done["before"] {
-            return format!("{} {} runs already\n", args.id, version("version"));
-        }
-        format!(
-            "{}: {} -> {}\n",
-            args.id,
-            version("before"),
-            version("version")
-        )
-    })
 }

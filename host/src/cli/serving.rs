@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Provenance, secrets::Secrets},
     control::ControlServer,
     run::{DatabaseChoice, Host, StartSettings, control::HostControl, heartbeat::Heartbeat},
-    telemetry,
+    telemetry::{self, Telemetry},
 };
 
 /// Fewest threads that drive requests.
@@ -27,11 +27,11 @@ pub(super) struct Serve {
 
 /// Runs a host until it is asked to stop.
 pub(super) fn run(context: &Context, serve: Serve) -> Result<(), CliError> {
-    let telemetry = telemetry::init(
+    let telemetry = Arc::new(telemetry::init(
         &serve.config,
         &context.variables,
         context.output.is_colourful(),
-    )?;
+    )?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads())
         .enable_all()
@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context, serve: Serve) -> Result<(), CliError> {
     let runtime = runtime.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
     let beating = Heartbeat::start(runtime.handle().clone());
     let beating = beating.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
-    let done = runtime.block_on(serve_until_stopped(context, serve));
+    let done = runtime.block_on(serve_until_stopped(context, serve, &telemetry));
     drop(beating);
     // A plugin that blocks a thread must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -54,7 +54,11 @@ fn worker_threads() -> usize {
         .max(WORKERS_MIN)
 }
 
-async fn serve_until_stopped(context: &Context, serve: Serve) -> Result<(), CliError> {
+async fn serve_until_stopped(
+    context: &Context,
+    serve: Serve,
+    telemetry: &Arc<Telemetry>,
+) -> Result<(), CliError> {
     let Serve {
         config,
         provenance,
@@ -92,7 +96,10 @@ async fn serve_until_stopped(context: &Context, serve: Serve) -> Result<(), CliE
             urls::text(&urls)
         })?;
     let (stop_control, stopped) = tokio::sync::oneshot::channel::<()>();
-    let commands = Arc::new(HostControl(Arc::clone(&host)));
+    let commands = Arc::new(HostControl {
+        host: Arc::clone(&host),
+        telemetry: Arc::clone(telemetry),
+    });
     let controlling = tokio::spawn(async move {
         // Either way the host is on its way out.
         control.run(commands, async { _ = stopped.await }).await;

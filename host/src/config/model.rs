@@ -9,13 +9,14 @@ use serde_json::{Map, Value};
 
 use super::Secret;
 
-/// Ports of the seed's plugins, used when `plugins.<id>.port` is not stated.
+/// Ports of the seed's plugins, and of the mail catcher's page where MailHog has it, used when `plugins.<id>.port` is not stated.
 pub const SEED_PORTS: &[(&str, u16)] = &[
     ("auth", 3001),
     ("orchestrator", 3002),
     ("scheduler", 3003),
     ("jobs", 3004),
     ("stream", 3005),
+    ("mail", 8025),
 ];
 
 /// Everything that can be configured.
@@ -106,6 +107,9 @@ pub struct Http {
     pub request_timeout_ms: u64,
     /// Time that a kept connection may be silent, milliseconds; default 60 s.
     pub idle_timeout_ms: u64,
+    /// Silence of a WebSocket client before it is asked whether it is there, and again before it is dropped,
+    /// milliseconds; default 30 s. Below the idle time of the proxies on the way.
+    pub websocket_ping_ms: u64,
     /// Open connections over all listeners; default 10,000.
     pub connections_max: usize,
     /// Requests that one plugin works on at a time; default 512.
@@ -127,6 +131,7 @@ impl Default for Http {
             header_timeout_ms: 10_000,
             request_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,
+            websocket_ping_ms: 30_000,
             connections_max: 10_000,
             concurrency_per_plugin: 512,
             rate_per_minute: 6_000,

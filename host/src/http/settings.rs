@@ -18,6 +18,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// How long a connection may stay open between two requests. Default 60 s.
     pub idle_timeout: Duration,
+    /// Silence of a WebSocket client before it is asked whether it is there, and again before it is dropped. Default 30 s.
+    pub websocket_ping: Duration,
     /// How long a caller may leave its receive window closed. Default 30 s.
     pub write_timeout: Duration,
     /// How long a request body may pause. Default 10 s.
@@ -41,6 +43,7 @@ impl Default for Limits {
             head_bytes_max: 64 * 1024,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            websocket_ping: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(10),
             body_bytes_max: 1024 * 1024,

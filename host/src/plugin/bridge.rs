@@ -3,7 +3,7 @@
 mod head;
 mod websocket;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
@@ -24,39 +24,53 @@ use nself_plugin_api::abi::{
 use serde_json::{Value, json};
 use tracing::{Instrument, Span, error, info_span};
 
-use self::head::Head;
-use super::instance::Running;
+use self::{head::Head, websocket::Service};
+use super::{instance::Running, watchdog::Watch};
 use crate::{
     capability::http::TRACE,
-    http::{Admitted, Body, BodyError, BoxError, Problem, RequestBody, Target},
+    http::{Admitted, Body, BodyError, BoxError, Limits, Problem, RequestBody, Target},
 };
 
 /// One route of one running plugin.
 pub struct PluginRoute {
     running: Arc<Running>,
     number: u32,
+    websocket_ping: Duration,
 }
 
 impl PluginRoute {
     /// The route with that number in the manifest.
-    pub fn new(running: Arc<Running>, number: u32) -> Self {
-        Self { running, number }
+    pub fn new(running: Arc<Running>, number: u32, limits: &Limits) -> Self {
+        Self {
+            running,
+            number,
+            websocket_ping: limits.websocket_ping,
+        }
     }
 }
 
 impl Target for PluginRoute {
     fn call(&self, admitted: Admitted) -> BoxFuture<'static, Response<Body>> {
         let running = Arc::clone(&self.running);
-        let number = self.number;
+        let (number, ping) = (self.number, self.websocket_ping);
         let span = info_span!("request", plugin = running.id(), request_id = %admitted.request_id);
         let trace = admitted.trace;
-        async move { TRACE.scope(trace, answer(&running, number, admitted)).await }
-            .instrument(span)
-            .boxed()
+        async move {
+            TRACE
+                .scope(trace, answer(&running, number, ping, admitted))
+                .await
+        }
+        .instrument(span)
+        .boxed()
     }
 }
 
-async fn answer(running: &Arc<Running>, number: u32, admitted: Admitted) -> Response<Body> {
+async fn answer(
+    running: &Arc<Running>,
+    number: u32,
+    websocket_ping: Duration,
+    admitted: Admitted,
+) -> Response<Body> {
     let Admitted {
         parts,
         body,
@@ -73,18 +87,27 @@ async fn answer(running: &Arc<Running>, number: u32, admitted: Admitted) -> Resp
     let head = Head::new(parts, params, principal, &request_id, &trace, peer);
     let request = Request::new(Box::new(head), body_stream(body).await);
     let instance: &Instance = running.instance();
-    let answered = match instance.handle(number, request).await {
+    let watch = running.watches().route(number);
+    let answered = match watch.future(instance.handle(number, request)).await {
         Ok(answered) => answered,
         Err(failure) => return refuse(&failure),
     };
     let (status, block, body) = answered.into_parts();
     let mut response = match body {
         response::Body::Bytes(bytes) => Response::new(Body::from(Bytes::from(bytes))),
-        response::Body::Stream(stream) => Response::new(stream_body(stream)),
-        response::Body::Upgrade(serve) => match websocket::accept(key, upgrade, in_flight, serve) {
-            Ok(response) => response,
-            Err(problem) => return problem.into_response(),
-        },
+        response::Body::Stream(stream) => Response::new(stream_body(stream, watch)),
+        response::Body::Upgrade(serve) => {
+            let service = Service {
+                serve,
+                in_flight,
+                ping: websocket_ping,
+                watch,
+            };
+            match websocket::accept(key, upgrade, service) {
+                Ok(response) => response,
+                Err(problem) => return problem.into_response(),
+            }
+        }
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         *response.status_mut() =
@@ -138,13 +161,16 @@ fn body_error(failure: &BodyError) -> Error {
 }
 
 /// The body is read after the handler's span has ended; what goes wrong in it shall name plugin and request, too.
-fn stream_body(body: Stream) -> Body {
+fn stream_body(body: Stream, watch: Watch) -> Body {
     let span = Span::current();
     let mut frames = body
         .map_ok(|chunk| Frame::data(Bytes::from(chunk)))
         .map_err(|failure| BoxError::from(failure.message.to_text()))
         .inspect_err(|failure| error!(%failure, "the plugin's answer broke off"));
-    let frames = stream::poll_fn(move |cx| span.in_scope(|| frames.poll_next_unpin(cx)));
+    let frames = stream::poll_fn(move |cx| {
+        let poll = || frames.poll_next_unpin(cx);
+        span.in_scope(|| watch.poll(poll))
+    });
     Body::stream(StreamBody::new(frames))
 }
 

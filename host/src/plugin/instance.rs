@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{health::Health, manifest::Manifest};
+use super::{health::Health, manifest::Manifest, watchdog::Watches};
 use crate::{
     capability::{call::Provider, error::unavailable, task::Background},
     http::Generation,
@@ -49,6 +49,8 @@ pub struct Parts {
     pub health: Arc<Health>,
     /// Turns true when it is asked to end.
     pub draining: watch::Sender<bool>,
+    /// Notes what it is polled for.
+    pub watches: Watches,
 }
 
 impl Running {
@@ -93,6 +95,11 @@ impl Running {
     /// Its panics.
     pub fn health(&self) -> &Health {
         &self.parts.health
+    }
+
+    /// Notes what it is polled for.
+    pub fn watches(&self) -> &Watches {
+        &self.parts.watches
     }
 
     /// Turns true when it is asked to end.
@@ -173,6 +180,7 @@ impl Provider for Running {
             .parts
             .instance
             .call(u32::try_from(number).ok()?, method.into(), payload);
+        let answer = self.parts.watches.capability(number).future(answer);
         Some(
             async move {
                 tokio::select! {

@@ -83,7 +83,7 @@ pub enum LockRefusal {
         locked: Box<Sha256>,
     },
     /// It asks for more than it may have.
-    #[error("{id} {version} asks for more than was granted ({missing}): run nself plugin grant {id} if you agree", missing = missing.join(", "))]
+    #[error("{id} {version} asks for more than was granted ({missing}): run nself plugin grant {offer} if you agree", missing = missing.join(", "))]
     NotGranted {
         /// The plugin's id.
         id: String,
@@ -91,6 +91,8 @@ pub enum LockRefusal {
         version: Version,
         /// One phrase per right that is missing.
         missing: Vec<String>,
+        /// What the operator calls it: the id, or a file that was offered.
+        offer: String,
     },
     /// There is no such plugin.
     #[error("no plugin {id} in plugins.lock: run nself plugin enable {id} first")]
@@ -181,11 +183,11 @@ impl Lock {
         }
         let missing = missing_grants(&manifest.requires, &locked.granted);
         if !missing.is_empty() {
-            let (id, version) = (manifest.id.clone(), manifest.version.clone());
             return Err(LockRefusal::NotGranted {
-                id,
-                version,
+                id: manifest.id.clone(),
+                version: manifest.version.clone(),
                 missing,
+                offer: manifest.id.clone(),
             });
         }
         Ok(if locked.enabled {

@@ -5,6 +5,8 @@
 
 mod change;
 mod files;
+mod offered;
+mod removal;
 mod view;
 
 use std::{
@@ -25,6 +27,7 @@ use tracing::{error, warn};
 use self::files::Found;
 pub use self::{
     change::ChangeError,
+    removal::Data,
     view::{PluginView, State},
 };
 use super::{
@@ -38,7 +41,7 @@ use super::{
     supervise,
 };
 use crate::{
-    capability::call::Provider,
+    capability::{call::Provider, log},
     config::{Config, Provenance},
     http::{HostRoute, HttpMetrics, Limits, NewRoute, RouteTable, Routes, Server, TableError},
     loader::{CheckedPlugin, System},
@@ -220,6 +223,16 @@ impl Registry {
         self.retired.load(Relaxed)
     }
 
+    /// Tells every running plugin what the host reads of its log now. Waits while a change is under way: whatever that
+    /// starts is told as well.
+    pub async fn push_log_level(&self) {
+        let inner = self.state.lock().await;
+        let level = log::level();
+        for running in &inner.running {
+            running.instance().set_log_level(level);
+        }
+    }
+
     /// The running version of a plugin. Waits while a change is under way.
     pub async fn running(&self, id: &str) -> Option<Arc<Running>> {
         self.state.lock().await.running(id).cloned()
@@ -249,7 +262,6 @@ impl Registry {
 
     /// Puts the routes and capabilities of `running` in force.
     fn swap(&self, running: &[Arc<Running>]) -> Result<(), TableError> {
-        let routes = running.iter().flat_map(routes_of).collect();
         let RegistrySettings {
             host_routes,
             limits,
@@ -257,6 +269,10 @@ impl Registry {
             services,
             ..
         } = &self.settings;
+        let routes = running
+            .iter()
+            .flat_map(|running| routes_of(running, limits));
+        let routes = routes.collect();
         let table = RouteTable::build(host_routes, routes, limits, http_metrics)?;
         self.settings.routes.swap(table);
         let providers = running.iter().flat_map(|running| {
@@ -336,12 +352,12 @@ impl Registry {
     }
 }
 
-fn routes_of(running: &Arc<Running>) -> Vec<NewRoute> {
+fn routes_of(running: &Arc<Running>, limits: &Limits) -> Vec<NewRoute> {
     let route = |(number, route): (u32, &super::manifest::Route)| NewRoute {
         plugin: running.id().into(),
         number,
         route: Arc::new(route.clone()),
-        target: Arc::new(PluginRoute::new(Arc::clone(running), number)),
+        target: Arc::new(PluginRoute::new(Arc::clone(running), number, limits)),
         generation: Arc::clone(running.generation()),
     };
     (0..).zip(&running.manifest().routes).map(route).collect()

@@ -46,6 +46,8 @@ pub struct Services {
     pub metrics: Arc<MetricsHub>,
     /// Panics by plugin.
     pub panics: IntCounterVec,
+    /// Polls that held a thread for too long, by plugin.
+    pub blocked: IntCounterVec,
     /// Values of secrets.
     pub secrets: SecretSource,
     /// Makes the password of a plugin's database login; the same on every host that has the same master key.

@@ -18,6 +18,7 @@ use super::{
     manifest::Manifest,
     offer::Offer,
     services::Services,
+    watchdog::{Watch, Watches},
 };
 use crate::{
     capability::{Grant, task::Background},
@@ -136,7 +137,13 @@ impl Starter {
         };
         let (draining, drains) = watch::channel(false);
         let health = Arc::new(Health::new(self.services.panics.with_label_values(&[&id])));
-        let background = Background::new(grant.clone(), drains, Arc::clone(&self.services.leases));
+        let blocked = self.services.blocked.with_label_values(&[&id]);
+        let background = Background::new(
+            grant.clone(),
+            drains,
+            Arc::clone(&self.services.leases),
+            Watch::new(&id, "background work", &blocked),
+        );
         let services = Arc::clone(&self.services);
         let host = Offer::host(
             grant,
@@ -173,11 +180,12 @@ impl Starter {
             generation: Generation::new(id, max, max),
             sha256: checked.sha256,
             file: loaded.file,
-            manifest,
             instance,
             background,
             health,
             draining,
+            watches: Watches::new(&manifest, &blocked),
+            manifest,
         }))
     }
 

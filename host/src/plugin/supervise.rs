@@ -85,7 +85,8 @@ async fn repeat(running: &Running, number: u32, task: &Task, draining: &mut watc
     let every = Duration::from_millis(task.every_ms);
     let mut failures = 0_u32;
     loop {
-        let pause = match running.instance().run_task(number).await {
+        let run = running.instance().run_task(number);
+        let pause = match running.watches().task(number).future(run).await {
             Ok(()) => {
                 if failures > 0 {
                     running.health().task(None);
@@ -136,9 +137,10 @@ async fn subscribe(
         let running = Arc::clone(&running);
         async move {
             let event = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
-            running
-                .instance()
-                .on_event(number, event.into())
+            let taken = running.instance().on_event(number, event.into());
+            let watch = running.watches().subscription(number);
+            watch
+                .future(taken)
                 .await
                 .map_err(|failure| failure.to_string())
         }

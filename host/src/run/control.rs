@@ -1,9 +1,10 @@
 //! Commands that arrive over the control socket, while the host runs.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tracing::info;
 
 use super::Host;
 use crate::{
@@ -11,8 +12,9 @@ use crate::{
     control::{Control, ProgressSender},
     plugin::{
         lock::LockRefusal,
-        registry::{ChangeError, State},
+        registry::{ChangeError, Data, State},
     },
+    telemetry::Telemetry,
 };
 
 /// Drain time of `plugin disable` without `--drain`, and of an upgrade.
@@ -28,7 +30,17 @@ const PAGES: [(&str, &str); 5] = [
 ];
 
 /// Answers commands for one host.
-pub struct HostControl(pub Arc<Host>);
+pub struct HostControl {
+    /// The host.
+    pub host: Arc<Host>,
+    /// Its log.
+    pub telemetry: Arc<Telemetry>,
+}
+
+#[derive(Deserialize)]
+struct Level {
+    filter: Option<String>,
+}
 
 #[derive(Deserialize)]
 struct Named {
@@ -47,6 +59,24 @@ struct Disable {
 struct Replace {
     id: String,
     drain_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct ReplaceFile {
+    file: PathBuf,
+    drain_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    file: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Remove {
+    id: String,
+    #[serde(default)]
+    data: bool,
 }
 
 fn args<T: DeserializeOwned>(command: &str, args: Value) -> Result<T, CliError> {
@@ -74,16 +104,20 @@ impl Control for HostControl {
         value: Value,
         progress: ProgressSender,
     ) -> Result<Value, CliError> {
-        let registry = self.0.registry();
+        let registry = self.host.registry();
         match command.as_str() {
             "status" => Ok(self.status().await),
-            "urls" => Ok(urls(&self.0)),
+            "urls" => Ok(urls(&self.host)),
             "stop" => {
                 progress.send("stopping");
-                self.0.request_stop();
+                self.host.request_stop();
                 Ok(json!({"pid": std::process::id()}))
             }
-            "plugin.list" => json(&registry.plugins()),
+            "log.level" => {
+                let Level { filter } = args(&command, value)?;
+                self.log_level(filter.as_deref(), &progress).await
+            }
+            "plugin.list" => json(&registry.look_again().await),
             "plugin.enable" => {
                 let Named { id } = args(&command, value)?;
                 progress.send(format!("starting {id}"));
@@ -105,6 +139,11 @@ impl Control for HostControl {
                 ));
                 json(&registry.upgrade(&id, drain(drain_ms)).await?)
             }
+            "plugin.upgrade_file" => {
+                let ReplaceFile { file, drain_ms } = args(&command, value)?;
+                progress.send("starting the new version beside the old one");
+                json(&registry.upgrade_file(&file, drain(drain_ms)).await?)
+            }
             "plugin.rollback" => {
                 let Replace { id, drain_ms } = args(&command, value)?;
                 progress.send(format!("starting the previous version of {id}"));
@@ -114,10 +153,16 @@ impl Control for HostControl {
                 let Named { id } = args(&command, value)?;
                 json(&json!({"id": id, "granted": registry.grant(&id).await?}))
             }
+            "plugin.grant_file" => {
+                let File { file } = args(&command, value)?;
+                let (id, granted) = registry.grant_file(&file).await?;
+                json(&json!({"id": id, "granted": granted}))
+            }
             "plugin.remove" => {
-                let Named { id } = args(&command, value)?;
-                registry.remove(&id).await?;
-                json(&json!({"id": id}))
+                let Remove { id, data } = args(&command, value)?;
+                let fate = if data { Data::Drop } else { Data::Keep };
+                registry.remove(&id, fate).await?;
+                json(&json!({"id": id, "data_dropped": data}))
             }
             other => Err(CliError::new(
                 "CONTROL_COMMAND",
@@ -132,8 +177,28 @@ impl Control for HostControl {
 }
 
 impl HostControl {
+    /// What is logged; with a filter, from now on.
+    async fn log_level(
+        &self,
+        filter: Option<&str>,
+        progress: &ProgressSender,
+    ) -> Result<Value, CliError> {
+        let before = self.telemetry.level();
+        let Some(filter) = filter else {
+            return Ok(json!({"filter": before}));
+        };
+        self.telemetry
+            .set_level(filter)
+            .map_err(|error| CliError::of(error.code(), Exit::Usage, &error))?;
+        progress.send("telling the plugins");
+        self.host.registry().push_log_level().await;
+        let filter = self.telemetry.level();
+        info!(filter, before, "log level changed");
+        Ok(json!({"filter": filter, "before": before}))
+    }
+
     async fn status(&self) -> Value {
-        let host = &self.0;
+        let host = &self.host;
         let plugins = host.registry().plugins();
         let database = host.database_answers().await;
         let healthy = plugins
@@ -183,13 +248,19 @@ impl From<ChangeError> for CliError {
             ChangeError::Order(_) => ("PLUGIN_DOES_NOT_FIT", Exit::Failed),
             ChangeError::Start(_) => ("PLUGIN_DID_NOT_START", Exit::Failed),
             ChangeError::Routes(_) => ("PLUGIN_ROUTES", Exit::Failed),
-            ChangeError::Needed { .. } => ("PLUGIN_NEEDED", Exit::Failed),
+            ChangeError::Needed { .. } | ChangeError::DataNeeded { .. } => {
+                ("PLUGIN_NEEDED", Exit::Failed)
+            }
+            ChangeError::Data(_) => ("PLUGIN_DATA", Exit::Failed),
+            ChangeError::File(_) => ("PLUGIN_REFUSED", Exit::BadData),
             ChangeError::NotRunning(_) => ("PLUGIN_NOT_RUNNING", Exit::Failed),
             ChangeError::Runs(_) => ("PLUGIN_RUNS", Exit::Failed),
             ChangeError::Login(_) | ChangeError::Cursors(_) | ChangeError::Database(_) => {
                 ("DATABASE_UNREACHABLE", Exit::Unavailable)
             }
-            ChangeError::Remove { .. } => ("PLUGIN_FILE", Exit::CannotCreate),
+            ChangeError::Remove { .. } | ChangeError::Place { .. } => {
+                ("PLUGIN_FILE", Exit::CannotCreate)
+            }
         };
         Self::of(code, exit, &error)
     }

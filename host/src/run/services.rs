@@ -60,15 +60,16 @@ pub(super) fn build(
     let metrics = Metrics::new();
     let http_metrics = HttpMetrics::new(metrics.registry())
         .map_err(|error| setup("metrics")(error.to_string()))?;
-    let panics = Opts::new(
+    let panics = by_plugin(
+        &metrics,
         "nself_plugin_panics_total",
         "Panics of plugins, caught by their guards",
-    );
-    let panics = IntCounterVec::new(panics, &["plugin"])
-        .map_err(|error| setup("metrics")(error.to_string()))?;
-    metrics
-        .register(Box::new(panics.clone()))
-        .map_err(|error| setup("metrics")(error.to_string()))?;
+    )?;
+    let blocked = by_plugin(
+        &metrics,
+        "nself_plugin_blocked_total",
+        "Polls of plugins that held a thread of the event loop for longer than 100 ms",
+    )?;
     let verifier = Arc::new(Verifier::new(verifier_settings(config, secrets)?)?);
     let settings = settings_of(config)?;
     let limits = settings.limits.clone();
@@ -94,6 +95,7 @@ pub(super) fn build(
         metrics: MetricsHub::new(metrics.registry())
             .map_err(|error| setup("metrics")(error.to_string()))?,
         panics,
+        blocked,
         secrets: secret_source(secrets),
         login_password: login_password(&master),
         kv: Arc::new(match &config.redis.url {
@@ -130,6 +132,15 @@ pub(super) fn build(
     })
 }
 
+/// A counter with a series for each plugin.
+fn by_plugin(metrics: &Metrics, name: &str, help: &str) -> Result<IntCounterVec, RunError> {
+    let failed = |error: prometheus::Error| setup("metrics")(error.to_string());
+    let counter = IntCounterVec::new(Opts::new(name, help), &["plugin"]).map_err(failed)?;
+    let registered = metrics.register(Box::new(counter.clone()));
+    registered.map_err(|error| setup("metrics")(error.to_string()))?;
+    Ok(counter)
+}
+
 /// What the configuration says about HTTP.
 ///
 /// # Errors
@@ -144,6 +155,7 @@ pub fn settings_of(config: &Config) -> Result<Settings, RunError> {
             head_bytes_max: http.header_bytes_max,
             head_timeout: Duration::from_millis(http.header_timeout_ms),
             idle_timeout: Duration::from_millis(http.idle_timeout_ms),
+            websocket_ping: Duration::from_millis(http.websocket_ping_ms),
             body_bytes_max: http.body_bytes_max,
             request_timeout: Duration::from_millis(http.request_timeout_ms),
             rate_per_minute: http.rate_per_minute,

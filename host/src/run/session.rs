@@ -4,7 +4,9 @@
 //! stopped again, unless another command has come to use it meanwhile: then it keeps running, for the next host to adopt.
 
 use std::{
+    error::Error,
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -98,10 +100,7 @@ impl Session {
                     tokio::spawn(connection);
                     return Ok(client);
                 }
-                Err(error)
-                    if error.code() == Some(&SqlState::CANNOT_CONNECT_NOW)
-                        && begun.elapsed() < READY_LIMIT =>
-                {
+                Err(error) if self.is_starting(&error) && begun.elapsed() < READY_LIMIT => {
                     tokio::time::sleep(ASK_EVERY).await;
                 }
                 Err(source) => {
@@ -112,6 +111,20 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Whether the server was found while another command was starting it. It has written its process id before it has a
+    /// socket, and it has a socket before it lets anybody in.
+    fn is_starting(&self, error: &tokio_postgres::Error) -> bool {
+        let has_no_socket = || {
+            let cause = error.source()?.downcast_ref::<io::Error>()?.kind();
+            Some(matches!(
+                cause,
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ))
+        };
+        error.code() == Some(&SqlState::CANNOT_CONNECT_NOW)
+            || (matches!(self.held, Held::Beside { .. }) && has_no_socket() == Some(true))
     }
 
     /// Makes a plugin's login and schema, before its migrations.

@@ -1,7 +1,13 @@
 //! Borrowed and owned bytes as they cross: pointer, length, and for owned ones the function that frees them.
 
 use super::layout::layout;
-use std::{fmt, marker::PhantomData, ptr, slice};
+use std::{
+    fmt,
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr, slice,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 /// A borrowed array of `T`.
 ///
@@ -156,6 +162,16 @@ impl Bytes {
         }
     }
 
+    /// Bytes that are overwritten with zeros before they are freed, whoever drops them: a password on its way. What the
+    /// vector had left behind when it grew is not reached, so it should have been made in its final size.
+    pub fn secret(bytes: Vec<u8>) -> Self {
+        let mut this = Self::from(bytes);
+        if this.drop.is_some() {
+            this.drop = Some(drop_secret);
+        }
+        this
+    }
+
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         if self.ptr.is_null() {
@@ -203,12 +219,28 @@ unsafe extern "C" fn drop_vec(ptr: *const u8, len: usize, owner: *mut ()) {
     drop(unsafe { Vec::from_raw_parts(ptr.cast_mut(), len, owner.addr()) });
 }
 
+unsafe extern "C" fn drop_secret(ptr: *const u8, len: usize, owner: *mut ()) {
+    // SAFETY: made by `Bytes::secret` of this image: the vector's pointer and length, its capacity in `owner`.
+    let mut bytes = unsafe { Vec::from_raw_parts(ptr.cast_mut(), len, owner.addr()) };
+    wipe(&mut bytes);
+}
+
+/// Overwrites bytes that nobody will read: an ordinary write would be left out as useless.
+fn wipe(bytes: &mut [u8]) {
+    for byte in bytes {
+        // SAFETY: a reference is valid for a write.
+        unsafe { ptr::write_volatile(byte, 0) };
+    }
+    // The memory must not be freed before.
+    compiler_fence(Ordering::SeqCst);
+}
+
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
         if bytes.capacity() == 0 {
             return Self::new();
         }
-        let mut bytes = std::mem::ManuallyDrop::new(bytes);
+        let mut bytes = ManuallyDrop::new(bytes);
         Self {
             ptr: bytes.as_mut_ptr().cast_const(),
             len: bytes.len(),
@@ -289,6 +321,11 @@ layout!(OPT_BYTES: OptBytes { some, bytes });
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        alloc::{GlobalAlloc, Layout, System},
+        sync::{Mutex, atomic::AtomicPtr},
+    };
+
     use super::*;
 
     #[test]
@@ -302,6 +339,57 @@ mod tests {
             assert_eq!(::bytes::Bytes::from(bytes), "abc");
         }
         assert_eq!(Bytes::from(Vec::new()).as_slice(), b"");
+    }
+
+    /// The system's allocator, which looks into one block while it is freed.
+    struct Watching;
+
+    static WATCHED: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+    static FREED: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+
+    #[global_allocator]
+    static ALLOCATOR: Watching = Watching;
+
+    // SAFETY: everything is the system's allocator.
+    unsafe impl GlobalAlloc for Watching {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            // SAFETY: as the caller promised.
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+            let watched = WATCHED.compare_exchange(
+                block,
+                ptr::null_mut(),
+                Ordering::SeqCst,
+                Ordering::SeqCst,
+            );
+            if !block.is_null() && watched.is_ok() {
+                // SAFETY: the test watches only a whole vector of that size, still allocated here.
+                let bytes = unsafe { slice::from_raw_parts(block, layout.size()) };
+                *FREED.lock().expect("one test watches") = Some(bytes.to_vec());
+            }
+            // SAFETY: as the caller promised.
+            unsafe { System.dealloc(block, layout) };
+        }
+    }
+
+    /// What stands in the memory of `bytes` when it is freed.
+    fn left_behind(bytes: Bytes) -> Vec<u8> {
+        WATCHED.store(bytes.ptr.cast_mut(), Ordering::SeqCst);
+        drop(bytes);
+        let freed = FREED.lock().expect("one test watches").take();
+        freed.expect("the bytes were freed")
+    }
+
+    #[test]
+    fn a_secret_is_overwritten_before_it_is_freed() {
+        let password = || b"correct horse".to_vec();
+        assert_eq!(left_behind(password().into()), b"correct horse");
+        let secret = Bytes::secret(password());
+        assert_eq!(secret.as_slice(), b"correct horse");
+        assert_eq!(left_behind(secret), [0; 13]);
+        assert_eq!(Bytes::secret(Vec::new()).as_slice(), b"");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::granted;
 use crate::{
-    abi::bytes::Slice,
+    abi::{self, bytes::Slice},
     cx::Handles,
     error::{Error, Result},
 };
@@ -160,18 +160,20 @@ impl Crypto<'_> {
 
     /// Hashes a password (Argon2id); a PHC string.
     ///
+    /// The copy that goes to the host is overwritten as soon as the hash is made, or nobody waits for it any more, and the
+    /// host makes no other. `password` itself is the caller's: the request body and the text decoded from it are freed as they
+    /// are.
+    ///
     /// # Errors
     ///
     /// 503 when too many hashes are waiting.
     pub async fn hash_password(&self, password: &str) -> Result<String> {
         let crypto = granted!(self, crypto, "nself.crypto/1")?;
-        Ok(crypto
-            .hash_password(password.as_bytes().into())
-            .await?
-            .to_text())
+        Ok(crypto.hash_password(secret(password)).await?.to_text())
     }
 
-    /// Checks a password against its hash.
+    /// Checks a password against its hash. Of the password's copies the same holds as for
+    /// [`hash_password`](Self::hash_password).
     ///
     /// # Errors
     ///
@@ -180,7 +182,7 @@ impl Crypto<'_> {
         let crypto = granted!(self, crypto, "nself.crypto/1")?;
         Ok(
             match crypto
-                .verify_password(password.as_bytes().into(), hash.as_bytes().into())
+                .verify_password(secret(password), hash.as_bytes().into())
                 .await?
             {
                 1 => PasswordCheck::Right,
@@ -189,4 +191,9 @@ impl Crypto<'_> {
             },
         )
     }
+}
+
+/// A copy for the host that is overwritten when it is freed.
+fn secret(password: &str) -> abi::bytes::Bytes {
+    abi::bytes::Bytes::secret(password.as_bytes().to_vec())
 }

@@ -35,6 +35,8 @@ pub struct Bad {
     /// Requests whose future was dropped before it answered.
     dropped: AtomicU32,
     task_runs: AtomicU32,
+    /// Log events whose fields were asked for.
+    told: AtomicU32,
 }
 
 impl Bad {
@@ -68,6 +70,7 @@ impl Plugin for Bad {
     const ROUTES: &'static [Route<Self>] = &[
         Route::get("/bad/version", answers::version).public(),
         Route::get("/bad/counts", answers::counts).public(),
+        Route::get("/bad/log", answers::log).public(),
         Route::get("/bad/stream", answers::stream).public(),
         Route::get("/bad/slow/{ms}", waits::slow).public(),
         Route::get("/bad/never", waits::never)

@@ -40,6 +40,7 @@ pub(crate) async fn create(context: Context) -> Result<Bad> {
         version,
         dropped: AtomicU32::new(0),
         task_runs: AtomicU32::new(0),
+        told: AtomicU32::new(0),
     })
 }
 

@@ -45,8 +45,23 @@ pub struct Config {
     /// Fewest characters of a password.
     #[schema(minimum = 8, maximum = 64)]
     pub password_length_min: u32,
+    /// Tries to sign in from one address (a /64 of IPv6) in five minutes, over all accounts.
+    #[schema(minimum = 1)]
+    pub tries_per_address: u32,
+    /// Tries to sign in to one account in a quarter of an hour, from wherever it has not been used before; and from one
+    /// address in five minutes.
+    #[schema(minimum = 1)]
+    pub tries_per_account: u32,
     /// Exact addresses that a sign-in may return to.
     pub redirect_urls: Vec<String>,
+    /// What the product is called on the pages, in authenticator apps and beside passkeys.
+    #[schema(min_length = 1, max_length = 100)]
+    pub app_name: String,
+    /// A picture above the title of the pages.
+    #[schema(max_length = 2000)]
+    pub logo_url: Option<String>,
+    /// Directory with `theme.css` and `messages.<language>.json` that add to those of the pages; read when the plugin starts.
+    pub pages_directory: Option<String>,
     /// The domain that passkeys are bound to, for good: whoever changes it makes all passkeys useless. Empty for the host of
     /// `public_url`.
     #[schema(max_length = 253)]
@@ -107,7 +122,12 @@ impl Default for Config {
             step_up_minutes: 10,
             sign_up: SignUp::Private,
             password_length_min: 8,
+            tries_per_address: 60,
+            tries_per_account: 10,
             redirect_urls: Vec::new(),
+            app_name: "Family".to_owned(),
+            logo_url: None,
+            pages_directory: None,
             passkey_rp_id: String::new(),
             passkey_origins: Vec::new(),
         }

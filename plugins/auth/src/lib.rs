@@ -14,6 +14,7 @@ mod keys;
 mod mac;
 mod notify;
 mod one_time;
+mod pages;
 mod passkey;
 mod password;
 mod problem;
@@ -36,6 +37,7 @@ use nself_plugin_api::prelude::*;
 pub use crate::config::{Algorithm, Config, SignUp};
 use crate::{
     keys::Keys,
+    pages::Pages,
     routes::{
         discovery, email, me, mfa, operator, passkeys, password as passwords, passwordless,
         sessions, sign_in, sign_up,
@@ -49,6 +51,7 @@ pub struct Auth {
     keys: Keys,
     /// What the password of an unknown account is compared with, so that it takes as long as a known one's.
     dummy_hash: String,
+    pages: Pages,
     /// As passkeys know this installation.
     relying_party: RelyingParty,
 }
@@ -227,6 +230,42 @@ impl Plugin for Auth {
         Route::post("/auth/admin/keys/rotate", operator::rotate)
             .operator()
             .summary("Let a new signing key take over"),
+        Route::get("/auth/sign-in", pages::show)
+            .public()
+            .summary("Page: sign in"),
+        Route::get("/auth/sign-up", pages::show)
+            .public()
+            .summary("Page: make an account"),
+        Route::get("/auth/verify-email", pages::show)
+            .public()
+            .summary("Page: confirm an address"),
+        Route::get("/auth/password/forgot", pages::show)
+            .public()
+            .summary("Page: ask for a new password"),
+        Route::get("/auth/password/reset", pages::show)
+            .public()
+            .summary("Page: set a new password"),
+        Route::get("/auth/magic-link/verify", pages::show)
+            .public()
+            .summary("Page: sign in by a link"),
+        Route::get("/auth/email/confirm", pages::show)
+            .public()
+            .summary("Page: confirm another address"),
+        Route::get("/auth/second-factor", pages::show)
+            .public()
+            .summary("Page: second factor of a sign-in"),
+        Route::get("/auth/device", pages::show)
+            .public()
+            .summary("Page: connect a device"),
+        Route::get("/auth/invitations/accept", pages::show)
+            .public()
+            .summary("Page: answer an invitation"),
+        Route::get("/auth/account", pages::show)
+            .public()
+            .summary("Page: who is signed in, and where"),
+        Route::get("/auth/assets/{name}", pages::asset)
+            .public()
+            .summary("Pages: script and style"),
     ];
 
     const TASKS: &'static [Task<Self>] = &[
@@ -244,6 +283,7 @@ impl Plugin for Auth {
     type Config = Config;
 
     async fn create(context: Context, config: Config) -> Result<Self> {
+        let pages = Pages::load(&config)?;
         let relying_party = RelyingParty::of(&config)?;
         let keys = Keys::open(&context, &config).await?;
         let nobodys = context.crypto().random(32)?;
@@ -253,6 +293,7 @@ impl Plugin for Auth {
             config,
             keys,
             dummy_hash,
+            pages,
             relying_party,
         })
     }

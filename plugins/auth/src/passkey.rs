@@ -95,7 +95,7 @@ pub(crate) async fn begin_registration(cx: &Cx<Auth>, user: &User) -> Result<Beg
     let display_name = Some(user.display_name.as_str()).filter(|name| !name.is_empty());
     let parameters = ALGORITHMS.map(|alg| json!({"type": "public-key", "alg": alg}));
     let options = json!({
-        "rp": {"id": party.id, "name": party.id},
+        "rp": {"id": party.id, "name": cx.plugin().config.app_name},
         "user": {
             "id": URL_SAFE_NO_PAD.encode(user.id.as_bytes()),
             "name": label, "displayName": display_name.unwrap_or(label),

@@ -31,7 +31,7 @@ pub(crate) fn generate(cx: &Cx<Auth>, user_id: Uuid) -> Result<(Vec<String>, Vec
 /// What a typed code may be stored as: one text per key that may have made it; none for what is no code at all.
 pub(crate) fn candidates(macs: &MacKeys, user_id: Uuid, typed: &str) -> Vec<String> {
     let is_sign = |c: &char| c.is_ascii_alphanumeric();
-    // The two letters that are not in base32 and look like digits that are not, either.
+    // Base32 has neither of these digits, so whoever types one has read the letter that looks like it.
     let letter = |c: char| match c.to_ascii_uppercase() {
         '0' => 'O',
         '1' => 'I',

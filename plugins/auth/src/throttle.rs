@@ -13,30 +13,14 @@ use crate::{Auth, caller::Caller, problem, store::sessions};
 /// How long an address is remembered as one that somebody signs in from.
 const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// A bucket: so many tries, and the time in which an empty one fills.
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    tries: u32,
-    period: Duration,
-}
-
-const PER_ADDRESS: Bucket = Bucket {
-    tries: 60,
-    period: Duration::from_secs(5 * 60),
-};
-const PER_ACCOUNT: Bucket = Bucket {
-    tries: 10,
-    period: Duration::from_secs(15 * 60),
-};
-const PER_PAIR: Bucket = Bucket {
-    tries: 10,
-    period: Duration::from_secs(5 * 60),
-};
+/// The time in which an address's bucket fills, and a pair's.
+const SOON: Duration = Duration::from_secs(5 * 60);
+/// The time in which an account's bucket fills, and a mailbox's.
+const LATER: Duration = Duration::from_secs(15 * 60);
+/// Tries at the second factor of one account, whatever is configured for passwords: six digits are few.
+const SECOND_FACTORS: u32 = 10;
 /// Mails to one address, whoever asks for them.
-const PER_MAILBOX: Bucket = Bucket {
-    tries: 5,
-    period: Duration::from_secs(15 * 60),
-};
+const MAILS: u32 = 5;
 
 /// What is tried: buckets of different actions do not empty one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +49,7 @@ impl Action {
 /// 429 with the time to wait.
 pub(crate) async fn address(cx: &Cx<Auth>, action: Action, caller: &Caller) -> Result<()> {
     let key = format!("{}/address/{}", action.name(), caller.network());
-    take(cx, &key, PER_ADDRESS).await
+    take(cx, &key, cx.plugin().config.tries_per_address, SOON).await
 }
 
 /// Counts a try at an account: against the pair where the pair is known, else against the account.
@@ -81,12 +65,16 @@ pub(crate) async fn account(
     is_known_pair: bool,
 ) -> Result<()> {
     let pair = format!("{}/pair/{account}/{}", action.name(), caller.network());
-    take(cx, &pair, PER_PAIR).await?;
+    let tries = match action {
+        Action::SecondFactor => SECOND_FACTORS,
+        _ => cx.plugin().config.tries_per_account,
+    };
+    take(cx, &pair, tries, SOON).await?;
     if is_known_pair {
         return Ok(());
     }
     let key = format!("{}/account/{account}", action.name());
-    take(cx, &key, PER_ACCOUNT).await
+    take(cx, &key, tries, LATER).await
 }
 
 /// Whether somebody has signed in from the caller's address before: such a pair is not kept out by strangers' tries.
@@ -98,15 +86,12 @@ pub(crate) async fn is_known_pair(cx: &Cx<Auth>, user_id: Uuid, caller: &Caller)
 /// Whether one more mail may go to this address. Says nothing to the caller: who asks must not learn who asked before.
 pub(crate) async fn may_mail(cx: &Cx<Auth>, email: &str) -> Result<bool> {
     let key = format!("mail/{email}");
-    let taken = cx
-        .kv()
-        .take(&key, PER_MAILBOX.tries, PER_MAILBOX.period, 1)
-        .await?;
+    let taken = cx.kv().take(&key, MAILS, LATER, 1).await?;
     Ok(taken.allowed == 1)
 }
 
-async fn take(cx: &Cx<Auth>, key: &str, bucket: Bucket) -> Result<()> {
-    let taken = cx.kv().take(key, bucket.tries, bucket.period, 1).await?;
+async fn take(cx: &Cx<Auth>, key: &str, tries: u32, period: Duration) -> Result<()> {
+    let taken = cx.kv().take(key, tries, period, 1).await?;
     if taken.allowed == 1 {
         return Ok(());
     }

@@ -8,6 +8,9 @@ const ID_CHARS_MAX: usize = 40;
 /// Longest other name.
 const NAME_CHARS_MAX: usize = 200;
 
+/// Longest text for people: two lines of a list.
+const TEXT_CHARS_MAX: usize = 300;
+
 /// `[a-z][a-z0-9_-]{0,39}`
 pub(super) fn is_id(text: &str) -> bool {
     let inner = |byte: u8| {
@@ -51,6 +54,22 @@ pub(super) fn is_word(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= NAME_CHARS_MAX
         && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Refuses a text that would fill a terminal, or move its cursor.
+pub(super) fn is_line(kind: &'static str, text: &str) -> Result<(), ManifestFault> {
+    require(
+        kind,
+        text,
+        !text.chars().any(char::is_control),
+        "use one line without control characters",
+    )?;
+    require(
+        kind,
+        text,
+        text.chars().count() <= TEXT_CHARS_MAX,
+        "use up to 300 characters",
+    )
 }
 
 /// Refuses a name that breaks its rule.

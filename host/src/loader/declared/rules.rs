@@ -1,6 +1,8 @@
 //! The rules that a manifest must keep, one function per part of it.
 
-use super::names::{is_capability, is_file_name, is_id, is_table, is_word, require, unique};
+use super::names::{
+    is_capability, is_file_name, is_id, is_line, is_table, is_word, require, unique,
+};
 use super::routes;
 use crate::loader::check::Host;
 use crate::loader::refusal::{ManifestFault, one_line};
@@ -73,14 +75,10 @@ fn texts(manifest: &Manifest) -> Result<(), ManifestFault> {
         ("api version", &manifest.build.api),
     ];
     for (kind, text) in texts {
-        require(
-            kind,
-            text,
-            !text.chars().any(char::is_control),
-            "use one line without control characters",
-        )?;
+        is_line(kind, text)?;
     }
-    Ok(())
+    let mut summaries = manifest.routes.iter().map(|route| &route.summary);
+    summaries.try_for_each(|summary| is_line("summary", summary))
 }
 
 fn requires(requires: &Requires, known: &[&str]) -> Result<(), ManifestFault> {
@@ -153,6 +151,12 @@ fn depends(manifest: &Manifest) -> Result<(), ManifestFault> {
             &dependency.id,
             is_id(&dependency.id),
             "name a plugin by its id",
+        )?;
+        require(
+            "dependency",
+            &dependency.id,
+            dependency.id != manifest.id,
+            "a plugin cannot wait for itself",
         )?;
     }
     unique(

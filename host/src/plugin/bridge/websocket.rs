@@ -37,13 +37,11 @@ use tracing::{Instrument, Span, debug, error};
 use crate::{
     capability::error::error,
     http::{Body, InFlight, Problem},
+    plugin::watchdog::Watch,
 };
 
 /// Largest message of a client.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-
-/// A client that has said nothing for so long is asked whether it is there, and dropped after as long again.
-const SILENCE: Duration = Duration::from_secs(30);
 
 /// For the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,12 +54,23 @@ pub(super) fn key(headers: &HeaderMap) -> Option<HeaderValue> {
         .flatten()
 }
 
+/// What a socket is served with.
+pub(super) struct Service {
+    /// The plugin's side.
+    pub(super) serve: Upgrade,
+    /// Its place among the plugin's requests.
+    pub(super) in_flight: InFlight,
+    /// A client that has said nothing for so long is asked whether it is there, and dropped after as long again.
+    pub(super) ping: Duration,
+    /// Notes its polls.
+    pub(super) watch: Watch,
+}
+
 /// Answers with 101 and serves the socket beside the requests. The socket holds its generation, and is asked to end with it.
 pub(super) fn accept(
     key: Option<HeaderValue>,
     upgrade: Option<OnUpgrade>,
-    in_flight: InFlight,
-    serve: Upgrade,
+    service: Service,
 ) -> Result<Response<Body>, Problem> {
     let (Some(key), Some(upgrade)) = (key, upgrade) else {
         return Err(Problem::new(
@@ -79,10 +88,9 @@ pub(super) fn accept(
     tokio::spawn(
         async move {
             match upgrade.await {
-                Ok(upgraded) => converse(upgraded, &in_flight, serve).await,
+                Ok(upgraded) => converse(upgraded, service).await,
                 Err(failure) => debug!(%failure, "the upgrade broke off"),
             }
-            drop(in_flight);
         }
         .instrument(span),
     );
@@ -99,7 +107,14 @@ pub(super) fn accept(
 
 type Transport = WebSocketStream<TokioIo<Upgraded>>;
 
-async fn converse(upgraded: Upgraded, in_flight: &InFlight, serve: Upgrade) {
+async fn converse(upgraded: Upgraded, service: Service) {
+    // The place is held until the socket has closed.
+    let Service {
+        serve,
+        in_flight,
+        ping,
+        watch,
+    } = service;
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
@@ -108,16 +123,23 @@ async fn converse(upgraded: Upgraded, in_flight: &InFlight, serve: Upgrade) {
     let (sink, stream) = stream.split();
     let open = Arc::new(Open {
         sink: Arc::new(Mutex::new(sink)),
-        incoming: Arc::new(Mutex::new(Incoming::new(stream))),
+        incoming: Arc::new(Mutex::new(Incoming::new(stream, ping))),
     });
+    let serving = serve.run(Socket::new(Arc::clone(&open)));
     let served = tokio::select! {
-        served = serve.run(Socket::new(Arc::clone(&open))) => served,
+        served = watch.future(serving) => served,
         () = in_flight.ending() => {
             return close(&open, CloseCode::Restart, "the plugin is stopping, connect again").await;
         }
     };
     match served {
         Ok(()) => close(&open, CloseCode::Normal, "").await,
+        // The peer's departure is no failure of the plugin.
+        Err(failure) if &*failure.code.to_text() == GONE => {
+            debug!(cause = failure.cause.to_text(), "the peer has gone");
+            // In case it is merely asleep; there is nobody to wait for.
+            let _ = timeout(CLOSE_TIMEOUT, send_close(&open, CloseCode::Away, "")).await;
+        }
         Err(failure) => {
             error!(
                 error = failure.message.to_text(),
@@ -129,17 +151,20 @@ async fn converse(upgraded: Upgraded, in_flight: &InFlight, serve: Upgrade) {
     }
 }
 
-async fn close(open: &Open, code: CloseCode, reason: &str) {
+async fn send_close(open: &Open, code: CloseCode, reason: &str) {
     let frame = CloseFrame {
         code,
         reason: reason.to_owned().into(),
     };
+    let mut sink = open.sink.lock().await;
+    // Failures mean that the peer has gone, which is what closing is for.
+    let _ = sink.send(tungstenite::Message::Close(Some(frame))).await;
+    let _ = sink.flush().await;
+}
+
+async fn close(open: &Open, code: CloseCode, reason: &str) {
     let closing = async {
-        let mut sink = open.sink.lock().await;
-        // Failures mean that the peer has gone, which is what closing is for.
-        let _ = sink.send(tungstenite::Message::Close(Some(frame))).await;
-        let _ = sink.flush().await;
-        drop(sink);
+        send_close(open, code, reason).await;
         let mut incoming = open.incoming.lock().await;
         while let Some(Ok(message)) = incoming.stream.next().await {
             if message.is_close() {
@@ -161,6 +186,7 @@ struct Open {
 /// the message.
 struct Incoming {
     stream: SplitStream<Transport>,
+    ping: Duration,
     silence: Pin<Box<Sleep>>,
     /// When the client was last heard, or asked.
     since: Instant,
@@ -174,10 +200,11 @@ enum Heard {
 }
 
 impl Incoming {
-    fn new(stream: SplitStream<Transport>) -> Self {
+    fn new(stream: SplitStream<Transport>, ping: Duration) -> Self {
         Self {
             stream,
-            silence: Box::pin(sleep(SILENCE)),
+            ping,
+            silence: Box::pin(sleep(ping)),
             since: Instant::now(),
             asked: false,
         }
@@ -191,7 +218,7 @@ impl Incoming {
         loop {
             ready!(self.silence.as_mut().poll(context));
             // It was set for the silence that was due when it last rang; something may have come since.
-            let due = self.since + SILENCE;
+            let due = self.since + self.ping;
             if due <= Instant::now() {
                 return Poll::Ready(Heard::Silence);
             }
@@ -200,8 +227,11 @@ impl Incoming {
     }
 }
 
+/// Code of what a plugin is told when the connection is gone.
+const GONE: &str = "SOCKET_GONE";
+
 fn gone(cause: impl std::fmt::Display) -> Error {
-    error(500, "SOCKET_GONE", "the connection is gone", cause)
+    error(500, GONE, "the connection is gone", cause)
 }
 
 fn received(frame: tungstenite::Message) -> Option<Message> {

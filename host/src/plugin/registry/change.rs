@@ -1,7 +1,7 @@
-//! Changes while requests come in: enable, disable, upgrade, roll back, grant, remove.
+//! Changes while requests come in: enable, disable, upgrade, roll back, grant.
 
 use std::{
-    fs,
+    path::Path,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -9,18 +9,19 @@ use std::{
 use serde::Serialize;
 use tracing::warn;
 
-use super::{Inner, Migrate, Registry, Standing, StartError};
+use super::{Inner, Migrate, PluginView, Registry, Standing, StartError, offered::Incoming};
 use crate::{
     audit,
     events::EventError,
     http::TableError,
-    loader::{CheckedPlugin, Refusal},
+    loader::{self, CheckedPlugin, Host, Refusal},
+    migrate::MigrateError,
     plugin::{
         instance::Running,
         lock::{LockError, LockRefusal},
         order::{Candidate, dependents_of, order},
     },
-    postgres::roles::{self, RoleError},
+    postgres::roles::RoleError,
 };
 
 /// Why a change was refused. Nothing has changed then.
@@ -35,6 +36,17 @@ pub enum ChangeError {
         directory: String,
         /// Files that were refused: one of them may be the one that is meant.
         refused: Vec<Refusal>,
+    },
+    /// The file that was offered is no plugin for this host.
+    #[error(transparent)]
+    File(Box<Refusal>),
+    /// The file that was offered cannot be put into the plugin directory.
+    #[error("cannot put {path} in place: {source}")]
+    Place {
+        /// Where it belongs.
+        path: String,
+        /// Why.
+        source: std::io::Error,
     },
     /// `plugins.lock` says no.
     #[error(transparent)]
@@ -71,6 +83,17 @@ pub enum ChangeError {
     /// Its cursors could not be removed.
     #[error("the plugin's cursors cannot be removed: {0}")]
     Cursors(#[from] EventError),
+    /// Others need its data.
+    #[error("{} need the data of {id}: disable them first", dependents.join(", "))]
+    DataNeeded {
+        /// The plugin.
+        id: String,
+        /// Who needs it.
+        dependents: Vec<String>,
+    },
+    /// Its data was not dropped.
+    #[error("the plugin's data cannot be dropped: {0}")]
+    Data(#[from] Box<MigrateError>),
     /// The database cannot be reached.
     #[error("the database cannot be reached: {0}")]
     Database(#[from] tokio_postgres::Error),
@@ -221,20 +244,51 @@ impl Registry {
     pub async fn upgrade(&self, id: &str, drain: Duration) -> Result<Changed, ChangeError> {
         let mut inner = self.state.lock().await;
         let checked = self.file(id)?;
+        let (new, old) = self.upgrade_to(&mut inner, &checked, id).await?;
+        Ok(self.retire(&new, &old, drain).await)
+    }
+
+    /// Upgrades to a file anywhere, which is copied into the plugin directory once its plugin runs.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`]; the old version serves on then and the directory is as it was. Only [`ChangeError::Place`] may
+    /// come after the upgrade, when the directory changed meanwhile.
+    pub async fn upgrade_file(&self, file: &Path, drain: Duration) -> Result<Changed, ChangeError> {
+        let mut inner = self.state.lock().await;
+        let checked = self.offered(file)?;
+        let id = &checked.manifest.id;
+        if inner.running(id).is_none() {
+            return Err(ChangeError::NotRunning(id.clone()));
+        }
+        let incoming = Incoming::new(self.place_of(id)?, &checked.bytes)?;
+        let name = file.display().to_string();
+        let (new, old) = self.upgrade_to(&mut inner, &checked, &name).await?;
+        incoming.place()?;
+        self.refresh(&inner);
+        Ok(self.retire(&new, &old, drain).await)
+    }
+
+    /// The running plugin in the version of `checked`, and the one before. `offer` is what the operator calls the file.
+    async fn upgrade_to(
+        &self,
+        inner: &mut Inner,
+        checked: &Arc<CheckedPlugin>,
+        offer: &str,
+    ) -> Result<(Arc<Running>, Arc<Running>), ChangeError> {
         let missing = inner.lock.missing(&checked.manifest);
         if !missing.is_empty() {
-            let version = checked.manifest.version.clone();
             return Err(LockRefusal::NotGranted {
-                id: id.to_owned(),
-                version,
+                id: checked.manifest.id.clone(),
+                version: checked.manifest.version.clone(),
                 missing,
+                offer: offer.to_owned(),
             }
             .into());
         }
         let mut lock = inner.lock.clone();
         lock.accept(&checked.manifest, checked.sha256);
-        self.replace(&mut inner, lock, &checked, Migrate::Up, drain)
-            .await
+        self.replace(inner, lock, checked, Migrate::Up).await
     }
 
     /// Goes back to the version that ran before the last upgrade.
@@ -256,8 +310,8 @@ impl Registry {
                     self.directory.display()
                 ))
             })?;
-        self.replace(&mut inner, lock, &kept, Migrate::No, drain)
-            .await
+        let (new, old) = self.replace(&mut inner, lock, &kept, Migrate::No).await?;
+        Ok(self.retire(&new, &old, drain).await)
     }
 
     /// Grants what the file in the directory asks for beyond what was granted; what that is.
@@ -268,68 +322,49 @@ impl Registry {
     pub async fn grant(&self, id: &str) -> Result<Vec<String>, ChangeError> {
         let mut inner = self.state.lock().await;
         let checked = self.file(id)?;
+        self.grant_to(&mut inner, &checked)
+    }
+
+    /// Grants what a file anywhere asks for beyond what was granted; its plugin, and what that is.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError`] when the file is refused or the lock cannot be written.
+    pub async fn grant_file(&self, file: &Path) -> Result<(String, Vec<String>), ChangeError> {
+        let mut inner = self.state.lock().await;
+        let checked = self.offered(file)?;
+        let granted = self.grant_to(&mut inner, &checked)?;
+        Ok((checked.manifest.id.clone(), granted))
+    }
+
+    fn grant_to(
+        &self,
+        inner: &mut Inner,
+        checked: &CheckedPlugin,
+    ) -> Result<Vec<String>, ChangeError> {
+        let id = &checked.manifest.id;
         let mut lock = inner.lock.clone();
         let missing = lock.missing(&checked.manifest);
         let locked = lock
             .plugins
             .get_mut(id)
-            .ok_or_else(|| LockRefusal::Unknown { id: id.to_owned() })?;
+            .ok_or_else(|| LockRefusal::Unknown { id: id.clone() })?;
         locked.granted = checked.manifest.requires.clone();
         lock.write(&self.lock_file)?;
         inner.lock = lock;
         Ok(missing)
     }
 
-    /// Forgets a plugin that does not run: its database login, its cursors, its file, its place in the lock. Its schema
-    /// and data stay.
-    ///
-    /// # Errors
-    ///
-    /// [`ChangeError::Runs`] when it does. Another failure leaves it listed, so that it can be removed again.
-    pub async fn remove(&self, id: &str) -> Result<(), ChangeError> {
-        let mut inner = self.state.lock().await;
-        if inner.running(id).is_some() {
-            return Err(ChangeError::Runs(id.to_owned()));
-        }
-        let file = self.file(id);
-        if file.is_err() && !inner.lock.plugins.contains_key(id) {
-            return Err(LockRefusal::Unknown { id: id.to_owned() }.into());
-        }
-        self.forget_in_database(id).await?;
-        if let Ok(checked) = file {
-            let path = checked.path.display().to_string();
-            fs::remove_file(&checked.path)
-                .map_err(|source| ChangeError::Remove { path, source })?;
-        }
-        let mut lock = inner.lock.clone();
-        lock.plugins.remove(id);
-        lock.write(&self.lock_file)?;
-        inner.lock = lock;
-        inner.refused.remove(id);
-        self.refresh(&inner);
-        Ok(())
-    }
-
-    /// Takes the plugin's login away, and its cursors, which would keep old events from being pruned for ever.
-    async fn forget_in_database(&self, id: &str) -> Result<(), ChangeError> {
-        let services = &self.settings.services;
-        let (mut client, connection) = services.target.connect().await?;
-        tokio::spawn(connection);
-        roles::remove(&mut client, id).await?;
-        let prefix = format!("{id}/");
-        let cursors =
-            "select subscriber from nself.event_cursors where starts_with(subscriber, $1)";
-        for row in client.query(cursors, &[&prefix]).await? {
-            services.events.forget(row.get(0)).await?;
-        }
-        client
-            .execute("delete from nself.plugins where id = $1", &[&id])
-            .await?;
-        Ok(())
+    /// A file anywhere, judged as one in the directory is.
+    fn offered(&self, file: &Path) -> Result<Arc<CheckedPlugin>, ChangeError> {
+        let checked = loader::check(file, &Host::this(&self.system));
+        checked
+            .map(Arc::new)
+            .map_err(|refusal| ChangeError::File(Box::new(refusal)))
     }
 
     /// The file in the directory with this id.
-    fn file(&self, id: &str) -> Result<Arc<CheckedPlugin>, ChangeError> {
+    pub(super) fn file(&self, id: &str) -> Result<Arc<CheckedPlugin>, ChangeError> {
         let (mut matching, mut refused) = (Vec::new(), Vec::new());
         for checked in self.checked_files() {
             match checked {
@@ -382,14 +417,15 @@ impl Registry {
         }
     }
 
+    /// Brings `checked` up in the place of its running namesake: the new version and the old one, which is not drained
+    /// yet. They are one when it runs already.
     async fn replace(
         &self,
         inner: &mut Inner,
         lock: super::Lock,
         checked: &Arc<CheckedPlugin>,
         migrate: Migrate,
-        drain: Duration,
-    ) -> Result<Changed, ChangeError> {
+    ) -> Result<(Arc<Running>, Arc<Running>), ChangeError> {
         let id = checked.manifest.id.clone();
         let old = Arc::clone(
             inner
@@ -397,7 +433,7 @@ impl Registry {
                 .ok_or_else(|| ChangeError::NotRunning(id.clone()))?,
         );
         if *old.sha256() == checked.sha256 {
-            return Ok(changed(Some(&old), Some(&old), true));
+            return Ok((Arc::clone(&old), old));
         }
         Self::fits(inner, checked)?;
         let new = match self.bring_up(checked, migrate).await {
@@ -421,10 +457,18 @@ impl Registry {
             })
             .collect();
         self.commit(inner, lock, all, &new).await?;
+        Ok((new, old))
+    }
+
+    /// Drains the version before.
+    async fn retire(&self, new: &Arc<Running>, old: &Arc<Running>, drain: Duration) -> Changed {
+        if Arc::ptr_eq(new, old) {
+            return changed(Some(new), Some(old), true);
+        }
         self.retired.fetch_add(1, Relaxed);
         let clean = old.end(drain).await;
-        self.audit("plugin.upgraded", &new).await;
-        Ok(changed(Some(&new), Some(&old), clean))
+        self.audit("plugin.upgraded", new).await;
+        changed(Some(new), Some(old), clean)
     }
 
     /// Makes `all` the running plugins: lock file, routes, loops and port of the new one. A failure ends the new one.
@@ -456,8 +500,15 @@ impl Registry {
         Ok(())
     }
 
+    /// What there is now, with files that were dropped in since the last change.
+    pub async fn look_again(&self) -> Vec<PluginView> {
+        let inner = self.state.lock().await;
+        self.refresh(&inner);
+        self.plugins()
+    }
+
     /// Looks at the directory again and publishes what there is.
-    fn refresh(&self, inner: &Inner) {
+    pub(super) fn refresh(&self, inner: &Inner) {
         let found = self.find_all(&inner.lock);
         self.publish(inner, &found.files);
     }

@@ -76,3 +76,41 @@ async fn a_plugin_that_hangs_while_it_starts_is_refused_in_time_with_its_reason(
         .await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_blocks_a_thread_is_named_while_it_does_and_counted() {
+    let project = Project::served("").await;
+    project.enable("bad", &bad("1.0.0"));
+    project.enable("hello", &hello());
+    let host = project.start();
+    let token = project.token();
+    let blocking = tokio::spawn({
+        let mut caller = host.caller().await;
+        async move { caller.get("/bad/block/1500").await.status }
+    });
+    let named = [
+        "\"WARN\"",
+        "a plugin blocks a thread",
+        "\"plugin\":\"bad\"",
+        "GET /bad/block/{ms}",
+    ];
+    eventually("it is named", async || {
+        (host.logged(&named) == 1).then_some(())
+    })
+    .await;
+    assert!(!blocking.is_finished(), "it is named while it blocks");
+    let mut caller = host.caller().await.with_token(&token);
+    assert_eq!(caller.get("/hello/notes").await.status, 200);
+    assert_eq!(blocking.await.unwrap(), 204);
+    eventually("its end is told", async || {
+        (host.logged(&["free again", "\"plugin\":\"bad\"", "blocked_ms"]) == 1).then_some(())
+    })
+    .await;
+
+    // What waits does not block.
+    assert_eq!(caller.get("/bad/slow/400").await.status, 200);
+    let metrics = String::from_utf8(caller.get("/metrics").await.body.to_vec()).unwrap();
+    let counted = "nself_plugin_blocked_total{plugin=\"bad\"} 1";
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+    assert_eq!(host.logged(&["blocks a thread"]), 1);
+}

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::load::{Load, Tally};
-use super::plugin_file::{bad, changed, namesake};
+use super::plugin_file::{bad, changed, namesake, rename};
 use super::project::{Host, Project};
 
 /// Callers of every kind at once.
@@ -54,6 +54,53 @@ async fn swaps_under_load_lose_no_request_stream_or_socket() {
         "the swaps were seen"
     );
     assert!(host.runs());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_dropped_in_is_listed_at_once() {
+    let project = Project::served("").await;
+    let _host = project.start();
+    project.put("other", &namesake("other"));
+    assert_eq!(project.plugin("other")["state"], "discovered");
+    fs::remove_file(project.path().join("plugins.d/other.so")).unwrap();
+    let list = project.nself(&["plugin", "list", "--json"]).done().data();
+    assert_eq!(list, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_that_are_enabled_together_start_in_the_order_of_their_needs() {
+    let project = Project::served("").await;
+    let _host = project.start();
+    let needs = |id: &str, other: &str| {
+        let (id, other) = (id.to_owned(), other.to_owned());
+        changed(move |manifest| {
+            rename(manifest, &id);
+            manifest["depends"] = json!([{"id": other, "version": "*"}]);
+        })
+    };
+    project.put("ape", &needs("ape", "bee"));
+    project.put("bee", &needs("bee", "other"));
+    project.put("other", &namesake("other"));
+    let ran = project
+        .nself(&["plugin", "enable", "ape", "bee", "other"])
+        .done();
+    let started: Vec<&str> = ran
+        .stdout
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(started, ["other", "bee", "ape"]);
+    project.put("cow", &needs("cow", "nobody"));
+    project.put("dog", &namesake("dog"));
+    let refused = [
+        "PLUGIN_DOES_NOT_FIT",
+        "cow",
+        "nobody",
+        "enabled before it: dog",
+    ];
+    project
+        .nself(&["plugin", "enable", "cow", "dog"])
+        .refused(1, &refused);
 }
 
 #[tokio::test(flavor = "multi_thread")]

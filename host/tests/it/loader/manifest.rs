@@ -123,6 +123,19 @@ fn who_it_is() {
         json!("a\u{1b}[2Jb"),
         &["description", "without control characters"],
     );
+    check_value("description", json!("a".repeat(301)), &["300 characters"]);
+    let directory = tempfile::tempdir().unwrap();
+    let longest = with(|manifest| manifest["description"] = json!("a".repeat(300)));
+    assert!(check(&put_manifest(directory.path(), &longest)).is_ok());
+}
+
+#[test]
+fn a_plugin_does_not_wait_for_itself() {
+    check_value(
+        "depends",
+        json!([{ "id": "notes", "version": "^1" }]),
+        &["\"notes\"", "cannot wait for itself"],
+    );
 }
 
 #[test]
@@ -180,6 +193,10 @@ fn routes() {
     check(
         json!([{ "method": "GET", "path": "/a", "access": "public", "kind": "fax" }]),
         &["its kind \"fax\""],
+    );
+    check(
+        json!([{ "method": "GET", "path": "/a", "access": "public", "summary": "a".repeat(301) }]),
+        &["summary", "300 characters"],
     );
 }
 

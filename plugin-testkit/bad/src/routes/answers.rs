@@ -8,6 +8,7 @@ use nself_plugin_api::{
     futures_util::{StreamExt, stream},
     http::StatusCode,
     prelude::*,
+    tracing::{debug, error, info, trace, warn},
 };
 use serde::Serialize;
 
@@ -36,6 +37,17 @@ pub(crate) async fn counts(cx: Cx<Bad>) -> Result<Data<Counts>> {
         dropped: plugin.dropped.load(Ordering::SeqCst),
         task_runs: plugin.task_runs.load(Ordering::SeqCst),
     }))
+}
+
+/// An event of each level; how many the host wanted to read so far.
+pub(crate) async fn log(cx: Cx<Bad>) -> Result<Data<u32>> {
+    let told = || cx.plugin().told.fetch_add(1, Ordering::SeqCst);
+    error!(told = told(), "an error of the bad plugin");
+    warn!(told = told(), "a warning of the bad plugin");
+    info!(told = told(), "a fact of the bad plugin");
+    debug!(told = told(), "a detail of the bad plugin");
+    trace!(told = told(), "a trace of the bad plugin");
+    Ok(Data(cx.plugin().told.load(Ordering::SeqCst)))
 }
 
 /// A line per chunk, and `end` as the last one.

@@ -82,7 +82,7 @@ pub(crate) async fn enroll(cx: Cx<Auth>, principal: Principal) -> Result<Private
             "there is an authenticator app already: remove it first",
         ));
     }
-    let url = totp::url(&cx.plugin().relying_party.id, label(&account.user), &secret);
+    let url = totp::url(&cx.plugin().config.app_name, label(&account.user), &secret);
     let qr = QrCode::new(&url).map_err(Error::internal)?;
     Ok(Private(Data(Enrolment {
         secret: totp::base32(&secret),

@@ -21,7 +21,7 @@ async fn an_app_is_enrolled_and_asked_for_from_then_on() {
     let enrolment = enrolment.expect_status(200).data();
     let secret = enrolment["secret"].as_str().expect("a secret");
     let url = enrolment["url"].as_str().expect("an address");
-    assert!(secret.len() == 32 && url.starts_with("otpauth://totp/localhost:ada%40example%2Eorg?"));
+    assert!(secret.len() == 32 && url.starts_with("otpauth://totp/Family:ada%40example%2Eorg?"));
     assert!(url.contains(secret));
     assert!(
         enrolment["qr_svg"]

@@ -1,0 +1,2 @@
+drop table mail.suppressions;
+drop table mail.messages;

@@ -1,0 +1,11 @@
+//! The mail plugin, tried on a real host with a real database.
+
+mod catcher;
+mod delivery;
+mod operator;
+mod sending;
+mod smtp_server;
+mod stage;
+mod tls;
+
+nself_plugin_testkit::conformance!(|plugin| plugin.config(super::stage::ANY_PORT));
