@@ -15,8 +15,10 @@ missing=()
 have cc && have_headers || missing+=(gcc libc6-dev)
 have redis-server || missing+=(redis-server)
 have git || missing+=(git)
+# Clients that others wrote, and a browser: the tests of sign-in need them.
 have node || missing+=(nodejs)
 have npm || missing+=(npm)
+have chromium || missing+=(chromium)
 if ! find_rust && is_debian; then
   read -r -a rust <<<"$(rust_packages)" && missing+=("${rust[@]}")
 fi

@@ -69,7 +69,7 @@ pub struct Config {
     pub redirect_urls: Vec<String>,
     /// Other places that people may sign in with, by a name for the address: `[plugins.auth.config.providers.google]`.
     pub providers: BTreeMap<String, Provider>,
-    /// What the product is called on the pages.
+    /// What the product is called on the pages, in authenticator apps and beside passkeys.
     #[schema(min_length = 1, max_length = 100)]
     pub app_name: String,
     /// A picture above the title of the pages.
@@ -77,6 +77,12 @@ pub struct Config {
     pub logo_url: Option<String>,
     /// Directory with `theme.css` and `messages.<language>.json` that add to those of the pages; read when the plugin starts.
     pub pages_directory: Option<String>,
+    /// The domain that passkeys are bound to, for good: whoever changes it makes all passkeys useless. Empty for the host of
+    /// `public_url`.
+    #[schema(max_length = 253)]
+    pub passkey_rp_id: String,
+    /// Exact origins of the pages that use passkeys, such as `https://app.home.example`. Empty for the one of `public_url`.
+    pub passkey_origins: Vec<String>,
 }
 
 /// An algorithm that signs access tokens.
@@ -141,6 +147,8 @@ impl Default for Config {
             app_name: "Family".to_owned(),
             logo_url: None,
             pages_directory: None,
+            passkey_rp_id: String::new(),
+            passkey_origins: Vec::new(),
         }
     }
 }

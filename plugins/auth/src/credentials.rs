@@ -1,6 +1,6 @@
 //! Signing in by address and password.
 
-use nself_plugin_api::{capability::crypto::PasswordCheck, jiff::SignedDuration, prelude::*};
+use nself_plugin_api::{capability::crypto::PasswordCheck, prelude::*};
 use uuid::Uuid;
 
 use crate::{
@@ -8,12 +8,9 @@ use crate::{
     caller::Caller,
     password, problem,
     proof::{SignedIn, after_first_factor},
-    store::{accounts, accounts::Account, sessions},
+    store::accounts::{self, Account},
     throttle::{self, Action},
 };
-
-/// How long an address is remembered as one that somebody signs in from.
-const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// Signs in, or asks for the second factor.
 ///
@@ -31,10 +28,7 @@ pub(crate) async fn sign_in(
     let email = account::email(email).map_err(|_| problem::bad_credentials())?;
     let account = accounts::find_by_email(&cx.db(), &email).await?;
     let is_known_pair = match &account {
-        Some(account) => {
-            let since = cx.clock().now()? - KNOWN_FOR;
-            sessions::knows_address(&cx.db(), account.user.id, caller.ip, since).await?
-        }
+        Some(account) => throttle::is_known_pair(cx, account.user.id, caller).await?,
         None => false,
     };
     throttle::account(cx, Action::SignIn, &email, caller, is_known_pair).await?;

@@ -31,19 +31,24 @@ mod notify;
 mod oauth;
 mod one_time;
 mod pages;
+mod passkey;
 mod password;
 mod problem;
 mod proof;
 mod provider;
+mod recovery;
 mod redirect;
 mod refresh;
 mod registration;
 mod routes;
+mod second_factor;
 mod secret;
 mod session;
 mod store;
 mod sweep;
 mod throttle;
+mod totp;
+mod webauthn;
 
 use std::time::Duration;
 
@@ -56,9 +61,11 @@ use crate::{
     provider::Providers,
     routes::{
         account as own_account, admin, anonymous, children, devices, discovery, email, families,
-        grants, hasura, identities, invitations, me, members, nhost, operator, pairing,
-        password as passwords, passwordless, providers, sessions, sign_in, sign_up, tokens,
+        grants, hasura, identities, invitations, me, members, mfa, nhost, operator, pairing,
+        passkeys, password as passwords, passwordless, providers, sessions, sign_in, sign_up,
+        tokens,
     },
+    webauthn::RelyingParty,
 };
 
 /// The plugin: its configuration and its keys.
@@ -69,6 +76,8 @@ pub struct Auth {
     /// What the password of an unknown account is compared with, so that it takes as long as a known one's.
     dummy_hash: String,
     pages: Pages,
+    /// As passkeys know this installation.
+    relying_party: RelyingParty,
 }
 
 /// Rights on the shared tables.
@@ -183,6 +192,54 @@ impl Plugin for Auth {
         Route::post("/auth/otp/verify", passwordless::use_code)
             .public()
             .summary("Sign in by the code"),
+        Route::get("/auth/mfa", mfa::show)
+            .authenticated()
+            .summary("Which second factors there are"),
+        Route::post("/auth/mfa/totp/enroll", mfa::enroll)
+            .authenticated()
+            .summary("A new secret for an authenticator app"),
+        Route::post("/auth/mfa/totp/confirm", mfa::confirm)
+            .authenticated()
+            .summary("Ask for a second factor from now on; gives recovery codes"),
+        Route::delete("/auth/mfa/totp", mfa::remove)
+            .authenticated()
+            .summary("Ask for a second factor no more"),
+        Route::post("/auth/mfa/recovery-codes", mfa::recovery_codes)
+            .authenticated()
+            .summary("New recovery codes in the place of the old ones"),
+        Route::post("/auth/mfa/verify", mfa::verify)
+            .public()
+            .summary("Finish a sign-in with the second factor"),
+        Route::get("/auth/passkeys", passkeys::list)
+            .authenticated()
+            .summary("One's passkeys"),
+        Route::post(
+            "/auth/passkeys/register/options",
+            passkeys::begin_registration,
+        )
+        .authenticated()
+        .summary("Begin to make a passkey (WebAuthn)"),
+        Route::post(
+            "/auth/passkeys/register/verify",
+            passkeys::finish_registration,
+        )
+        .authenticated()
+        .summary("Keep a passkey that was made"),
+        Route::post("/auth/passkeys/login/options", passkeys::begin_login)
+            .public()
+            .summary("Begin to show a passkey (WebAuthn)"),
+        Route::post("/auth/passkeys/login/verify", passkeys::finish_login)
+            .public()
+            .summary("Sign in by a passkey"),
+        Route::get("/auth/passkeys/{id}", passkeys::show)
+            .authenticated()
+            .summary("A passkey"),
+        Route::patch("/auth/passkeys/{id}", passkeys::rename)
+            .authenticated()
+            .summary("Rename a passkey"),
+        Route::delete("/auth/passkeys/{id}", passkeys::remove)
+            .authenticated()
+            .summary("Remove a passkey"),
         Route::get("/auth/sessions", sessions::list)
             .authenticated()
             .summary("Where one is signed in"),
@@ -541,6 +598,7 @@ impl Plugin for Auth {
         let pages = Pages::load(&config)?;
         redirect::check_list(&config)?;
         let providers = Providers::open(&context, &config)?;
+        let relying_party = RelyingParty::of(&config)?;
         let keys = Keys::open(&context, &config).await?;
         let nobodys = context.crypto().random(32)?;
         let nobodys: String = nobodys.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -551,6 +609,7 @@ impl Plugin for Auth {
             providers,
             dummy_hash,
             pages,
+            relying_party,
         })
     }
 

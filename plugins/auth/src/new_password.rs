@@ -150,7 +150,9 @@ async fn hash(cx: &Cx<Auth>, password: &str, user: Option<&User>) -> Result<Stri
 
 async fn store(transaction: &Transaction, user: &User, hash: &str, now: Timestamp) -> Result<()> {
     accounts::set_password(transaction, user.id, hash, now).await?;
-    crate::store::one_time::cancel(transaction, user.id, Purpose::ResetPassword.name(), now)
-        .await?;
+    // What was begun with the old password ends with it.
+    for purpose in [Purpose::ResetPassword, Purpose::SecondFactor] {
+        crate::store::one_time::cancel(transaction, user.id, purpose.name(), now).await?;
+    }
     accounts::audit(transaction, "auth.password_changed", user.id, &json!({})).await
 }

@@ -39,6 +39,10 @@ pub(crate) enum Purpose {
     ProviderLink,
     /// Somebody came back from another place.
     ProviderCode,
+    /// A passkey is to be made.
+    PasskeyRegistration,
+    /// A passkey is to be shown.
+    PasskeyLogin,
 }
 
 impl Purpose {
@@ -55,6 +59,8 @@ impl Purpose {
             Self::ProviderFlow => "provider_flow",
             Self::ProviderLink => "provider_link",
             Self::ProviderCode => "provider_code",
+            Self::PasskeyRegistration => "passkey_registration",
+            Self::PasskeyLogin => "passkey_login",
         }
     }
 
@@ -71,6 +77,7 @@ impl Purpose {
             | Self::ProviderFlow => SignedDuration::from_mins(10),
             Self::ProviderLink => SignedDuration::from_mins(5),
             Self::ProviderCode => SignedDuration::from_mins(2),
+            Self::PasskeyRegistration | Self::PasskeyLogin => SignedDuration::from_mins(5),
         }
     }
 }
@@ -120,6 +127,36 @@ pub(crate) async fn flow(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<U
 /// The flow that is alive for a purpose and target.
 pub(crate) async fn alive(cx: &Cx<Auth>, purpose: Purpose, target: &str) -> Result<Option<Uuid>> {
     store::alive(&cx.db(), purpose.name(), target).await
+}
+
+/// Whose flow it is, while it is alive.
+pub(crate) async fn flow_owner(
+    cx: &Cx<Auth>,
+    purpose: Purpose,
+    flow: Uuid,
+) -> Result<Option<Uuid>> {
+    store::owner(&cx.db(), flow, purpose.name(), cx.clock().now()?).await
+}
+
+/// Counts a try in a flow, also of those that come at the same time: the row stays locked until the transaction ends, which
+/// the caller commits whatever comes of the try.
+pub(crate) async fn try_flow(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    purpose: Purpose,
+    flow: Uuid,
+) -> Result<Option<Used>> {
+    store::count(transaction, flow, purpose.name(), cx.clock().now()?).await
+}
+
+/// Uses a flow up: of many at once one gets it.
+pub(crate) async fn take_flow(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    purpose: Purpose,
+    flow: Uuid,
+) -> Result<Option<Used>> {
+    store::take(transaction, flow, purpose.name(), cx.clock().now()?).await
 }
 
 async fn keep(cx: &Cx<Auth>, flow: Uuid, subject: Subject<'_>, secret: &[u8]) -> Result<bool> {

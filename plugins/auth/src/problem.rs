@@ -5,7 +5,7 @@ use std::time::Duration;
 use nself_plugin_api::{prelude::*, serde_json::json};
 use uuid::Uuid;
 
-use crate::store::erasure::Owned;
+use crate::{store::erasure::Owned, webauthn::Refusal};
 
 /// One answer for an unknown address, a wrong password, a suspended and an unverified account: it tells nothing.
 pub(crate) fn bad_credentials() -> Error {
@@ -160,6 +160,28 @@ pub(crate) fn email_taken() -> Error {
         "EMAIL_TAKEN",
         "email: there is an account with this address; sign in, or ask for a new password",
     )
+}
+
+/// One answer for a passkey that is unknown, was removed, or did not verify.
+pub(crate) fn bad_passkey() -> Error {
+    Error::new(
+        401,
+        "PASSKEY_INVALID",
+        "the passkey was not accepted: try again, or sign in another way",
+    )
+}
+
+/// Told whole: who registers a passkey is signed in, and whoever writes the page must find out what is wrong with it.
+pub(crate) fn passkey_refused(refusal: Refusal) -> Error {
+    Error::invalid("PASSKEY_REFUSED", format!("credential: {refusal}"))
+}
+
+pub(crate) fn second_factor_required(methods: &[&str]) -> Error {
+    Error::forbidden(
+        "SECOND_FACTOR_REQUIRED",
+        "this account has a second factor: show it as well, as code, recovery_code or passkey",
+    )
+    .with_details(json!({"methods": methods}))
 }
 
 pub(crate) fn step_up() -> Error {

@@ -8,9 +8,10 @@ use crate::{
     Auth,
     caller::Caller,
     one_time::{self, Purpose, Subject},
-    problem,
+    problem, second_factor,
     session::{self, Tokens},
     store::accounts::Account,
+    throttle,
 };
 
 /// How somebody proved who they are.
@@ -70,7 +71,7 @@ pub(crate) async fn after_first_factor(
         return Err(problem::bad_credentials());
     }
     if account.has_totp {
-        let target = account.user.id.to_string();
+        let target = flow_target(cx, account.user.id, caller).await?;
         let subject = Subject {
             purpose: Purpose::SecondFactor,
             target: &target,
@@ -83,7 +84,7 @@ pub(crate) async fn after_first_factor(
         return Ok(SignedIn::SecondFactor(SecondFactor {
             mfa_required: true,
             flow_id,
-            methods: vec!["totp", "recovery"],
+            methods: second_factor::methods(&cx.db(), account.user.id).await?,
         }));
     }
     let proof = Proof {
@@ -92,4 +93,36 @@ pub(crate) async fn after_first_factor(
     };
     let tokens = session::begin(cx, &account.user, proof, family, caller).await?;
     Ok(SignedIn::Tokens(Box::new(tokens)))
+}
+
+/// What the tries of a second factor are counted against: strangers share a count, and each network that somebody has signed
+/// in from has one of its own. A thief of a password who uses up the tries does not keep its owner out.
+async fn flow_target(cx: &Cx<Auth>, user_id: Uuid, caller: &Caller) -> Result<String> {
+    Ok(if throttle::is_known_pair(cx, user_id, caller).await? {
+        format!("{user_id}/{}", caller.network())
+    } else {
+        user_id.to_string()
+    })
+}
+
+/// Signs an account in after two factors were shown.
+///
+/// # Errors
+///
+/// `CREDENTIALS_INVALID` for an account that is closed.
+pub(crate) async fn after_both_factors(
+    cx: &Cx<Auth>,
+    account: &Account,
+    amr: &[&str],
+    family: Option<Uuid>,
+    caller: &Caller,
+) -> Result<Tokens> {
+    if !account.is_active {
+        return Err(problem::bad_credentials());
+    }
+    let proof = Proof {
+        amr,
+        has_two_factors: true,
+    };
+    session::begin(cx, &account.user, proof, family, caller).await
 }

@@ -5,6 +5,7 @@ use nself_plugin_api::{jiff::SignedDuration, prelude::*};
 use crate::{
     Auth,
     keys::Turn,
+    one_time::Purpose,
     store::{api_tokens, device_codes, invitations, one_time, sessions},
 };
 
@@ -20,8 +21,11 @@ pub(crate) async fn turn_keys(cx: Cx<Auth>) -> Result<()> {
 }
 
 pub(crate) async fn forget(cx: Cx<Auth>) -> Result<()> {
-    let before = cx.clock().now()? - KEPT;
+    let now = cx.clock().now()?;
+    let before = now - KEPT;
+    let challenges = Purpose::PasskeyLogin.name();
     while sessions::forget(&cx.db(), before, STEP).await? == STEP.unsigned_abs() {}
+    while one_time::forget_flows(&cx.db(), challenges, now).await? == STEP.unsigned_abs() {}
     while one_time::forget(&cx.db(), before).await? == STEP.unsigned_abs() {}
     while invitations::forget(&cx.db(), before).await? == STEP.unsigned_abs() {}
     while device_codes::forget(&cx.db(), before).await? == STEP.unsigned_abs() {}

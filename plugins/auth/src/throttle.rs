@@ -5,14 +5,20 @@
 
 use std::time::Duration;
 
-use nself_plugin_api::prelude::*;
+use nself_plugin_api::{jiff::SignedDuration, prelude::*};
+use uuid::Uuid;
 
-use crate::{Auth, caller::Caller, problem};
+use crate::{Auth, caller::Caller, problem, store::sessions};
+
+/// How long an address is remembered as one that somebody signs in from.
+const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// The time in which an address's bucket fills, and a pair's.
 const SOON: Duration = Duration::from_secs(5 * 60);
 /// The time in which an account's bucket fills, and a mailbox's.
 const LATER: Duration = Duration::from_secs(15 * 60);
+/// Tries at the second factor of one account, whatever is configured for passwords: six digits are few.
+const SECOND_FACTORS: u32 = 10;
 /// Mails to one address, whoever asks for them.
 const MAILS: u32 = 5;
 /// Wrong guesses of one account at something short.
@@ -26,6 +32,7 @@ pub(crate) enum Action {
     Code,
     Pairing,
     Invitation,
+    SecondFactor,
 }
 
 impl Action {
@@ -36,6 +43,7 @@ impl Action {
             Self::Code => "code",
             Self::Pairing => "pairing",
             Self::Invitation => "invitation",
+            Self::SecondFactor => "second-factor",
         }
     }
 }
@@ -63,7 +71,10 @@ pub(crate) async fn account(
     is_known_pair: bool,
 ) -> Result<()> {
     let pair = format!("{}/pair/{account}/{}", action.name(), caller.network());
-    let tries = cx.plugin().config.tries_per_account;
+    let tries = match action {
+        Action::SecondFactor => SECOND_FACTORS,
+        _ => cx.plugin().config.tries_per_account,
+    };
     take(cx, &pair, tries, SOON).await?;
     if is_known_pair {
         return Ok(());
@@ -95,6 +106,12 @@ impl Guess {
         cx.kv().increment(&self.0, -1, LATER).await?;
         Ok(())
     }
+}
+
+/// Whether somebody has signed in from the caller's address before: such a pair is not kept out by strangers' tries.
+pub(crate) async fn is_known_pair(cx: &Cx<Auth>, user_id: Uuid, caller: &Caller) -> Result<bool> {
+    let since = cx.clock().now()? - KNOWN_FOR;
+    sessions::knows_address(&cx.db(), user_id, caller.ip, since).await
 }
 
 /// Whether one more mail may go to this address. Says nothing to the caller: who asks must not learn who asked before.

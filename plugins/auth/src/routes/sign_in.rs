@@ -1,6 +1,6 @@
 //! `/auth/login`, `/auth/refresh`, `/auth/revoke`, `/auth/logout`, `/auth/reauthenticate`.
 
-use nself_plugin_api::prelude::*;
+use nself_plugin_api::{prelude::*, serde_json::json};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -9,8 +9,10 @@ use crate::{
     Auth,
     caller::Caller,
     credentials::{self, check},
+    passkey::PasskeyProof,
     problem,
     proof::SignedIn,
+    second_factor::{self, Factor},
     session::{self, Tokens},
     store::{accounts, sessions},
     throttle::{self, Action},
@@ -111,13 +113,27 @@ pub(crate) async fn logout(
     Ok(done("signed_out"))
 }
 
-/// A fresh proof.
+/// A fresh proof: the password, with the second factor where there is one; or a passkey alone, which is both.
 #[derive(Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reauthentication {
     /// The password.
     #[schema(max_length = 512)]
-    pub password: String,
+    pub password: Option<String>,
+    /// A TOTP code.
+    #[schema(max_length = 32)]
+    pub code: Option<String>,
+    /// A recovery code.
+    #[schema(max_length = 64)]
+    pub recovery_code: Option<String>,
+    /// A passkey.
+    pub passkey: Option<PasskeyProof>,
+}
+
+/// What was shown, and how much it is worth.
+struct Renewed {
+    methods: Vec<&'static str>,
+    aal: i16,
 }
 
 pub(crate) async fn reauthenticate(
@@ -128,14 +144,53 @@ pub(crate) async fn reauthenticate(
 ) -> Result<Private<Data<Tokens>>> {
     let user_id = principal.user()?;
     let session_id = principal.session_id.ok_or_else(problem::session_ended)?;
-    throttle::account(&cx, Action::SignIn, &user_id.to_string(), &caller, true).await?;
-    let account = accounts::find_by_id(&cx.db(), user_id).await?;
-    check(&cx, account, &proof.password).await?;
+    let renewed = prove_again(&cx, user_id, &caller, proof).await?;
     let now = cx.clock().now()?;
     let until = now + session::minutes(cx.plugin().config.step_up_minutes);
-    sessions::elevate(&cx.db(), session_id, until, now).await?;
+    let transaction = cx.db().begin().await?;
+    let Renewed { methods, aal } = renewed;
+    sessions::elevate(&transaction, session_id, until, now, &methods, aal).await?;
+    let details = json!({"session_id": session_id, "methods": methods});
+    accounts::audit(&transaction, "auth.reauthenticated", user_id, &details).await?;
+    transaction.commit().await?;
     let (session, user) = sessions::read(&cx.db(), session_id)
         .await?
         .ok_or_else(problem::session_ended)?;
     Ok(Private(Data(session::tokens(&cx, &session, user, now)?)))
+}
+
+async fn prove_again(
+    cx: &Cx<Auth>,
+    user_id: Uuid,
+    caller: &Caller,
+    proof: Reauthentication,
+) -> Result<Renewed> {
+    throttle::account(cx, Action::SignIn, &user_id.to_string(), caller, true).await?;
+    let account = accounts::find_by_id(&cx.db(), user_id)
+        .await?
+        .filter(|account| account.is_active)
+        .ok_or_else(problem::session_ended)?;
+    let has_second_factor = account.has_totp;
+    let factor = Factor::one_of(proof.code, proof.recovery_code, proof.passkey)?;
+    match (&proof.password, &factor) {
+        (None, Some(Factor::Passkey(_))) => {}
+        (Some(password), _) => _ = check(cx, Some(account), password).await?,
+        (None, _) => return Err(problem::bad_credentials()),
+    }
+    let Some(factor) = factor else {
+        if has_second_factor {
+            let methods = second_factor::methods(&cx.db(), user_id).await?;
+            return Err(problem::second_factor_required(&methods));
+        }
+        return Ok(Renewed {
+            methods: vec!["pwd"],
+            aal: 1,
+        });
+    };
+    let method = second_factor::try_now(cx, user_id, &factor, caller).await?;
+    let password = proof.password.is_some().then_some("pwd");
+    Ok(Renewed {
+        methods: password.into_iter().chain([method, "mfa"]).collect(),
+        aal: 2,
+    })
 }

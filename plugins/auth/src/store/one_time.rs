@@ -73,11 +73,68 @@ pub(crate) async fn attempt(
     if !row.get::<bool>("is_right")? {
         return Ok(None);
     }
-    Ok(Some(Used {
+    read_used(&row).map(Some)
+}
+
+/// Whose one is, while it is alive.
+pub(crate) async fn owner(
+    db: &impl Queries,
+    id: Uuid,
+    purpose: &str,
+    now: Timestamp,
+) -> Result<Option<Uuid>> {
+    let row = db
+        .query_opt(
+            "select user_id from auth.one_time \
+             where id = $1 and purpose = $2 and consumed_at is null and expires_at > $3",
+            &[&id, &purpose, &now],
+        )
+        .await?;
+    Ok(row.map(|row| row.get("user_id")).transpose()?.flatten())
+}
+
+/// Counts a try of one without a secret, while it has some left.
+pub(crate) async fn count(
+    db: &impl Queries,
+    id: Uuid,
+    purpose: &str,
+    now: Timestamp,
+) -> Result<Option<Used>> {
+    let row = db
+        .query_opt(
+            "update auth.one_time set tries = tries + 1 \
+             where id = $1 and purpose = $2 and consumed_at is null and expires_at > $3 and tries < tries_max \
+             returning target, user_id, payload",
+            &[&id, &purpose, &now],
+        )
+        .await?;
+    row.as_ref().map(read_used).transpose()
+}
+
+/// Uses one without a secret up. It is deleted: whoever may ask for these without an account shall not fill the table.
+pub(crate) async fn take(
+    db: &impl Queries,
+    id: Uuid,
+    purpose: &str,
+    now: Timestamp,
+) -> Result<Option<Used>> {
+    let row = db
+        .query_opt(
+            "delete from auth.one_time \
+             where id = $1 and purpose = $2 and consumed_at is null and expires_at > $3 \
+             returning target, user_id, payload",
+            &[&id, &purpose, &now],
+        )
+        .await?;
+    row.as_ref().map(read_used).transpose()
+}
+
+fn read_used(row: &Row) -> Result<Used> {
+    Ok(Used {
         target: row.get("target")?,
         user_id: row.get("user_id")?,
         payload: row.get("payload")?,
-    }))
+    })
 }
 
 /// Ends whatever is alive for a person and purpose.
@@ -93,6 +150,16 @@ pub(crate) async fn cancel(
     )
     .await?;
     Ok(())
+}
+
+/// Forgets flows of a purpose that have run out: those that anybody can begin are not kept any longer.
+pub(crate) async fn forget_flows(db: &impl Queries, purpose: &str, now: Timestamp) -> Result<u64> {
+    db.execute(
+        "delete from auth.one_time where id in (\
+           select id from auth.one_time where purpose = $1 and expires_at < $2 limit 1000)",
+        &[&purpose, &now],
+    )
+    .await
 }
 
 /// Forgets what ran out before then.

@@ -388,17 +388,52 @@ pub(crate) async fn knows_address(
     row.get(0)
 }
 
-/// The proof was renewed: sensitive changes are allowed until then, but in no session of a script.
+/// The proof was renewed: sensitive changes are allowed until then, but in no session of a script. The session is what both
+/// proofs together make it.
 pub(crate) async fn elevate(
     db: &impl Queries,
     id: Uuid,
     until: Timestamp,
     now: Timestamp,
+    methods: &[&str],
+    aal: i16,
 ) -> Result<()> {
     db.execute(
-        "update auth.sessions set elevated_until = $2, auth_time = $3 \
+        "update auth.sessions set elevated_until = $2, auth_time = $3, aal = greatest(aal, $5), \
+           amr = amr || array(select m from unnest($4::text[]) with ordinality as x (m, n) where m <> all (amr) order by n) \
          where id = $1 and revoked_at is null and api_token_id is null",
-        &[&id, &until, &now],
+        &[&id, &until, &now, &methods, &aal],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A second factor was shown beside the first.
+pub(crate) async fn strengthen(db: &impl Queries, id: Uuid, methods: &[&str]) -> Result<()> {
+    db.execute(
+        "update auth.sessions set aal = 2, \
+           amr = amr || array(select m from unnest($2::text[]) with ordinality as x (m, n) where m <> all (amr) order by n) \
+         where id = $1 and revoked_at is null",
+        &[&id, &methods],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A person has a second factor from now on: what other sessions were allowed by the first alone ends.
+pub(crate) async fn lower_others(
+    db: &impl Queries,
+    user_id: Uuid,
+    kept: Option<Uuid>,
+    now: Timestamp,
+) -> Result<()> {
+    db.query(
+        "with changed as (\
+           update auth.sessions set elevated_until = null, epoch = epoch + 1, epoch_at = $3 \
+           where user_id = $1 and id is distinct from $2 and revoked_at is null and elevated_until > $3 \
+           returning id, epoch) \
+         select pg_notify('auth', 'outdated ' || id || ' ' || epoch) from changed",
+        &[&user_id, &kept, &now],
     )
     .await?;
     Ok(())

@@ -1,0 +1,95 @@
+//! Passkeys in a real Chromium, with the page and the client that others wrote.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use crate::stage::Stage;
+
+/// Where the script and the list of packages are.
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser");
+
+#[tokio::test]
+async fn a_browser_makes_a_passkey_and_signs_in_with_it_from_our_page_only() {
+    let port = free_port();
+    let config = format!(
+        "[plugins.auth.config]\nsign_up = \"open\"\npasskey_origins = [\"http://localhost:{port}\"]"
+    );
+    let stage = Stage::with(&config).await;
+    let ada = stage.person("ada@example.org").await;
+    let variables = [
+        ("BASE_URL", format!("http://{}", stage.host.address())),
+        ("PAGE_PORT", port.to_string()),
+        ("ACCESS_TOKEN", ada.access().to_owned()),
+    ];
+    // On a thread of its own: the host answers on this one meanwhile.
+    let ran = tokio::task::spawn_blocking(move || {
+        let profile = tempfile::tempdir().expect("there is room for a profile");
+        let mut node = Command::new("node");
+        node.arg("passkeys.mjs").current_dir(installed());
+        node.envs(variables).env("PROFILE", profile.path());
+        output(node.env("CHROMIUM", chromium()), "nodejs")
+    });
+    let ran = ran.await.expect("the script was started");
+    assert!(ran.status.success(), "{}", printed(&ran));
+    let sql = stage.host.sql().await;
+    let noted = "select count(*) from nself.audit_log where action = 'auth.passkey_counter_behind'";
+    let noted: i64 = sql
+        .query_one(noted, &[])
+        .await
+        .expect("the log reads")
+        .get(0);
+    assert_eq!(noted, 1);
+    drop(sql);
+    stage.host.stop().await;
+}
+
+/// A port that nobody listens on: the page's, whose address the host must know before it starts.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
+    listener.local_addr().expect("it listens").port()
+}
+
+fn chromium() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    std::env::split_paths(&path)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|file| file.is_file())
+        .expect("there is no Chromium, and the tests need it: apt-get install chromium")
+}
+
+/// The folder with the script and its packages; made once for all runs with the same lock.
+fn installed() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("auth-browser");
+    fs::create_dir_all(&folder).expect("the target folder can be written");
+    for file in ["package.json", "package-lock.json", "passkeys.mjs"] {
+        let from = Path::new(SOURCES).join(file);
+        fs::copy(from, folder.join(file)).expect("the sources are there");
+    }
+    let lock = fs::read(folder.join("package-lock.json")).expect("there is a lock");
+    let stamp = folder.join("installed");
+    if fs::read(&stamp).ok().as_ref() != Some(&lock) {
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        let ran = output(npm.current_dir(&folder), "npm");
+        assert!(ran.status.success(), "npm ci: {}", printed(&ran));
+        fs::write(stamp, lock).expect("the target folder can be written");
+    }
+    folder
+}
+
+fn output(command: &mut Command, package: &str) -> Output {
+    command.output().unwrap_or_else(|error| {
+        let program = command.get_program().display();
+        panic!("{program}: {error}; the tests need it: apt-get install {package}")
+    })
+}
+
+fn printed(output: &Output) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
