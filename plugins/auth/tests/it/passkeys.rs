@@ -13,6 +13,10 @@ const ADA: &str = "ada@example.org";
 /// Where the page stands: the origin of `public_url` as it is without configuration.
 const ORIGIN: &str = "http://localhost:3000";
 
+/// One thing that is changed in a registration, and in a use.
+type Making = fn(&mut Creation);
+type Using = fn(&mut Usage<'_>);
+
 impl Stage {
     async fn creation_options(&self, session: &Session) -> Value {
         let options = self
@@ -137,7 +141,7 @@ async fn passkeys_are_listed_renamed_and_removed_by_their_owner() {
 async fn a_registration_is_refused_with_its_reason_and_its_challenge_is_used_up() {
     let stage = Stage::set().await;
     let ada = stage.person(ADA).await;
-    let changes: [(&str, fn(&mut Creation)); 6] = [
+    let changes: [(&str, Making); 6] = [
         ("origin", |creation| {
             creation.client.0["origin"] = json!("https://evil.example");
         }),
@@ -148,7 +152,7 @@ async fn a_registration_is_refused_with_its_reason_and_its_challenge_is_used_up(
             creation.client.0["type"] = json!("webauthn.get");
         }),
         ("relying party", |creation| {
-            creation.rp_id = "evil.example".into()
+            creation.rp_id = "evil.example".into();
         }),
         ("verified", |creation| creation.flags &= !flag::VERIFIED),
         ("attestation", |creation| creation.format = "fido-u2f"),
@@ -184,7 +188,7 @@ async fn a_use_is_refused_without_a_reason() {
     let eve = stage.person("eve@example.org").await;
     let (_, mut passkey) = stage.passkey(&ada, Key::es256()).await;
     let (_, others) = stage.passkey(&eve, Key::es256()).await;
-    let changes: [(&str, fn(&mut Usage<'_>)); 8] = [
+    let changes: [(&str, Using); 8] = [
         ("origin", |usage| {
             usage.client.0["origin"] = json!("http://localhost:3001");
         }),
