@@ -6,6 +6,7 @@
 #
 # `user` may install nothing and has no sudo. The last commit is cloned, not the work tree. SUITE (default bookworm) chooses the Debian release; the pristine root is
 # kept in FRESH_CACHE (default /tmp/nself-fresh), and so is nothing else. Crates come from this machine's cargo cache.
+# The network is this machine's: where something else has port 3000, name another with FRESH_PORT.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/machine.sh
@@ -15,6 +16,10 @@ who=${1:-}
 [ "$who" = root ] || [ "$who" = user ] || die "say who: $0 root|user"
 shift
 [ "$(id -u)" -eq 0 ] || die "this makes mounts: run it as root"
+
+# Said now: the port is wanted only after the build.
+port=${FRESH_PORT:-3000}
+! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || die "something on this machine has port $port" "name a free one: FRESH_PORT=3900 $0 $who"
 
 suite=${SUITE:-bookworm}
 cache=${FRESH_CACHE:-/tmp/nself-fresh}
@@ -64,12 +69,12 @@ as() {
   local id=$1 where=$2
   shift 2
   chroot --userspec="$id:$id" "$root" env -i HOME="$where" PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
-    CARGO_NET_OFFLINE=true CARGO_TERM_PROGRESS_WHEN=never bash -c "$@"
+    CARGO_NET_OFFLINE=true CARGO_TERM_PROGRESS_WHEN=never NSELF_HTTP__PORT="$port" bash -c "$@"
 }
 
 # An authenticated request out of a real database, without curl: bash speaks enough HTTP.
 # shellcheck disable=SC2016 # expanded in there
-request='exec 3<>/dev/tcp/127.0.0.1/3000
+request='exec 3<>"/dev/tcp/127.0.0.1/$NSELF_HTTP__PORT"
 printf "GET /hello/notes HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer %s\r\nconnection: close\r\n\r\n" "$(target/release/nself token)" >&3
 answer=$(cat <&3); echo "$answer"; grep -q "^HTTP/1.1 200" <<<"$answer"'
 
