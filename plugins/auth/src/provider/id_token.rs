@@ -26,7 +26,7 @@ pub(super) struct Expected<'a> {
 }
 
 /// What a token says.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Claims {
     iss: String,
     pub(super) sub: String,
@@ -42,7 +42,7 @@ pub(super) struct Claims {
 }
 
 /// What is said of a person, in a token or by the userinfo endpoint.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Person {
     pub(super) email: Option<String>,
     email_verified: Option<Value>,
@@ -62,12 +62,6 @@ impl Person {
 enum Audience {
     One(String),
     Many(Vec<String>),
-}
-
-impl Default for Audience {
-    fn default() -> Self {
-        Self::Many(Vec::new())
-    }
 }
 
 impl Audience {
