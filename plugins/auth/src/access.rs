@@ -198,15 +198,12 @@ fn hasura(session: &Session, now: Timestamp) -> Value {
         set("device-id", json!(device_id));
         return variables.into();
     }
-    match &session.role {
-        Some(role) => {
-            set("default-role", json!(role));
-            set("allowed-roles", json!([role, "user"]));
-        }
-        None => {
-            set("default-role", json!("user"));
-            set("allowed-roles", json!(["user"]));
-        }
+    if let Some(role) = &session.role {
+        set("default-role", json!(role));
+        set("allowed-roles", json!([role, "user"]));
+    } else {
+        set("default-role", json!("user"));
+        set("allowed-roles", json!(["user"]));
     }
     set("user-id", json!(session.user_id));
     if let Some(member_id) = session.member_id {

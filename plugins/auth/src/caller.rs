@@ -28,13 +28,11 @@ impl Caller {
         match self.ip {
             None => "unknown".to_owned(),
             Some(IpAddr::V4(ip)) => ip.to_string(),
-            Some(IpAddr::V6(ip)) => match ip.to_ipv4_mapped() {
-                Some(ip) => ip.to_string(),
-                None => ip.segments()[..4]
-                    .iter()
-                    .map(|part| format!("{part:x}:"))
-                    .collect(),
-            },
+            Some(IpAddr::V6(ip)) => {
+                let [a, b, c, d, ..] = ip.segments();
+                let mapped = ip.to_ipv4_mapped().map(|ip| ip.to_string());
+                mapped.unwrap_or_else(|| format!("{a:x}:{b:x}:{c:x}:{d:x}"))
+            }
         }
     }
 }

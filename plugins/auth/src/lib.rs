@@ -52,6 +52,7 @@ mod webauthn;
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use nself_plugin_api::prelude::*;
 
 pub use crate::config::{Algorithm, Config, Endpoints, Preset, Provider, SignUp};
@@ -128,6 +129,10 @@ impl Plugin for Auth {
         ..Requires::NOTHING
     };
 
+    #[expect(
+        clippy::large_stack_arrays,
+        reason = "a constant's table is in the file, not on the stack"
+    )]
     const ROUTES: &'static [Route<Self>] = &[
         Route::post("/auth/register", sign_up::register)
             .public()
@@ -601,8 +606,10 @@ impl Plugin for Auth {
         let relying_party = RelyingParty::of(&config)?;
         let keys = Keys::open(&context, &config).await?;
         let nobodys = context.crypto().random(32)?;
-        let nobodys: String = nobodys.iter().map(|byte| format!("{byte:02x}")).collect();
-        let dummy_hash = context.crypto().hash_password(&nobodys).await?;
+        let dummy_hash = context
+            .crypto()
+            .hash_password(&BASE64.encode(nobodys))
+            .await?;
         Ok(Self {
             config,
             keys,

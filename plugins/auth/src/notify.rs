@@ -25,10 +25,14 @@ pub(crate) struct Mail<'a> {
 
 /// Sends a mail beside the answer. What it says is never logged.
 pub(crate) fn send(cx: &Cx<Auth>, mail: Mail<'_>) {
-    let template = mail.template;
-    let payload = json!({
-        "to": mail.to, "template": mail.template, "language": mail.language, "variables": mail.variables,
-    });
+    let Mail {
+        to,
+        template,
+        language,
+        variables,
+    } = mail;
+    let mut payload = json!({"to": to, "template": template, "language": language});
+    payload["variables"] = variables;
     let beside = cx.clone();
     let sending = async move {
         let sent: Result<Value> = beside.calls().json(MAIL, "send", &payload).await;

@@ -75,9 +75,10 @@ impl Purpose {
             | Self::SecondFactor
             | Self::ChildSignIn
             | Self::ProviderFlow => SignedDuration::from_mins(10),
-            Self::ProviderLink => SignedDuration::from_mins(5),
+            Self::ProviderLink | Self::PasskeyRegistration | Self::PasskeyLogin => {
+                SignedDuration::from_mins(5)
+            }
             Self::ProviderCode => SignedDuration::from_mins(2),
-            Self::PasskeyRegistration | Self::PasskeyLogin => SignedDuration::from_mins(5),
         }
     }
 }
@@ -223,12 +224,11 @@ async fn attempt(
 ) -> Result<(Transaction, Used)> {
     let now = cx.clock().now()?;
     let mac = mac(cx, purpose, flow, secret);
-    match store::attempt(&transaction, flow, purpose.name(), &mac, now).await? {
-        Some(used) => Ok((transaction, used)),
-        None => {
-            transaction.commit().await?;
-            Err(problem::bad_code())
-        }
+    if let Some(used) = store::attempt(&transaction, flow, purpose.name(), &mac, now).await? {
+        Ok((transaction, used))
+    } else {
+        transaction.commit().await?;
+        Err(problem::bad_code())
     }
 }
 

@@ -93,7 +93,7 @@ impl Pages {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         for (name, text) in TEMPLATES {
             let added = environment.add_template(name, text);
-            added.map_err(|error| refused(format!("{name}: {error}")))?;
+            added.map_err(|error| refused(&format!("{name}: {error}")))?;
         }
         let mut this = Self {
             environment,
@@ -105,14 +105,14 @@ impl Pages {
         }
         if let Some(directory) = &config.pages_directory {
             this.add_directory(FilePath::new(directory))
-                .map_err(|error| refused(format!("{directory}: {error}")))?;
+                .map_err(|error| refused(&format!("{directory}: {error}")))?;
         }
         Ok(this)
     }
 
     fn add_language(&mut self, language: &str, text: &str) -> Result<()> {
         let texts: Texts = serde_json::from_str(text)
-            .map_err(|error| refused(format!("messages.{language}.json: {error}")))?;
+            .map_err(|error| refused(&format!("messages.{language}.json: {error}")))?;
         self.languages
             .entry(language.to_owned())
             .or_default()
@@ -177,7 +177,7 @@ impl Pages {
         let texts: BTreeMap<String, String> = [LAST_LANGUAGE, asked.language]
             .into_iter()
             .filter_map(|language| self.languages.get(language))
-            .flat_map(|texts| texts.clone())
+            .flat_map(Clone::clone)
             .collect();
         let t = move |key: String, values: Kwargs| -> Result<String, minijinja::Error> {
             let mut text = texts.get(&key).cloned().ok_or_else(|| {
@@ -313,7 +313,7 @@ fn no_asset() -> Error {
     Error::not_found("NOT_FOUND", "there is no such file")
 }
 
-fn refused(what: String) -> Error {
+fn refused(what: &str) -> Error {
     Error::new(500, "CONFIG_INVALID", "the pages cannot be made")
         .with_cause(format!("pages_directory: {what}"))
 }

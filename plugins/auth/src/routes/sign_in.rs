@@ -101,14 +101,11 @@ pub(crate) async fn logout(
             .map_err(|error| Error::bad_request("BODY_INVALID", format!("body: {error}")))?
     };
     let now = cx.clock().now()?;
-    match (logout.all, principal.user_id) {
-        (true, Some(user_id)) => {
-            sessions::revoke_others(&cx.db(), user_id, None, "signed_out", now).await?;
-        }
-        _ => {
-            let session: Vec<Uuid> = principal.session_id.into_iter().collect();
-            session::end(&cx.db(), &session, "signed_out", now).await?;
-        }
+    if let Some(user_id) = principal.user_id.filter(|_| logout.all) {
+        sessions::revoke_others(&cx.db(), user_id, None, "signed_out", now).await?;
+    } else {
+        let session: Vec<Uuid> = principal.session_id.into_iter().collect();
+        session::end(&cx.db(), &session, "signed_out", now).await?;
     }
     Ok(done("signed_out"))
 }

@@ -471,10 +471,12 @@ fn sample(shape: &Value, name: &str) -> Value {
     match name {
         "email" => json!("device@example.org"),
         "password" => json!("zwetschgenknoedel"),
+        "signInMethod" => json!("passwordless"),
         _ if text("format") == "uuid" => json!(uuid::Uuid::now_v7()),
+        _ if text("format") == "date-time" => json!("2099-01-01T00:00:00Z"),
         _ if shape["type"] == "boolean" => json!(true),
         _ if shape["type"] == "integer" => json!(1),
-        _ if shape["type"] == "object" => json!({}),
+        _ if shape["type"] == "object" => body_of(Some(shape)),
         _ if shape["type"] == "array" => json!([]),
         _ => choice.unwrap_or_else(|| json!("x")),
     }

@@ -43,7 +43,7 @@ async fn hashes_of_other_systems_sign_in_once_and_are_argon2id_from_then_on() {
             "password_hash": "$2b$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a"}),
         json!({"email": "no address", "password_hash": "x"}),
     ];
-    let body: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let body = rows.map(|row| row.to_string()).join("\n");
     let answer = import(&stage, "application/x-ndjson", body)
         .await
         .expect_status(200)
@@ -84,9 +84,10 @@ async fn an_import_that_is_sent_again_changes_nothing() {
     let before = hash_of(&stage, "ada@example.org").await;
     let names = "email,encrypted_password,email_confirmed_at\r\n";
     let hash = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
-    let rows: String = (0..1_200)
+    let rows: Vec<String> = (0..1_200)
         .map(|at| format!("p{at}@example.org,{hash},2024-01-01\r\n"))
         .collect();
+    let rows = rows.concat();
     let twice = format!("P7@example.org,{hash},\r\nada@example.org,{hash},\r\n");
     let body = format!("{names}{rows}{twice}");
     let first = import(&stage, "text/csv", body.clone())

@@ -3,6 +3,8 @@
 //!
 //! The routes are read from the plugin's manifest. One that is not taught here fails the sweep, so none is forgotten.
 
+use std::fs;
+
 use nself_plugin_testkit::{Answer, eventually, library};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -35,6 +37,9 @@ enum Kind {
     Child,
     /// Of a machine that was let in: nobody else can decide on it any more.
     UserCode,
+    Passkey,
+    Identity,
+    ApiToken,
 }
 
 /// How a route is called with somebody else's ids.
@@ -44,6 +49,8 @@ enum Lesson {
     Body(&'static [Kind], &'static str, Kind, fn(&Session) -> Value),
     /// It takes a secret beside the id, and has a call of its own below.
     ByHand,
+    /// It takes a whole ceremony beside the id: the file with its tests tries a stranger's.
+    In(&'static str),
     /// What its path names belongs to nobody.
     Public,
 }
@@ -54,7 +61,7 @@ fn nothing(_: &Session) -> Value {
 
 /// What the sweep knows of a route.
 fn lesson(method: &str, path: &str) -> Lesson {
-    use Kind::{Child, Device, Family, Invitation, Member, UserCode};
+    use Kind::{ApiToken, Child, Device, Family, Identity, Invitation, Member, Passkey, UserCode};
     match (method, path) {
         ("DELETE", "/auth/sessions/{id}") => Lesson::Path(&[Kind::Session], nothing),
         ("GET" | "DELETE", "/auth/families/{id}") => Lesson::Path(&[Family], nothing),
@@ -99,8 +106,30 @@ fn lesson(method: &str, path: &str) -> Lesson {
             Family,
             |session| json!({"refresh_token": session.refresh()}),
         ),
-        ("POST", "/auth/login" | "/auth/otp/verify" | "/auth/children/sign-in") => Lesson::ByHand,
-        ("GET", "/auth/assets/{name}") => Lesson::Public,
+        ("GET" | "DELETE", "/auth/passkeys/{id}") => Lesson::Path(&[Passkey], nothing),
+        ("PATCH", "/auth/passkeys/{id}") => Lesson::Path(&[Passkey], |_| json!({"name": "Ours"})),
+        ("DELETE", "/auth/identities/{id}") => Lesson::Path(&[Identity], nothing),
+        ("DELETE", "/auth/tokens/{id}") => Lesson::Path(&[ApiToken], nothing),
+        ("POST", "/auth/tokens") => {
+            Lesson::Body(&[], "family_id", Family, |_| json!({"name": "Ours"}))
+        }
+        (
+            "POST",
+            "/auth/login" | "/auth/otp/verify" | "/auth/children/sign-in" | "/auth/mfa/verify",
+        ) => Lesson::ByHand,
+        (
+            "POST",
+            "/auth/reauthenticate"
+            | "/auth/passkeys/register/verify"
+            | "/auth/passkeys/login/verify",
+        ) => Lesson::In("passkeys.rs"),
+        ("POST", "/auth/tokens/exchange") => Lesson::In("tokens.rs"),
+        ("POST", "/auth/oauth/exchange" | "/auth/oauth/{provider}/id-token") => {
+            Lesson::In("provider.rs")
+        }
+        ("GET", "/auth/assets/{name}" | "/auth/oauth/{provider}/start")
+        | ("GET" | "POST", "/auth/oauth/{provider}/callback")
+        | ("POST", "/auth/identities/link/{provider}") => Lesson::Public,
         _ => panic!("teach the sweep about {method} {path}"),
     }
 }
@@ -172,7 +201,11 @@ impl House {
             .post_as(&owner, &format!("/auth/device/{user_code}"), &approve)
             .await;
         let device = approved.expect_status(200).data();
+        let [passkey, identity, api_token] = planted(stage, &owner.user_id()).await;
         let ids = vec![
+            (Kind::Passkey, passkey),
+            (Kind::Identity, identity),
+            (Kind::ApiToken, api_token),
             (Kind::Family, family),
             (Kind::Member, owner.member_id()),
             (Kind::Child, id_of(&child)),
@@ -208,6 +241,30 @@ impl House {
         let ids = self.ids.iter().filter(|(known, _)| fits(*known));
         ids.map(|(_, id)| id.as_str()).collect()
     }
+}
+
+/// A passkey, a link to another place and a token for scripts: rows, because how they are made is tried elsewhere.
+async fn planted(stage: &Stage, user: &str) -> [String; 3] {
+    let sql = stage.host.sql().await;
+    let mut ids = Vec::new();
+    for insert in [
+        "insert into auth.passkeys (user_id, credential_id, public_key, name, sign_count, transports, aaguid, \
+           is_backup_eligible, is_backed_up, created_at) \
+         values ($1::text::uuid, convert_to($1::text, 'UTF8'), '{}', 'key', 0, '{}', gen_random_uuid(), false, false, now()) \
+         returning id::text",
+        "insert into auth.identities (user_id, provider, issuer, subject, created_at) \
+         values ($1::text::uuid, 'place', 'https://place.example', $1::text, now()) returning id::text",
+        "insert into auth.api_tokens (user_id, name, prefix, token_mac, created_at, expires_at) \
+         values ($1::text::uuid, 'script', 'nspat_', convert_to($1::text, 'UTF8'), now(), now() + interval '1 day') \
+         returning id::text",
+    ] {
+        let row = sql.query_one(insert, &[&user]).await;
+        ids.push(
+            row.unwrap_or_else(|error| panic!("{insert}: {error:?}"))
+                .get(0),
+        );
+    }
+    ids.try_into().expect("three rows were made")
 }
 
 /// Something that is nowhere, in the form of `kind`.
@@ -318,11 +375,21 @@ async fn no_id_of_another_family_is_worth_more_than_an_id_of_nothing() {
             continue;
         }
         swept += 1;
+        if route.path.starts_with("/auth/admin/") {
+            let access = serde_json::to_value(&route.access).expect("a rule is JSON");
+            assert_eq!(access, json!("operator"), "{}", route.path);
+            continue;
+        }
         let (path_kinds, field, body): (_, _, fn(&Session) -> Value) =
             match lesson(&route.method, &route.path) {
                 Lesson::Path(kinds, body) => (kinds.to_vec(), None, body),
                 Lesson::Body(kinds, field, kind, body) => {
                     ([kinds, &[kind]].concat(), Some(field), body)
+                }
+                Lesson::In(file) => {
+                    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/");
+                    assert!(fs::exists(format!("{tests}{file}")).expect("a directory"));
+                    continue;
                 }
                 Lesson::ByHand | Lesson::Public => continue,
             };
@@ -399,6 +466,7 @@ async fn a_flow_of_somebody_else_is_worth_nothing_without_its_code() {
     for (path, foreign) in [
         ("/auth/children/sign-in", &made["flow_id"]),
         ("/auth/otp/verify", &started["flow_id"]),
+        ("/auth/mfa/verify", &started["flow_id"]),
         // Nor is the code of one kind of flow good for another.
         ("/auth/otp/verify", &made["flow_id"]),
     ] {
