@@ -266,8 +266,11 @@ fn granted(subject: &str, done: &Value) -> String {
 
 fn replaced(done: &Value) -> String {
     let text = |key: &str| done[key].as_str().unwrap_or("nothing");
-    if done["version"] == done["before"] {
+    if done["replaced"] != json!(true) {
         return format!("{} {} runs already\n", text("id"), text("version"));
+    }
+    if done["version"] == done["before"] {
+        return format!("{} {}: another build of it\n", text("id"), text("version"));
     }
     format!(
         "{}: {} -> {}\n",

@@ -145,7 +145,7 @@ const withIds = (list) => (list ?? []).map((one) => ({ ...one, id: fromBase64(on
 
 async function passkeySignIn() {
   const { data } = await ask("POST", "/auth/passkeys/login/options", {});
-  const options = data.options ?? data.publicKey;
+  const { options } = data;
   const publicKey = { ...options, challenge: fromBase64(options.challenge), allowCredentials: withIds(options.allowCredentials) };
   const credential = await navigator.credentials.get({ publicKey });
   const answer = await ask("POST", "/auth/passkeys/login/verify", { flow_id: data.flow_id, credential: credentialJson(credential) });
@@ -154,7 +154,7 @@ async function passkeySignIn() {
 
 async function passkeyRegister() {
   const { data } = await askSignedIn("POST", "/auth/passkeys/register/options", {});
-  const options = data.options ?? data.publicKey;
+  const { options } = data;
   const publicKey = {
     ...options,
     challenge: fromBase64(options.challenge),
@@ -173,9 +173,36 @@ for (const button of $$("button[data-passkey]")) {
   button.addEventListener("click", () => act(button, work));
 }
 
+// --- Other providers ------------------------------------------------------------------------------------------------
+
+// What proves that the tab which comes back is the one that left (RFC 7636).
+const VERIFIER = "nself.verifier";
+
+for (const button of $$("button[data-provider]")) {
+  button.addEventListener("click", () => act(button, async () => {
+    const verifier = toBase64(crypto.getRandomValues(new Uint8Array(32)));
+    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
+    sessionStorage.setItem(VERIFIER, verifier);
+    const back = `/auth/sign-in?${new URLSearchParams({ next: new URL(next(), location.origin).pathname })}`;
+    const asked = new URLSearchParams({ redirect_to: back, code_challenge: toBase64(digest) });
+    location.assign(`/auth/oauth/${button.dataset.provider}/start?${asked}`);
+  }));
+}
+
+async function returned(code) {
+  const { data } = await ask("POST", "/auth/oauth/exchange", { code, code_verifier: sessionStorage.getItem(VERIFIER) ?? "" });
+  sessionStorage.removeItem(VERIFIER);
+  signedIn(data);
+}
+
 // --- Pages ----------------------------------------------------------------------------------------------------------
 
 const pages = {
+  "sign-in"() {
+    if (query.has("code")) act(null, () => returned(query.get("code")));
+    if (query.has("error")) show("alert", messages[query.get("error")] ?? messages.failed);
+  },
+
   account() {
     const { user } = session.read();
     $("#who").textContent = [user?.display_name, user?.email].filter(Boolean).join(" · ");

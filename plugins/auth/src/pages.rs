@@ -20,7 +20,7 @@ use nself_plugin_api::{
 };
 use serde::Deserialize;
 
-use crate::{Auth, Config, SignUp, caller::Caller};
+use crate::{Auth, Config, SignUp, caller::Caller, provider::Providers};
 
 /// Nothing but what this plugin serves itself; pictures also from where the operator's logo is.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: https:; \
@@ -172,7 +172,7 @@ impl Pages {
         Value::Object(messages).to_string().replace('<', "\\u003c")
     }
 
-    fn render(&self, config: &Config, asked: &Asked<'_>) -> Result<String> {
+    fn render(&self, config: &Config, providers: &Providers, asked: &Asked<'_>) -> Result<String> {
         let language = asked.language.to_owned();
         let texts: BTreeMap<String, String> = [LAST_LANGUAGE, asked.language]
             .into_iter()
@@ -212,6 +212,10 @@ impl Pages {
                 },
                 password_length_min => config.password_length_min,
                 token => asked.token,
+                providers => providers
+                    .all()
+                    .map(|one| context! { id => &one.slug, label => &one.label })
+                    .collect::<Vec<_>>(),
                 messages => self.script_messages(asked.language),
             })
             .map_err(Error::internal)
@@ -275,7 +279,7 @@ pub(crate) async fn show(
         language,
         token: &parameters.token,
     };
-    let html = pages.render(&cx.plugin().config, &asked)?;
+    let html = pages.render(&cx.plugin().config, &cx.plugin().providers, &asked)?;
     let language = HeaderValue::try_from(language).map_err(Error::internal)?;
     Ok(Response::new(StatusCode::OK, html)
         .content_type("text/html; charset=utf-8")
@@ -331,7 +335,7 @@ mod tests {
             token: "a\"><script>",
         };
         pages
-            .render(&Config::default(), &asked)
+            .render(&Config::default(), &Providers::default(), &asked)
             .expect("the page renders")
     }
 

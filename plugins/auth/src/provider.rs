@@ -83,6 +83,7 @@ pub(crate) struct Profile {
 }
 
 /// All places of the configuration.
+#[derive(Default)]
 pub(crate) struct Providers(BTreeMap<String, Provider>);
 
 impl Providers {

@@ -122,6 +122,8 @@ pub struct Changed {
     pub version: Option<String>,
     /// The version that ran before, if one did.
     pub before: Option<String>,
+    /// Whether other code runs now than before, also when both say that they are the same version.
+    pub replaced: bool,
     /// What it may reach now.
     pub granted: Vec<String>,
     /// Whether everything under way could finish.
@@ -555,6 +557,9 @@ fn changed(now: Option<&Arc<Running>>, before: Option<&Arc<Running>>, clean: boo
             .unwrap_or_default(),
         version: now.map(version),
         before: before.map(version),
+        replaced: now
+            .zip(before)
+            .is_some_and(|(now, before)| !Arc::ptr_eq(now, before)),
         granted: now
             .map(|running| running.manifest().requires.capabilities.clone())
             .unwrap_or_default(),

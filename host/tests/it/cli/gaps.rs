@@ -16,7 +16,7 @@ fn open_rows_are_listed_and_all_on_request() {
     let open = project.run(&["gaps"]);
     open.check(0, &[]);
     assert!(
-        open.stdout.contains("fax") && open.stdout.contains("mail.send/1"),
+        open.stdout.contains("fax") && open.stdout.contains("blob/1"),
         "{open:?}"
     );
     assert!(!open.stdout.contains("nself.kv/1"), "{open:?}");

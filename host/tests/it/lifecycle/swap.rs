@@ -57,6 +57,25 @@ async fn swaps_under_load_lose_no_request_stream_or_socket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_build_of_the_same_version_replaces_it_and_that_is_said() {
+    let project = Project::served("").await;
+    let _host = project.start();
+    let build = |words: &str| {
+        let words = words.to_owned();
+        changed(move |manifest| {
+            rename(manifest, "other");
+            manifest["description"] = json!(words);
+        })
+    };
+    project.put("other", &build("one"));
+    project.nself(&["plugin", "enable", "other"]).done();
+    let upgrade = || project.nself(&["plugin", "upgrade", "other"]).done().stdout;
+    assert!(upgrade().contains("runs already"));
+    project.put("other", &build("two"));
+    assert!(upgrade().contains("another build of it"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_dropped_in_is_listed_at_once() {
     let project = Project::served("").await;
     let _host = project.start();

@@ -1,4 +1,4 @@
-//! Passkeys in a real Chromium, with the page and the client that others wrote.
+//! What a person does in a real Chromium: with our pages, and with passkeys on a page and by a client that others wrote.
 
 use std::{
     fs,
@@ -25,16 +25,7 @@ async fn a_browser_makes_a_passkey_and_signs_in_with_it_from_our_page_only() {
         ("PAGE_PORT", port.to_string()),
         ("ACCESS_TOKEN", ada.access().to_owned()),
     ];
-    // On a thread of its own: the host answers on this one meanwhile.
-    let ran = tokio::task::spawn_blocking(move || {
-        let profile = tempfile::tempdir().expect("there is room for a profile");
-        let mut node = Command::new("node");
-        node.arg("passkeys.mjs").current_dir(installed());
-        node.envs(variables).env("PROFILE", profile.path());
-        output(node.env("CHROMIUM", chromium()), "nodejs")
-    });
-    let ran = ran.await.expect("the script was started");
-    assert!(ran.status.success(), "{}", printed(&ran));
+    run("passkeys.mjs", variables).await;
     let sql = stage.host.sql().await;
     let noted = "select count(*) from nself.audit_log where action = 'auth.passkey_counter_behind'";
     let noted: i64 = sql
@@ -45,6 +36,33 @@ async fn a_browser_makes_a_passkey_and_signs_in_with_it_from_our_page_only() {
     assert_eq!(noted, 1);
     drop(sql);
     stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn people_find_their_way_through_the_pages() {
+    // Links in mails and passkeys need an address that is known before.
+    let port = free_port();
+    let config = format!(
+        "[http]\nport = {port}\n[plugins.auth.config]\npublic_url = \"http://localhost:{port}\""
+    );
+    let stage = Stage::with(&config).await;
+    let variables = [("BASE_URL", format!("http://localhost:{port}"))];
+    run("pages.mjs", variables).await;
+    stage.host.stop().await;
+}
+
+/// Runs a script with a browser of its own; what it printed is shown when it fails.
+async fn run<const N: usize>(script: &'static str, variables: [(&'static str, String); N]) {
+    // On a thread of its own: the host answers on this one meanwhile.
+    let ran = tokio::task::spawn_blocking(move || {
+        let profile = tempfile::tempdir().expect("there is room for a profile");
+        let mut node = Command::new("node");
+        node.arg(script).current_dir(installed());
+        node.envs(variables).env("PROFILE", profile.path());
+        output(node.env("CHROMIUM", chromium()), "nodejs")
+    });
+    let ran = ran.await.expect("the script was started");
+    assert!(ran.status.success(), "{}", printed(&ran));
 }
 
 /// A port that nobody listens on: the page's, whose address the host must know before it starts.
@@ -66,7 +84,12 @@ fn chromium() -> PathBuf {
 fn installed() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("auth-browser");
     fs::create_dir_all(&folder).expect("the target folder can be written");
-    for file in ["package.json", "package-lock.json", "passkeys.mjs"] {
+    for file in [
+        "package.json",
+        "package-lock.json",
+        "pages.mjs",
+        "passkeys.mjs",
+    ] {
         let from = Path::new(SOURCES).join(file);
         fs::copy(from, folder.join(file)).expect("the sources are there");
     }
