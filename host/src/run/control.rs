@@ -117,7 +117,7 @@ impl Control for HostControl {
                 let Level { filter } = args(&command, value)?;
                 self.log_level(filter.as_deref(), &progress).await
             }
-            "plugin.list" => json(&registry.look_again().await),
+            "plugin.list" => json(&registry.look_again()),
             "plugin.commands" => Ok(commands(registry)),
             "operator.pass" => self.pass(),
             "plugin.enable" => {

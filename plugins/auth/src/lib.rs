@@ -392,6 +392,15 @@ impl Plugin for Auth {
         Route::post("/signin/pat", nhost::sign_in::by_token)
             .public()
             .summary("Nhost: sign in by a script's token"),
+        Route::post("/signin/mfa/totp", nhost::mfa::sign_in)
+            .public()
+            .summary("Nhost: end a sign-in by an authenticator app"),
+        Route::get("/mfa/totp/generate", nhost::mfa::generate)
+            .authenticated()
+            .summary("Nhost: set up an authenticator app"),
+        Route::post("/user/mfa", nhost::mfa::activate)
+            .authenticated()
+            .summary("Nhost: ask for a second factor from now on, or no more"),
         Route::post("/signout", nhost::tokens::sign_out)
             .public()
             .summary("Nhost: end a session, or all"),

@@ -10,7 +10,7 @@ use nself_plugin_api::{
 };
 use uuid::Uuid;
 
-use crate::{Auth, account::User, caller::Caller, one_time::Purpose, store::accounts};
+use crate::{Auth, account::User, caller::Caller, store::accounts};
 
 /// The capability.
 const MAIL: &str = "mail.send/1";
@@ -51,22 +51,6 @@ pub(crate) fn send(cx: &Cx<Auth>, mail: Mail<'_>) {
 pub(crate) fn page(cx: &Cx<Auth>, path: &str, token: &str) -> String {
     let root = cx.plugin().config.public_url.trim_end_matches('/');
     format!("{root}{path}?token={token}")
-}
-
-/// Mails the link that sets a new password.
-pub(crate) fn password_link(cx: &Cx<Auth>, user: &User, email: &str, token: &str) {
-    send(
-        cx,
-        Mail {
-            to: email,
-            template: "auth/reset-password",
-            language: &user.locale,
-            variables: json!({
-                "name": user.display_name, "link": page(cx, "/auth/password/reset", token),
-                "expires_minutes": Purpose::ResetPassword.lifetime().as_mins(),
-            }),
-        },
-    );
 }
 
 /// Tells a person what happened to their account.

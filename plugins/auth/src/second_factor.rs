@@ -7,8 +7,12 @@ use uuid::Uuid;
 use crate::{
     Auth,
     caller::Caller,
+    one_time::{self, Purpose},
     passkey::{self, PasskeyProof},
-    problem, recovery,
+    problem,
+    proof::after_both_factors,
+    recovery,
+    session::Tokens,
     store::{accounts, factors},
     throttle::{self, Action},
     totp,
@@ -166,6 +170,42 @@ pub(crate) fn may_change(principal: &Principal, has_second_factor: bool) -> Resu
     } else {
         Err(problem::step_up())
     }
+}
+
+/// Ends a sign-in that waits for its second factor.
+///
+/// # Errors
+///
+/// `CODE_INVALID`, the same for every reason; `TOO_MANY_TRIES`.
+pub(crate) async fn finish(
+    cx: &Cx<Auth>,
+    flow_id: Uuid,
+    factor: &Factor,
+    caller: &Caller,
+) -> Result<Tokens> {
+    throttle::address(cx, Action::Code, caller).await?;
+    let user_id = one_time::flow_owner(cx, Purpose::SecondFactor, flow_id)
+        .await?
+        .ok_or_else(problem::bad_code)?;
+    count_try(cx, user_id, caller).await?;
+    let transaction = cx.db().begin().await?;
+    let flow = one_time::try_flow(cx, &transaction, Purpose::SecondFactor, flow_id)
+        .await?
+        .ok_or_else(problem::bad_code)?;
+    let method = show(cx, &transaction, user_id, factor).await?;
+    if method.is_some() {
+        one_time::take_flow(cx, &transaction, Purpose::SecondFactor, flow_id).await?;
+    }
+    transaction.commit().await?;
+    let method = method.ok_or_else(problem::bad_code)?;
+    let account = accounts::find_by_id(&cx.db(), user_id)
+        .await?
+        .ok_or_else(problem::bad_code)?;
+    let first = flow.payload["amr"].as_str().unwrap_or_default();
+    let amr = both(first, method);
+    let family = flow.payload["family_id"].as_str();
+    let family = family.and_then(|family| family.parse().ok());
+    after_both_factors(cx, &account, &amr, family, caller).await
 }
 
 /// The methods of a sign-in: the first one, the second one, and that there were two.

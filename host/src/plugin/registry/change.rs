@@ -502,10 +502,12 @@ impl Registry {
         Ok(())
     }
 
-    /// What there is now, with files that were dropped in since the last change.
-    pub async fn look_again(&self) -> Vec<PluginView> {
-        let inner = self.state.lock().await;
-        self.refresh(&inner);
+    /// What there is now, with files that were dropped in since the last change. While a change is under way, which may
+    /// drain for long, it is what that change has published so far.
+    pub fn look_again(&self) -> Vec<PluginView> {
+        if let Ok(inner) = self.state.try_lock() {
+            self.refresh(&inner);
+        }
         self.plugins()
     }
 

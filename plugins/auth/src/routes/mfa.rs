@@ -10,15 +10,11 @@ use crate::{
     Auth,
     account::User,
     caller::Caller,
-    one_time::{self, Purpose},
     passkey::PasskeyProof,
-    problem,
-    proof::after_both_factors,
-    recovery,
+    problem, recovery,
     second_factor::{self, Factor},
     session::Tokens,
     store::{accounts, accounts::Account, factors, sessions},
-    throttle::{self, Action},
     totp,
 };
 
@@ -213,31 +209,9 @@ pub(crate) async fn verify(
     caller: Caller,
     Json(shown): Json<Verification>,
 ) -> Result<Private<Data<Tokens>>> {
-    throttle::address(&cx, Action::Code, &caller).await?;
     let factor = Factor::one_of(shown.code, shown.recovery_code, shown.passkey)?
         .ok_or_else(|| problem::second_factor_required(&["totp", "recovery", "passkey"]))?;
-    let user_id = one_time::flow_owner(&cx, Purpose::SecondFactor, shown.flow_id)
-        .await?
-        .ok_or_else(problem::bad_code)?;
-    second_factor::count_try(&cx, user_id, &caller).await?;
-    let transaction = cx.db().begin().await?;
-    let flow = one_time::try_flow(&cx, &transaction, Purpose::SecondFactor, shown.flow_id)
-        .await?
-        .ok_or_else(problem::bad_code)?;
-    let method = second_factor::show(&cx, &transaction, user_id, &factor).await?;
-    if method.is_some() {
-        one_time::take_flow(&cx, &transaction, Purpose::SecondFactor, shown.flow_id).await?;
-    }
-    transaction.commit().await?;
-    let method = method.ok_or_else(problem::bad_code)?;
-    let account = accounts::find_by_id(&cx.db(), user_id)
-        .await?
-        .ok_or_else(problem::bad_code)?;
-    let first = flow.payload["amr"].as_str().unwrap_or_default();
-    let amr = second_factor::both(first, method);
-    let family = flow.payload["family_id"].as_str();
-    let family = family.and_then(|family| family.parse().ok());
-    let tokens = after_both_factors(&cx, &account, &amr, family, &caller).await?;
+    let tokens = second_factor::finish(&cx, shown.flow_id, &factor, &caller).await?;
     Ok(Private(Data(tokens)))
 }
 

@@ -4,6 +4,7 @@
 //! route calls, and answers in hasura-auth's shapes. Where the house is stricter, it stays so: an address that is taken is
 //! not told unless sign-up is open, roles come from families alone, and a new password needs a proof of minutes ago.
 
+pub(crate) mod mfa;
 pub(crate) mod sign_in;
 pub(crate) mod sign_up;
 pub(crate) mod tokens;
@@ -72,6 +73,9 @@ impl<T: Serialize + Schema> Respond for Answer<T> {
 pub(crate) async fn answer<T>(work: impl Future<Output = Result<T>>) -> Result<Answer<T>> {
     Ok(Answer(work.await))
 }
+
+/// How the ticket of a sign-in that waits for its second factor begins.
+pub(crate) const TICKET: &str = "mfaTotp:";
 
 /// hasura-auth's word for "done".
 pub(crate) const OK: &str = "OK";
@@ -305,7 +309,7 @@ impl SessionPayload {
             SignedIn::SecondFactor(question) => Ok(Self {
                 session: None,
                 mfa: Some(Challenge {
-                    ticket: format!("mfaTotp:{}", question.flow_id),
+                    ticket: format!("{TICKET}{}", question.flow_id),
                 }),
             }),
         }

@@ -416,3 +416,62 @@ async fn one_factor_is_shown_at_a_time() {
     check(both, (422, "SECOND_FACTOR_AMBIGUOUS")).await;
     stage.host.stop().await;
 }
+
+#[tokio::test]
+async fn apps_written_for_nhost_and_scripts_do_not_get_around_the_second_factor() {
+    let stage = Stage::set().await;
+    let before = stage.person(ADA).await;
+    let made = stage
+        .post_as(&before, "/auth/tokens", &json!({"name": "backup"}))
+        .await
+        .expect_status(201)
+        .data();
+    let generated = stage.get_as(&before, "/mfa/totp/generate").send().await;
+    let generated = generated.expect_status(200).json();
+    let image = generated["imageUrl"].as_str().expect("an image");
+    assert!(image.starts_with("data:image/svg+xml;base64,"));
+    let app = App::reading(&json!({"secret": generated["totpSecret"]}));
+    let on = json!({"code": app.code(), "activeMfaType": "totp"});
+    let _ = stage
+        .post_as(&before, "/user/mfa", &on)
+        .await
+        .expect_status(200);
+    stage.next_step().await;
+
+    let first = stage
+        .post(
+            "/signin/email-password",
+            &json!({"email": ADA, "password": PASSWORD}),
+        )
+        .await
+        .expect_status(200)
+        .json();
+    assert_eq!(first["session"], json!(null));
+    let ticket = &first["mfa"]["ticket"];
+    for ticket in [&json!("mfaTotp:x"), &json!("x"), ticket] {
+        let wrong = json!({"ticket": ticket, "otp": "000000x"});
+        let _ = stage
+            .post("/signin/mfa/totp", &wrong)
+            .await
+            .expect_status(401);
+    }
+    let right = json!({"ticket": ticket, "otp": app.code()});
+    let second = stage
+        .post("/signin/mfa/totp", &right)
+        .await
+        .expect_status(200)
+        .json();
+    let access = second["session"]["accessToken"].as_str().expect("a token");
+    assert_eq!(crate::stage::claims(access)["acr"], "aal2");
+
+    let script = stage
+        .post("/auth/tokens/exchange", &json!({"token": made["token"]}))
+        .await
+        .expect_status(200)
+        .data();
+    let claims = Session(script).claims();
+    assert_eq!(claims["acr"], "aal1");
+    let hasura = &claims["https://hasura.io/jwt/claims"];
+    assert_eq!(hasura.get("x-hasura-auth-elevated"), None);
+    stage.host.stop().await;
+}

@@ -12,8 +12,9 @@ use super::{actor, limit, no_user, said};
 use crate::{
     Auth, account,
     caller::Caller,
-    erasure, notify,
-    one_time::{self, Purpose, Subject},
+    erasure,
+    landing::Landing,
+    new_password, notify,
     password::{self, Context},
     routes::{Done, Private, done},
     store::{
@@ -152,15 +153,7 @@ pub(crate) async fn create(
     .await?;
     transaction.commit().await?;
     if hash.is_none() {
-        let subject = Subject {
-            purpose: Purpose::ResetPassword,
-            target: &email,
-            user_id: Some(user.id),
-            payload: json!({}),
-        };
-        if let Some(token) = one_time::link(&cx, subject).await? {
-            notify::password_link(&cx, &user, &email, &token);
-        }
+        new_password::mail_link(&cx, &email, Landing::Page).await?;
     }
     Ok(Private(Created(shown(&cx, user.id).await?)))
 }

@@ -9,7 +9,7 @@ use nself_plugin_api::{
 };
 use serde::Deserialize;
 
-use super::{super::Private, words};
+use super::{super::Private, TICKET, words};
 use crate::{
     Auth, address,
     caller::Caller,
@@ -59,7 +59,7 @@ pub(crate) async fn verify(
             &[("refreshToken", &tokens.refresh_token), ("type", kind)],
         ),
         Ok(Outcome::SignedIn(SignedIn::SecondFactor(question))) => {
-            let ticket = format!("mfaTotp:{}", question.flow_id);
+            let ticket = format!("{TICKET}{}", question.flow_id);
             landing::with_query(target, &[("mfaTicket", &ticket), ("type", kind)])
         }
         Ok(Outcome::AddressChanged) => landing::with_query(target, &[("type", kind)]),
