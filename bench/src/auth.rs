@@ -61,6 +61,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     for (action, name, each, goals) in Action::ALL {
         compare(report, &mut ours, &mut peer, action, name, each, goals).await?;
     }
+    enumeration(report, &ours).await?;
     let loaded = (ours.resident_kib()?, peer.resident_kib()?);
     for (name, (ours, peer), goal) in [
         (
@@ -151,6 +152,34 @@ async fn compare(
         format!("{:.0} us", micros.median),
         "",
     );
+    Ok(())
+}
+
+/// Whether the time of a refused sign-in tells that there is an account: pairs in turns, one by one.
+async fn enumeration(report: &mut Report, ours: &Side) -> Result<()> {
+    let mut http = Http::over(TcpStream::connect(ours.address).await?);
+    let mut times = Vec::new();
+    for at in 0..at_most(50_u8) {
+        let mut pair = [0.0; 2];
+        for (email, time) in [&ours.people[0].email, &format!("nobody{at}@example.org")]
+            .into_iter()
+            .zip(&mut pair)
+        {
+            let body = json!({"email": email, "password": "wrong password"});
+            let begun = Instant::now();
+            let (answer, _) = http.send_for_body(&json_post("/auth/login", &body)).await?;
+            *time = begun.elapsed().as_secs_f64();
+            if answer.status != 401 {
+                return Err(Failure::from(format!(
+                    "{} for a wrong password",
+                    answer.status
+                )));
+            }
+        }
+        times.push(pair[1] / pair[0]);
+    }
+    let name = "auth: refused login, time of an unknown address by that of a known one";
+    report.spread(name, Spread::of(times), "x", "0.8 to 1.25");
     Ok(())
 }
 

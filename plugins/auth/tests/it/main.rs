@@ -12,6 +12,7 @@ mod clients;
 mod devices;
 mod families;
 mod forgery;
+mod hardening;
 mod hasura;
 mod household;
 mod import;
