@@ -374,7 +374,9 @@ fn is_unknown(answer: &Answer) -> bool {
         || answer.status == 405
 }
 
-/// The host's own refusal by the access rule.
+/// The host's own refusal by the access rule. A handler may answer 401 as well, such as to a wrong password: only the host
+/// says how to ask instead (RFC 9110, section 11.6.1).
 fn is_refused(answer: &Answer) -> bool {
-    answer.status == 401 || (answer.status == 403 && answer.code() == "FORBIDDEN")
+    (answer.status == 401 && answer.headers.contains_key("www-authenticate"))
+        || (answer.status == 403 && answer.code() == "FORBIDDEN")
 }

@@ -31,3 +31,7 @@ mod stage;
 mod step_up;
 mod tenants;
 mod tokens;
+
+nself_plugin_testkit::conformance!(|plugin| plugin
+    .with("nself-plugin-mail")
+    .config("[plugins.mail.listen]\n1025 = 0"));
