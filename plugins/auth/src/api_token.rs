@@ -3,7 +3,6 @@
 //! A word that names the kind, and 32 random bytes. Only a MAC is stored, so a copy of the database opens nothing, and a
 //! token is shown once. Neither kind is good for a route by itself: it is exchanged for an access token that ends soon.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nself_plugin_api::{
     jiff::{SignedDuration, Timestamp},
     prelude::*,
@@ -17,7 +16,7 @@ use crate::{
     access::{self, AccessToken},
     caller::Caller,
     mac::Purpose,
-    problem,
+    problem, secret,
     session::{self, Tokens},
     store::{accounts, api_tokens as store, sessions},
 };
@@ -194,13 +193,9 @@ struct Draft<'a> {
 
 async fn keep(cx: &Cx<Auth>, draft: &Draft<'_>, actor: &str) -> Result<Made> {
     let now = cx.clock().now()?;
-    let secret = URL_SAFE_NO_PAD.encode(cx.crypto().random(SECRET_BYTES)?);
-    let token = format!("{}{secret}", draft.kind.prefix());
+    let token = format!("{}{}", draft.kind.prefix(), secret::text(cx, SECRET_BYTES)?);
     let prefix = &token[..draft.kind.prefix().len() + SHOWN_CHARS];
-    let macs = &cx.plugin().keys.macs;
-    let mac = macs
-        .make(macs.newest(), Purpose::ApiToken, token.as_bytes())
-        .expect("the newest key is there");
+    let mac = secret::mac(cx, Purpose::ApiToken, &token);
     let transaction = cx.db().begin().await?;
     if store::count(&transaction, draft.user_id, now).await? >= TOKENS_MAX {
         return Err(Error::conflict(
@@ -342,8 +337,7 @@ pub(crate) async fn find(
     if !text.starts_with(kind.prefix()) || text.len() != length {
         return Ok(None);
     }
-    let macs = &cx.plugin().keys.macs;
-    let macs = macs.all(Purpose::ApiToken, text.as_bytes());
+    let macs = secret::macs(cx, Purpose::ApiToken, text);
     store::find(&cx.db(), &macs, now).await
 }
 

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use data_encoding::HEXUPPER;
 use nself_plugin_api::{prelude::*, tracing::warn};
 use sha1::{Digest as _, Sha1};
 
@@ -29,7 +30,7 @@ pub(crate) async fn check(cx: &Cx<Auth>, password: &str) -> Result<()> {
     if !cx.plugin().config.breach_check {
         return Ok(());
     }
-    let hash = hexadecimal(&Sha1::digest(password));
+    let hash = HEXUPPER.encode(&Sha1::digest(password));
     let (prefix, rest) = hash.split_at(PREFIX);
     match range(cx, prefix).await {
         Ok(answer) if has(&answer, rest) => Err(password::leaked()),
@@ -60,12 +61,6 @@ async fn range(cx: &Cx<Auth>, prefix: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789ABCDEF"[usize::from(nibble)]);
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(digit).collect()
-}
-
 /// Whether a line is `REST:COUNT` with a count; those that are made up have none.
 fn has(answer: &str, rest: &str) -> bool {
     let found = answer
@@ -81,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_line_with_a_count_is_a_leak() {
-        let hash = hexadecimal(&Sha1::digest("password"));
+        let hash = HEXUPPER.encode(&Sha1::digest("password"));
         assert_eq!(hash, "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8");
         let rest = &hash[PREFIX..];
         assert!(has(

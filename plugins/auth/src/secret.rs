@@ -12,8 +12,13 @@ pub(crate) struct Secret {
 }
 
 /// Random bytes as base64url.
+pub(crate) fn text(cx: &Cx<Auth>, bytes: u32) -> Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(cx.crypto().random(bytes)?))
+}
+
+/// A secret that is nothing but random bytes.
 pub(crate) fn make(cx: &Cx<Auth>, purpose: Purpose, bytes: u32) -> Result<Secret> {
-    let text = URL_SAFE_NO_PAD.encode(cx.crypto().random(bytes)?);
+    let text = text(cx, bytes)?;
     let mac = mac(cx, purpose, &text);
     Ok(Secret { text, mac })
 }

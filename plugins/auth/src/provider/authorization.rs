@@ -1,12 +1,13 @@
 //! The authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID Connect Core 1.0, section 3.1), and ID tokens that
 //! native apps bring.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use data_encoding::HEXLOWER;
 use nself_plugin_api::prelude::*;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -239,7 +240,7 @@ pub(crate) async fn accept_id_token(
         return Err(problem::no_provider());
     };
     // Apps give the system the nonce itself, or, where the system shows it around, its hash.
-    let hash = hex(&Sha256::digest(nonce));
+    let hash = HEXLOWER.encode(&Sha256::digest(nonce));
     let expected = Expected {
         issuer,
         nonces: &[nonce, &hash],
@@ -253,7 +254,7 @@ pub(crate) async fn accept_id_token(
     })?;
     // What is signed names the token: a signature can be written in more than one way.
     let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
-    let seen = format!("id-token/{}", hex(&Sha256::digest(signed)));
+    let seen = format!("id-token/{}", HEXLOWER.encode(&Sha256::digest(signed)));
     let left = claims.exp.saturating_sub(cx.clock().now()?.as_second());
     let left = Duration::from_secs(u64::try_from(left).unwrap_or_default().min(86_400) + 120);
     if !cx
@@ -264,13 +265,6 @@ pub(crate) async fn accept_id_token(
         return Err(problem::bad_id_token());
     }
     userinfo::profile(provider, issuer, &claims.sub, &claims.person)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
