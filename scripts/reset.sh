@@ -62,10 +62,27 @@ gone_within_30_s() {
   return 1
 }
 
+# The hosts that hold a file of this project open: the program that started them may be gone, or stand elsewhere.
+hosts() {
+  local process
+  for process in /proc/[0-9]*; do
+    case $(readlink "$process/exe" 2>/dev/null) in */nself | */nself\ *) ;; *) continue ;; esac
+    if find "$process/fd" -lname "$PWD/.nself/*" 2>/dev/null | grep -q .; then basename "$process"; fi
+  done
+}
+
 # Exit code 69: no host runs here.
 stop_host() {
-  local code=0
-  [ -x "$nself" ] && [ -d .nself ] || return 0
+  local code=0 pid
+  [ -d .nself ] || return 0
+  if [ ! -x "$nself" ]; then
+    for pid in $(hosts); do
+      say "stopping the host (process $pid)"
+      kill -TERM "$pid"
+      gone_within_30_s "$pid" || die "the host (process $pid) does not stop: nothing was removed"
+    done
+    return
+  fi
   "$nself" stop || code=$?
   [ "$code" -eq 0 ] || [ "$code" -eq 69 ] || die "nself stop failed ($code): nothing was removed"
 }
