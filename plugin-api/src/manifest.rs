@@ -247,10 +247,12 @@ pub const fn write<P: Plugin, const N: usize>(mut json: Json<N>) -> Json<N> {
     dependencies(&mut json, P::DEPENDS);
     requires(&mut json, &P::REQUIRES);
     provides::<P, N>(&mut json);
+    functions::<P, N>(&mut json);
     routes(&mut json, P::ROUTES);
     tasks::<P, N>(&mut json);
     subscriptions::<P, N>(&mut json);
     schedules::<P, N>(&mut json);
+    jobs::<P, N>(&mut json);
     migrations(&mut json, P::MIGRATIONS);
     commands(&mut json, P::COMMANDS);
     hasura(&mut json, P::HASURA);
@@ -363,6 +365,28 @@ const fn provides<P: Plugin, const N: usize>(json: &mut Json<N>) {
     });
 }
 
+/// Beside the capabilities, not in them: older hosts read that list as names.
+const fn functions<P: Plugin, const N: usize>(json: &mut Json<N>) {
+    json.key(false, "functions");
+    json.raw("[");
+    let (mut at, mut first) = (0, true);
+    while at < P::PROVIDES.len() {
+        let capability = &P::PROVIDES[at];
+        let mut function = 0;
+        while function < capability.functions.len() {
+            json.comma(first);
+            json.raw("{");
+            json.text(true, "capability", capability.id);
+            json.text(false, "signature", capability.functions[function]);
+            json.raw("}");
+            first = false;
+            function += 1;
+        }
+        at += 1;
+    }
+    json.raw("]");
+}
+
 const fn routes<P, const N: usize>(json: &mut Json<N>, routes: &[Route<P>]) {
     list!(json, "routes", routes, |route| {
         json.raw("{");
@@ -449,6 +473,26 @@ const fn schedules<P: Plugin, const N: usize>(json: &mut Json<N>) {
         json.text(true, "name", schedule.name);
         json.text(false, "cron", schedule.cron);
         json.text(false, "timezone", schedule.timezone);
+        json.raw("}");
+    });
+}
+
+const fn jobs<P: Plugin, const N: usize>(json: &mut Json<N>) {
+    list!(json, "jobs", P::JOBS, |job| {
+        json.raw("{");
+        json.text(true, "kind", job.kind);
+        if let Some(queue) = job.queue {
+            json.text(false, "queue", queue);
+        }
+        if let Some(attempts) = job.attempts_max {
+            json.optional("attempts_max", Some(attempts as i128));
+        }
+        if let Some(timeout) = job.timeout {
+            json.optional("timeout_ms", Some(millis(timeout)));
+        }
+        if let Some(keep) = job.keep {
+            json.text(false, "keep", keep.name());
+        }
         json.raw("}");
     });
 }

@@ -36,6 +36,9 @@ pub struct Manifest {
     /// Capabilities that it offers to other plugins, such as `mail.send/1`.
     #[serde(default)]
     pub provides: Vec<String>,
+    /// SQL functions that come with the offered capabilities.
+    #[serde(default)]
+    pub functions: Vec<ProvidedFunction>,
     /// HTTP routes, in the order of their numbers.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -48,6 +51,9 @@ pub struct Manifest {
     /// Cron schedules that the plugin asks a scheduler to run, in the order of their numbers.
     #[serde(default)]
     pub schedules: Vec<Schedule>,
+    /// Kinds of jobs that it works, in the order of their numbers.
+    #[serde(default)]
+    pub jobs: Vec<Job>,
     /// Migrations of the plugin's own schema, ascending.
     #[serde(default)]
     pub migrations: Vec<Migration>,
@@ -121,6 +127,15 @@ pub struct TableGrant {
     pub table: String,
     /// Any of `select`, `insert`, `update`, `delete`, `references`.
     pub rights: Vec<String>,
+}
+
+/// A SQL function that comes with an offered capability: whoever is granted that may call it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvidedFunction {
+    /// One of the offered capabilities.
+    pub capability: String,
+    /// A function of the plugin's schema with the types of its arguments: `jobs.enqueue(text,jsonb)`.
+    pub signature: String,
 }
 
 /// One HTTP route.
@@ -226,6 +241,37 @@ pub struct Schedule {
     pub cron: String,
     /// IANA time zone.
     pub timezone: String,
+}
+
+/// A kind of job. What is not there is left to the queue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// The plugin's id, a dot, and what the work is: `photos.resize`.
+    pub kind: String,
+    /// The queue that its jobs wait in.
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// Attempts before a job is given up.
+    #[serde(default)]
+    pub attempts_max: Option<u32>,
+    /// Time for one attempt.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// Which finished jobs stay to be looked at.
+    #[serde(default)]
+    pub keep: Option<Keep>,
+}
+
+/// Which finished jobs stay to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// None.
+    None,
+    /// Those that were given up.
+    Failed,
+    /// All of them.
+    All,
 }
 
 /// One step of the plugin's schema.

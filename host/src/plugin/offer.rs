@@ -19,6 +19,7 @@ use crate::{
         config::ConfigCapability,
         crypto::Crypto,
         db::Database,
+        handlers::HandlersCapability,
         http::HttpCapability,
         identity::IdentityCapability,
         kv::Kv,
@@ -97,6 +98,9 @@ impl Offer {
                 let (pool, target) = self.database.clone()?;
                 Capability::db(Database::capability(pool, target))
             }
+            abi::handlers::Handlers::ID => Capability::handlers(HandlersCapability::capability(
+                Arc::clone(&services.handlers),
+            )),
             abi::http::Http::ID => match HttpCapability::new(&services.egress, &grant) {
                 Ok(http) => Capability::http(abi::http::Http::new(Arc::new(http))),
                 Err(error) => {

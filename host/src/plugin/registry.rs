@@ -167,7 +167,7 @@ impl Registry {
             if inner.refused.contains_key(id) {
                 continue;
             }
-            match self.bring_up(checked, Migrate::Up).await {
+            match self.bring_up(checked, Migrate::Up, &inner.running).await {
                 Ok(running) => inner.running.push(running),
                 Err(failure) => {
                     error!(plugin = id, "{failure}");
@@ -204,7 +204,7 @@ impl Registry {
         let mut clean = true;
         for running in std::mem::take(&mut inner.running).into_iter().rev() {
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            clean &= running.end(left).await;
+            clean &= self.end(&running, left).await;
         }
         clean
     }
@@ -238,11 +238,12 @@ impl Registry {
         self.state.lock().await.running(id).cloned()
     }
 
-    /// Checks the configuration and starts the plugin.
+    /// Checks the configuration and starts the plugin beside those that run.
     async fn bring_up(
         &self,
         checked: &Arc<CheckedPlugin>,
         migrate: Migrate,
+        running: &[Arc<Running>],
     ) -> Result<Arc<Running>, StartError> {
         let RegistrySettings {
             config, provenance, ..
@@ -254,7 +255,12 @@ impl Registry {
         let sha256 = checked.sha256.to_string();
         // Before it runs: what it emits while it starts is judged by what is stored.
         self.record(manifest, &sha256, "loaded", true).await;
-        let started = self.starter.start(checked, plugin_config, migrate).await;
+        let others = running.iter().map(|running| &**running.manifest());
+        let beside: Vec<&Manifest> = others.filter(|other| other.id != manifest.id).collect();
+        let started = self
+            .starter
+            .start(checked, plugin_config, migrate, &beside)
+            .await;
         let state = if started.is_ok() { "started" } else { "failed" };
         self.record(manifest, &sha256, state, true).await;
         started
@@ -283,7 +289,15 @@ impl Registry {
             })
         });
         services.providers.replace(providers.collect());
+        services.handlers.replace(running);
         Ok(())
+    }
+
+    /// Drains and ends a plugin. Who follows what plugins declare is told first, and sends it nothing more.
+    async fn end(&self, running: &Running, grace: Duration) -> bool {
+        running.drain();
+        self.settings.services.handlers.touch();
+        running.end(grace).await
     }
 
     fn run_loops(&self, running: &Arc<Running>) {

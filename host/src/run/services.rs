@@ -91,6 +91,7 @@ pub(super) fn build(
         requests_max: config.http.concurrency_per_plugin,
         leases: Leases::new(target),
         providers: Arc::default(),
+        handlers: Arc::default(),
         verifier,
         metrics: MetricsHub::new(metrics.registry())
             .map_err(|error| setup("metrics")(error.to_string()))?,

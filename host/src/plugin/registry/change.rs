@@ -154,7 +154,7 @@ impl Registry {
             Standing::Enabled | Standing::Disabled => lock.set_enabled(id, true)?,
         }
         Self::fits(&inner, &checked)?;
-        let running = match self.bring_up(&checked, Migrate::Up).await {
+        let running = match self.bring_up(&checked, Migrate::Up, &inner.running).await {
             Ok(running) => running,
             Err(failure) => {
                 // Nobody has accepted it: what is stored says so.
@@ -214,7 +214,7 @@ impl Registry {
             };
             let running = Arc::clone(&inner.running[at]);
             // Its routes answer 503 with Retry-After while it drains; then they are gone.
-            let clean = running.end(drain).await;
+            let clean = self.end(&running, drain).await;
             inner.running.remove(at);
             self.retired.fetch_add(1, Relaxed);
             self.swap(&inner.running)?;
@@ -438,7 +438,7 @@ impl Registry {
             return Ok((Arc::clone(&old), old));
         }
         Self::fits(inner, checked)?;
-        let new = match self.bring_up(checked, migrate).await {
+        let new = match self.bring_up(checked, migrate, &inner.running).await {
             Ok(new) => new,
             Err(failure) => {
                 // What is stored is what runs.
