@@ -239,6 +239,20 @@ mod tests {
         generation.drained().await;
     }
 
+    #[tokio::test]
+    async fn work_that_joins_takes_no_slot_and_is_waited_for() {
+        let generation = Generation::new("notes", 1, 1);
+        let work = generation.join().expect("it serves");
+        let request = generation.enter(false).expect("there is room");
+        assert_eq!((generation.served(), generation.in_flight()), (1, 2));
+        generation.drain();
+        drop(request);
+        assert_eq!(generation.join().expect_err("draining"), Refusal::Draining);
+        assert!(generation.drained().now_or_never().is_none());
+        drop(work);
+        generation.drained().await;
+    }
+
     #[test]
     fn a_clone_takes_no_slot_and_a_refused_request_leaves_none_behind() {
         let generation = Generation::new("notes", 1, 1);

@@ -19,7 +19,7 @@ async fn run(host: &TestHost, kind: &str, payload: Value) -> Answer {
 }
 
 async fn generation(host: &TestHost, seen: u64) -> u64 {
-    let path = format!("/fixture/changed/{seen}");
+    let path = format!("/fixture/changed?seen={seen}");
     let answer = host.get(&path).send().await.expect_status(200);
     answer.data().as_u64().expect("a generation is a number")
 }
