@@ -124,7 +124,7 @@ impl Plugin for Auth {
         ],
         // Which places people sign in with is known to the configuration alone.
         egress: &["*"],
-        secrets: &[provider::SECRET, hasura::SECRET],
+        secrets: &[provider::SECRET, provider::APPLE_KEY, hasura::SECRET],
         emits: &["auth.*", "family.*"],
         ..Requires::NOTHING
     };
