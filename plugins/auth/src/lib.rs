@@ -524,6 +524,9 @@ impl Plugin for Auth {
         Route::get("/auth/hasura/webhook", hasura::webhook)
             .public()
             .summary("Who calls, for Hasura's authentication hook"),
+        Route::post("/auth/hasura/webhook", hasura::webhook_by_post)
+            .public()
+            .summary("Who calls, for Hasura's authentication hook by POST"),
         Route::get("/auth/admin/users", admin::users::list)
             .operator()
             .summary("Accounts, the newest first"),
