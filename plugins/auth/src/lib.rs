@@ -63,8 +63,8 @@ use crate::{
     routes::{
         account as own_account, admin, anonymous, children, devices, discovery, email, families,
         grants, hasura, identities, invitations, me, members, mfa, nhost, operator, pairing,
-        passkeys, password as passwords, passwordless, providers, sessions, sign_in, sign_up,
-        tokens,
+        passkeys, password as passwords, passwordless, providers, revocation, sessions, sign_in,
+        sign_up, tokens,
     },
     webauthn::RelyingParty,
 };
@@ -317,6 +317,9 @@ impl Plugin for Auth {
         Route::post("/oauth/device_authorization", grants::device_authorization)
             .public()
             .summary("Begin to pair a machine (RFC 8628)"),
+        Route::post("/oauth/revoke", revocation::revoke)
+            .public()
+            .summary("End the session of a token (RFC 7009)"),
         Route::post("/oauth/token", grants::token)
             .public()
             .summary("Tokens for a paired machine, and their renewal (RFC 6749)"),
