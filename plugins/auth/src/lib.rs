@@ -305,6 +305,15 @@ impl Plugin for Auth {
         Route::post("/auth/families/{id}/children", children::create)
             .authenticated()
             .summary("Make an account for a child"),
+        Route::get("/auth/families/{id}/children/removed", children::removed)
+            .authenticated()
+            .summary("Children who were removed and can be taken back"),
+        Route::post(
+            "/auth/families/{id}/children/{member_id}/take-back",
+            children::take_back,
+        )
+        .authenticated()
+        .summary("Take a child that was removed back into the family"),
         Route::post(
             "/auth/families/{id}/children/{member_id}/sign-in-code",
             children::make_code,
