@@ -16,7 +16,7 @@ use crate::{
     access::{self, AccessToken},
     caller::Caller,
     mac::Purpose,
-    problem, secret,
+    notify, problem, secret,
     session::{self, Tokens},
     store::{accounts, api_tokens as store, sessions},
 };
@@ -114,12 +114,17 @@ pub(crate) struct Wish<'a> {
     pub(crate) expires_at: Option<Timestamp>,
 }
 
-/// Makes a token for a person's scripts.
+/// Makes a token for a person's scripts, and tells them by mail.
 ///
 /// # Errors
 ///
 /// `STEP_UP_REQUIRED`; `ACCOUNT_ANONYMOUS`; `FAMILY_NOT_FOUND`; what is wrong with name or end; `TOO_MANY_TOKENS`.
-pub(crate) async fn make(cx: &Cx<Auth>, principal: &Principal, wish: Wish<'_>) -> Result<Made> {
+pub(crate) async fn make(
+    cx: &Cx<Auth>,
+    principal: &Principal,
+    wish: Wish<'_>,
+    caller: &Caller,
+) -> Result<Made> {
     let user_id = principal.user()?;
     if !principal.elevated {
         return Err(problem::step_up());
@@ -146,7 +151,9 @@ pub(crate) async fn make(cx: &Cx<Auth>, principal: &Principal, wish: Wish<'_>) -
         scopes: &[],
         expires_at: Some(expires_at),
     };
-    keep(cx, &new, &user_id.to_string()).await
+    let made = keep(cx, &new, &user_id.to_string()).await?;
+    notify::of_change(cx, &account.user, "auth/token-made", caller);
+    Ok(made)
 }
 
 /// Makes a token for a service. It has no person and no family, and reaches what its scopes name.

@@ -63,8 +63,8 @@ use crate::{
     routes::{
         account as own_account, admin, anonymous, children, devices, discovery, email, families,
         grants, hasura, identities, invitations, me, members, mfa, nhost, operator, pairing,
-        passkeys, password as passwords, passwordless, providers, sessions, sign_in, sign_up,
-        tokens,
+        passkeys, password as passwords, passwordless, providers, revocation, sessions, sign_in,
+        sign_up, tokens,
     },
     webauthn::RelyingParty,
 };
@@ -124,7 +124,7 @@ impl Plugin for Auth {
         ],
         // Which places people sign in with is known to the configuration alone.
         egress: &["*"],
-        secrets: &[provider::SECRET, hasura::SECRET],
+        secrets: &[provider::SECRET, provider::APPLE_KEY, hasura::SECRET],
         emits: &["auth.*", "family.*"],
         ..Requires::NOTHING
     };
@@ -305,6 +305,15 @@ impl Plugin for Auth {
         Route::post("/auth/families/{id}/children", children::create)
             .authenticated()
             .summary("Make an account for a child"),
+        Route::get("/auth/families/{id}/children/removed", children::removed)
+            .authenticated()
+            .summary("Children who were removed and can be taken back"),
+        Route::post(
+            "/auth/families/{id}/children/{member_id}/take-back",
+            children::take_back,
+        )
+        .authenticated()
+        .summary("Take a child that was removed back into the family"),
         Route::post(
             "/auth/families/{id}/children/{member_id}/sign-in-code",
             children::make_code,
@@ -317,6 +326,9 @@ impl Plugin for Auth {
         Route::post("/oauth/device_authorization", grants::device_authorization)
             .public()
             .summary("Begin to pair a machine (RFC 8628)"),
+        Route::post("/oauth/revoke", revocation::revoke)
+            .public()
+            .summary("End the session of a token (RFC 7009)"),
         Route::post("/oauth/token", grants::token)
             .public()
             .summary("Tokens for a paired machine, and their renewal (RFC 6749)"),
@@ -524,6 +536,9 @@ impl Plugin for Auth {
         Route::get("/auth/hasura/webhook", hasura::webhook)
             .public()
             .summary("Who calls, for Hasura's authentication hook"),
+        Route::post("/auth/hasura/webhook", hasura::webhook_by_post)
+            .public()
+            .summary("Who calls, for Hasura's authentication hook by POST"),
         Route::get("/auth/admin/users", admin::users::list)
             .operator()
             .summary("Accounts, the newest first"),

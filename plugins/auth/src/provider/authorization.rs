@@ -13,7 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Profile, Protocol, Provider,
+    Profile, Protocol, Provider, client_secret,
     directory::{Directory, Metadata},
     failed,
     fetch::{self, urlencoded},
@@ -196,11 +196,7 @@ async fn exchange(
     grant: &Grant<'_>,
 ) -> Result<TokenAnswer> {
     let callback = callback(cx, provider);
-    let secret = if provider.is_public_client {
-        None
-    } else {
-        Some(fetch::client_secret(cx, &provider.slug)?)
-    };
+    let secret = client_secret::of(cx, provider)?;
     let mut form = vec![
         ("grant_type", "authorization_code"),
         ("code", grant.code),

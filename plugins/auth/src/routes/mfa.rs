@@ -10,6 +10,7 @@ use crate::{
     Auth,
     account::User,
     caller::Caller,
+    notify,
     passkey::PasskeyProof,
     problem, recovery,
     second_factor::{self, Factor},
@@ -144,12 +145,17 @@ pub(crate) async fn confirm(
     sessions::lower_others(&transaction, user_id, principal.session_id, now).await?;
     accounts::audit(&transaction, "auth.totp_enrolled", user_id, &json!({})).await?;
     transaction.commit().await?;
+    notify::of_change(&cx, &account.user, "auth/totp-added", &caller);
     Ok(Private(Data(RecoveryCodes {
         recovery_codes: codes,
     })))
 }
 
-pub(crate) async fn remove(cx: Cx<Auth>, principal: Principal) -> Result<Private<Data<Done>>> {
+pub(crate) async fn remove(
+    cx: Cx<Auth>,
+    principal: Principal,
+    caller: Caller,
+) -> Result<Private<Data<Done>>> {
     let account = own(&cx, &principal).await?;
     second_factor::may_change(&principal, account.has_totp)?;
     let transaction = cx.db().begin().await?;
@@ -164,12 +170,14 @@ pub(crate) async fn remove(cx: Cx<Auth>, principal: Principal) -> Result<Private
     )
     .await?;
     transaction.commit().await?;
+    notify::of_change(&cx, &account.user, "auth/totp-removed", &caller);
     Ok(done("totp_removed"))
 }
 
 pub(crate) async fn recovery_codes(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
 ) -> Result<Private<Data<RecoveryCodes>>> {
     let account = own(&cx, &principal).await?;
     second_factor::may_change(&principal, account.has_totp)?;
@@ -183,6 +191,8 @@ pub(crate) async fn recovery_codes(
     let action = "auth.recovery_codes_replaced";
     accounts::audit(&transaction, action, user_id, &json!({})).await?;
     transaction.commit().await?;
+    let template = "auth/recovery-codes-replaced";
+    notify::of_change(&cx, &account.user, template, &caller);
     Ok(Private(Data(RecoveryCodes {
         recovery_codes: codes,
     })))

@@ -8,6 +8,7 @@ use super::{Done, Private, done};
 use crate::{
     Auth, account,
     caller::Caller,
+    notify,
     passkey::{self, Begun, PasskeyProof, Shown},
     problem,
     proof::after_both_factors,
@@ -52,6 +53,7 @@ pub(crate) struct Registration {
 pub(crate) async fn finish_registration(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
     Json(registration): Json<Registration>,
 ) -> Result<Private<Created<Shown>>> {
     let account = own(&cx, &principal).await?;
@@ -67,6 +69,7 @@ pub(crate) async fn finish_registration(
     } = registration;
     let shown =
         passkey::finish_registration(&cx, account.user.id, flow_id, &name, &credential).await?;
+    notify::of_change(&cx, &account.user, "auth/passkey-added", &caller);
     Ok(Private(Created(shown)))
 }
 
@@ -151,6 +154,7 @@ pub(crate) async fn rename(
 pub(crate) async fn remove(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Private<Data<Done>>> {
     let account = own(&cx, &principal).await?;
@@ -168,6 +172,7 @@ pub(crate) async fn remove(
     )
     .await?;
     transaction.commit().await?;
+    notify::of_change(&cx, &account.user, "auth/passkey-removed", &caller);
     Ok(done("passkey_removed"))
 }
 

@@ -24,7 +24,7 @@ use crate::{
     one_time::{self, Purpose, Subject},
     problem,
     proof::{SecondFactor, SignedIn, after_first_factor},
-    provider::{Profile, Provider, authorization},
+    provider::{Profile, Provider, authorization, user_field},
     redirect,
     session::Tokens,
     store::{accounts, identities, identities::Identity},
@@ -152,6 +152,9 @@ pub(crate) struct Callback {
     /// Why there is no code.
     #[schema(max_length = 500)]
     pub error: Option<String>,
+    /// Apple: who somebody is, the first time; JSON in its form, sealed in our address.
+    #[schema(max_length = 4096)]
+    pub user: Option<String>,
 }
 
 pub(crate) async fn callback(
@@ -194,7 +197,10 @@ async fn finish(
     authorization::check_issuer(cx, provider, callback.iss.as_deref()).await?;
     let code = match (&callback.code, &callback.error) {
         (Some(code), None) => code,
-        (_, Some(error)) if error == "access_denied" => return Err(problem::provider_denied()),
+        // The second is Apple's word for it.
+        (_, Some(error)) if ["access_denied", "user_cancelled_authorize"].contains(&&**error) => {
+            return Err(problem::provider_denied());
+        }
         _ => return Err(crate::provider::failed(provider, "it sent no code")),
     };
     let grant = authorization::Grant {
@@ -202,7 +208,13 @@ async fn finish(
         nonce: &flow.nonce,
         verifier: &flow.verifier,
     };
-    let profile = authorization::redeem(cx, provider, &grant).await?;
+    let mut profile = authorization::redeem(cx, provider, &grant).await?;
+    if profile.name.is_empty()
+        && let Some(sealed) = &callback.user
+        && let Some(name) = user_field::open(cx, sealed, &flow.state)
+    {
+        profile.name = name;
+    }
     let user_id = match flow.aim.link {
         Some(user_id) => user_id,
         None => linking::account_of(cx, provider, &profile, caller).await?,
@@ -232,8 +244,13 @@ pub(crate) async fn callback_form(
     Body(body): Body,
 ) -> Result<Response> {
     let provider = cx.plugin().providers.find(&slug)?;
-    let callback: Callback = serde_urlencoded::from_bytes(&body)
+    let mut callback: Callback = serde_urlencoded::from_bytes(&body)
         .map_err(|_| Error::bad_request("BODY_INVALID", "body: expected a form"))?;
+    let field = callback.user.take();
+    let field = field.filter(|_| provider.names_beside_the_code());
+    if let (Some(state), Some(field)) = (&callback.state, field) {
+        callback.user = user_field::seal(&cx, &field, state)?;
+    }
     let query = serde_urlencoded::to_string(&callback).map_err(Error::internal)?;
     let root = cx.plugin().config.public_url.trim_end_matches('/');
     see_other(&format!(

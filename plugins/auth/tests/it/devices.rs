@@ -645,3 +645,30 @@ async fn a_machine_ends_with_its_family_also_between_yes_and_its_first_tokens() 
     );
     stage.host.stop().await;
 }
+
+#[tokio::test]
+async fn a_machines_tokens_are_revoked_by_its_own_client_alone() {
+    let stage = Stage::open().await;
+    let (_, owner) = stage.owner("ada@example.org").await;
+    let (_, machine) = paired(&stage, &owner).await;
+    for token in [machine.refresh(), machine.access()] {
+        for fields in [
+            &[("token", token), ("client_id", "another")][..],
+            &[("token", token)],
+        ] {
+            refused(
+                &form(&stage, "/oauth/revoke", fields).await,
+                "invalid_grant",
+            );
+        }
+    }
+    let _ = refresh(&stage, "tv-app", machine.refresh())
+        .await
+        .expect_status(200);
+    let fields = [("token", machine.access()), ("client_id", "tv-app")];
+    let revoked = form(&stage, "/oauth/revoke", &fields).await;
+    assert_eq!(revoked.headers["cache-control"], "no-store");
+    let _ = revoked.expect_status(200);
+    stage.refused(&machine, "SESSION_REVOKED").await;
+    stage.host.stop().await;
+}

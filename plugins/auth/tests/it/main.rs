@@ -7,6 +7,7 @@ mod app;
 mod authenticator;
 mod breach;
 mod browser;
+mod change_mails;
 mod children;
 mod clients;
 mod devices;

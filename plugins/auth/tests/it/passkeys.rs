@@ -31,7 +31,7 @@ impl Stage {
     }
 
     /// Registers a passkey; what the server shows of it, and the authenticator's half.
-    async fn passkey(&self, session: &Session, key: Key) -> (Value, Passkey) {
+    pub(crate) async fn passkey(&self, session: &Session, key: Key) -> (Value, Passkey) {
         let begun = self.creation_options(session).await;
         let creation = Creation::new(&begun["options"], ORIGIN, &key);
         let body = json!({

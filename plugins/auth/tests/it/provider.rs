@@ -1,6 +1,7 @@
 //! Signing in with other places: the real `oidc-provider`, and some that do wrong on purpose.
 
 mod app_tokens;
+mod apple;
 mod browser;
 mod fake;
 mod guarded;

@@ -119,6 +119,7 @@ pub(crate) struct MadeToken {
 pub(crate) async fn make(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
     Sent(sent): Sent<NewToken>,
 ) -> Result<Answer<MadeToken>> {
     answer(async {
@@ -132,7 +133,7 @@ pub(crate) async fn make(
             family_id: None,
             expires_at: Some(sent.expires_at),
         };
-        let made = api_token::make(&cx, &principal, wish).await?;
+        let made = api_token::make(&cx, &principal, wish, &caller).await?;
         Ok(MadeToken {
             id: made.id,
             personal_access_token: made.token,

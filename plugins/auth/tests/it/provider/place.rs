@@ -27,7 +27,12 @@ const CALLBACKS: [&str; 2] = [
     "http://localhost:3000/auth/oauth/other/callback",
 ];
 
-const FILES: [&str; 3] = ["package.json", "package-lock.json", "provider.mjs"];
+const FILES: [&str; 4] = [
+    "package.json",
+    "package-lock.json",
+    "provider.mjs",
+    "apple.mjs",
+];
 
 /// A running provider; it ends with this.
 pub(super) struct Place {
@@ -39,11 +44,17 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) async fn open() -> Self {
+        Self::run("provider.mjs", &CALLBACKS, &[]).await
+    }
+
+    /// Runs a script, which says where it is and goes on.
+    pub(super) async fn run(script: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
         static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
         let folder = INSTALLED.get_or_init(install).await;
         let mut process = Command::new("node")
-            .arg("provider.mjs")
-            .args(CALLBACKS)
+            .arg(script)
+            .args(words)
+            .envs(variables.iter().copied())
             .current_dir(folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
