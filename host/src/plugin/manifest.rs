@@ -3,6 +3,7 @@
 //! `plugin-api` writes the same document at compile time from the constants of the author's `Plugin` impl
 //! (`plugin-api/src/manifest.rs`); a test there and the loader's tests here hold the two together.
 
+use nself_plugin_api::abi::capability::identity::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -103,6 +104,9 @@ pub struct Requires {
     /// Capability ids such as `nself.db/1` or `mail.send/1`.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// Capabilities of other plugins that it uses where they are provided. It starts and runs without them.
+    #[serde(default)]
+    pub optional: Vec<String>,
     /// Tables outside its own schema, as `schema.table` and the rights on it.
     #[serde(default)]
     pub tables: Vec<TableGrant>,
@@ -118,6 +122,20 @@ pub struct Requires {
     /// Event types that it emits, `family.*` style patterns.
     #[serde(default)]
     pub emits: Vec<String>,
+}
+
+/// Whether only one plugin at a time may have this capability of the host: two identity providers would each take the
+/// other's keys away.
+pub fn is_exclusive(capability: &str) -> bool {
+    capability == Identity::ID
+}
+
+impl Requires {
+    /// Every capability that it may use, provided or not.
+    pub fn usable(&self) -> impl Iterator<Item = &str> {
+        let all = self.capabilities.iter().chain(&self.optional);
+        all.map(String::as_str)
+    }
 }
 
 /// Rights on one table of another schema.

@@ -10,7 +10,7 @@ mod removal;
 mod view;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -181,7 +181,7 @@ impl Registry {
                 }
             }
         }
-        self.swap(&inner.running)?;
+        self.swap(&inner.running, &inner.lock)?;
         for running in &inner.running {
             self.run_loops(running);
         }
@@ -267,12 +267,11 @@ impl Registry {
     }
 
     /// Puts the routes and capabilities of `running` in force.
-    fn swap(&self, running: &[Arc<Running>]) -> Result<(), TableError> {
+    fn swap(&self, running: &[Arc<Running>], lock: &Lock) -> Result<(), TableError> {
         let RegistrySettings {
             host_routes,
             limits,
             http_metrics,
-            services,
             ..
         } = &self.settings;
         let routes = running
@@ -280,17 +279,29 @@ impl Registry {
             .flat_map(|running| routes_of(running, limits));
         let routes = routes.collect();
         let table = RouteTable::build(host_routes, routes, limits, http_metrics)?;
+        // Before the routes: a request that comes by a new route finds whom its plugin has to ask.
+        self.provide(running, lock);
         self.settings.routes.swap(table);
-        let providers = running.iter().flat_map(|running| {
+        Ok(())
+    }
+
+    /// Puts what `running` offer in force. What others offer that are to run, as `lock` has it, and do not, is told from what
+    /// nobody offers.
+    fn provide(&self, running: &[Arc<Running>], lock: &Lock) {
+        let enabled = lock.plugins.values().filter(|locked| locked.enabled);
+        let mut providers: HashMap<String, Weak<dyn Provider>> = enabled
+            .flat_map(|locked| &locked.provides)
+            .map(|capability| (capability.clone(), Weak::<Running>::new() as _))
+            .collect();
+        providers.extend(running.iter().flat_map(|running| {
             running.manifest().provides.iter().map(|capability| {
                 let provider: Arc<dyn Provider> = Arc::clone(running) as _;
-                let provider: Weak<dyn Provider> = Arc::downgrade(&provider);
-                (capability.clone(), provider)
+                (capability.clone(), Arc::downgrade(&provider))
             })
-        });
-        services.providers.replace(providers.collect());
+        }));
+        let services = &self.settings.services;
+        services.providers.replace(providers);
         services.handlers.replace(running);
-        Ok(())
     }
 
     /// Drains and ends a plugin. Who follows what plugins declare is told first, and sends it nothing more.

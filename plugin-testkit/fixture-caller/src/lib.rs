@@ -25,6 +25,7 @@ impl Plugin for Caller {
 
     const REQUIRES: Requires = Requires {
         capabilities: &["fixture.echo/1", "nself.db/1"],
+        optional: &["fixture.more/1"],
         ..Requires::NOTHING
     };
 
@@ -32,6 +33,9 @@ impl Plugin for Caller {
         Route::post("/caller/{method}", call)
             .public()
             .summary("Call fixture.echo/1"),
+        Route::get("/caller/optional/{name}/{revision}", optional)
+            .public()
+            .summary("Call what another plugin may provide"),
         Route::get("/caller/not-granted", not_granted)
             .public()
             .summary("Call what was not asked for"),
@@ -67,6 +71,19 @@ impl Plugin for Caller {
 async fn call(cx: Cx<Caller>, Path(method): Path<String>, Body(payload): Body) -> Result<Response> {
     let answer = cx.calls().call("fixture.echo/1", &method, payload).await?;
     Ok(Response::new(http_ok(), answer))
+}
+
+/// What `version` of the capability answers; null where nobody provides it.
+async fn optional(
+    cx: Cx<Caller>,
+    Path((name, revision)): Path<(String, String)>,
+) -> Result<Data<Option<String>>> {
+    let capability = format!("{name}/{revision}");
+    let answer = cx
+        .calls()
+        .json_if_provided(&capability, "version", &())
+        .await?;
+    Ok(Data(answer))
 }
 
 async fn not_granted(cx: Cx<Caller>) -> Result<NoContent> {

@@ -15,6 +15,7 @@ use crate::{
     Auth,
     access::{self, AccessToken},
     caller::Caller,
+    hooks,
     mac::Purpose,
     notify, problem, secret,
     session::{self, Tokens},
@@ -36,6 +37,9 @@ const LIFE_MAX: SignedDuration = SignedDuration::from_hours(366 * 24);
 
 /// How long a script's session lives at most: it can exchange its token again whenever it likes.
 const SESSION_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How a script's session was proved.
+const AMR: &[&str] = &["pat"];
 
 /// Whose token it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,7 +270,7 @@ pub(crate) async fn revoke(
 ///
 /// # Errors
 ///
-/// `API_TOKEN_INVALID`; `FAMILY_NOT_FOUND` for another family than the token's.
+/// `API_TOKEN_INVALID`; `FAMILY_NOT_FOUND` for another family than the token's; what another plugin refuses it with.
 pub(crate) async fn exchange(
     cx: &Cx<Auth>,
     text: &str,
@@ -286,6 +290,7 @@ pub(crate) async fn exchange(
     if let Some(family) = family.filter(|family| chosen != Some(*family)) {
         return Err(problem::not_a_member(family));
     }
+    hooks::before_sign_in(cx, &account.user, AMR, chosen, caller).await?;
     let ends_at = token
         .expires_at
         .map_or(now + SESSION_LIFE, |at| at.min(now + SESSION_LIFE));
@@ -293,7 +298,7 @@ pub(crate) async fn exchange(
         user_id,
         family: chosen,
         aal: 1,
-        amr: &["pat"],
+        amr: AMR,
         caller,
         now,
         elevated_until: None,
@@ -312,7 +317,7 @@ pub(crate) async fn exchange(
         .ok_or_else(problem::session_ended)?;
     store::touch(&transaction, token.id, now).await?;
     transaction.commit().await?;
-    session::tokens(cx, &session, Some(account.user), now)
+    session::first_tokens(cx, &session, Some(account.user), now).await
 }
 
 /// Exchanges a service's token for an access token.

@@ -18,6 +18,7 @@ mod credentials;
 mod device;
 mod erasure;
 mod family;
+mod hooks;
 mod import;
 mod introspection;
 mod invitation;
@@ -96,6 +97,7 @@ impl Plugin for Auth {
             "nself.identity/1",
             "mail.send/1",
         ],
+        optional: hooks::ALL,
         tables: &[
             TableGrant {
                 table: "public.users",

@@ -12,6 +12,7 @@ use crate::{
     Auth, SignUp,
     account::User,
     caller::Caller,
+    hooks::{self, Origin, Registration, Way},
     notify, problem,
     provider::{Profile, Provider},
     registration::take_over,
@@ -29,33 +30,66 @@ pub(crate) struct Owner {
     pub(crate) session_id: Uuid,
 }
 
-/// How often a race with another sign-in of the same person is run again.
-const TRIES: u32 = 3;
+/// How often it is looked again: after a race with another sign-in of the same person, and once another plugin was asked.
+const TRIES: u32 = 4;
 
 /// The account of who has signed in there; a new one for who has none.
 ///
 /// # Errors
 ///
-/// `LINK_REQUIRES_SIGN_IN` when an account has the address already; `SIGN_UP_CLOSED`.
+/// `LINK_REQUIRES_SIGN_IN` when an account has the address already; `SIGN_UP_CLOSED`; what another plugin refuses a new one
+/// with.
 pub(crate) async fn account_of(
     cx: &Cx<Auth>,
     provider: &Provider,
     profile: &Profile,
     caller: &Caller,
 ) -> Result<Uuid> {
+    let mut may_make = !hooks::may_refuse_registration(cx)?;
     for _ in 0..TRIES {
         let transaction = cx.db().begin().await?;
-        let found = find_or_make(cx, &transaction, provider, profile, caller).await?;
-        if let Some(found) = found {
-            transaction.commit().await?;
-            if let Found::Linked(user) = &found {
-                notify::of_change(cx, user, "auth/new-sign-in", caller);
+        match find_or_make(cx, &transaction, provider, profile, may_make, caller).await? {
+            Found::Known(user_id) | Found::Made(user_id) => {
+                transaction.commit().await?;
+                return Ok(user_id);
             }
-            return Ok(found.user_id());
+            Found::Linked(user) => {
+                transaction.commit().await?;
+                notify::of_change(cx, &user, "auth/new-sign-in", caller);
+                return Ok(user.id);
+            }
+            Found::Nobody => {
+                // Nothing is held while another plugin thinks.
+                drop(transaction);
+                ask(cx, provider, profile, caller).await?;
+                may_make = true;
+            }
+            // Somebody was faster with the address or the identity: it is there now.
+            Found::Raced => {}
         }
-        // Somebody was faster with the address or the identity: it is there now.
     }
     Err(problem::link_requires_sign_in())
+}
+
+/// Asks whether somebody who has no account may have one.
+async fn ask(cx: &Cx<Auth>, provider: &Provider, profile: &Profile, caller: &Caller) -> Result<()> {
+    let registration = Registration {
+        way: Way::Provider,
+        email: proved(provider, profile),
+        display_name: &profile.name,
+        locale: &caller.language,
+        provider: Some(&provider.slug),
+        user_id: None,
+        is_invited: false,
+        from: Origin::caller(caller),
+    };
+    hooks::before_register(cx, &registration).await
+}
+
+/// The address, where the place vouches for it and is trusted to know.
+fn proved<'a>(provider: &Provider, profile: &'a Profile) -> Option<&'a str> {
+    let is_proved = profile.is_email_verified && provider.trusts_email;
+    profile.email.as_deref().filter(|_| is_proved)
 }
 
 /// How an account was found.
@@ -63,15 +97,10 @@ enum Found {
     Known(Uuid),
     Linked(User),
     Made(Uuid),
-}
-
-impl Found {
-    fn user_id(&self) -> Uuid {
-        match self {
-            Self::Known(user_id) | Self::Made(user_id) => *user_id,
-            Self::Linked(user) => user.id,
-        }
-    }
+    /// There is none, and it has to be asked whether one may be made.
+    Nobody,
+    /// Another sign-in of the same person has got in between.
+    Raced,
 }
 
 async fn find_or_make(
@@ -79,11 +108,12 @@ async fn find_or_make(
     transaction: &Transaction,
     provider: &Provider,
     profile: &Profile,
+    may_make: bool,
     caller: &Caller,
-) -> Result<Option<Found>> {
+) -> Result<Found> {
     let now = cx.clock().now()?;
     if let Some(user_id) = identities::used(transaction, profile, now).await? {
-        return Ok(Some(Found::Known(user_id)));
+        return Ok(Found::Known(user_id));
     }
     // An address that the place itself does not vouch for is not even looked up: anybody can claim it, and would learn
     // from the answer whether it has an account.
@@ -91,7 +121,7 @@ async fn find_or_make(
         .email
         .as_deref()
         .filter(|_| profile.is_email_verified);
-    let proved = claimed.filter(|_| provider.trusts_email);
+    let proved = proved(provider, profile);
     let taken = match claimed {
         Some(email) => accounts::find_by_email(transaction, email).await?,
         None => None,
@@ -105,17 +135,28 @@ async fn find_or_make(
             accounts::verify_email(transaction, account.user.id, email, now).await?;
         }
         let is_linked = insert(cx, transaction, provider, profile, account.user.id).await?;
-        return Ok(is_linked.then_some(Found::Linked(account.user)));
+        return Ok(if is_linked {
+            Found::Linked(account.user)
+        } else {
+            Found::Raced
+        });
     }
     check_sign_up(cx, transaction, proved).await?;
+    if !may_make {
+        return Ok(Found::Nobody);
+    }
     let (name, language) = (&*profile.name, &*caller.language);
     let user = identities::insert_person(transaction, proved, name, language, now).await?;
     let Some(user_id) = user else {
-        return Ok(None);
+        return Ok(Found::Raced);
     };
     identities::announce(transaction, user_id).await?;
     let is_linked = insert(cx, transaction, provider, profile, user_id).await?;
-    Ok(is_linked.then_some(Found::Made(user_id)))
+    Ok(if is_linked {
+        Found::Made(user_id)
+    } else {
+        Found::Raced
+    })
 }
 
 /// Where sign-up is closed, a proved address that was invited opens it.

@@ -58,6 +58,15 @@ pub(crate) fn bad_email(why: &'static str) -> Error {
     Error::invalid("EMAIL_INVALID", format!("email: {why}"))
 }
 
+/// A rule of this installation that could not be asked: nobody is let past it.
+pub(crate) fn hook_unavailable() -> Error {
+    Error::unavailable(
+        "HOOK_UNAVAILABLE",
+        "a rule of this installation could not be asked: try again in a moment",
+        Duration::from_secs(2),
+    )
+}
+
 /// One answer for a wrong, an old, a used and an unknown code.
 pub(crate) fn bad_code() -> Error {
     Error::new(

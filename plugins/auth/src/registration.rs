@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     Auth, SignUp, account,
     caller::Caller,
+    hooks::{self, Origin, Way},
     invitation::Invited,
     landing::{Landing, Ticket},
     notify::{self, Mail},
@@ -74,7 +75,8 @@ struct Waiting {
 ///
 /// # Errors
 ///
-/// `SIGN_UP_CLOSED`; what is wrong with a part; `EMAIL_TAKEN`, where addresses are no secret.
+/// `SIGN_UP_CLOSED`; what is wrong with a part; what another plugin refuses it with; `EMAIL_TAKEN`, where addresses are no
+/// secret.
 pub(crate) async fn register(
     cx: &Cx<Auth>,
     applicant: Applicant<'_>,
@@ -85,7 +87,7 @@ pub(crate) async fn register(
     if sign_up == SignUp::Closed && applicant.invitation.is_none() {
         return Err(problem::sign_up_closed());
     }
-    let candidate = candidate(cx, applicant, caller).await?;
+    let candidate = candidate(cx, applicant, None, caller).await?;
     match sign_up {
         // Without a password the mailbox is the only proof there is.
         SignUp::Open if candidate.password_hash.is_some() => {
@@ -98,7 +100,13 @@ pub(crate) async fn register(
     }
 }
 
-async fn candidate(cx: &Cx<Auth>, applicant: Applicant<'_>, caller: &Caller) -> Result<Candidate> {
+/// Checks the parts of an application, and asks whoever has a say in it. `user_id` is the anonymous account that it is for.
+async fn candidate(
+    cx: &Cx<Auth>,
+    applicant: Applicant<'_>,
+    user_id: Option<Uuid>,
+    caller: &Caller,
+) -> Result<Candidate> {
     let email = account::email(applicant.email)?;
     let invited = match applicant.invitation {
         Some(token) => Some(Invited::register(cx, token, &email).await?),
@@ -110,6 +118,18 @@ async fn candidate(cx: &Cx<Auth>, applicant: Applicant<'_>, caller: &Caller) -> 
         None => caller.language.clone(),
     };
     let profile = profile(applicant.profile)?;
+    // Whether the address is taken is not known here: the answer cannot tell it.
+    let registration = hooks::Registration {
+        way: Way::Address,
+        email: Some(&email),
+        display_name: &display_name,
+        locale: &locale,
+        provider: None,
+        user_id,
+        is_invited: invited.is_some(),
+        from: Origin::caller(caller),
+    };
+    hooks::before_register(cx, &registration).await?;
     let context = Context {
         email: Some(&email),
         name: Some(&display_name),
@@ -125,7 +145,7 @@ async fn candidate(cx: &Cx<Auth>, applicant: Applicant<'_>, caller: &Caller) -> 
         locale,
         password_hash,
         profile,
-        user_id: None,
+        user_id,
     })
 }
 
@@ -262,6 +282,17 @@ pub(crate) async fn anonymous(
         None => &caller.language,
     };
     let profile = self::profile(profile)?;
+    let registration = hooks::Registration {
+        way: Way::Anonymous,
+        email: None,
+        display_name: &display_name,
+        locale,
+        provider: None,
+        user_id: None,
+        is_invited: false,
+        from: Origin::caller(caller),
+    };
+    hooks::before_register(cx, &registration).await?;
     let transaction = cx.db().begin().await?;
     let user = accounts::insert(&transaction, None, &display_name, locale)
         .await?
@@ -312,10 +343,7 @@ pub(crate) async fn upgrade(
         profile: Map::new(),
         invitation: None,
     };
-    let candidate = Candidate {
-        user_id: Some(user_id),
-        ..candidate(cx, applicant, caller).await?
-    };
+    let candidate = candidate(cx, applicant, Some(user_id), caller).await?;
     if cx.plugin().config.sign_up != SignUp::Open || candidate.password_hash.is_none() {
         ask_for_proof(cx, &candidate, landing).await?;
         return Ok(Upgraded::Mailed);

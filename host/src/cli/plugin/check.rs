@@ -150,6 +150,7 @@ fn described(plugin: &CheckedPlugin) -> String {
     asks.extend(requires.ports.iter().map(|port| format!("port {port}")));
     asks.extend(requires.emits.iter().map(|kind| format!("events {kind}")));
     section("requires", asks);
+    section("uses where provided", requires.optional.clone());
     let functions = manifest.functions.iter();
     let functions = functions.map(|one| format!("{} with {}", one.signature, one.capability));
     section(

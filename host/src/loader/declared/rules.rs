@@ -97,10 +97,21 @@ fn requires(requires: &Requires, known: &[&str]) -> Result<(), ManifestFault> {
             return Err(ManifestFault::UnknownCapability(id.clone()));
         }
     }
-    unique(
-        "capability",
-        requires.capabilities.iter().map(String::as_str),
-    )?;
+    for id in &requires.optional {
+        require(
+            "capability",
+            id,
+            is_capability(id),
+            "a capability is called name.name/1",
+        )?;
+        require(
+            "optional capability",
+            id,
+            !id.starts_with(HOST_CAPABILITY),
+            "the host's own are always there: require it",
+        )?;
+    }
+    unique("capability", requires.usable())?;
     for grant in &requires.tables {
         require(
             "table",

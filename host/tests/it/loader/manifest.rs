@@ -28,7 +28,7 @@ fn a_manifest_with_everything_passes() {
         let id = manifest["id"].as_str().unwrap().to_owned();
         manifest["depends"] = json!([{ "id": "auth", "version": ">=1.0, <3" }]);
         manifest["requires"] = json!({
-            "capabilities": ["nself.db/1", "mail.send/1"],
+            "capabilities": ["nself.db/1", "mail.send/1"], "optional": ["auth.claims/1"],
             "tables": [{ "table": "public.families", "rights": ["select", "references"] }],
             "egress": ["*.example.org"], "secrets": ["SMTP_PASSWORD"], "ports": [1025], "emits": ["note.*"],
         });
@@ -333,6 +333,27 @@ fn capabilities() {
         "provides",
         json!(["nself.db/1"]),
         &["offers the capability \"nself.db/1\"", "belong to the host"],
+    );
+}
+
+#[test]
+fn what_is_used_where_it_is_provided_is_of_another_plugin_and_named_once() {
+    let requires = |needs: Value, uses: Value| {
+        move |manifest: &mut Value| {
+            manifest["requires"] = json!({ "capabilities": needs, "optional": uses });
+        }
+    };
+    check_manifest(
+        requires(json!([]), json!(["nself.kv/1"])),
+        &["optional capability \"nself.kv/1\"", "require it"],
+    );
+    check_manifest(
+        requires(json!([]), json!(["claims"])),
+        &["a capability is called name.name/1"],
+    );
+    check_manifest(
+        requires(json!(["mail.send/1"]), json!(["mail.send/1"])),
+        &["capability", "mail.send/1", "twice"],
     );
 }
 

@@ -9,6 +9,7 @@ use crate::{
     Auth, account,
     caller::Caller,
     family::{FamilyRole, Member, RemovedChild, Status},
+    hooks::{self, Origin, Registration, Way},
     one_time::{self, Purpose, Subject},
     problem,
     proof::{SignedIn, after_first_factor},
@@ -39,8 +40,19 @@ pub(crate) async fn create(
     Json(child): Json<Child>,
 ) -> Result<Private<Created<Member>>> {
     let display_name = account::display_name(&child.display_name)?;
-    let locale = child.locale.unwrap_or(caller.language);
+    let locale = child.locale.unwrap_or_else(|| caller.language.clone());
     let locale = account::locale(&locale)?;
+    let registration = Registration {
+        way: Way::Child,
+        email: None,
+        display_name: &display_name,
+        locale,
+        provider: None,
+        user_id: None,
+        is_invited: true,
+        from: Origin::caller(&caller),
+    };
+    hooks::before_register(&cx, &registration).await?;
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
     me.at_least(FamilyRole::Adult)?;

@@ -153,7 +153,8 @@ pub(crate) async fn reauthenticate(
     let (session, user) = sessions::read(&cx.db(), session_id)
         .await?
         .ok_or_else(problem::session_ended)?;
-    Ok(Private(Data(session::tokens(&cx, &session, user, now)?)))
+    let tokens = session::tokens(&cx, &session, user, now).await?;
+    Ok(Private(Data(tokens)))
 }
 
 async fn prove_again(

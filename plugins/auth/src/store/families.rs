@@ -388,7 +388,9 @@ pub(crate) async fn insert_child(
     guardian: Uuid,
 ) -> Result<Uuid> {
     db.query_one(
-        "insert into public.users (kind, display_name, locale, created_by) values ('child', $1, $2, $3) returning id",
+        "with u as (insert into public.users (kind, display_name, locale, created_by) \
+           values ('child', $1, $2, $3) returning id) \
+         select id, nself.emit_event('auth.user_created', id::text, jsonb_build_object('user_id', id)) from u",
         &[&display_name, &locale, &guardian],
     )
     .await?

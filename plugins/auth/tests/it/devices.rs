@@ -22,7 +22,7 @@ async fn form(stage: &Stage, path: &str, fields: &[(&str, &str)]) -> Answer {
 }
 
 /// A machine that shows its code.
-async fn begin(stage: &Stage) -> Value {
+pub(crate) async fn begin(stage: &Stage) -> Value {
     let fields = [
         ("client_id", "tv-app"),
         ("name", "Television"),
@@ -45,7 +45,7 @@ async fn poll_as(stage: &Stage, client: &str, begun: &Value) -> Answer {
     form(stage, "/oauth/token", &fields).await
 }
 
-async fn poll(stage: &Stage, begun: &Value) -> Answer {
+pub(crate) async fn poll(stage: &Stage, begun: &Value) -> Answer {
     poll_as(stage, "tv-app", begun).await
 }
 
@@ -69,7 +69,7 @@ fn path_of(begun: &Value) -> String {
     )
 }
 
-async fn decide(stage: &Stage, by: &Session, begun: &Value, decision: &str) -> Answer {
+pub(crate) async fn decide(stage: &Stage, by: &Session, begun: &Value, decision: &str) -> Answer {
     stage
         .post_as(by, &path_of(begun), &json!({"decision": decision}))
         .await

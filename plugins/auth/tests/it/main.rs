@@ -15,6 +15,7 @@ mod families;
 mod forgery;
 mod hardening;
 mod hasura;
+mod hooks;
 mod household;
 mod import;
 mod invitations;

@@ -44,7 +44,7 @@ impl Stage {
     }
 
     /// A proof by a passkey, as a page sends it.
-    async fn proof(&self, passkey: &mut Passkey) -> Value {
+    pub(crate) async fn proof(&self, passkey: &mut Passkey) -> Value {
         let begun = self.request_options().await;
         let usage = Usage::new(&begun["options"], ORIGIN, passkey);
         json!({"flow_id": begun["flow_id"], "credential": usage.response()})

@@ -5,12 +5,13 @@ mod apple;
 mod browser;
 mod fake;
 mod guarded;
+mod hooks;
 mod linking;
 mod oauth;
 mod place;
 mod sign_in;
 
-use nself_plugin_testkit::{Answer, TestHost};
+use nself_plugin_testkit::{Answer, TestHostBuilder};
 use serde_json::{Value, json};
 
 use self::{
@@ -30,19 +31,16 @@ const TRUSTED: &str = "trusts_email = true";
 
 /// A host whose people may sign in with places that are configured so.
 async fn stage(config: &[&str]) -> Stage {
+    Stage {
+        host: builder(config).start().await,
+    }
+}
+
+fn builder(config: &[&str]) -> TestHostBuilder {
     let secret = "the secret: of nself";
     let secrets = json!({"place": secret, "other": secret, "hub": secret});
-    let mut host = TestHost::builder()
-        .plugin("nself-plugin-mail")
-        .plugin("nself-plugin-auth")
-        .secret("auth-providers", &secrets.to_string())
-        .config("[plugins.mail.listen]\n1025 = 0");
-    for part in config {
-        host = host.config(part);
-    }
-    Stage {
-        host: host.start().await,
-    }
+    let host = Stage::builder("").secret("auth-providers", &secrets.to_string());
+    config.iter().fold(host, |host, part| host.config(part))
 }
 
 /// A host with one foreign provider.

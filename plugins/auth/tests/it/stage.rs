@@ -1,6 +1,6 @@
 //! What every test begins with: a host with auth and mail, and people who have accounts.
 
-use nself_plugin_testkit::{Answer, Request, TestHost, eventually};
+use nself_plugin_testkit::{Answer, Request, TestHost, TestHostBuilder, eventually};
 use serde_json::{Value, json};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -48,14 +48,17 @@ impl Stage {
     }
 
     pub(crate) async fn with(config: &str) -> Self {
-        let host = TestHost::builder()
+        let host = Self::builder(config).start().await;
+        Self { host }
+    }
+
+    /// What is on every stage, before it is set.
+    pub(crate) fn builder(config: &str) -> TestHostBuilder {
+        TestHost::builder()
             .plugin("nself-plugin-mail")
             .plugin("nself-plugin-auth")
             .config("[plugins.mail.listen]\n1025 = 0")
             .config(config)
-            .start()
-            .await;
-        Self { host }
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
