@@ -19,7 +19,10 @@ use crate::{
     mac::Purpose,
     notify, problem, secret,
     session::{self, Tokens},
-    store::{accounts, api_tokens as store, sessions},
+    store::{
+        accounts::{self, Account},
+        api_tokens as store, sessions,
+    },
 };
 
 /// Random bytes of a token.
@@ -282,15 +285,18 @@ pub(crate) async fn exchange(
         .await?
         .ok_or_else(problem::bad_api_token)?;
     let user_id = token.user_id.ok_or_else(problem::bad_api_token)?;
-    let account = accounts::find_by_id(&cx.db(), user_id)
-        .await?
-        .filter(|account| account.is_active)
-        .ok_or_else(problem::bad_api_token)?;
+    let account = owner(cx, user_id).await?;
     let chosen = token.family_id.or(family);
     if let Some(family) = family.filter(|family| chosen != Some(*family)) {
         return Err(problem::not_a_member(family));
     }
-    hooks::before_sign_in(cx, &account.user, AMR, chosen, caller).await?;
+    if hooks::before_sign_in(cx, &account.user, AMR, chosen, caller).await? {
+        // Ended while another plugin thought.
+        find(cx, Kind::Personal, text, now)
+            .await?
+            .ok_or_else(problem::bad_api_token)?;
+        owner(cx, user_id).await?;
+    }
     let ends_at = token
         .expires_at
         .map_or(now + SESSION_LIFE, |at| at.min(now + SESSION_LIFE));
@@ -318,6 +324,13 @@ pub(crate) async fn exchange(
     store::touch(&transaction, token.id, now).await?;
     transaction.commit().await?;
     session::first_tokens(cx, &session, Some(account.user), now).await
+}
+
+async fn owner(cx: &Cx<Auth>, user_id: Uuid) -> Result<Account> {
+    accounts::find_by_id(&cx.db(), user_id)
+        .await?
+        .filter(|account| account.is_active)
+        .ok_or_else(problem::bad_api_token)
 }
 
 /// Exchanges a service's token for an access token.

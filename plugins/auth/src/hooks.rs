@@ -119,7 +119,8 @@ pub(crate) async fn before_register(cx: &Cx<Auth>, registration: &Registration<'
     assent(BEFORE_REGISTER, answer)
 }
 
-/// Asks before a person's session begins, once everything is proved.
+/// Asks before a person's session begins, once everything is proved; whether there was anybody to ask. Time has passed then,
+/// in which what was looked at before may have ended.
 ///
 /// # Errors
 ///
@@ -130,7 +131,7 @@ pub(crate) async fn before_sign_in(
     amr: &[&str],
     family_id: Option<Uuid>,
     caller: &Caller,
-) -> Result<()> {
+) -> Result<bool> {
     let sign_in = SignIn {
         user_id: Some(user.id),
         device_id: None,
@@ -142,7 +143,9 @@ pub(crate) async fn before_sign_in(
         from: Origin::caller(caller),
     };
     let answer = ask(cx, BEFORE_SIGN_IN, &sign_in).await?;
-    assent(BEFORE_SIGN_IN, answer)
+    let was_asked = answer.is_some();
+    assent(BEFORE_SIGN_IN, answer)?;
+    Ok(was_asked)
 }
 
 /// Asks before a machine's session begins.

@@ -16,7 +16,7 @@ use crate::{
     notify, problem,
     proof::Proof,
     refresh::RefreshToken,
-    store::sessions as store,
+    store::{accounts, sessions as store},
 };
 
 /// A session with everything that its tokens say.
@@ -95,7 +95,13 @@ pub(crate) async fn begin(
     family: Option<Uuid>,
     caller: &Caller,
 ) -> Result<Tokens> {
-    hooks::before_sign_in(cx, user, proof.amr, family, caller).await?;
+    if hooks::before_sign_in(cx, user, proof.amr, family, caller).await? {
+        // Suspended while another plugin thought.
+        accounts::find_by_id(&cx.db(), user.id)
+            .await?
+            .filter(|account| account.is_active)
+            .ok_or_else(problem::bad_credentials)?;
+    }
     let now = cx.clock().now()?;
     let config = &cx.plugin().config;
     let new = store::New {
