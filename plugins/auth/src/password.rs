@@ -3,7 +3,7 @@
 //! Length counts, composition does not (NIST SP 800-63B, section 5.1.1.2): no rule asks for signs or digits, nothing is cut
 //! off, and what everybody tries first is refused. Two spellings of the same characters (NFC and NFD) are one password.
 
-use nself_plugin_api::{prelude::*, serde_json::json};
+use nself_plugin_api::{capability::crypto::PasswordCheck, prelude::*, serde_json::json};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{Auth, breach};
@@ -19,6 +19,18 @@ static COMMON: &str = include_str!("../data/common-passwords.txt");
 pub(crate) struct Context<'a> {
     pub(crate) email: Option<&'a str>,
     pub(crate) name: Option<&'a str>,
+}
+
+/// Most bytes that the host hashes.
+const HASHED_BYTES_MAX: usize = 1024;
+
+/// Compares a password with a stored one. What is too long to be hashed is nobody's password.
+pub(crate) async fn verify(cx: &Cx<Auth>, password: &str, stored: &str) -> Result<PasswordCheck> {
+    let password = normalized(password);
+    if password.len() > HASHED_BYTES_MAX {
+        return Ok(PasswordCheck::Wrong);
+    }
+    cx.crypto().verify_password(&password, stored).await
 }
 
 /// The form of a password that is hashed: NFC (RFC 8265, section 4.2.2).

@@ -65,8 +65,7 @@ pub(crate) async fn finish_registration(
         credential,
         ..
     } = registration;
-    let shown =
-        passkey::finish_registration(&cx, account.user.id, flow_id, &name, &credential).await?;
+    let shown = passkey::finish_registration(&cx, &principal, flow_id, &name, &credential).await?;
     Ok(Private(Created(shown)))
 }
 

@@ -4,6 +4,7 @@ mod app_tokens;
 mod browser;
 mod fake;
 mod guarded;
+pub(crate) mod hub;
 mod linking;
 mod oauth;
 mod place;
@@ -75,7 +76,7 @@ async fn arrive(browser: &mut Browser, slug: &str) -> String {
 }
 
 impl Stage {
-    async fn exchange(&self, arrived: &str) -> Answer {
+    pub(crate) async fn exchange(&self, arrived: &str) -> Answer {
         let code = parameter(arrived, "code").unwrap_or_else(|| panic!("no code in {arrived}"));
         let body = json!({"code": code, "code_verifier": VERIFIER});
         self.post("/auth/oauth/exchange", &body).await
