@@ -12,6 +12,7 @@ mod clients;
 mod devices;
 mod enumeration;
 mod families;
+mod faults;
 mod forgery;
 mod hardening;
 mod hasura;
