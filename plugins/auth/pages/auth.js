@@ -9,8 +9,9 @@ const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 class Refusal extends Error {
-  constructor(code, text) {
-    super(messages[code] ?? text ?? messages.failed);
+  constructor(code, text, details) {
+    const advice = messages[`ADVICE_${details?.reason}`];
+    super([messages[code] ?? text ?? messages.failed, advice].filter(Boolean).join(" "));
     this.code = code;
   }
 }
@@ -41,7 +42,7 @@ async function ask(method, path, body, token) {
     throw new Refusal("OFFLINE");
   }
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refusal(answer.code ?? answer.error, answer.error);
+  if (!response.ok) throw new Refusal(answer.code ?? answer.error, answer.error, answer.details);
   return { status: response.status, data: answer.data };
 }
 

@@ -158,7 +158,7 @@ pub(crate) async fn make(
         scopes: &[],
         expires_at: Some(expires_at),
     };
-    let made = keep(cx, &new, &user_id.to_string()).await?;
+    let made = keep(cx, &new, principal).await?;
     notify::of_change(cx, &account.user, "auth/token-made", caller);
     Ok(made)
 }
@@ -193,7 +193,7 @@ pub(crate) async fn make_service(
             .map(|at| if at > now { Ok(at) } else { Err(bad_end()) })
             .transpose()?,
     };
-    keep(cx, &new, &operator.subject).await
+    keep(cx, &new, operator).await
 }
 
 struct Draft<'a> {
@@ -205,7 +205,7 @@ struct Draft<'a> {
     expires_at: Option<Timestamp>,
 }
 
-async fn keep(cx: &Cx<Auth>, draft: &Draft<'_>, actor: &str) -> Result<Made> {
+async fn keep(cx: &Cx<Auth>, draft: &Draft<'_>, maker: &Principal) -> Result<Made> {
     let now = cx.clock().now()?;
     let token = format!("{}{}", draft.kind.prefix(), secret::text(cx, SECRET_BYTES)?);
     let prefix = &token[..draft.kind.prefix().len() + SHOWN_CHARS];
@@ -232,7 +232,17 @@ async fn keep(cx: &Cx<Auth>, draft: &Draft<'_>, actor: &str) -> Result<Made> {
         "name": draft.name, "user_id": draft.user_id, "family_id": draft.family_id, "scopes": draft.scopes,
         "expires_at": draft.expires_at,
     });
-    store::audit(&transaction, "auth.token_made", id, &details, actor).await?;
+    store::audit(
+        &transaction,
+        "auth.token_made",
+        id,
+        &details,
+        &maker.subject,
+    )
+    .await?;
+    if draft.user_id.is_some() {
+        session::must_go_on(&transaction, maker).await?;
+    }
     transaction.commit().await?;
     Ok(Made {
         id,

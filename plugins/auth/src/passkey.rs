@@ -19,7 +19,7 @@ use crate::{
     Auth,
     account::User,
     one_time::{self, Purpose, Subject},
-    problem,
+    problem, session,
     store::{accounts, passkeys as store},
     webauthn::{self, ALGORITHMS, AuthenticationResponse, Refusal, RegistrationResponse},
 };
@@ -168,11 +168,12 @@ async fn take_challenge(
 /// `PASSKEY_REFUSED` with the reason, `PASSKEY_KNOWN`, `PASSKEY_LIMIT`.
 pub(crate) async fn finish_registration(
     cx: &Cx<Auth>,
-    user_id: Uuid,
+    principal: &Principal,
     flow_id: Uuid,
     name: &str,
     response: &RegistrationResponse,
 ) -> Result<Shown> {
+    let user_id = principal.user()?;
     let transaction = cx.db().begin().await?;
     let taken = take_challenge(cx, &transaction, Purpose::PasskeyRegistration, flow_id).await?;
     let challenge = taken.filter(|(owner, _)| *owner == Some(user_id));
@@ -202,6 +203,7 @@ pub(crate) async fn finish_registration(
         let details = json!({"passkey_id": shown.id, "aaguid": shown.aaguid});
         accounts::audit(&transaction, "auth.passkey_added", user_id, &details).await?;
     }
+    session::must_go_on(&transaction, principal).await?;
     transaction.commit().await?;
     shown.ok_or_else(|| Error::conflict("PASSKEY_KNOWN", "this passkey is registered already"))
 }

@@ -202,6 +202,20 @@ async fn not_rotated(
     }
 }
 
+/// For a write that gives its caller a way in, asked after it and before its commit: the write has waited for whoever takes
+/// the account over or signs out at this moment, and the caller's token may not have heard of that yet.
+///
+/// # Errors
+///
+/// `SESSION_REVOKED`.
+pub(crate) async fn must_go_on(db: &impl Queries, principal: &Principal) -> Result<()> {
+    let user_id = principal.user()?;
+    match principal.session_id {
+        Some(id) if store::goes_on(db, id, user_id).await? => Ok(()),
+        _ => Err(problem::session_ended()),
+    }
+}
+
 /// Ends sessions: their refresh tokens at once, their access tokens as soon as every host has heard, which is well within
 /// a second.
 pub(crate) async fn end(

@@ -14,7 +14,7 @@ use crate::{
     passkey::PasskeyProof,
     problem, recovery,
     second_factor::{self, Factor},
-    session::Tokens,
+    session::{self, Tokens},
     store::{accounts, accounts::Account, factors, sessions},
     totp,
 };
@@ -137,6 +137,7 @@ pub(crate) async fn confirm(
     if !factors::confirm(&transaction, stored.id, step, now).await? {
         return Err(problem::bad_code());
     }
+    session::must_go_on(&transaction, &principal).await?;
     let (codes, macs) = recovery::generate(&cx, user_id)?;
     factors::replace_recovery_codes(&transaction, user_id, &macs, now).await?;
     if let Some(session_id) = principal.session_id {
@@ -188,6 +189,7 @@ pub(crate) async fn recovery_codes(
     let (codes, macs) = recovery::generate(&cx, user_id)?;
     let transaction = cx.db().begin().await?;
     factors::replace_recovery_codes(&transaction, user_id, &macs, now).await?;
+    session::must_go_on(&transaction, &principal).await?;
     let action = "auth.recovery_codes_replaced";
     accounts::audit(&transaction, action, user_id, &json!({})).await?;
     transaction.commit().await?;

@@ -14,7 +14,7 @@ pub(crate) mod verify;
 use std::future::Future;
 
 use nself_plugin_api::{
-    extract::{Extract, Request},
+    extract::{Extract, Request, misfit},
     http::{
         HeaderValue, StatusCode,
         header::{CACHE_CONTROL, RETRY_AFTER},
@@ -47,9 +47,7 @@ impl<T: DeserializeOwned + Schema + Send> Extract for Sent<T> {
         }
         let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
         let read = serde_json::from_slice(text);
-        Ok(Self(read.map_err(|error| {
-            Error::bad_request("BODY_INVALID", format!("body: {error}"))
-        })))
+        Ok(Self(read.map_err(|error| misfit(&error))))
     }
 }
 

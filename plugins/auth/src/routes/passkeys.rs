@@ -67,8 +67,7 @@ pub(crate) async fn finish_registration(
         credential,
         ..
     } = registration;
-    let shown =
-        passkey::finish_registration(&cx, account.user.id, flow_id, &name, &credential).await?;
+    let shown = passkey::finish_registration(&cx, &principal, flow_id, &name, &credential).await?;
     notify::of_change(&cx, &account.user, "auth/passkey-added", &caller);
     Ok(Private(Created(shown)))
 }

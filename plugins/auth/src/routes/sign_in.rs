@@ -1,6 +1,6 @@
 //! `/auth/login`, `/auth/refresh`, `/auth/revoke`, `/auth/logout`, `/auth/reauthenticate`.
 
-use nself_plugin_api::{prelude::*, serde_json::json};
+use nself_plugin_api::{extract::misfit, prelude::*, serde_json::json};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -97,8 +97,7 @@ pub(crate) async fn logout(
     let logout: Logout = if body.is_empty() {
         Logout::default()
     } else {
-        nself_plugin_api::serde_json::from_slice(&body)
-            .map_err(|error| Error::bad_request("BODY_INVALID", format!("body: {error}")))?
+        nself_plugin_api::serde_json::from_slice(&body).map_err(|error| misfit(&error))?
     };
     let now = cx.clock().now()?;
     if let Some(user_id) = principal.user_id.filter(|_| logout.all) {

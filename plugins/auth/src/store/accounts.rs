@@ -133,7 +133,8 @@ pub(crate) async fn verify_email(
 }
 
 /// Takes away everything that somebody could have planted in an account before its address was proved: passwords, factors,
-/// links to other issuers, tokens for scripts. Sessions are the caller's matter.
+/// links to other issuers, tokens for scripts, and what was begun and waits, such as a change of the address. Sessions are
+/// the caller's matter.
 pub(crate) async fn strip(db: &impl Queries, user_id: Uuid) -> Result<()> {
     for sql in [
         // What is planted at this moment waits for this, or this for it: each insert locks the account's row a little.
@@ -142,6 +143,7 @@ pub(crate) async fn strip(db: &impl Queries, user_id: Uuid) -> Result<()> {
         "delete from auth.passkeys where user_id = $1",
         "delete from auth.identities where user_id = $1",
         "delete from auth.api_tokens where user_id = $1",
+        "delete from auth.one_time where user_id = $1 and consumed_at is null",
     ] {
         db.execute(sql, &[&user_id]).await?;
     }

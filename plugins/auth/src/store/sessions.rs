@@ -202,6 +202,17 @@ pub(crate) async fn read(db: &impl Queries, id: Uuid) -> Result<Option<(Session,
     row.as_ref().map(read_both).transpose()
 }
 
+/// Whether a session of this person has not been ended.
+pub(crate) async fn goes_on(db: &impl Queries, id: Uuid, user_id: Uuid) -> Result<bool> {
+    let row = db
+        .query_one(
+            "select exists (select from auth.sessions where id = $1 and user_id = $2 and revoked_at is null)",
+            &[&id, &user_id],
+        )
+        .await?;
+    row.get(0)
+}
+
 /// Where a session stands, ended or not.
 pub(crate) struct Standing {
     pub(crate) user_id: Option<Uuid>,

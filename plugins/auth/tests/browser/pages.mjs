@@ -84,7 +84,11 @@ async function mailed(email, page) {
 
 async function signUp(page, email) {
   await open(page, "/auth/sign-up");
-  await fill(page, "form", { display_name: "Ada", email, password: PASSWORD });
+  await fill(page, "form", { display_name: "Ada", email, password: "cdefghijklmn" });
+  await press(page, "form button");
+  assert.match(await shown(page, "alert"), /four random words\. Do not count up or down\./);
+  await page.$eval("form [name=password]", (one) => { one.value = ""; });
+  await fill(page, "form", { password: PASSWORD });
   await press(page, "form button");
   assert.match(await shown(page, "status"), /a mail is on its way/);
   const link = await mailed(email, "/auth/verify-email");

@@ -6,6 +6,7 @@ mod browser;
 mod fake;
 mod guarded;
 mod hooks;
+pub(crate) mod hub;
 mod linking;
 mod oauth;
 mod place;
@@ -74,7 +75,7 @@ async fn arrive(browser: &mut Browser, slug: &str) -> String {
 }
 
 impl Stage {
-    async fn exchange(&self, arrived: &str) -> Answer {
+    pub(crate) async fn exchange(&self, arrived: &str) -> Answer {
         let code = parameter(arrived, "code").unwrap_or_else(|| panic!("no code in {arrived}"));
         let body = json!({"code": code, "code_verifier": VERIFIER});
         self.post("/auth/oauth/exchange", &body).await

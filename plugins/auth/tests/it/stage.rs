@@ -145,7 +145,7 @@ impl Stage {
 }
 
 /// The token of the link in a mail that leads to this page.
-fn token_in(mail: &str, page: &str) -> Option<String> {
+pub(crate) fn token_in(mail: &str, page: &str) -> Option<String> {
     let (_, rest) = mail.split_once(&format!("/{page}?token="))?;
     let is_sign = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '_';
     Some(rest.chars().take_while(is_sign).collect())
@@ -161,6 +161,10 @@ fn eight_digits(mail: &str) -> Option<String> {
 
 /// A mail's plain text, whatever it was encoded as.
 fn text_of(mail: &Value) -> String {
-    let raw = mail["Raw"]["Data"].as_str().expect("a mail has a source");
-    raw.replace("=\r\n", "").replace("=3D", "=")
+    decoded(mail["Raw"]["Data"].as_str().expect("a mail has a source"))
+}
+
+/// A mail's source with its links whole.
+pub(crate) fn decoded(mail: &str) -> String {
+    mail.replace("=\r\n", "").replace("=3D", "=")
 }
