@@ -5,13 +5,20 @@
 //! somebody who has an account signs in to it first, and links there: else whoever made an account elsewhere with
 //! somebody's address would get into theirs.
 
-use nself_plugin_api::{capability::db::Transaction, prelude::*, serde_json::json};
+use nself_plugin_api::{
+    capability::db::Transaction,
+    prelude::*,
+    serde_json::{Value, json},
+};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     Auth, SignUp,
     account::User,
     caller::Caller,
+    introspection,
+    newcomer::Newcomer,
     notify, problem,
     provider::{Profile, Provider},
     registration::take_over,
@@ -23,16 +30,45 @@ use crate::{
 };
 
 /// Who is signed in, and where.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Owner {
     pub(crate) user_id: Uuid,
     pub(crate) session_id: Uuid,
 }
 
+impl Owner {
+    /// Who holds an access token, if they may change their ways to sign in: they have proved a moment ago who they are, and
+    /// are no child, whose ways are its guardians' matter.
+    ///
+    /// # Errors
+    ///
+    /// `SESSION_REVOKED`, `STEP_UP_REQUIRED`, `CHILD_ACCOUNT`.
+    pub(crate) async fn of_token(cx: &Cx<Auth>, token: &str) -> Result<Self> {
+        let now = cx.clock().now()?;
+        let found = introspection::of_access(cx, token, now).await?;
+        let session_id = found.and_then(|found| found.sid);
+        let session_id = session_id.ok_or_else(problem::session_ended)?;
+        let found = sessions::read(&cx.db(), session_id).await?;
+        let Some((session, Some(user))) = found else {
+            return Err(problem::session_ended());
+        };
+        if session.elevation(now).is_none() {
+            return Err(problem::step_up());
+        }
+        if user.is_child() {
+            return Err(problem::child_account());
+        }
+        Ok(Self {
+            user_id: user.id,
+            session_id,
+        })
+    }
+}
+
 /// How often a race with another sign-in of the same person is run again.
 const TRIES: u32 = 3;
 
-/// The account of who has signed in there; a new one for who has none.
+/// The account of who has signed in there; a new one for who has none, with what their app says of them.
 ///
 /// # Errors
 ///
@@ -41,11 +77,25 @@ pub(crate) async fn account_of(
     cx: &Cx<Auth>,
     provider: &Provider,
     profile: &Profile,
+    newcomer: &Newcomer,
     caller: &Caller,
 ) -> Result<Uuid> {
     for _ in 0..TRIES {
         let transaction = cx.db().begin().await?;
-        let found = find_or_make(cx, &transaction, provider, profile, caller).await?;
+        let found = find(cx, &transaction, provider, profile).await?;
+        let found = match found {
+            Search::Found(found) => Some(found),
+            Search::Again => None,
+            Search::Nobody { proved } => {
+                let person = Person {
+                    email: proved,
+                    name: newcomer.display_name.as_deref().unwrap_or(&profile.name),
+                    language: newcomer.locale.as_deref().unwrap_or(&caller.language),
+                    profile: newcomer.profile.as_ref(),
+                };
+                make(cx, &transaction, provider, profile, &person).await?
+            }
+        };
         if let Some(found) = found {
             transaction.commit().await?;
             if let Found::Linked(user) = &found {
@@ -74,16 +124,25 @@ impl Found {
     }
 }
 
-async fn find_or_make(
+enum Search<'a> {
+    Found(Found),
+    /// Somebody was faster.
+    Again,
+    /// There is no account, and the address may be the new one's.
+    Nobody {
+        proved: Option<&'a str>,
+    },
+}
+
+async fn find<'a>(
     cx: &Cx<Auth>,
     transaction: &Transaction,
     provider: &Provider,
-    profile: &Profile,
-    caller: &Caller,
-) -> Result<Option<Found>> {
+    profile: &'a Profile,
+) -> Result<Search<'a>> {
     let now = cx.clock().now()?;
     if let Some(user_id) = identities::used(transaction, profile, now).await? {
-        return Ok(Some(Found::Known(user_id)));
+        return Ok(Search::Found(Found::Known(user_id)));
     }
     // An address that the place itself does not vouch for is not even looked up: anybody can claim it, and would learn
     // from the answer whether it has an account.
@@ -105,14 +164,46 @@ async fn find_or_make(
             accounts::verify_email(transaction, account.user.id, email, now).await?;
         }
         let is_linked = insert(cx, transaction, provider, profile, account.user.id).await?;
-        return Ok(is_linked.then_some(Found::Linked(account.user)));
+        return Ok(if is_linked {
+            Search::Found(Found::Linked(account.user))
+        } else {
+            Search::Again
+        });
     }
-    check_sign_up(cx, transaction, proved).await?;
-    let (name, language) = (&*profile.name, &*caller.language);
-    let user = identities::insert_person(transaction, proved, name, language, now).await?;
+    Ok(Search::Nobody { proved })
+}
+
+/// Who gets an account.
+struct Person<'a> {
+    email: Option<&'a str>,
+    name: &'a str,
+    language: &'a str,
+    /// What an app keeps of them.
+    profile: Option<&'a Value>,
+}
+
+async fn make(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    provider: &Provider,
+    profile: &Profile,
+    person: &Person<'_>,
+) -> Result<Option<Found>> {
+    let now = cx.clock().now()?;
+    check_sign_up(cx, transaction, person.email).await?;
+    let Person {
+        email,
+        name,
+        language,
+        ..
+    } = person;
+    let user = identities::insert_person(transaction, *email, name, language, now).await?;
     let Some(user_id) = user else {
         return Ok(None);
     };
+    if let Some(kept) = person.profile {
+        accounts::set_profile(transaction, user_id, kept).await?;
+    }
     identities::announce(transaction, user_id).await?;
     let is_linked = insert(cx, transaction, provider, profile, user_id).await?;
     Ok(is_linked.then_some(Found::Made(user_id)))

@@ -21,10 +21,15 @@ use tokio::{
     sync::OnceCell,
 };
 
-/// Callback addresses of the slugs that tests give it.
-const CALLBACKS: [&str; 2] = [
-    "http://localhost:3000/auth/oauth/place/callback",
-    "http://localhost:3000/auth/oauth/other/callback",
+/// Where an installation is, if its tests do not say.
+const HOME: &str = "http://localhost:3000";
+
+/// Where it takes the answers of the places that tests configure.
+const CALLBACKS: [&str; 4] = [
+    "/auth/oauth/place/callback",
+    "/auth/oauth/other/callback",
+    "/signin/provider/place/callback",
+    "/signin/provider/other/callback",
 ];
 
 const FILES: [&str; 3] = ["package.json", "package-lock.json", "provider.mjs"];
@@ -39,11 +44,16 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) async fn open() -> Self {
+        Self::of(HOME).await
+    }
+
+    /// For an installation at another address.
+    pub(super) async fn of(home: &str) -> Self {
         static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
         let folder = INSTALLED.get_or_init(install).await;
         let mut process = Command::new("node")
             .arg("provider.mjs")
-            .args(CALLBACKS)
+            .args(CALLBACKS.map(|path| format!("{home}{path}")))
             .current_dir(folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
