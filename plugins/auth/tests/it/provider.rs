@@ -2,6 +2,7 @@
 
 mod app_tokens;
 mod browser;
+mod buttons;
 mod fake;
 mod guarded;
 mod linking;
