@@ -28,6 +28,7 @@ mod linking;
 mod mac;
 mod mailbox;
 mod new_password;
+mod newcomer;
 mod notify;
 mod oauth;
 mod one_time;
@@ -45,6 +46,7 @@ mod routes;
 mod second_factor;
 mod secret;
 mod session;
+mod session_code;
 mod store;
 mod sweep;
 mod throttle;
@@ -388,6 +390,24 @@ impl Plugin for Auth {
         Route::post("/signup/email-password", nhost::sign_up::by_password)
             .public()
             .summary("Nhost: make an account"),
+        Route::post("/signup/passwordless/email", nhost::sign_in::by_link)
+            .public()
+            .summary("Nhost: mail a link that makes an account"),
+        Route::post("/signup/otp/email", nhost::sign_in::start_code)
+            .public()
+            .summary("Nhost: mail a code that makes an account"),
+        Route::post("/signup/idtoken", nhost::id_token::sign_in)
+            .public()
+            .summary("Nhost: make an account by an ID token"),
+        Route::post("/signup/webauthn", nhost::webauthn::begin_sign_up)
+            .public()
+            .summary("Nhost: begin to make an account with a passkey"),
+        Route::post("/signup/webauthn/verify", nhost::webauthn::finish_sign_up)
+            .public()
+            .summary("Nhost: make an account with a passkey"),
+        Route::get("/signup/provider/{provider}", nhost::provider::start)
+            .public()
+            .summary("Nhost: send a browser to another place to make an account"),
         Route::post("/signin/anonymous", nhost::sign_up::anonymous)
             .public()
             .summary("Nhost: begin without an account"),
@@ -406,6 +426,30 @@ impl Plugin for Auth {
         Route::post("/signin/pat", nhost::sign_in::by_token)
             .public()
             .summary("Nhost: sign in by a script's token"),
+        Route::post("/signin/idtoken", nhost::id_token::sign_in)
+            .public()
+            .summary("Nhost: sign in by the ID token that the system gave to an app"),
+        Route::post("/signin/webauthn", nhost::webauthn::begin_sign_in)
+            .public()
+            .summary("Nhost: begin to sign in by a passkey"),
+        Route::post("/signin/webauthn/verify", nhost::webauthn::finish_sign_in)
+            .public()
+            .summary("Nhost: sign in by a passkey"),
+        Route::get("/signin/provider/{provider}", nhost::provider::start)
+            .public()
+            .summary("Nhost: send a browser to another place to sign in, or to link it"),
+        Route::get(
+            "/signin/provider/{provider}/callback",
+            nhost::provider::callback,
+        )
+        .public()
+        .summary("Nhost: take the answer of another place, and return to the app"),
+        Route::post(
+            "/signin/provider/{provider}/callback",
+            nhost::provider::callback_form,
+        )
+        .public()
+        .summary("Nhost: take the answer of another place that posts it"),
         Route::post("/signin/mfa/totp", nhost::mfa::sign_in)
             .public()
             .summary("Nhost: end a sign-in by an authenticator app"),
@@ -421,9 +465,30 @@ impl Plugin for Auth {
         Route::post("/token", nhost::tokens::refresh)
             .public()
             .summary("Nhost: renew the tokens"),
+        Route::post("/token/exchange", nhost::tokens::exchange)
+            .public()
+            .summary("Nhost: take a session over by the code that a browser brought"),
         Route::post("/token/verify", nhost::tokens::verify)
             .public()
             .summary("Nhost: whether an access token is good"),
+        Route::post("/link/idtoken", nhost::id_token::link)
+            .authenticated()
+            .summary("Nhost: link another place by an ID token"),
+        Route::post("/elevate/webauthn", nhost::webauthn::begin_elevation)
+            .authenticated()
+            .summary("Nhost: begin a fresh proof by a passkey"),
+        Route::post(
+            "/elevate/webauthn/verify",
+            nhost::webauthn::finish_elevation,
+        )
+        .authenticated()
+        .summary("Nhost: a fresh proof by a passkey"),
+        Route::post("/user/webauthn/add", nhost::webauthn::begin_adding)
+            .authenticated()
+            .summary("Nhost: begin to make another passkey"),
+        Route::post("/user/webauthn/verify", nhost::webauthn::finish_adding)
+            .authenticated()
+            .summary("Nhost: keep a passkey that was made"),
         Route::post("/pat", nhost::tokens::make)
             .authenticated()
             .summary("Nhost: make a token for scripts"),

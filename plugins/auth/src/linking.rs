@@ -5,7 +5,12 @@
 //! somebody who has an account signs in to it first, and links there: else whoever made an account elsewhere with
 //! somebody's address would get into theirs.
 
-use nself_plugin_api::{capability::db::Transaction, prelude::*, serde_json::json};
+use nself_plugin_api::{
+    capability::db::Transaction,
+    prelude::*,
+    serde_json::{Value, json},
+};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
@@ -13,6 +18,8 @@ use crate::{
     account::User,
     caller::Caller,
     hooks::{self, Origin, Registration, Way},
+    introspection,
+    newcomer::Newcomer,
     notify, problem,
     provider::{Profile, Provider},
     registration::take_over,
@@ -24,16 +31,45 @@ use crate::{
 };
 
 /// Who is signed in, and where.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Owner {
     pub(crate) user_id: Uuid,
     pub(crate) session_id: Uuid,
 }
 
+impl Owner {
+    /// Who holds an access token, if they may change their ways to sign in: they have proved a moment ago who they are, and
+    /// are no child, whose ways are its guardians' matter.
+    ///
+    /// # Errors
+    ///
+    /// `SESSION_REVOKED`, `STEP_UP_REQUIRED`, `CHILD_ACCOUNT`.
+    pub(crate) async fn of_token(cx: &Cx<Auth>, token: &str) -> Result<Self> {
+        let now = cx.clock().now()?;
+        let found = introspection::of_access(cx, token, now).await?;
+        let session_id = found.and_then(|found| found.sid);
+        let session_id = session_id.ok_or_else(problem::session_ended)?;
+        let found = sessions::read(&cx.db(), session_id).await?;
+        let Some((session, Some(user))) = found else {
+            return Err(problem::session_ended());
+        };
+        if session.elevation(now).is_none() {
+            return Err(problem::step_up());
+        }
+        if user.is_child() {
+            return Err(problem::child_account());
+        }
+        Ok(Self {
+            user_id: user.id,
+            session_id,
+        })
+    }
+}
+
 /// How often it is looked again: after a race with another sign-in of the same person, and once another plugin was asked.
 const TRIES: u32 = 4;
 
-/// The account of who has signed in there; a new one for who has none.
+/// The account of who has signed in there; a new one for who has none, with what their app says of them.
 ///
 /// # Errors
 ///
@@ -43,12 +79,25 @@ pub(crate) async fn account_of(
     cx: &Cx<Auth>,
     provider: &Provider,
     profile: &Profile,
+    newcomer: &Newcomer,
     caller: &Caller,
 ) -> Result<Uuid> {
+    let person = Person::new(provider, profile, newcomer, caller);
     let mut may_make = !hooks::may_refuse_registration(cx)?;
     for _ in 0..TRIES {
         let transaction = cx.db().begin().await?;
-        match find_or_make(cx, &transaction, provider, profile, may_make, caller).await? {
+        let found = match find(cx, &transaction, provider, profile).await? {
+            Found::Nobody => {
+                check_sign_up(cx, &transaction, person.email).await?;
+                if may_make {
+                    make(cx, &transaction, provider, profile, &person).await?
+                } else {
+                    Found::Nobody
+                }
+            }
+            found => found,
+        };
+        match found {
             Found::Known(user_id) | Found::Made(user_id) => {
                 transaction.commit().await?;
                 return Ok(user_id);
@@ -61,7 +110,7 @@ pub(crate) async fn account_of(
             Found::Nobody => {
                 // Nothing is held while another plugin thinks.
                 drop(transaction);
-                ask(cx, provider, profile, caller).await?;
+                ask(cx, provider, &person, caller).await?;
                 may_make = true;
             }
             // Somebody was faster with the address or the identity: it is there now.
@@ -72,12 +121,17 @@ pub(crate) async fn account_of(
 }
 
 /// Asks whether somebody who has no account may have one.
-async fn ask(cx: &Cx<Auth>, provider: &Provider, profile: &Profile, caller: &Caller) -> Result<()> {
+async fn ask(
+    cx: &Cx<Auth>,
+    provider: &Provider,
+    person: &Person<'_>,
+    caller: &Caller,
+) -> Result<()> {
     let registration = Registration {
         way: Way::Provider,
-        email: proved(provider, profile),
-        display_name: &profile.name,
-        locale: &caller.language,
+        email: person.email,
+        display_name: person.name,
+        locale: person.language,
         provider: Some(&provider.slug),
         user_id: None,
         is_invited: false,
@@ -92,24 +146,47 @@ fn proved<'a>(provider: &Provider, profile: &'a Profile) -> Option<&'a str> {
     profile.email.as_deref().filter(|_| is_proved)
 }
 
+/// Who gets an account.
+struct Person<'a> {
+    email: Option<&'a str>,
+    name: &'a str,
+    language: &'a str,
+    /// What an app keeps of them.
+    profile: Option<&'a Value>,
+}
+
+impl<'a> Person<'a> {
+    fn new(
+        provider: &Provider,
+        profile: &'a Profile,
+        newcomer: &'a Newcomer,
+        caller: &'a Caller,
+    ) -> Self {
+        Self {
+            email: proved(provider, profile),
+            name: newcomer.display_name.as_deref().unwrap_or(&profile.name),
+            language: newcomer.locale.as_deref().unwrap_or(&caller.language),
+            profile: newcomer.profile.as_ref(),
+        }
+    }
+}
+
 /// How an account was found.
 enum Found {
     Known(Uuid),
     Linked(User),
     Made(Uuid),
-    /// There is none, and it has to be asked whether one may be made.
+    /// There is none.
     Nobody,
     /// Another sign-in of the same person has got in between.
     Raced,
 }
 
-async fn find_or_make(
+async fn find(
     cx: &Cx<Auth>,
     transaction: &Transaction,
     provider: &Provider,
     profile: &Profile,
-    may_make: bool,
-    caller: &Caller,
 ) -> Result<Found> {
     let now = cx.clock().now()?;
     if let Some(user_id) = identities::used(transaction, profile, now).await? {
@@ -121,35 +198,48 @@ async fn find_or_make(
         .email
         .as_deref()
         .filter(|_| profile.is_email_verified);
-    let proved = proved(provider, profile);
-    let taken = match claimed {
-        Some(email) => accounts::find_by_email(transaction, email).await?,
-        None => None,
-    };
-    if let Some(account) = taken {
-        let email = proved
-            .filter(|_| account.is_active)
-            .ok_or_else(problem::link_requires_sign_in)?;
-        if !account.user.is_email_verified {
-            take_over(transaction, account.user.id, now).await?;
-            accounts::verify_email(transaction, account.user.id, email, now).await?;
-        }
-        let is_linked = insert(cx, transaction, provider, profile, account.user.id).await?;
-        return Ok(if is_linked {
-            Found::Linked(account.user)
-        } else {
-            Found::Raced
-        });
-    }
-    check_sign_up(cx, transaction, proved).await?;
-    if !may_make {
+    let Some(claimed) = claimed else {
         return Ok(Found::Nobody);
+    };
+    let Some(account) = accounts::find_by_email(transaction, claimed).await? else {
+        return Ok(Found::Nobody);
+    };
+    let email = proved(provider, profile)
+        .filter(|_| account.is_active)
+        .ok_or_else(problem::link_requires_sign_in)?;
+    if !account.user.is_email_verified {
+        take_over(transaction, account.user.id, now).await?;
+        accounts::verify_email(transaction, account.user.id, email, now).await?;
     }
-    let (name, language) = (&*profile.name, &*caller.language);
-    let user = identities::insert_person(transaction, proved, name, language, now).await?;
+    let is_linked = insert(cx, transaction, provider, profile, account.user.id).await?;
+    Ok(if is_linked {
+        Found::Linked(account.user)
+    } else {
+        Found::Raced
+    })
+}
+
+async fn make(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    provider: &Provider,
+    profile: &Profile,
+    person: &Person<'_>,
+) -> Result<Found> {
+    let now = cx.clock().now()?;
+    let Person {
+        email,
+        name,
+        language,
+        ..
+    } = person;
+    let user = identities::insert_person(transaction, *email, name, language, now).await?;
     let Some(user_id) = user else {
         return Ok(Found::Raced);
     };
+    if let Some(kept) = person.profile {
+        accounts::set_profile(transaction, user_id, kept).await?;
+    }
     identities::announce(transaction, user_id).await?;
     let is_linked = insert(cx, transaction, provider, profile, user_id).await?;
     Ok(if is_linked {

@@ -180,6 +180,15 @@ pub(crate) fn bad_passkey() -> Error {
     )
 }
 
+/// The same for a passkey that is not there and for somebody else's.
+pub(crate) fn no_passkey() -> Error {
+    Error::not_found("PASSKEY_NOT_FOUND", "there is no such passkey of yours")
+}
+
+pub(crate) fn passkey_known() -> Error {
+    Error::conflict("PASSKEY_KNOWN", "this passkey is registered already")
+}
+
 /// Told whole: who registers a passkey is signed in, and whoever writes the page must find out what is wrong with it.
 pub(crate) fn passkey_refused(refusal: Refusal) -> Error {
     Error::invalid("PASSKEY_REFUSED", format!("credential: {refusal}"))

@@ -110,7 +110,7 @@ pub(crate) async fn logout(
 }
 
 /// A fresh proof: the password, with the second factor where there is one; or a passkey alone, which is both.
-#[derive(Deserialize, Schema)]
+#[derive(Default, Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reauthentication {
     /// The password.

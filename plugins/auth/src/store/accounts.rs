@@ -78,12 +78,23 @@ pub(crate) async fn insert(
     display_name: &str,
     locale: &str,
 ) -> Result<Option<User>> {
+    insert_as(db, Uuid::now_v7(), email, display_name, locale).await
+}
+
+/// As [`insert`], with an id that authenticators keep already.
+pub(crate) async fn insert_as(
+    db: &impl Queries,
+    id: Uuid,
+    email: Option<&str>,
+    display_name: &str,
+    locale: &str,
+) -> Result<Option<User>> {
     let sql = format!(
-        "with u as (insert into public.users (email, display_name, locale, is_anonymous) \
-         values ($1, $2, $3, $1::text is null) on conflict (email) do nothing returning *) select {USER} from u"
+        "with u as (insert into public.users (id, email, display_name, locale, is_anonymous) \
+         values ($4, $1, $2, $3, $1::text is null) on conflict (email) do nothing returning *) select {USER} from u"
     );
     let row = db
-        .query_opt(&sql, &[&email, &display_name, &locale])
+        .query_opt(&sql, &[&email, &display_name, &locale, &id])
         .await?;
     row.as_ref().map(read_user).transpose()
 }

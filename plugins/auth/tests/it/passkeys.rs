@@ -478,7 +478,11 @@ async fn options_tell_nothing_of_an_address() {
             .expect_status(200)
             .data();
         let challenge = answer["options"]["challenge"].take();
-        assert_eq!(challenge.as_str().map(str::len), Some(43), "32 bytes");
+        assert_eq!(
+            challenge.as_str().map(str::len),
+            Some(64),
+            "32 bytes of chance after the flow's id"
+        );
         answer["flow_id"] = Value::Null;
         answers.push(answer);
     }

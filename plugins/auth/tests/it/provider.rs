@@ -3,11 +3,13 @@
 mod app_tokens;
 mod apple;
 mod browser;
+mod buttons;
 mod fake;
 mod guarded;
 mod hooks;
 pub(crate) mod hub;
 mod linking;
+mod nhost;
 mod oauth;
 mod place;
 mod sign_in;
@@ -19,7 +21,10 @@ use self::{
     browser::{Browser, HOME, parameter},
     place::Place,
 };
-use crate::stage::{Session, Stage};
+use crate::{
+    browser::free_port,
+    stage::{Session, Stage},
+};
 
 /// The app's own secret, and its S256 (RFC 7636, appendix B).
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -53,6 +58,19 @@ async fn with_place(config: &[&str], more: &str) -> (Stage, Place) {
         .chain(config.iter().copied())
         .collect();
     (stage(&all).await, place)
+}
+
+/// A host at an address that is known before, with one foreign provider; and that address.
+async fn at_home(more: &str) -> (Stage, Place, String) {
+    let port = free_port();
+    let home = format!("http://localhost:{port}");
+    let place = Place::of(&home).await;
+    let provider = place.configured("place", &format!("app_client_ids = [\"phone\"]\n{TRUSTED}"));
+    let config = format!(
+        "[http]\nport = {port}\n[plugins.auth.config]\npublic_url = \"{home}\"\nsign_up = \"open\"\n{more}"
+    );
+    let stage = stage(&[REACH_LOOPBACK, &provider, &config]).await;
+    (stage, place, home)
 }
 
 fn start_of(slug: &str) -> String {

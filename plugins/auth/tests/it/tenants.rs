@@ -128,12 +128,28 @@ fn lesson(method: &str, path: &str) -> Lesson {
             | "/auth/passkeys/register/verify"
             | "/auth/passkeys/login/verify",
         ) => Lesson::In("passkeys.rs"),
+        (
+            "POST",
+            "/signin/webauthn/verify"
+            | "/signup/webauthn/verify"
+            | "/user/webauthn/verify"
+            | "/elevate/webauthn/verify",
+        ) => Lesson::In("nhost/passkeys.rs"),
         ("POST", "/auth/tokens/exchange") => Lesson::In("tokens.rs"),
         ("POST", "/auth/oauth/exchange" | "/auth/oauth/{provider}/id-token") => {
             Lesson::In("provider.rs")
         }
-        ("GET", "/auth/assets/{name}" | "/auth/oauth/{provider}/start")
-        | ("GET" | "POST", "/auth/oauth/{provider}/callback")
+        (
+            "GET",
+            "/auth/assets/{name}"
+            | "/auth/oauth/{provider}/start"
+            | "/signin/provider/{provider}"
+            | "/signup/provider/{provider}",
+        )
+        | (
+            "GET" | "POST",
+            "/auth/oauth/{provider}/callback" | "/signin/provider/{provider}/callback",
+        )
         | ("POST", "/auth/identities/link/{provider}") => Lesson::Public,
         _ => panic!("teach the sweep about {method} {path}"),
     }
