@@ -1,9 +1,11 @@
 //! Whoever changes how an account is signed in to, its owner hears of it by mail.
 
+use nself_plugin_api::jiff::{SignedDuration, Timestamp};
 use nself_plugin_testkit::{TestHost, eventually};
 use serde_json::json;
 
 use crate::{
+    app::App,
     authenticator::Key,
     household::id_of,
     stage::{PASSWORD, Session, Stage},
@@ -93,6 +95,34 @@ async fn each_change_is_told_once() {
 #[tokio::test]
 async fn each_change_is_told_once_in_german() {
     check("de", "ada@example.org", "ada@example.com", GERMAN).await;
+}
+
+#[tokio::test]
+async fn what_apps_written_for_nhost_change_is_told_too() {
+    let (stage, email) = (Stage::open().await, "ada@example.org");
+    let session = stage.person(email).await;
+    let post = async |session: &Session, path: &str, body: serde_json::Value| {
+        let answer = stage.post_as(session, path, &body).await;
+        let _ = answer.expect_status(200);
+    };
+    stage.add_passkey(&session).await;
+    let set_up = stage.get_as(&session, "/mfa/totp/generate").send().await;
+    let set_up = set_up.expect_status(200).json();
+    let app = App::reading(&json!({"secret": set_up["totpSecret"]}));
+    let on = json!({"code": app.code(), "activeMfaType": "totp"});
+    post(&session, "/user/mfa", on).await;
+    let session = stage.refresh(session.refresh()).await.expect_status(200);
+    let session = Session(session.data());
+    let off = json!({"code": "", "activeMfaType": ""});
+    post(&session, "/user/mfa", off).await;
+    let soon = Timestamp::now() + SignedDuration::from_hours(1);
+    post(&session, "/pat", json!({"expiresAt": soon.to_string()})).await;
+    let password = json!({"newPassword": ANOTHER});
+    post(&session, "/user/password", password).await;
+    for said in [0, 2, 3, 5, 6].map(|at| ENGLISH[at]) {
+        stage.mail(email, said).await;
+    }
+    stage.host.stop().await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub(crate) const HOOKS: &str = "nself-plugin-fixture-hooks";
 
 impl Stage {
     /// With somebody who is asked.
-    async fn hooked(config: &str) -> Self {
+    pub(crate) async fn hooked(config: &str) -> Self {
         let host = Self::builder(config).plugin(HOOKS).start().await;
         Self { host }
     }
@@ -34,7 +34,8 @@ impl Stage {
         asked.as_array().expect("a list of questions").clone()
     }
 
-    async fn sessions(&self) -> i64 {
+    /// How many sessions go on.
+    pub(crate) async fn sessions(&self) -> i64 {
         let sql = "select count(*) from auth.sessions where revoked_at is null";
         let row = self.host.sql().await.query_one(sql, &[]).await;
         row.expect("the sessions are counted").get(0)

@@ -11,12 +11,13 @@ use crate::{
     app::App,
     authenticator::{Creation, Key, Usage},
     household::id_of,
-    provider::hub::Hub,
+    provider::{VERIFIER, hub::Hub},
     stage::{PASSWORD, Session, Stage},
 };
 
 const ADA: &str = "ada.of.the.log@example.org";
 const BOB: &str = "bob.of.the.log@example.org";
+const EVE: &str = "passkey.of.the.log@example.org";
 const ORIGIN: &str = "http://localhost:3000";
 
 /// A host with everything switched on that can be logged.
@@ -343,6 +344,57 @@ impl Watched<'_> {
         assert_eq!(again.status, 302);
     }
 
+    /// As apps written for Nhost do it: an account by a passkey, a proof by it, a code for a session, a place elsewhere.
+    async fn sign_in_in_hasura_auths_words(&mut self, hub: &Hub) {
+        let eve = json!({"email": EVE, "options": {"displayName": "Eve"}});
+        let begun = self.post("/signup/webauthn", &eve).await;
+        let key = Key::es256();
+        let creation = Creation::new(&begun.expect_status(200).json(), ORIGIN, &key);
+        let made = json!({"credential": creation.response()});
+        let signed_up = self.post("/signup/webauthn/verify", &made).await;
+        let _ = signed_up.expect_status(200);
+        let again = self.post("/signup/webauthn/verify", &made).await;
+        assert_eq!(again.status, 400);
+        let mut passkey = creation.passkey(key);
+        let begun = self.post("/signin/webauthn", &json!({})).await;
+        let begun = begun.expect_status(200).json();
+        let shown = Usage::new(&begun, ORIGIN, &mut passkey).response();
+        let shown = json!({"credential": shown});
+        let answer = self.post("/signin/webauthn/verify", &shown).await;
+        let mut session = answer.expect_status(200).json()["session"].take();
+        let session = Session(json!({"access_token": session["accessToken"].take()}));
+        let again = self.post("/signin/webauthn/verify", &shown).await;
+        assert_eq!(again.status, 400);
+        let begun = self
+            .post_as(&session, "/elevate/webauthn", &json!({}))
+            .await;
+        let begun = begun.expect_status(200).json();
+        let shown = Usage::new(&begun, ORIGIN, &mut passkey).response();
+        let shown = json!({"credential": shown});
+        let elevated = self
+            .post_as(&session, "/elevate/webauthn/verify", &shown)
+            .await;
+        let _ = elevated.expect_status(200);
+        let token = json!({"provider": "hub", "idToken": "a.token-of.nobody", "nonce": "a nonce"});
+        for path in ["/signin/idtoken", "/signup/idtoken"] {
+            assert!(self.post(path, &token).await.status >= 400, "{path}");
+        }
+        let linked = self.post_as(&session, "/link/idtoken", &token).await;
+        assert!(linked.status >= 400);
+        for secret in hub.sign_in_for_nhost(self.stage, session.access()).await {
+            self.secrets.keep(&secret);
+        }
+        let code = hub.session_code(self.stage).await;
+        self.secrets.keep(&code);
+        let wrong = json!({"code": code, "codeVerifier": "x".repeat(43)});
+        let refused = self.post("/token/exchange", &wrong).await;
+        assert_eq!(refused.status, 401);
+        let code = hub.session_code(self.stage).await;
+        let right = json!({"code": code, "codeVerifier": VERIFIER});
+        let exchanged = self.post("/token/exchange", &right).await;
+        let _ = exchanged.expect_status(200);
+    }
+
     /// What is on its way when the database goes.
     async fn lose_the_database(&mut self, session: &Session) {
         let outage = self.stage.host.database_away().await;
@@ -381,6 +433,7 @@ async fn nothing_secret_is_logged_or_told_in_a_refusal() {
     for secret in hub.sign_in(&stage).await {
         watched.secrets.keep(&secret);
     }
+    watched.sign_in_in_hasura_auths_words(&hub).await;
     watched.lose_the_database(&session).await;
     let secrets = watched.secrets;
     let marked = stage.host.get("/auth/providers");
@@ -450,6 +503,11 @@ fn check_that_it_is_a_log(log: &str) {
         "/auth/device/{user_code}",
         "/verify",
         "/auth/oauth/{provider}/callback",
+        "/signin/provider/{provider}",
+        "/signin/provider/{provider}/callback",
+        "/signup/webauthn/verify",
+        "/elevate/webauthn/verify",
+        "/token/exchange",
     ] {
         assert!(routes(route), "{route}");
     }

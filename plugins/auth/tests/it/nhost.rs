@@ -1,5 +1,6 @@
 //! hasura-auth's surface, byte by byte where its clients look: what they do themselves is tried in `clients`.
 
+mod hooks;
 mod passkeys;
 
 use nself_plugin_testkit::Answer;

@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 /// Fields whose text is secret, in requests and answers of all surfaces.
-const FIELDS: [&str; 22] = [
+const FIELDS: [&str; 27] = [
     "access_token",
     "accessToken",
     "client_secret",
     "code",
+    "codeVerifier",
     "code_verifier",
     "current_password",
+    "clientDataJSON",
     "device_code",
     "email",
+    "idToken",
     "id_token",
     "invitation",
     "link",
@@ -24,7 +27,9 @@ const FIELDS: [&str; 22] = [
     "recovery_codes",
     "refresh_token",
     "refreshToken",
+    "signature",
     "secret",
+    "ticket",
     "token",
     "url",
     "user_code",

@@ -9,8 +9,8 @@ use crate::{
     stage::{PASSWORD, Session, Stage},
 };
 
-const ORIGIN: &str = "http://localhost:3000";
-const ADA: &str = "ada@example.org";
+pub(super) const ORIGIN: &str = "http://localhost:3000";
+pub(super) const ADA: &str = "ada@example.org";
 
 impl Stage {
     async fn begin_sign_up(&self, email: &str) -> Answer {
@@ -20,7 +20,7 @@ impl Stage {
     }
 
     /// Somebody makes an account with a new passkey: the answer, and the passkey.
-    async fn sign_up_with_passkey(&self, email: &str) -> (Answer, Passkey) {
+    pub(super) async fn sign_up_with_passkey(&self, email: &str) -> (Answer, Passkey) {
         let options = self.begin_sign_up(email).await.expect_status(200).json();
         let key = Key::es256();
         let creation = Creation::new(&options, ORIGIN, &key);
@@ -29,19 +29,19 @@ impl Stage {
         (answer, creation.passkey(key))
     }
 
-    async fn shown(&self, passkey: &mut Passkey) -> Value {
+    pub(super) async fn shown_passkey(&self, passkey: &mut Passkey) -> Value {
         let options = self.post("/signin/webauthn", &json!({})).await;
         let options = options.expect_status(200).json();
         json!({"credential": Usage::new(&options, ORIGIN, passkey).response()})
     }
 
     async fn sign_in_with_passkey(&self, passkey: &mut Passkey) -> Answer {
-        let shown = self.shown(passkey).await;
+        let shown = self.shown_passkey(passkey).await;
         self.post("/signin/webauthn/verify", &shown).await
     }
 
     /// Another passkey of somebody who is signed in.
-    async fn add_passkey(&self, session: &Session) -> Passkey {
+    pub(crate) async fn add_passkey(&self, session: &Session) -> Passkey {
         let options = self
             .post_as(session, "/user/webauthn/add", &json!({}))
             .await;
@@ -56,7 +56,7 @@ impl Stage {
 }
 
 /// A session as the house's own routes give it, from one in hasura-auth's shape.
-fn session_of(answer: &Answer) -> Session {
+pub(super) fn session_of(answer: &Answer) -> Session {
     let session = answer.json()["session"].take();
     Session(
         json!({"access_token": session["accessToken"], "refresh_token": session["refreshToken"]}),
@@ -188,7 +188,7 @@ async fn options_tell_nothing_of_an_address_and_a_challenge_is_good_once() {
         answers.push(options);
     }
     assert_eq!((&answers[0], &answers[0]), (&answers[1], &answers[2]));
-    let shown = stage.shown(&mut passkey).await;
+    let shown = stage.shown_passkey(&mut passkey).await;
     let first = stage.post("/signin/webauthn/verify", &shown).await;
     let _ = first.expect_status(200);
     let again = stage.post("/signin/webauthn/verify", &shown).await;
@@ -238,11 +238,7 @@ async fn a_passkey_is_added_by_a_fresh_proof_for_oneself_alone() {
 
 /// A session that began without a fresh proof.
 async fn script_of(stage: &Stage, session: &Session) -> Session {
-    let made = stage
-        .post_as(session, "/auth/tokens", &json!({"name": "script"}))
-        .await;
-    let token = made.expect_status(201).data()["token"].take();
-    let body = json!({"personalAccessToken": token});
+    let body = json!({"personalAccessToken": script_token(stage, session).await});
     session_of(&stage.post("/signin/pat", &body).await.expect_status(200))
 }
 
@@ -291,6 +287,14 @@ async fn a_passkey_of_ones_own_is_a_fresh_proof() {
     let _ = changed.expect_status(200);
     let _ = stage.login(ADA, PASSWORD).await.expect_status(401);
     stage.host.stop().await;
+}
+
+/// A token for somebody's scripts.
+pub(super) async fn script_token(stage: &Stage, session: &Session) -> Value {
+    let made = stage
+        .post_as(session, "/auth/tokens", &json!({"name": "script"}))
+        .await;
+    made.expect_status(201).data()["token"].take()
 }
 
 /// The same session, when its proof is not fresh any more.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    REACH_LOOPBACK, TRUSTED, VERIFIER,
+    CHALLENGE, REACH_LOOPBACK, TRUSTED, VERIFIER,
     browser::{Browser, HOME, parameter},
     callback_of,
     fake::{Fake, Told, told},
@@ -74,18 +74,59 @@ impl Hub {
         secrets.extend(texts.iter().filter_map(Value::as_str).map(str::to_owned));
         secrets
     }
+
+    /// The same for an app that is written for Nhost; and somebody is talked into linking the place by an address that has
+    /// their access token in it.
+    pub(crate) async fn sign_in_for_nhost(&self, stage: &Stage, access: &str) -> Vec<String> {
+        let wrong = "another-code-of-nobody-at-all";
+        let (refused, state) = come_back_to_nhost(stage, "", wrong).await;
+        assert_eq!(parameter(&refused, "refreshToken"), None);
+        let mut secrets = vec![wrong.to_owned(), state];
+        let (arrived, state) = come_back_to_nhost(stage, "", CODE).await;
+        secrets.extend([parameter(&arrived, "refreshToken").expect("a token"), state]);
+        let link = format!("{HOME}/signin/provider/hub?connect={access}");
+        let linked = Browser::of(&stage.host, "").open(&link).await;
+        let reason = parameter(linked.leads_to(), "error");
+        assert_eq!(reason.as_deref(), Some("invalid-request"));
+        secrets
+    }
+
+    /// A code that a session is taken over by.
+    pub(crate) async fn session_code(&self, stage: &Stage) -> String {
+        let challenge = format!("codeChallenge={CHALLENGE}");
+        let (arrived, _) = come_back_to_nhost(stage, &challenge, CODE).await;
+        parameter(&arrived, "code").expect("a code")
+    }
 }
 
 /// Somebody comes back from the place with a code; where that leads, and the state that came along.
 async fn come_back(stage: &Stage, code: &str) -> (String, String) {
-    let mut browser = Browser::of(&stage.host, "");
-    let asked = browser.open(&start_of("hub")).await;
-    let state = parameter(asked.leads_to(), "state").expect("a state");
-    let answer = format!("{}?code={code}&state={state}", callback_of("hub"));
-    let arrived = browser.open(&answer).await.leads_to().to_owned();
+    let (arrived, state) =
+        go_and_come_back(stage, &start_of("hub"), &callback_of("hub"), code).await;
     assert!(
         arrived.starts_with(&format!("{HOME}/signed-in?")),
         "{arrived}"
     );
     (arrived, state)
+}
+
+async fn go_and_come_back(
+    stage: &Stage,
+    start: &str,
+    callback: &str,
+    code: &str,
+) -> (String, String) {
+    let mut browser = Browser::of(&stage.host, "");
+    let asked = browser.open(start).await;
+    let state = parameter(asked.leads_to(), "state").expect("a state");
+    let answer = format!("{callback}?code={code}&state={state}");
+    let arrived = browser.open(&answer).await.leads_to().to_owned();
+    (arrived, state)
+}
+
+/// The same for an app that is written for Nhost.
+async fn come_back_to_nhost(stage: &Stage, more: &str, code: &str) -> (String, String) {
+    let start = format!("{HOME}/signin/provider/hub?{more}");
+    let callback = format!("{HOME}/signin/provider/hub/callback");
+    go_and_come_back(stage, &start, &callback, code).await
 }
