@@ -15,6 +15,7 @@ use crate::{
 };
 
 const EVE: &str = "eve@example.org";
+const EVE_AGAIN: &str = "eve@example.com";
 
 /// The secret of an app, and its S256 (RFC 7636, appendix B).
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
@@ -93,12 +94,19 @@ async fn every_way_of_signing_up_is_asked_about_and_can_be_refused() {
         .await
         .expect_status(200);
     assert_eq!(made.json(), "OK");
+    // And who begins with a passkey is asked about as somebody who signs in, too.
+    let before = stage.sessions().await;
+    stage.hook("sign-in", &refusal()).await;
+    let (signed_up, _) = stage.sign_up_with_passkey(EVE_AGAIN).await;
+    check_refused("/signup/webauthn/verify", &signed_up);
+    assert_eq!(stage.sessions().await, before);
     stage.host.stop().await;
 }
 
 #[tokio::test]
 async fn every_way_of_signing_in_is_asked_about_and_can_be_refused() {
-    let stage = open().await;
+    // Where addresses are proved first: nobody takes the account over on the way, and its passkey stays.
+    let stage = Stage::hooked(&with_apps("anonymous_sign_in = true")).await;
     let ada = stage.person(ADA).await;
     let mut passkey = stage.add_passkey(&ada).await;
     let token = json!({"personalAccessToken": script_token(&stage, &ada).await});
@@ -126,9 +134,6 @@ async fn every_way_of_signing_in_is_asked_about_and_can_be_refused() {
     let location = follow(&stage, &link).await;
     let description = said(&location, APP, "errorDescription");
     assert_eq!(description.replace("%20", "+"), "do+your+chores+first");
-    // Who begins with a passkey has an account then, as who begins with a password.
-    let (signed_up, _) = stage.sign_up_with_passkey("bob@example.org").await;
-    check_refused("/signup/webauthn/verify", &signed_up);
     let (app, _) = stage.enroll(&ada).await;
     let first = stage
         .post("/signin/email-password", &credentials(ADA))
