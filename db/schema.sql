@@ -637,6 +637,8 @@ CREATE INDEX family_members_user_id_idx ON public.family_members USING btree (us
 
 CREATE INDEX user_app_roles_app_id_idx ON public.user_app_roles USING btree (app_id);
 
+CREATE INDEX users_anonymous_idx ON public.users USING btree (id) WHERE is_anonymous;
+
 CREATE INDEX users_created_by_idx ON public.users USING btree (created_by) WHERE (created_by IS NOT NULL);
 
 CREATE TRIGGER audit_heads_no_delete BEFORE DELETE ON nself.audit_heads FOR EACH ROW EXECUTE FUNCTION nself.refuse_audit_change();

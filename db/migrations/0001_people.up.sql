@@ -35,6 +35,8 @@ CREATE TABLE public.users (
 );
 
 CREATE INDEX users_created_by_idx ON public.users (created_by) WHERE created_by IS NOT NULL;
+-- Those that nobody comes back to are looked for among few.
+CREATE INDEX users_anonymous_idx ON public.users (id) WHERE is_anonymous;
 
 -- The apps of the ecosystem (family, chat, tv), and who may do what in each: one account for all of them.
 CREATE TABLE public.apps (

@@ -100,7 +100,7 @@ impl Host {
         Self::start_with_clock(settings, Arc::new(SystemClock::default())).await
     }
 
-    /// The same with another clock for the plugins: a test's, that stands until it is moved.
+    /// The same by another clock: a test's, that stands until it is moved.
     ///
     /// # Errors
     ///

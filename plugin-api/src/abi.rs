@@ -13,6 +13,7 @@
 pub mod bytes;
 pub mod entry;
 pub mod error;
+pub mod extension;
 pub mod future;
 pub mod instance;
 mod interface;
@@ -31,6 +32,7 @@ pub mod capability {
     pub mod config;
     pub mod crypto;
     pub mod db;
+    pub mod handlers;
     pub mod http;
     pub mod identity;
     pub mod kv;
@@ -44,4 +46,4 @@ pub mod capability {
 pub const MAJOR: u32 = 1;
 
 /// Boundary minor of this crate: grows when a table or an id is added.
-pub const MINOR: u32 = 1;
+pub const MINOR: u32 = 2;

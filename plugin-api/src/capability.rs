@@ -7,6 +7,7 @@ pub mod config;
 pub mod crypto;
 pub mod db;
 pub mod events;
+pub mod handlers;
 pub mod http;
 pub mod identity;
 pub mod kv;

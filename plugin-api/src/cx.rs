@@ -6,8 +6,8 @@ use crate::{
     abi::{self, entry::Host},
     capability::{
         audit::Audit, call::Calls, clock::Clock, config::About, crypto::Crypto, db::Db,
-        events::Events, http::Http, identity::Identity, kv::Kv, listen::Listen, metrics::Metrics,
-        secrets::Secrets, tasks::Tasks,
+        events::Events, handlers::Handlers, http::Http, identity::Identity, kv::Kv, listen::Listen,
+        metrics::Metrics, secrets::Secrets, tasks::Tasks,
     },
 };
 
@@ -24,6 +24,7 @@ pub(crate) struct Handles {
     pub(crate) config: Option<abi::capability::config::Config>,
     pub(crate) crypto: Option<abi::capability::crypto::Crypto>,
     pub(crate) db: Option<abi::capability::db::Db>,
+    pub(crate) handlers: Option<abi::capability::handlers::Handlers>,
     pub(crate) http: Option<abi::capability::http::Http>,
     pub(crate) identity: Option<abi::capability::identity::Identity>,
     pub(crate) kv: Option<abi::capability::kv::Kv>,
@@ -65,6 +66,8 @@ capabilities! {
     clock: Clock,
     /// Capabilities of other plugins.
     calls: Calls,
+    /// Jobs and schedules of all plugins, for those that keep queues and watch the clock.
+    handlers: Handlers,
     /// Token verification, for the plugin that is the identity provider.
     identity: Identity,
     /// What the host says about itself and this plugin.
@@ -79,6 +82,7 @@ impl Context {
             config: host.config(),
             crypto: host.crypto(),
             db: host.db(),
+            handlers: host.handlers(),
             http: host.http(),
             identity: host.identity(),
             kv: host.kv(),

@@ -86,6 +86,11 @@ impl Error {
         Self::new(503, code, message).with_retry_after(retry_after)
     }
 
+    /// Ends a [job](crate::job::Job) at once: no further attempt could succeed. Elsewhere it is a 422 like others.
+    pub fn discard(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(422, "JOB_DISCARD", message)
+    }
+
     pub(crate) fn not_granted(capability: &str) -> Self {
         Self::new(500, "CAPABILITY_NOT_GRANTED", "this plugin lacks a capability").with_cause(format!(
             "the plugin uses {capability}, which its manifest does not require or the operator has not granted"

@@ -34,8 +34,10 @@ macro_rules! export_plugin {
             }
 
             #[unsafe(no_mangle)]
-            static nself_plugin_entry: $crate::abi::entry::Entry =
-                $crate::abi::entry::Entry::new($crate::manifest::NEEDS, create);
+            static nself_plugin_entry: $crate::abi::entry::Entry = $crate::abi::entry::Entry::new(
+                $crate::manifest::needs(&<$Plugin as $crate::Plugin>::REQUIRES),
+                create,
+            );
         };
     };
 }

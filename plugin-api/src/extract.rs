@@ -1,6 +1,7 @@
 //! Extractors: typed parts of a request, in a handler's arguments.
 
 mod body;
+mod misfit;
 mod path;
 
 use std::future::Future;
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::{
     body::{Body, BodyStream},
+    misfit::misfit,
     path::Path,
 };
 use crate::{
@@ -180,14 +182,8 @@ impl<T: DeserializeOwned + Schema + Send> Extract for Json<T> {
             ));
         }
         let Body(bytes) = Body::extract(request).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let details = serde_json::json!({"line": error.line(), "column": error.column()});
-            Error::new(
-                if error.is_data() { 422 } else { 400 },
-                "BODY_INVALID",
-                format!("body: {error}"),
-            )
-            .with_details(details)
-        })
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| misfit(&error))
     }
 }

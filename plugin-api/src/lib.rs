@@ -13,6 +13,7 @@ mod event;
 mod export;
 pub mod extract;
 mod handler;
+pub mod job;
 #[doc(hidden)]
 pub mod json;
 mod log;
@@ -50,6 +51,7 @@ pub mod prelude {
         export_plugin,
         extract::{Body, BodyStream, Path, Query, RequestInfo},
         hasura,
+        job::{Job, JobRun, Keep},
         manifest::{About, Dependency, HasuraFragment, Migration, Requires, Role, TableGrant},
         migration,
         plugin::{NoConfig, Plugin},

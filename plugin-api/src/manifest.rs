@@ -49,6 +49,10 @@ pub struct Dependency {
 pub struct Requires {
     /// Capability ids such as `nself.db/1`, or `mail.send/1` of another plugin.
     pub capabilities: &'static [&'static str],
+    /// Capabilities of other plugins that it uses where they are provided: granted like those above, but it runs without
+    /// them, and starts before or after whoever provides them. What is provided is asked anew at each call:
+    /// [`Calls::is_provided`](crate::capability::call::Calls::is_provided).
+    pub optional: &'static [&'static str],
     /// Rights on tables of other schemas.
     pub tables: &'static [TableGrant],
     /// Hosts that `nself.http/1` may call; `*` for every public host.
@@ -65,6 +69,7 @@ impl Requires {
     /// Nothing at all.
     pub const NOTHING: Self = Self {
         capabilities: &[],
+        optional: &[],
         tables: &[],
         egress: &[],
         secrets: &[],
@@ -243,14 +248,16 @@ macro_rules! hasura {
 /// Writes the manifest of `P`.
 pub const fn write<P: Plugin, const N: usize>(mut json: Json<N>) -> Json<N> {
     json.raw(r#"{"schema":1"#);
-    about(&mut json, &P::ABOUT);
+    about(&mut json, &P::ABOUT, needs(&P::REQUIRES));
     dependencies(&mut json, P::DEPENDS);
     requires(&mut json, &P::REQUIRES);
     provides::<P, N>(&mut json);
+    functions::<P, N>(&mut json);
     routes(&mut json, P::ROUTES);
     tasks::<P, N>(&mut json);
     subscriptions::<P, N>(&mut json);
     schedules::<P, N>(&mut json);
+    jobs::<P, N>(&mut json);
     migrations(&mut json, P::MIGRATIONS);
     commands(&mut json, P::COMMANDS);
     hasura(&mut json, P::HASURA);
@@ -260,7 +267,7 @@ pub const fn write<P: Plugin, const N: usize>(mut json: Json<N>) -> Json<N> {
     json
 }
 
-const fn about<const N: usize>(json: &mut Json<N>, about: &About) {
+const fn about<const N: usize>(json: &mut Json<N>, about: &About, needs: u32) {
     json.text(false, "id", about.id);
     json.text(false, "version", about.version);
     json.text(false, "description", about.description);
@@ -270,7 +277,7 @@ const fn about<const N: usize>(json: &mut Json<N>, about: &About) {
     json.raw(r#"{"major":"#);
     json.integer(abi::MAJOR as i128);
     json.raw(r#","needs":"#);
-    json.integer(NEEDS as i128);
+    json.integer(needs as i128);
     json.raw(r#"},"build":{"target":""#);
     json.raw(TARGET);
     json.raw(r#"","panic":""#);
@@ -286,6 +293,34 @@ const fn about<const N: usize>(json: &mut Json<N>, about: &About) {
 
 /// The lowest minor whose tables this crate's code calls. It rises only when code that every plugin carries needs more.
 pub const NEEDS: u32 = 0;
+
+/// The minor whose table of `nself.call/1` this crate knows: on an older host a plugin that calls others would find none.
+const CALLS_NEED: u32 = 2;
+
+/// Prefix of capabilities that the host itself provides.
+const HOST_CAPABILITY: &[u8] = b"nself.";
+
+/// The lowest minor that serves a plugin which asks for that.
+pub const fn needs(requires: &Requires) -> u32 {
+    let mut calls_others = !requires.optional.is_empty();
+    let mut at = 0;
+    while at < requires.capabilities.len() {
+        calls_others |= !is_of_the_host(requires.capabilities[at].as_bytes());
+        at += 1;
+    }
+    if calls_others { CALLS_NEED } else { NEEDS }
+}
+
+const fn is_of_the_host(capability: &[u8]) -> bool {
+    let mut at = 0;
+    while at < HOST_CAPABILITY.len() && at < capability.len() {
+        if capability[at] != HOST_CAPABILITY[at] {
+            return false;
+        }
+        at += 1;
+    }
+    at == HOST_CAPABILITY.len()
+}
 
 /// Architecture and system of this build, as the manifest names them.
 const TARGET: &str = const {
@@ -338,6 +373,8 @@ const fn requires<const N: usize>(json: &mut Json<N>, requires: &Requires) {
     json.raw("{");
     json.key(true, "capabilities");
     json.strings(requires.capabilities);
+    json.key(false, "optional");
+    json.strings(requires.optional);
     list!(json, "tables", requires.tables, |grant| {
         json.raw("{");
         json.text(true, "table", grant.table);
@@ -361,6 +398,28 @@ const fn provides<P: Plugin, const N: usize>(json: &mut Json<N>) {
     list!(json, "provides", P::PROVIDES, |capability| {
         json.string(capability.id);
     });
+}
+
+/// Beside the capabilities, not in them: older hosts read that list as names.
+const fn functions<P: Plugin, const N: usize>(json: &mut Json<N>) {
+    json.key(false, "functions");
+    json.raw("[");
+    let (mut at, mut first) = (0, true);
+    while at < P::PROVIDES.len() {
+        let capability = &P::PROVIDES[at];
+        let mut function = 0;
+        while function < capability.functions.len() {
+            json.comma(first);
+            json.raw("{");
+            json.text(true, "capability", capability.id);
+            json.text(false, "signature", capability.functions[function]);
+            json.raw("}");
+            first = false;
+            function += 1;
+        }
+        at += 1;
+    }
+    json.raw("]");
 }
 
 const fn routes<P, const N: usize>(json: &mut Json<N>, routes: &[Route<P>]) {
@@ -449,6 +508,26 @@ const fn schedules<P: Plugin, const N: usize>(json: &mut Json<N>) {
         json.text(true, "name", schedule.name);
         json.text(false, "cron", schedule.cron);
         json.text(false, "timezone", schedule.timezone);
+        json.raw("}");
+    });
+}
+
+const fn jobs<P: Plugin, const N: usize>(json: &mut Json<N>) {
+    list!(json, "jobs", P::JOBS, |job| {
+        json.raw("{");
+        json.text(true, "kind", job.kind);
+        if let Some(queue) = job.queue {
+            json.text(false, "queue", queue);
+        }
+        if let Some(attempts) = job.attempts_max {
+            json.optional("attempts_max", Some(attempts as i128));
+        }
+        if let Some(timeout) = job.timeout {
+            json.optional("timeout_ms", Some(millis(timeout)));
+        }
+        if let Some(keep) = job.keep {
+            json.text(false, "keep", keep.name());
+        }
         json.raw("}");
     });
 }

@@ -8,6 +8,7 @@ use crate::{
     command::Command,
     cx::{Context, Cx},
     error::Result,
+    job::Job,
     manifest::{About, Dependency, HasuraFragment, Migration, Requires},
     route::{Provided, Route, Schedule, Subscription, Task},
     schema::Schema,
@@ -52,6 +53,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[];
     /// Cron schedules.
     const SCHEDULES: &'static [Schedule<Self>] = &[];
+    /// Kinds of jobs that it works.
+    const JOBS: &'static [Job<Self>] = &[];
     /// Capabilities for other plugins.
     const PROVIDES: &'static [Provided<Self>] = &[];
     /// Steps of its schema.

@@ -1,5 +1,6 @@
 //! Who calls.
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{
@@ -19,6 +20,19 @@ pub enum Kind {
     Service,
     /// An operator of the host.
     Operator,
+}
+
+impl Kind {
+    /// A kind that this crate does not know must not pass for one that it does.
+    fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            kind::USER => Self::User,
+            kind::DEVICE => Self::Device,
+            kind::SERVICE => Self::Service,
+            kind::OPERATOR => Self::Operator,
+            _ => return None,
+        })
+    }
 }
 
 /// A verified caller: the host has checked its credential and the route's access rule before the handler runs.
@@ -75,17 +89,29 @@ impl Principal {
             .ok_or_else(|| Error::forbidden("USER_REQUIRED", "this needs a user's token"))
     }
 
+    /// The bearer of a token, as the host describes one outside of a request.
+    pub(crate) fn from_json(json: &[u8]) -> Option<Self> {
+        let told: Told = serde_json::from_slice(json).ok()?;
+        Some(Self {
+            kind: Kind::from_number(told.kind)?,
+            subject: told.subject,
+            user_id: told.user_id,
+            session_id: told.session_id,
+            family_id: told.family_id,
+            member_id: told.member_id,
+            device_id: told.device_id,
+            role: Role::from_number(told.role),
+            aal: told.aal,
+            elevated: told.elevated,
+            expires_at: told.expires_at,
+            scopes: told.scopes,
+        })
+    }
+
     pub(crate) fn read(raw: &request::Principal<'_>) -> Option<Self> {
         let id = |bytes: [u8; 16]| Some(Uuid::from_bytes(bytes)).filter(|id| !id.is_nil());
         Some(Self {
-            kind: match raw.kind {
-                kind::USER => Kind::User,
-                kind::DEVICE => Kind::Device,
-                kind::SERVICE => Kind::Service,
-                kind::OPERATOR => Kind::Operator,
-                // A kind that this crate does not know must not pass for one that it does.
-                _ => return None,
-            },
+            kind: Kind::from_number(raw.kind)?,
             subject: raw.subject.as_str().to_owned(),
             user_id: id(raw.user_id),
             session_id: id(raw.session_id),
@@ -104,4 +130,21 @@ impl Principal {
                 .collect(),
         })
     }
+}
+
+/// A principal as it crosses in JSON.
+#[derive(Deserialize)]
+struct Told {
+    kind: u32,
+    subject: String,
+    user_id: Option<Uuid>,
+    session_id: Option<Uuid>,
+    family_id: Option<Uuid>,
+    member_id: Option<Uuid>,
+    device_id: Option<Uuid>,
+    role: u32,
+    aal: u32,
+    elevated: bool,
+    expires_at: u64,
+    scopes: Vec<String>,
 }

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     handler::{Erased, Handler},
+    job::JobRun,
     manifest::{Access, Role},
     schema::Shape,
 };
@@ -172,7 +173,7 @@ macro_rules! callbacks {
     };
 }
 
-callbacks!(Event, Scheduled, CapabilityCall);
+callbacks!(Event, Scheduled, CapabilityCall, JobRun);
 
 /// A callback with its type forgotten.
 pub(crate) trait ErasedCallback<P, I, O>: Send + Sync {
@@ -303,6 +304,7 @@ impl CapabilityCall {
 /// A capability such as `mail.send/1` that this plugin offers to others.
 pub struct Provided<P: 'static> {
     pub(crate) id: &'static str,
+    pub(crate) functions: &'static [&'static str],
     pub(crate) call: &'static dyn ErasedCallback<P, CapabilityCall, Vec<u8>>,
 }
 
@@ -311,7 +313,17 @@ impl<P: 'static> Provided<P> {
     pub const fn new<F: Callback<P, CapabilityCall, Vec<u8>>>(id: &'static str, call: F) -> Self {
         Self {
             id,
+            functions: &[],
             call: Item::<F, PhantomData<(CapabilityCall, Vec<u8>)>>::of(call),
         }
+    }
+
+    /// SQL functions that come with it, such as `jobs.enqueue(text,jsonb)`: in the plugin's schema, made by its migrations,
+    /// `SECURITY DEFINER` with a `search_path` of their own. Whoever is granted the capability may call them, in a
+    /// transaction of its own, and nothing else of the schema.
+    #[must_use]
+    pub const fn functions(mut self, functions: &'static [&'static str]) -> Self {
+        self.functions = functions;
+        self
     }
 }

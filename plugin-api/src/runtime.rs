@@ -8,6 +8,7 @@ use crate::{
         capability::log::Log,
         entry::{Host, RawHandle},
         error::Error as AbiError,
+        extension::{JobHandlers, JobHandlersProvider},
         future::Fut,
         instance::{Instance, InstanceProvider},
         request, response,
@@ -16,6 +17,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     extract::Request,
+    job::JobRun,
     log,
     plugin::Plugin,
     route::{CapabilityCall, NoInput, Scheduled},
@@ -149,8 +151,44 @@ impl<P: Plugin> InstanceProvider for Running<P> {
         log::set_level(level);
     }
 
-    fn extension(&self, _id: Str<'_>) -> RawHandle {
-        RawHandle::default()
+    fn extension(&self, id: Str<'_>) -> RawHandle {
+        match id.as_str() {
+            JobHandlers::ID if !P::JOBS.is_empty() => {
+                let cx = self.cx.clone();
+                JobHandlers::new(Arc::new(Jobs { cx })).into_raw()
+            }
+            _ => RawHandle::default(),
+        }
+    }
+}
+
+/// The handlers of the plugin's jobs.
+struct Jobs<P> {
+    cx: Cx<P>,
+}
+
+impl<P: Plugin> JobHandlersProvider for Jobs<P> {
+    fn run(
+        &self,
+        job: u32,
+        id: i64,
+        attempt: u32,
+        attempts_max: u32,
+        context: Bytes,
+        payload: Bytes,
+    ) -> impl Future<Output = Result<Bytes, AbiError>> + Send + 'static {
+        let running = row(P::JOBS, job, "job").map(|job| {
+            let run = JobRun {
+                id,
+                kind: job.kind,
+                attempt,
+                attempts_max,
+                payload: payload.into(),
+                context: context.into(),
+            };
+            job.run.run(self.cx.clone(), run)
+        });
+        async move { Ok(running?.await?.into()) }
     }
 }
 

@@ -16,9 +16,10 @@ use tokio_postgres::NoTls;
 use toml::{Table, Value};
 
 use crate::{
-    host::TestHost,
+    host::{Life, TestHost},
     library::{Library, library},
     logs,
+    program::{self, Program},
     wait::within,
 };
 
@@ -33,6 +34,9 @@ pool_max = 4
 plugin_pool_max = 4
 ";
 
+/// Where a project has its plugins.
+const PLUGINS: &str = "plugins.d";
+
 /// A host to be started. Made by [`TestHost::builder`] and [`TestHost::beside`].
 #[must_use = "nothing runs until `start`"]
 #[derive(Default)]
@@ -41,6 +45,7 @@ pub struct TestHostBuilder {
     config: Table,
     secrets: Vec<(String, String)>,
     clock: Option<Arc<TestClock>>,
+    is_program: bool,
     shared: Option<Shared>,
 }
 
@@ -88,9 +93,16 @@ impl TestHostBuilder {
         self
     }
 
-    /// Lets plugins see this clock, which stands until the test moves it.
+    /// Lets the host and its plugins see this clock, which stands until the test moves it.
     pub fn clock(mut self, clock: Arc<TestClock>) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// Runs the built `nself` in a process of its own, for tests that kill it or read its log. What is asked of the host
+    /// itself ([`TestHost::registry`], [`TestHost::running`]) and [`clock`](Self::clock) are not for it.
+    pub fn program(mut self) -> Self {
+        self.is_program = true;
         self
     }
 
@@ -120,18 +132,32 @@ impl TestHostBuilder {
         let mut config: Table = CONFIG.parse().expect("configuration is TOML");
         merge(&mut config, api_keys(&self.plugins));
         merge(&mut config, self.config.clone());
-        let host = open(directory.path(), &config, secrets, &database, self.clock).await;
-        put_in_place(&self.plugins, &directory.path().join("plugins.d"));
-        for plugin in &self.plugins {
-            let enabled = host.registry().enable(&plugin.manifest.id);
-            let enabled = within("enabling a plugin", enabled).await;
-            enabled.unwrap_or_else(|refusal| panic!("{refusal}"));
-        }
+        write(directory.path(), &config);
+        let clock: Arc<dyn HostClock> = match self.clock {
+            Some(clock) => clock,
+            None => Arc::new(SystemClock::default()),
+        };
+        let life = if self.is_program {
+            put_in_place(&self.plugins, directory.path());
+            for plugin in &self.plugins {
+                program::enable(directory.path(), &database, &plugin.manifest.id).await;
+            }
+            Life::Program(Box::new(Program::start(directory.path(), &database).await))
+        } else {
+            let host = open(directory.path(), secrets, &database, Arc::clone(&clock)).await;
+            put_in_place(&self.plugins, directory.path());
+            for plugin in &self.plugins {
+                let enabled = host.registry().enable(&plugin.manifest.id);
+                let enabled = within("enabling a plugin", enabled).await;
+                enabled.unwrap_or_else(|refusal| panic!("{refusal}"));
+            }
+            Life::Here(Box::new(host))
+        };
         let shared = Shared {
             database,
             project: Arc::new(directory),
         };
-        TestHost::new(host, shared, issuer, self.plugins, self.config)
+        TestHost::new(life, clock, shared, issuer, self.plugins, self.config)
     }
 }
 
@@ -160,19 +186,22 @@ fn api_keys(plugins: &[Library]) -> Table {
     Table::from_iter([("identity".to_owned(), Value::Table(identity))])
 }
 
-async fn open(
-    directory: &Path,
-    config: &Table,
-    secrets: Secrets,
-    database: &TestDatabase,
-    clock: Option<Arc<TestClock>>,
-) -> Host {
+/// Makes a project of a directory.
+fn write(directory: &Path, config: &Table) {
     fs::write(directory.join(FILE_NAME), config.to_string()).expect("the project is writable");
     let mut private = fs::DirBuilder::new();
     private.recursive(true).mode(0o700);
     private
-        .create(directory.join("plugins.d"))
+        .create(directory.join(PLUGINS))
         .expect("the project is writable");
+}
+
+async fn open(
+    directory: &Path,
+    secrets: Secrets,
+    database: &TestDatabase,
+    clock: Arc<dyn HostClock>,
+) -> Host {
     let variables = Variables::from([("DATABASE_URL".to_owned(), database.url())]);
     let (config, provenance) =
         Config::load(directory, &variables).unwrap_or_else(|error| panic!("{error}"));
@@ -183,10 +212,6 @@ async fn open(
         database: DatabaseChoice::Url,
         migrate: true,
         progress: Arc::new(|_| ()),
-    };
-    let clock: Arc<dyn HostClock> = match clock {
-        Some(clock) => clock,
-        None => Arc::new(SystemClock::default()),
     };
     // A large future, and every test holds many of those that hold it.
     let starting = Box::pin(Host::start_with_clock(settings, clock));
@@ -206,9 +231,11 @@ pub(crate) async fn database() -> TestDatabase {
     Scratch::shared().database_from("testkit", fill).await
 }
 
-fn put_in_place(plugins: &[Library], folder: &Path) {
+fn put_in_place(plugins: &[Library], directory: &Path) {
     for plugin in plugins {
-        let file = folder.join(format!("{}.so", plugin.manifest.id));
+        let file = directory
+            .join(PLUGINS)
+            .join(format!("{}.so", plugin.manifest.id));
         fs::copy(&plugin.path, &file).expect("the project is writable");
     }
 }

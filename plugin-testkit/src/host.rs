@@ -8,6 +8,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use nself::{
+    capability::clock::HostClock,
     identity::development::{Bearer, DevelopmentIssuer},
     plugin::{instance::Running, manifest, registry::Registry},
     postgres::{roles::login_name, scratch::TestDatabase},
@@ -22,15 +23,18 @@ use crate::{
     builder::{Shared, TestHostBuilder},
     library::Library,
     outage::Outage,
+    program::{self, Program},
     request::{Body, Request},
     wait::{LIMIT, within},
 };
 
-/// A host in this process, with a project and a database that end with it.
+/// A host in this process (or, by [`TestHostBuilder::program`], in one of its own), with a project and a database that end
+/// with it.
 ///
 /// Stop it at the end of a test ([`stop`](Self::stop)): that fails the test when something does not end by itself.
 pub struct TestHost {
-    host: Host,
+    life: Life,
+    clock: Arc<dyn HostClock>,
     address: SocketAddr,
     issuer: DevelopmentIssuer,
     plugins: Vec<Library>,
@@ -38,6 +42,12 @@ pub struct TestHost {
     pub(crate) client: Client<HttpConnector, Body>,
     // After the host: a database is dropped when nobody uses it any more.
     shared: Shared,
+}
+
+/// Where a host lives.
+pub(crate) enum Life {
+    Here(Box<Host>),
+    Program(Box<Program>),
 }
 
 impl TestHost {
@@ -53,15 +63,20 @@ impl TestHost {
     }
 
     pub(crate) fn new(
-        host: Host,
+        life: Life,
+        clock: Arc<dyn HostClock>,
         shared: Shared,
         issuer: DevelopmentIssuer,
         plugins: Vec<Library>,
         config: Table,
     ) -> Self {
-        let address = host.gateway().expect("a started host listens");
+        let address = match &life {
+            Life::Here(host) => host.gateway().expect("a started host listens"),
+            Life::Program(program) => program.address,
+        };
         Self {
-            host,
+            life,
+            clock,
             address,
             issuer,
             plugins,
@@ -86,8 +101,44 @@ impl TestHost {
     }
 
     /// Its plugins, to enable, disable and exchange them.
+    ///
+    /// # Panics
+    ///
+    /// When it is a program of its own.
     pub fn registry(&self) -> &Arc<Registry> {
-        self.host.registry()
+        match &self.life {
+            Life::Here(host) => host.registry(),
+            Life::Program(_) => panic!("a program's plugins are its own"),
+        }
+    }
+
+    /// Kills it, if it is a program: nothing of it ends in an orderly way. [`start_again`](Self::start_again) brings it back.
+    ///
+    /// # Panics
+    ///
+    /// When it is none.
+    pub async fn kill(&mut self) {
+        match &mut self.life {
+            Life::Program(program) => program.kill().await,
+            Life::Here(_) => panic!("what lives in the test's process cannot be killed"),
+        }
+    }
+
+    /// Starts the program again in its project, at another address.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn start_again(&mut self) {
+        let project = self.shared.project.path();
+        let program = Program::start(project, &self.shared.database).await;
+        self.address = program.address;
+        self.life = Life::Program(Box::new(program));
+    }
+
+    /// What the program has logged so far.
+    pub fn log(&self) -> String {
+        program::log_of(self.shared.project.path())
     }
 
     /// A running plugin behind its boundary.
@@ -142,7 +193,8 @@ impl TestHost {
             family: family.map(|(role, family)| (family, host_role(role))),
             lifetime: Duration::from_secs(3_600),
         };
-        self.issuer.mint(&bearer).expect("a good key signs")
+        let minted = self.issuer.mint_at(&bearer, self.clock.system_time());
+        minted.expect("a good key signs")
     }
 
     /// The database of this host and its replicas.
@@ -198,7 +250,10 @@ impl TestHost {
     ///
     /// When something had to be cut off.
     pub async fn stop(self) {
-        let clean = within("stopping a host", self.host.stop(LIMIT / 2)).await;
+        let clean = match self.life {
+            Life::Here(host) => within("stopping a host", host.stop(LIMIT / 2)).await,
+            Life::Program(program) => program.stop().await.success(),
+        };
         assert!(
             clean,
             "something of the host or its plugins did not end by itself"

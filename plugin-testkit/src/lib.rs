@@ -25,6 +25,7 @@ mod host;
 mod library;
 mod logs;
 mod outage;
+mod program;
 mod request;
 mod sample;
 mod wait;
@@ -36,6 +37,7 @@ pub use library::{Library, library};
 pub use nself::capability::clock::TestClock;
 pub use outage::Outage;
 pub use request::Request;
+pub use sample::sample;
 pub use wait::{LIMIT, eventually, within};
 
 // For the tests that `conformance!` makes.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// The smallest value that the schema allows, as the shapes of plugin-api write schemas.
-pub(crate) fn sample(schema: &Value) -> Value {
+pub fn sample(schema: &Value) -> Value {
     if let Some(default) = schema.get("default") {
         return default.clone();
     }

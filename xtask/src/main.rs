@@ -3,6 +3,7 @@
 //! It calls the built `nself` instead of linking the host, so that it compiles in seconds.
 
 mod ci;
+mod common_passwords;
 mod golden;
 mod house;
 mod program;
@@ -18,6 +19,8 @@ usage: cargo xtask COMMAND
   ci [-- ARGUMENTS]    everything that CI checks, in order; ARGUMENTS go to the test runner
   tidy                 the rules of the house that a machine can check
   golden [--check]     write the files that a reader wants to see whole, or compare them
+  common-passwords FILE...
+                       write the list of common passwords anew, from public lists
   new-plugin NAME      write a plugin crate to plugins/NAME, as `nself plugin new` does
 ";
 
@@ -31,6 +34,9 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&house),
         ["golden"] => golden::write(&house),
         ["golden", "--check"] => golden::check(&house),
+        ["common-passwords", sources @ ..] if !sources.is_empty() => {
+            common_passwords::write(&house, sources)
+        }
         ["new-plugin", name] => new_plugin(&house, name),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use nself_plugin_api::abi::{
     bytes::{Bytes, Str},
     capability::call::{Call, CallProvider},
-    error::Error,
+    error::{Error, Outcome},
 };
 
 use super::{
@@ -29,7 +29,8 @@ pub trait Provider: Send + Sync + 'static {
     ) -> Option<BoxFuture<'static, Result<Bytes, Error>>>;
 }
 
-/// Who provides what now. Swapped whole, so that a call sees one state.
+/// Who provides what now; nobody alive for what is to be provided by a plugin that is enabled and does not run. Swapped
+/// whole, so that a call sees one state.
 #[derive(Default)]
 pub struct Providers(ArcSwap<HashMap<String, Weak<dyn Provider>>>);
 
@@ -37,6 +38,10 @@ impl Providers {
     /// Replaces the table.
     pub fn replace(&self, providers: HashMap<String, Weak<dyn Provider>>) {
         self.0.store(Arc::new(providers));
+    }
+
+    fn is_provided(&self, capability: &str) -> bool {
+        self.0.load().contains_key(capability)
     }
 
     fn find(&self, capability: &str) -> Option<Arc<dyn Provider>> {
@@ -51,9 +56,17 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Calls through `providers`, limited to what the manifest requires.
+    /// Calls through `providers`, limited to what the manifest asks for.
     pub fn capability(grant: Grant, providers: Arc<Providers>) -> Call {
         Call::new(Arc::new(Self { grant, providers }))
+    }
+
+    fn granted(&self, wanted: &str) -> Result<(), Error> {
+        let mut granted = self.grant.requires.usable();
+        if granted.any(|one| one == wanted) {
+            return Ok(());
+        }
+        Err(denied("CAPABILITY_NOT_GRANTED", &self.grant.plugin, wanted))
     }
 }
 
@@ -65,13 +78,7 @@ impl CallProvider for Calls {
         payload: Bytes,
     ) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
         let (wanted, method) = (capability.as_str(), method.as_str());
-        let calling = if self
-            .grant
-            .requires
-            .capabilities
-            .iter()
-            .any(|granted| granted == wanted)
-        {
+        let calling = self.granted(wanted).and_then(|()| {
             self.providers
                 .find(wanted)
                 .and_then(|provider| provider.call(wanted, method, payload))
@@ -84,9 +91,13 @@ impl CallProvider for Calls {
                         "no running plugin provides it",
                     )
                 })
-        } else {
-            Err(denied("CAPABILITY_NOT_GRANTED", &self.grant.plugin, wanted))
-        };
+        });
         async move { calling?.await }
+    }
+
+    fn is_provided(&self, capability: Str<'_>) -> Outcome<u32> {
+        let wanted = capability.as_str();
+        let is_provided = |()| u32::from(self.providers.is_provided(wanted));
+        self.granted(wanted).map(is_provided).into()
     }
 }

@@ -14,6 +14,16 @@ use tokio::sync::watch;
 pub trait HostClock: Send + Sync + 'static {
     /// Microseconds since the Unix epoch.
     fn now_us(&self) -> i64;
+    /// The same moment as the standard library has it.
+    fn system_time(&self) -> SystemTime {
+        let now_us = self.now_us();
+        let distance = Duration::from_micros(now_us.unsigned_abs());
+        if now_us < 0 {
+            UNIX_EPOCH - distance
+        } else {
+            UNIX_EPOCH + distance
+        }
+    }
     /// Nanoseconds of a clock that never goes back.
     fn monotonic_ns(&self) -> u64;
     /// Resolves after `duration`.
@@ -166,6 +176,7 @@ mod tests {
         assert!((&mut short).now_or_never().is_some());
         assert!((&mut long).now_or_never().is_none());
         assert_eq!(clock.now_us(), 61_000_000);
+        assert_eq!(steered.system_time(), UNIX_EPOCH + Duration::from_secs(61));
         assert_eq!(clock.monotonic_ns(), 60_000_000_000);
         clock.sleep(0).await.expect("no time is over at once");
     }

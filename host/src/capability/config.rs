@@ -8,9 +8,11 @@ use nself_plugin_api::abi::{
     error::{Error, Outcome},
 };
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::{
     Grant,
+    crypto::is_private_key,
     error::{denied, error},
 };
 
@@ -69,11 +71,15 @@ impl ConfigCapability {
         if !self.grant.requires.secrets.contains(&name) {
             return Err(SecretError::NotGranted { name });
         }
-        let found = (self.secrets)(&name).map(Bytes::secret);
-        found.ok_or_else(|| SecretError::Missing {
-            name,
-            plugin: plugin.to_owned(),
-        })
+        let Some(found) = (self.secrets)(&name) else {
+            let plugin = plugin.to_owned();
+            return Err(SecretError::Missing { name, plugin });
+        };
+        if is_private_key(&found) {
+            drop(Zeroizing::new(found));
+            return Err(SecretError::PrivateKey { name });
+        }
+        Ok(Bytes::secret(found))
     }
 }
 
@@ -86,6 +92,8 @@ enum SecretError {
         "the secret {name:?}, which plugin {plugin} asks for, has no value: set it and restart the plugin"
     )]
     Missing { name: String, plugin: String },
+    #[error("the secret {name:?} is a private key: it signs in the host, and is not handed out")]
+    PrivateKey { name: String },
 }
 
 impl SecretError {
@@ -96,6 +104,12 @@ impl SecretError {
                 500,
                 "SECRET_MISSING",
                 "a secret of this plugin is not set",
+                self,
+            ),
+            Self::PrivateKey { .. } => error(
+                500,
+                "SECRET_NOT_READABLE",
+                "this plugin asked for a secret that nobody reads",
                 self,
             ),
         }
@@ -123,7 +137,7 @@ mod tests {
 
     fn config() -> Config {
         let requires = Requires {
-            secrets: vec!["api_key".to_owned(), "unset".to_owned()],
+            secrets: ["api_key", "unset", "key"].map(str::to_owned).to_vec(),
             ..Requires::default()
         };
         let grant = Grant {
@@ -136,8 +150,11 @@ mod tests {
             environment: "development".to_owned(),
             public_url: "http://127.0.0.1:3000".to_owned(),
         };
-        let source: SecretSource =
-            Arc::new(|name| (name != "unset").then(|| format!("value of {name}").into_bytes()));
+        let source: SecretSource = Arc::new(|name| match name {
+            "unset" => None,
+            "key" => Some(b"-----BEGIN PRIVATE KEY-----\n".to_vec()),
+            _ => Some(format!("value of {name}").into_bytes()),
+        });
         Config::new(Arc::new(ConfigCapability::new(grant, &facts, source)))
     }
 
@@ -190,6 +207,15 @@ mod tests {
             "unset",
             "SECRET_MISSING",
             "the secret \"unset\", which plugin mail asks for, has no value: set it and restart the plugin",
+        );
+    }
+
+    #[test]
+    fn a_private_key_is_not_handed_out() {
+        check_refused(
+            "key",
+            "SECRET_NOT_READABLE",
+            "the secret \"key\" is a private key: it signs in the host, and is not handed out",
         );
     }
 }

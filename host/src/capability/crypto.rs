@@ -6,6 +6,7 @@
 pub mod error;
 mod foreign;
 mod hashing;
+mod imported;
 mod jwk;
 mod key;
 mod opened;
@@ -33,6 +34,7 @@ use self::{
 };
 use super::Grant;
 
+pub(crate) use self::imported::is_private_key;
 pub use self::{error::CryptoError, hashing::HashSettings};
 
 /// Most random bytes in one call.
@@ -153,7 +155,28 @@ impl Crypto {
             .pair(&self.grant.plugin, sealed, || self.open_key(sealed))?
             .sign(data)
     }
+
+    fn sign_with_secret(
+        &self,
+        name: &str,
+        algorithm: &str,
+        data: &[u8],
+    ) -> Result<Vec<u8>, CryptoError> {
+        let algorithm = Algorithm::named(algorithm)?;
+        let pem = self.secret(name)?;
+        // Found by its value: a key that the operator has changed is another one.
+        let value = Zeroizing::new([IMPORTED, &[algorithm as u8], &pem].concat());
+        self.service
+            .opened
+            .pair(&self.grant.plugin, &value, || {
+                imported::read(name, &pem, algorithm)
+            })?
+            .sign(data)
+    }
 }
+
+/// Before the name of a pair that was imported: no sealed key, which is base64url, begins so.
+const IMPORTED: &[u8] = b"imported\0";
 
 fn outcome(result: Result<Vec<u8>, CryptoError>) -> Outcome<Bytes> {
     result.map(Bytes::from).map_err(Error::from).into()
@@ -227,5 +250,14 @@ impl CryptoProvider for Crypto {
     ) -> impl Future<Output = Result<u32, Error>> + Send + 'static {
         let service = self.service.clone();
         async move { Ok(service.hashing.check(password, hash).await? as u32) }
+    }
+
+    fn sign_with_secret(
+        &self,
+        secret: Str<'_>,
+        algorithm: Str<'_>,
+        data: Slice<'_, u8>,
+    ) -> Outcome<Bytes> {
+        outcome(self.sign_with_secret(secret.as_str(), algorithm.as_str(), data.as_slice()))
     }
 }

@@ -6,16 +6,16 @@ use std::{
 };
 
 use nself_plugin_api::abi::{
-    bytes::Str,
+    bytes::{Bytes, Str},
     capability::identity::{Identity, IdentityProvider},
     error::{Error, Outcome},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Grant, error::error};
-use crate::identity::{EXP_MAX, KeySet, Verifier};
+use crate::identity::{EXP_MAX, IdentityError, KeySet, Principal, Verifier};
 
 /// The capability of one plugin instance. The registry takes the keys away when the plugin is disabled.
 pub struct IdentityCapability {
@@ -77,6 +77,39 @@ impl IdentityProvider for IdentityCapability {
         };
         id(session).map(refuse).into()
     }
+
+    fn verify_token(&self, token: Str<'_>) -> Outcome<Bytes> {
+        let verified = self.verifier.verify(token.as_str());
+        verified
+            .map(|principal| told(&principal))
+            .map_err(refused)
+            .into()
+    }
+}
+
+/// A principal as it crosses outside of a request.
+fn told(principal: &Principal) -> Bytes {
+    json!({
+        "kind": principal.kind.number(),
+        "subject": &*principal.subject,
+        "user_id": principal.user_id,
+        "session_id": principal.session_id,
+        "family_id": principal.family_id,
+        "member_id": principal.member_id,
+        "device_id": principal.device_id,
+        "role": principal.role_number(),
+        "aal": principal.aal,
+        "elevated": principal.elevated,
+        "expires_at": principal.expires_at_seconds(),
+        "scopes": principal.scopes.iter().map(|scope| &**scope).collect::<Vec<_>>(),
+    })
+    .to_string()
+    .into()
+}
+
+/// As a request with the token would be answered.
+fn refused(refusal: IdentityError) -> Error {
+    error(401, refusal.code(), refusal.to_string(), refusal)
 }
 
 fn id(session: Str<'_>) -> Result<Uuid, Error> {

@@ -80,6 +80,7 @@ pub const KEYS: &[Key] = &[
     key("http.concurrency_per_plugin", COUNT, "Requests that one plugin works on at a time; more are answered 503."),
     key("http.rate_per_minute", COUNT, "Requests per minute and caller unless the route says otherwise; more are answered 429."),
     key("http.cors_origins", Kind::TextList, "Origins that browsers may call from; `*` allows all, without credentials."),
+    key("http.trusted_proxies", Kind::TextList, "Proxies before the host, as addresses or networks such as `10.0.0.0/8`: their `x-forwarded-for` says who calls, and their `x-forwarded-proto` whether by TLS. From anybody else both mean nothing."),
     key("database.url", Kind::Secret, "External Postgres. When absent, `nself up` runs a private cluster."),
     key("database.bin_directory", Kind::Path, "Directory of the Postgres programs for the private cluster. When absent: searched for."),
     key("database.keep_running", Kind::Flag, "Whether the private cluster stays up when the host stops."),

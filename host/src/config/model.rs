@@ -118,6 +118,8 @@ pub struct Http {
     pub rate_per_minute: u32,
     /// Origins that browsers may call from; default none. `*` allows all, without credentials.
     pub cors_origins: Vec<String>,
+    /// Proxies, as addresses or networks, that are believed whom they speak for; default none.
+    pub trusted_proxies: Vec<String>,
 }
 
 impl Default for Http {
@@ -136,6 +138,7 @@ impl Default for Http {
             concurrency_per_plugin: 512,
             rate_per_minute: 6_000,
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 }

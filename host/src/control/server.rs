@@ -1,5 +1,6 @@
 //! The host's side of the control socket.
 
+use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::future::Future;
 use std::io::{self, Read, Seek, Write};
@@ -20,6 +21,8 @@ use crate::config::secrets::{SecretError, own_directory, private_directory};
 
 /// Time for a caller to send its request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// Time for the last answers to be written when the host ends.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Progress lines that may wait for a caller that does not read.
 const PROGRESS_MAX: usize = 64;
 /// Pause after an `accept` that failed, for want of descriptors for instance.
@@ -149,20 +152,31 @@ impl ControlServer {
         })
     }
 
-    /// Answers callers until `stop` is done. Commands that are being worked on go on in tasks of their own.
+    /// Answers callers until `stop` is done, and then those who have asked: whoever asks for the stop is told of it. Commands
+    /// are worked on in tasks of their own, which go on when an answer takes longer than the host has time for.
     pub async fn run<C: Control>(&self, control: Arc<C>, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
+        let (answering, mut answers) = mpsc::channel(1);
         loop {
             tokio::select! {
-                () = &mut stop => return,
+                () = &mut stop => break,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => drop(tokio::spawn(serve(Arc::clone(&control), stream))),
+                    Ok((stream, _)) => {
+                        let answering = answering.downgrade();
+                        drop(tokio::spawn(serve(Arc::clone(&control), stream, answering)));
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the control socket cannot accept a caller");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
             }
+        }
+        drop(answering);
+        // Nothing is sent: it ends when nobody is left who answers.
+        let answered = tokio::time::timeout(ANSWER_TIME, answers.recv()).await;
+        if answered.is_err() {
+            tracing::warn!("a command on the control socket was not answered before the end");
         }
     }
 }
@@ -201,15 +215,21 @@ fn lock(directory: &Path) -> io::Result<Result<File, ControlError>> {
     Ok(Ok(file))
 }
 
-async fn serve<C: Control>(control: Arc<C>, stream: UnixStream) {
+/// Held by who has a request to answer. Those who have none yet hold nothing up when the host ends.
+type Answering = mpsc::WeakSender<Infallible>;
+
+async fn serve<C: Control>(control: Arc<C>, stream: UnixStream, answering: Answering) {
     // The permissions of the directory say the same; this also holds when somebody has loosened them.
     let user = rustix::process::geteuid().as_raw();
     let permitted = stream
         .peer_cred()
         .is_ok_and(|peer| peer.uid() == user || peer.uid() == 0);
     let (reader, mut writer) = stream.into_split();
+    let mut held = None;
     let answer = if permitted {
-        match tokio::time::timeout(REQUEST_TIME, read_request(reader)).await {
+        let request = tokio::time::timeout(REQUEST_TIME, read_request(reader)).await;
+        held = answering.upgrade();
+        match request {
             Ok(Ok(request)) => work(control, request, &mut writer).await,
             Ok(Err(message)) => Err(CliError::new("CONTROL_REQUEST", Exit::BadData, message)),
             Err(_) => Err(CliError::new(
@@ -228,6 +248,7 @@ async fn serve<C: Control>(control: Arc<C>, stream: UnixStream) {
     };
     // The caller may be gone; what it asked for is done all the same.
     drop(write(&mut writer, &reply).await);
+    drop(held);
 }
 
 async fn read_request(reader: impl tokio::io::AsyncRead + Unpin) -> Result<Request, String> {

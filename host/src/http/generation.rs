@@ -81,16 +81,26 @@ impl Generation {
     ///
     /// [`Refusal`] says why there is none.
     pub fn enter(self: &Arc<Self>, long: bool) -> Result<InFlight, Refusal> {
-        // Held first, draining read second; `drain` writes first and counts second. So either this request sees
-        // the drain, or the drain sees this request.
-        let mut in_flight = InFlight::hold(self);
-        if self.draining.load(SeqCst) {
-            return Err(Refusal::Draining);
-        }
+        let mut in_flight = self.join()?;
         let slots = if long { &self.streams } else { &self.requests };
         in_flight.slot = Some(long);
         if slots.taken.fetch_add(1, SeqCst) >= slots.max {
             return Err(Refusal::Full);
+        }
+        Ok(in_flight)
+    }
+
+    /// Is waited for as a request is, and takes no slot: for work whose number is bounded where it comes from.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Draining`].
+    pub fn join(self: &Arc<Self>) -> Result<InFlight, Refusal> {
+        // Held first, draining read second; `drain` writes first and counts second. So either this request sees
+        // the drain, or the drain sees this request.
+        let in_flight = InFlight::hold(self);
+        if self.draining.load(SeqCst) {
+            return Err(Refusal::Draining);
         }
         Ok(in_flight)
     }
@@ -226,6 +236,20 @@ mod tests {
         drop(first);
         assert!(generation.drained().now_or_never().is_none());
         drop(second);
+        generation.drained().await;
+    }
+
+    #[tokio::test]
+    async fn work_that_joins_takes_no_slot_and_is_waited_for() {
+        let generation = Generation::new("notes", 1, 1);
+        let work = generation.join().expect("it serves");
+        let request = generation.enter(false).expect("there is room");
+        assert_eq!((generation.served(), generation.in_flight()), (1, 2));
+        generation.drain();
+        drop(request);
+        assert_eq!(generation.join().expect_err("draining"), Refusal::Draining);
+        assert!(generation.drained().now_or_never().is_none());
+        drop(work);
         generation.drained().await;
     }
 

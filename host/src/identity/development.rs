@@ -106,10 +106,20 @@ impl DevelopmentIssuer {
     ///
     /// When signing fails, which a good key does not.
     pub fn mint(&self, bearer: &Bearer) -> Result<String, jsonwebtoken::errors::Error> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        self.mint_at(bearer, SystemTime::now())
+    }
+
+    /// The same at another time.
+    ///
+    /// # Errors
+    ///
+    /// As [`mint`](Self::mint).
+    pub fn mint_at(
+        &self,
+        bearer: &Bearer,
+        now: SystemTime,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let is_device = matches!(bearer.family, Some((_, Role::Device)));
         let subject = if is_device {
             "x-hasura-device-id"

@@ -1,8 +1,9 @@
 //! The caller as the host knows it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use nself_plugin_api::abi::request::kind;
 use uuid::Uuid;
 
 use crate::plugin::manifest::Role;
@@ -28,6 +29,16 @@ impl Kind {
             Self::Device => "device",
             Self::Service => "service",
             Self::Operator => "operator",
+        }
+    }
+
+    /// The number at the boundary.
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            Self::User => kind::USER,
+            Self::Device => kind::DEVICE,
+            Self::Service => kind::SERVICE,
+            Self::Operator => kind::OPERATOR,
         }
     }
 }
@@ -72,5 +83,25 @@ impl Principal {
         self.scopes
             .iter()
             .any(|granted| &**granted == scope || &**granted == "*")
+    }
+
+    /// The role's number at the boundary, 0 outside a family.
+    pub(crate) fn role_number(&self) -> u32 {
+        match self.role {
+            None => 0,
+            Some(Role::Owner) => 1,
+            Some(Role::Admin) => 2,
+            Some(Role::AdultMember) => 3,
+            Some(Role::YouthMember) => 4,
+            Some(Role::ChildMember) => 5,
+            Some(Role::Device) => 6,
+        }
+    }
+
+    /// When the credential ends, in seconds since 1970; 0 for never.
+    pub(crate) fn expires_at_seconds(&self) -> u64 {
+        self.expires_at
+            .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |since| since.as_secs())
     }
 }

@@ -7,18 +7,20 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use nself_plugin_api::abi::{bytes::Bytes, error::Error, instance::Instance};
+use nself_plugin_api::abi::{
+    bytes::Bytes, error::Error, extension::JobHandlers, instance::Instance,
+};
 use tokio::{
     sync::watch,
     task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
-use tracing::{info, warn};
+use tracing::{Instrument, debug_span, info, info_span, warn};
 
-use super::{health::Health, manifest::Manifest, watchdog::Watches};
+use super::{handlers::Attempt, health::Health, manifest::Manifest, watchdog::Watches};
 use crate::{
     capability::{call::Provider, error::unavailable, task::Background},
-    http::Generation,
+    http::{Generation, InFlight},
     loader::Sha256,
 };
 
@@ -41,6 +43,8 @@ pub struct Parts {
     pub file: PathBuf,
     /// The plugin behind the boundary.
     pub instance: Instance,
+    /// The handlers of its jobs; nothing when it declares none.
+    pub job_handlers: Option<JobHandlers>,
     /// Counts its requests and sockets.
     pub generation: Arc<Generation>,
     /// Its background work.
@@ -115,12 +119,56 @@ impl Running {
             .push(work);
     }
 
+    /// Works a job of the kind with that number; `None` when it takes no more calls because it drains.
+    ///
+    /// Takes no slot of the requests: how many jobs run at once is bounded by their queues, and a long one shall not keep
+    /// requests out.
+    pub fn run_job(
+        &self,
+        number: u32,
+        attempt: Attempt,
+    ) -> Option<impl Future<Output = Result<Bytes, Error>> + Send + 'static + use<>> {
+        let in_flight = self.parts.generation.join().ok()?;
+        let Attempt {
+            id,
+            attempt,
+            attempts_max,
+            context,
+            payload,
+        } = attempt;
+        let handlers = self.parts.job_handlers.as_ref()?;
+        let result = handlers.run(number, id, attempt, attempts_max, context, payload);
+        let result = self.parts.watches.job(number).future(result);
+        // A span that is recorded costs a microsecond, more than all the rest: only who looks closely pays that.
+        let span = debug_span!("job", plugin = self.id(), job = id, attempt);
+        Some(until_cut(in_flight, result, cut_off).instrument(span))
+    }
+
+    /// Runs the schedule with that number; `None` when it takes no more calls because it drains.
+    pub fn run_schedule(
+        &self,
+        number: u32,
+        scheduled_at: &str,
+    ) -> Option<impl Future<Output = Result<(), Error>> + Send + 'static + use<>> {
+        let in_flight = self.parts.generation.join().ok()?;
+        let due = Bytes::from(scheduled_at.as_bytes());
+        let done = self.parts.instance.on_schedule(number, due);
+        let done = self.parts.watches.schedule(number).future(done);
+        let span = info_span!("schedule", plugin = self.id(), due = scheduled_at);
+        Some(until_cut(in_flight, done, cut_off).instrument(span))
+    }
+
+    /// Lets nothing new in. The first step of [`Self::end`].
+    pub fn drain(&self) {
+        self.parts.draining.send_replace(true);
+        self.parts.generation.drain();
+    }
+
     /// Drains and ends it: nothing new comes in, what is under way may finish until the deadline, then the plugin is told
     /// to stop, and what still runs is dropped. True when nothing had to be cut off.
     pub async fn end(&self, grace: Duration) -> bool {
         let deadline = Instant::now() + grace;
-        self.parts.draining.send_replace(true);
-        self.parts.generation.drain();
+        self.drain();
         let drained = timeout_at(deadline, self.parts.generation.drained())
             .await
             .is_ok();
@@ -181,20 +229,38 @@ impl Provider for Running {
             .instance
             .call(u32::try_from(number).ok()?, method.into(), payload);
         let answer = self.parts.watches.capability(number).future(answer);
-        Some(
-            async move {
-                tokio::select! {
-                    biased;
-                    answer = answer => answer,
-                    () = in_flight.cut() => Err(unavailable(
-                        "PLUGIN_STOPPING",
-                        "the plugin that offers this was exchanged before it had finished: try again",
-                        1_000,
-                        "its time to finish is over",
-                    )),
-                }
-            }
-            .boxed(),
-        )
+        Some(until_cut(in_flight, answer, exchanged).boxed())
     }
+}
+
+/// The plugin's answer, or `late` when its time to finish is over.
+async fn until_cut<T>(
+    in_flight: InFlight,
+    answer: impl Future<Output = Result<T, Error>>,
+    late: fn() -> Error,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        () = in_flight.cut() => Err(late()),
+    }
+}
+
+fn exchanged() -> Error {
+    unavailable(
+        "PLUGIN_STOPPING",
+        "the plugin that offers this was exchanged before it had finished: try again",
+        1_000,
+        "its time to finish is over",
+    )
+}
+
+/// A code of its own, which no handler answers with: whoever keeps the queue knows that the handler did not fail.
+fn cut_off() -> Error {
+    unavailable(
+        "HANDLER_STOPPED",
+        "the plugin that works this had to stop before it had finished: try again",
+        1_000,
+        "its time to finish is over",
+    )
 }

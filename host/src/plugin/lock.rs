@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use semver::Version;
 use thiserror::Error;
 
-use super::manifest::{Manifest, Requires};
+use super::manifest::{Manifest, Requires, is_exclusive};
 use crate::loader::Sha256;
 
 pub use grants::missing as missing_grants;
@@ -35,6 +35,8 @@ pub struct Locked {
     pub enabled: bool,
     /// Who signed the file. Kept, not judged yet: signatures come with the platform work.
     pub signer: Option<String>,
+    /// What it offers to others: known also while it does not run, and when its file is gone.
+    pub provides: Vec<String>,
     /// What it may reach.
     pub granted: Requires,
     /// What ran before the last upgrade: the target of a rollback.
@@ -48,6 +50,8 @@ pub struct Previous {
     pub version: Version,
     /// Its content.
     pub sha256: Sha256,
+    /// What it offered to others.
+    pub provides: Vec<String>,
     /// What it was allowed to reach: going back must not need a new consent.
     pub granted: Requires,
 }
@@ -93,6 +97,18 @@ pub enum LockRefusal {
         missing: Vec<String>,
         /// What the operator calls it: the id, or a file that was offered.
         offer: String,
+    },
+    /// It asks for what only one plugin may have.
+    #[error(
+        "{id} asks for {capability}, which only one plugin may have, and {holder} has it: run nself plugin disable {holder} first"
+    )]
+    Held {
+        /// The plugin's id.
+        id: String,
+        /// The capability.
+        capability: String,
+        /// Who has it.
+        holder: String,
     },
     /// There is no such plugin.
     #[error("no plugin {id} in plugins.lock: run nself plugin enable {id} first")]
@@ -208,6 +224,31 @@ impl Lock {
         missing_grants(&manifest.requires, granted)
     }
 
+    /// Whether a plugin that is to run leaves it what only one plugin may have.
+    ///
+    /// # Errors
+    ///
+    /// [`LockRefusal::Held`].
+    pub fn may_have(&self, manifest: &Manifest) -> Result<(), LockRefusal> {
+        let asked = &manifest.requires.capabilities;
+        let others = || {
+            self.plugins
+                .iter()
+                .filter(|(id, locked)| **id != manifest.id && locked.enabled)
+        };
+        for capability in asked.iter().filter(|id| is_exclusive(id)) {
+            let has = |locked: &Locked| locked.granted.capabilities.contains(capability);
+            if let Some((holder, _)) = others().find(|(_, locked)| has(locked)) {
+                return Err(LockRefusal::Held {
+                    id: manifest.id.clone(),
+                    capability: capability.clone(),
+                    holder: holder.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Accepts this content, grants what it asks for and no more, and enables it. What was accepted before becomes the
     /// target of a rollback.
     pub fn accept(&mut self, manifest: &Manifest, sha256: Sha256) {
@@ -224,6 +265,7 @@ impl Lock {
             sha256,
             enabled: true,
             signer: None,
+            provides: manifest.provides.clone(),
             granted: manifest.requires.clone(),
             previous,
         };
@@ -245,6 +287,7 @@ impl Lock {
         locked.previous = Some(locked.clone().into());
         locked.version = previous.version;
         locked.sha256 = previous.sha256;
+        locked.provides = previous.provides;
         locked.granted = previous.granted;
         // Who signed the one has not signed the other.
         locked.signer = None;
@@ -263,6 +306,7 @@ impl From<Locked> for Previous {
         Self {
             version: locked.version,
             sha256: locked.sha256,
+            provides: locked.provides,
             granted: locked.granted,
         }
     }

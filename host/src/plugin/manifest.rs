@@ -3,6 +3,7 @@
 //! `plugin-api` writes the same document at compile time from the constants of the author's `Plugin` impl
 //! (`plugin-api/src/manifest.rs`); a test there and the loader's tests here hold the two together.
 
+use nself_plugin_api::abi::capability::identity::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -36,6 +37,9 @@ pub struct Manifest {
     /// Capabilities that it offers to other plugins, such as `mail.send/1`.
     #[serde(default)]
     pub provides: Vec<String>,
+    /// SQL functions that come with the offered capabilities.
+    #[serde(default)]
+    pub functions: Vec<ProvidedFunction>,
     /// HTTP routes, in the order of their numbers.
     #[serde(default)]
     pub routes: Vec<Route>,
@@ -48,6 +52,9 @@ pub struct Manifest {
     /// Cron schedules that the plugin asks a scheduler to run, in the order of their numbers.
     #[serde(default)]
     pub schedules: Vec<Schedule>,
+    /// Kinds of jobs that it works, in the order of their numbers.
+    #[serde(default)]
+    pub jobs: Vec<Job>,
     /// Migrations of the plugin's own schema, ascending.
     #[serde(default)]
     pub migrations: Vec<Migration>,
@@ -97,6 +104,9 @@ pub struct Requires {
     /// Capability ids such as `nself.db/1` or `mail.send/1`.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// Capabilities of other plugins that it uses where they are provided. It starts and runs without them.
+    #[serde(default)]
+    pub optional: Vec<String>,
     /// Tables outside its own schema, as `schema.table` and the rights on it.
     #[serde(default)]
     pub tables: Vec<TableGrant>,
@@ -114,6 +124,20 @@ pub struct Requires {
     pub emits: Vec<String>,
 }
 
+/// Whether only one plugin at a time may have this capability of the host: two identity providers would each take the
+/// other's keys away.
+pub fn is_exclusive(capability: &str) -> bool {
+    capability == Identity::ID
+}
+
+impl Requires {
+    /// Every capability that it may use, provided or not.
+    pub fn usable(&self) -> impl Iterator<Item = &str> {
+        let all = self.capabilities.iter().chain(&self.optional);
+        all.map(String::as_str)
+    }
+}
+
 /// Rights on one table of another schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableGrant {
@@ -121,6 +145,15 @@ pub struct TableGrant {
     pub table: String,
     /// Any of `select`, `insert`, `update`, `delete`, `references`.
     pub rights: Vec<String>,
+}
+
+/// A SQL function that comes with an offered capability: whoever is granted that may call it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvidedFunction {
+    /// One of the offered capabilities.
+    pub capability: String,
+    /// A function of the plugin's schema with the types of its arguments: `jobs.enqueue(text,jsonb)`.
+    pub signature: String,
 }
 
 /// One HTTP route.
@@ -226,6 +259,37 @@ pub struct Schedule {
     pub cron: String,
     /// IANA time zone.
     pub timezone: String,
+}
+
+/// A kind of job. What is not there is left to the queue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// The plugin's id, a dot, and what the work is: `photos.resize`.
+    pub kind: String,
+    /// The queue that its jobs wait in.
+    #[serde(default)]
+    pub queue: Option<String>,
+    /// Attempts before a job is given up.
+    #[serde(default)]
+    pub attempts_max: Option<u32>,
+    /// Time for one attempt.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// Which finished jobs stay to be looked at.
+    #[serde(default)]
+    pub keep: Option<Keep>,
+}
+
+/// Which finished jobs stay to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// None.
+    None,
+    /// Those that were given up.
+    Failed,
+    /// All of them.
+    All,
 }
 
 /// One step of the plugin's schema.

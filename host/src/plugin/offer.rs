@@ -19,6 +19,7 @@ use crate::{
         config::ConfigCapability,
         crypto::Crypto,
         db::Database,
+        handlers::HandlersCapability,
         http::HttpCapability,
         identity::IdentityCapability,
         kv::Kv,
@@ -67,11 +68,11 @@ impl Offer {
     }
 
     fn is_granted(&self, id: &str) -> bool {
-        let granted = &self.grant.requires.capabilities;
-        AMBIENT.contains(&id)
-            || granted.iter().any(|capability| capability == id)
-            // Calling others is granted capability by capability.
-            || (id == abi::call::Call::ID && granted.iter().any(|capability| !capability.starts_with("nself.")))
+        let mut granted = self.grant.requires.usable();
+        // Calling others is granted capability by capability.
+        let calls =
+            |capability: &str| id == abi::call::Call::ID && !capability.starts_with("nself.");
+        AMBIENT.contains(&id) || granted.any(|capability| capability == id || calls(capability))
     }
 
     fn find(&self, id: &str) -> Option<Capability> {
@@ -97,6 +98,9 @@ impl Offer {
                 let (pool, target) = self.database.clone()?;
                 Capability::db(Database::capability(pool, target))
             }
+            abi::handlers::Handlers::ID => Capability::handlers(HandlersCapability::capability(
+                Arc::clone(&services.handlers),
+            )),
             abi::http::Http::ID => match HttpCapability::new(&services.egress, &grant) {
                 Ok(http) => Capability::http(abi::http::Http::new(Arc::new(http))),
                 Err(error) => {

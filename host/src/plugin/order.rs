@@ -111,6 +111,18 @@ pub enum OrderRefusal {
         /// Who offers it.
         holder: String,
     },
+    /// Another plugin has what only one may have.
+    #[error(
+        "{id} asks for {capability}, which only one plugin may have, and {holder} has it: run nself plugin disable {holder} first"
+    )]
+    Exclusive {
+        /// The id.
+        id: String,
+        /// The capability.
+        capability: String,
+        /// Who has it.
+        holder: String,
+    },
     /// What it needs was refused.
     #[error("{id} needs {dependency}, which was refused: {reason}")]
     Dependency {

@@ -10,7 +10,7 @@ mod removal;
 mod view;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -167,7 +167,7 @@ impl Registry {
             if inner.refused.contains_key(id) {
                 continue;
             }
-            match self.bring_up(checked, Migrate::Up).await {
+            match self.bring_up(checked, Migrate::Up, &inner.running).await {
                 Ok(running) => inner.running.push(running),
                 Err(failure) => {
                     error!(plugin = id, "{failure}");
@@ -181,7 +181,7 @@ impl Registry {
                 }
             }
         }
-        self.swap(&inner.running)?;
+        self.swap(&inner.running, &inner.lock)?;
         for running in &inner.running {
             self.run_loops(running);
         }
@@ -204,7 +204,7 @@ impl Registry {
         let mut clean = true;
         for running in std::mem::take(&mut inner.running).into_iter().rev() {
             let left = deadline.saturating_duration_since(tokio::time::Instant::now());
-            clean &= running.end(left).await;
+            clean &= self.end(&running, left).await;
         }
         clean
     }
@@ -238,11 +238,12 @@ impl Registry {
         self.state.lock().await.running(id).cloned()
     }
 
-    /// Checks the configuration and starts the plugin.
+    /// Checks the configuration and starts the plugin beside those that run.
     async fn bring_up(
         &self,
         checked: &Arc<CheckedPlugin>,
         migrate: Migrate,
+        running: &[Arc<Running>],
     ) -> Result<Arc<Running>, StartError> {
         let RegistrySettings {
             config, provenance, ..
@@ -254,19 +255,23 @@ impl Registry {
         let sha256 = checked.sha256.to_string();
         // Before it runs: what it emits while it starts is judged by what is stored.
         self.record(manifest, &sha256, "loaded", true).await;
-        let started = self.starter.start(checked, plugin_config, migrate).await;
+        let others = running.iter().map(|running| &**running.manifest());
+        let beside: Vec<&Manifest> = others.filter(|other| other.id != manifest.id).collect();
+        let started = self
+            .starter
+            .start(checked, plugin_config, migrate, &beside)
+            .await;
         let state = if started.is_ok() { "started" } else { "failed" };
         self.record(manifest, &sha256, state, true).await;
         started
     }
 
     /// Puts the routes and capabilities of `running` in force.
-    fn swap(&self, running: &[Arc<Running>]) -> Result<(), TableError> {
+    fn swap(&self, running: &[Arc<Running>], lock: &Lock) -> Result<(), TableError> {
         let RegistrySettings {
             host_routes,
             limits,
             http_metrics,
-            services,
             ..
         } = &self.settings;
         let routes = running
@@ -274,16 +279,36 @@ impl Registry {
             .flat_map(|running| routes_of(running, limits));
         let routes = routes.collect();
         let table = RouteTable::build(host_routes, routes, limits, http_metrics)?;
+        // Before the routes: a request that comes by a new route finds whom its plugin has to ask.
+        self.provide(running, lock);
         self.settings.routes.swap(table);
-        let providers = running.iter().flat_map(|running| {
+        Ok(())
+    }
+
+    /// Puts what `running` offer in force. What others offer that are to run, as `lock` has it, and do not, is told from what
+    /// nobody offers.
+    fn provide(&self, running: &[Arc<Running>], lock: &Lock) {
+        let enabled = lock.plugins.values().filter(|locked| locked.enabled);
+        let mut providers: HashMap<String, Weak<dyn Provider>> = enabled
+            .flat_map(|locked| &locked.provides)
+            .map(|capability| (capability.clone(), Weak::<Running>::new() as _))
+            .collect();
+        providers.extend(running.iter().flat_map(|running| {
             running.manifest().provides.iter().map(|capability| {
                 let provider: Arc<dyn Provider> = Arc::clone(running) as _;
-                let provider: Weak<dyn Provider> = Arc::downgrade(&provider);
-                (capability.clone(), provider)
+                (capability.clone(), Arc::downgrade(&provider))
             })
-        });
-        services.providers.replace(providers.collect());
-        Ok(())
+        }));
+        let services = &self.settings.services;
+        services.providers.replace(providers);
+        services.handlers.replace(running);
+    }
+
+    /// Drains and ends a plugin. Who follows what plugins declare is told first, and sends it nothing more.
+    async fn end(&self, running: &Running, grace: Duration) -> bool {
+        running.drain();
+        self.settings.services.handlers.touch();
+        running.end(grace).await
     }
 
     fn run_loops(&self, running: &Arc<Running>) {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use deadpool_postgres::Pool;
 use prometheus::IntCounterVec;
 
+use super::handlers::Handlers;
 use crate::{
     capability::{
         call::Providers,
@@ -40,6 +41,8 @@ pub struct Services {
     pub leases: Arc<Leases>,
     /// Who provides which capability now.
     pub providers: Arc<Providers>,
+    /// What plugins declare to be called for.
+    pub handlers: Arc<Handlers>,
     /// Verifies tokens.
     pub verifier: Arc<Verifier>,
     /// Metrics of plugins.

@@ -101,7 +101,7 @@ pub struct Starter {
 }
 
 impl Starter {
-    /// Starts the plugin in `checked` with this configuration.
+    /// Starts the plugin in `checked` with this configuration; `beside` are the other plugins that run.
     ///
     /// # Errors
     ///
@@ -111,13 +111,14 @@ impl Starter {
         checked: &Arc<CheckedPlugin>,
         config: Value,
         migrate: Migrate,
+        beside: &[&Manifest],
     ) -> Result<Arc<Running>, StartError> {
         for warning in &checked.warnings {
             warn!(plugin = checked.manifest.id, "{warning}");
         }
         let manifest = Arc::new(checked.manifest.clone());
         let kept = self.keep(checked).await?;
-        let database = self.prepare_database(&manifest, migrate).await?;
+        let database = self.prepare_database(&manifest, migrate, beside).await?;
         let id = manifest.id.clone();
         let opened = tokio::task::spawn_blocking(move || loader::open(&kept));
         let limit = self.step_timeout;
@@ -180,6 +181,16 @@ impl Starter {
             }
         };
         let instance = created.inspect_err(|_| background.abort())?;
+        let job_handlers = instance.job_handlers();
+        if job_handlers.is_none() && !manifest.jobs.is_empty() {
+            background.abort();
+            let message = "it declares jobs and answers for none of them".to_owned();
+            return Err(failed(&id, "start", message));
+        }
+        if let Err(failure) = self.share(&manifest, beside).await {
+            background.abort();
+            return Err(failure);
+        }
         info!(plugin = id, version = %manifest.version, file = %loaded.file.display(), "plugin started");
         let max = self.services.requests_max;
         Ok(Running::new(Parts {
@@ -187,12 +198,23 @@ impl Starter {
             sha256: checked.sha256,
             file: loaded.file,
             instance,
+            job_handlers,
             background,
             health,
             draining,
             watches: Watches::new(&manifest, &blocked),
             manifest,
         }))
+    }
+
+    async fn share(&self, manifest: &Manifest, beside: &[&Manifest]) -> Result<(), StartError> {
+        if users(manifest, beside).is_empty() {
+            return Ok(());
+        }
+        let (mut client, connection) = self.services.target.connect().await?;
+        tokio::spawn(connection);
+        let shared = share(&mut client, manifest, beside).await;
+        shared.map_err(|(id, source)| StartError::Login { id, source })
     }
 
     /// The private copy of the file; off the event loop, for it waits for the disk.
@@ -213,14 +235,9 @@ impl Starter {
         &self,
         manifest: &Manifest,
         migrate: Migrate,
+        beside: &[&Manifest],
     ) -> Result<Option<(Pool, Target)>, StartError> {
-        if !manifest
-            .requires
-            .capabilities
-            .iter()
-            .any(|id| id == "nself.db/1")
-            && manifest.migrations.is_empty()
-        {
+        if !uses_database(manifest) {
             return Ok(None);
         }
         let services = &self.services;
@@ -239,7 +256,12 @@ impl Starter {
             migrator.up(&[owner]).await.map_err(Box::new)?;
             client = migrator.into_client();
         }
-        grant(&mut client, manifest).await.map_err(refused)?;
+        let functions = manifest.functions.iter();
+        let functions: Vec<&str> = functions.map(|one| one.signature.as_str()).collect();
+        let checked = roles::check_provided(&client, &functions).await;
+        checked.map_err(refused)?;
+        let granted = grant(&mut client, manifest, beside).await;
+        granted.map_err(refused)?;
         let target = services
             .target
             .with_login(&name, &password)
@@ -248,12 +270,66 @@ impl Starter {
     }
 }
 
-/// Gives the plugin's login what its manifest asks for, once its schema is at this version.
+fn uses_database(manifest: &Manifest) -> bool {
+    let capabilities = &manifest.requires.capabilities;
+    capabilities.iter().any(|id| id == "nself.db/1")
+        || !manifest.migrations.is_empty()
+        || !manifest.functions.is_empty()
+}
+
+/// Those among `beside` that have a login and were granted a capability of this plugin.
+fn users<'a>(manifest: &Manifest, beside: &[&'a Manifest]) -> Vec<&'a Manifest> {
+    let has_it = |other: &Manifest| {
+        let mut required = other.requires.capabilities.iter();
+        required.any(|capability| manifest.provides.contains(capability))
+    };
+    let is_user = |other: &&Manifest| other.id != manifest.id && uses_database(other);
+    let others = beside.iter().copied();
+    others
+        .filter(|other| is_user(other) && has_it(other))
+        .collect()
+}
+
+/// Lets the plugins beside this one call the functions that come with its capabilities, and no longer those that came
+/// with a former version.
+///
+/// # Errors
+///
+/// With the plugin whose login could not be given its grants.
+pub async fn share(
+    client: &mut Client,
+    manifest: &Manifest,
+    beside: &[&Manifest],
+) -> Result<(), (String, RoleError)> {
+    let others = beside.iter().filter(|other| other.id != manifest.id);
+    let all: Vec<&Manifest> = others.copied().chain([manifest]).collect();
+    for user in users(manifest, beside) {
+        match grant(client, user, &all).await {
+            // Who has no login yet gets it, and this with it, when it starts.
+            Ok(()) | Err(RoleError::NoLogin(_)) => {}
+            Err(refusal) => return Err((user.id.clone(), refusal)),
+        }
+    }
+    Ok(())
+}
+
+/// Gives the plugin's login what its manifest asks for, once its schema is at this version: among it the functions that
+/// come with what the plugins `beside` it offer.
 ///
 /// # Errors
 ///
 /// When something that it asks for is not there.
-pub async fn grant(client: &mut Client, manifest: &Manifest) -> Result<(), RoleError> {
+pub async fn grant(
+    client: &mut Client,
+    manifest: &Manifest,
+    beside: &[&Manifest],
+) -> Result<(), RoleError> {
+    let required = &manifest.requires.capabilities;
+    let offered = beside.iter().flat_map(|other| &other.functions);
+    let provided: Vec<&str> = offered
+        .filter(|function| required.contains(&function.capability))
+        .map(|function| function.signature.as_str())
+        .collect();
     let functions: Vec<&str> = PLUGIN_FUNCTIONS
         .iter()
         .map(|signature| function_name(signature))
@@ -261,6 +337,7 @@ pub async fn grant(client: &mut Client, manifest: &Manifest) -> Result<(), RoleE
     let grants = Grants {
         tables: &manifest.requires.tables,
         functions: &functions,
+        provided: &provided,
     };
     roles::grant(client, &manifest.id, &grants).await
 }

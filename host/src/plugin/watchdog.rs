@@ -89,6 +89,8 @@ pub struct Watches {
     routes: Vec<Watch>,
     tasks: Vec<Watch>,
     subscriptions: Vec<Watch>,
+    schedules: Vec<Watch>,
+    jobs: Vec<Watch>,
     capabilities: Vec<Watch>,
 }
 
@@ -100,6 +102,8 @@ impl Watches {
             routes,
             tasks,
             subscriptions,
+            schedules,
+            jobs,
             provides,
             ..
         } = manifest;
@@ -115,6 +119,14 @@ impl Watches {
             subscriptions: subscriptions
                 .iter()
                 .map(|subscription| watch(format!("subscription {}", subscription.name)))
+                .collect(),
+            schedules: schedules
+                .iter()
+                .map(|schedule| watch(format!("schedule {}", schedule.name)))
+                .collect(),
+            jobs: jobs
+                .iter()
+                .map(|job| watch(format!("job {}", job.kind)))
                 .collect(),
             capabilities: provides
                 .iter()
@@ -136,6 +148,16 @@ impl Watches {
     /// Of a subscription.
     pub fn subscription(&self, number: u32) -> Watch {
         of(&self.subscriptions, number as usize)
+    }
+
+    /// Of a schedule.
+    pub fn schedule(&self, number: u32) -> Watch {
+        of(&self.schedules, number as usize)
+    }
+
+    /// Of a kind of job.
+    pub fn job(&self, number: u32) -> Watch {
+        of(&self.jobs, number as usize)
     }
 
     /// Of a provided capability.

@@ -17,8 +17,10 @@ use postgres_protocol::{
 use tokio_postgres::{Client, Transaction};
 
 mod grants;
+mod provided;
 
 pub use grants::{Grants, grant};
+pub use provided::check_provided;
 
 /// Postgres cuts names beyond this many bytes, silently.
 const NAME_BYTES_MAX: usize = 63;
@@ -139,6 +141,16 @@ pub enum RoleError {
     /// A function of the host is not there.
     #[error("the function nself.{0} does not exist: run the host's migrations first")]
     NoFunction(String),
+    /// A function that a plugin offers is not there.
+    #[error(
+        "the function {0}, which comes with a capability, does not exist: make it in a migration, or correct its name and types in the manifest"
+    )]
+    NoProvided(String),
+    /// A function that a plugin offers looks for names where its caller says.
+    #[error(
+        "the function {0} is SECURITY DEFINER and has no search_path of its own, so that its caller could put other tables in its way: add SET search_path to it"
+    )]
+    SearchPath(String),
     /// [`grant`] came before [`prepare`].
     #[error("the login {0} does not exist: prepare it before granting")]
     NoLogin(String),

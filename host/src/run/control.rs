@@ -266,9 +266,11 @@ impl From<ChangeError> for CliError {
             ChangeError::Locked(LockRefusal::NotGranted { .. }) => {
                 ("PLUGIN_NOT_GRANTED", Exit::Permission)
             }
+            ChangeError::Locked(LockRefusal::Held { .. }) | ChangeError::Order(_) => {
+                ("PLUGIN_DOES_NOT_FIT", Exit::Failed)
+            }
             ChangeError::Locked(_) => ("PLUGIN_NOT_ACCEPTED", Exit::Failed),
             ChangeError::LockFile(_) => ("PLUGINS_LOCK", Exit::BadData),
-            ChangeError::Order(_) => ("PLUGIN_DOES_NOT_FIT", Exit::Failed),
             ChangeError::Start(_) => ("PLUGIN_DID_NOT_START", Exit::Failed),
             ChangeError::Routes(_) => ("PLUGIN_ROUTES", Exit::Failed),
             ChangeError::Needed { .. } | ChangeError::DataNeeded { .. } => {

@@ -98,6 +98,9 @@ pub enum RunError {
     /// `http.cors_origins`.
     #[error(transparent)]
     Cors(#[from] CorsError),
+    /// `http.trusted_proxies`.
+    #[error("http.trusted_proxies: `{0}` is no address and no network such as 10.0.0.0/8")]
+    Proxy(String),
     /// `redis.url`.
     #[error("redis.url: {0}")]
     Redis(String),
@@ -144,6 +147,7 @@ impl From<RunError> for CliError {
             | RunError::KeysFile { .. }
             | RunError::Development(_)
             | RunError::Cors(_)
+            | RunError::Proxy(_)
             | RunError::Egress { .. }
             | RunError::Redis(_) => ("CONFIGURATION", Exit::Configuration),
             RunError::Lock(_) => ("PLUGINS_LOCK", Exit::BadData),

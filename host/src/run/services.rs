@@ -1,9 +1,10 @@
 //! The services behind HTTP and the capabilities, made from the configuration.
 
-use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, net::IpAddr, sync::Arc, time::Duration};
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use ipnet::IpNet;
 use prometheus::{IntCounterVec, Opts};
 
 use super::RunError;
@@ -70,7 +71,7 @@ pub(super) fn build(
         "nself_plugin_blocked_total",
         "Polls of plugins that held a thread of the event loop for longer than 100 ms",
     )?;
-    let verifier = Arc::new(Verifier::new(verifier_settings(config, secrets)?)?);
+    let verifier = Arc::new(Verifier::new(verifier_settings(config, secrets, &clock)?)?);
     let settings = settings_of(config)?;
     let limits = settings.limits.clone();
     let routes = Routes::new();
@@ -91,6 +92,7 @@ pub(super) fn build(
         requests_max: config.http.concurrency_per_plugin,
         leases: Leases::new(target),
         providers: Arc::default(),
+        handlers: Arc::default(),
         verifier,
         metrics: MetricsHub::new(metrics.registry())
             .map_err(|error| setup("metrics")(error.to_string()))?,
@@ -163,11 +165,27 @@ pub fn settings_of(config: &Config) -> Result<Settings, RunError> {
             ..Limits::default()
         },
         cors: Cors::new(&http.cors_origins, !http.cors_origins.is_empty() && !any)?,
+        trusted_proxies: http
+            .trusted_proxies
+            .iter()
+            .map(|text| network(text))
+            .collect::<Result<_, _>>()?,
         ..Settings::default()
     })
 }
 
-fn verifier_settings(config: &Config, secrets: &Secrets) -> Result<VerifierSettings, RunError> {
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet, RunError> {
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| RunError::Proxy(text.to_owned()))
+}
+
+fn verifier_settings(
+    config: &Config,
+    secrets: &Secrets,
+    clock: &Arc<dyn HostClock>,
+) -> Result<VerifierSettings, RunError> {
     let mut keys = configured_keys(config)?;
     if config.environment == Environment::Development {
         keys.push(DevelopmentIssuer::open(secrets)?.keys());
@@ -178,9 +196,12 @@ fn verifier_settings(config: &Config, secrets: &Secrets) -> Result<VerifierSetti
         .iter()
         .map(|(name, key)| api_key(name, key, secrets))
         .collect::<Result<_, _>>()?;
+    // Tokens end by the clock that dated them.
+    let clock = Arc::clone(clock);
     Ok(VerifierSettings {
         keys,
         api_keys,
+        clock: Arc::new(move || clock.system_time()),
         ..VerifierSettings::default()
     })
 }

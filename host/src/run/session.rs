@@ -138,15 +138,24 @@ impl Session {
         prepared.map(drop).map_err(login(id))
     }
 
-    /// Gives a plugin's login what its manifest asks for, after its migrations.
+    /// Gives a plugin's login what its manifest asks for, after its migrations, and the accepted plugins what comes with its
+    /// capabilities.
     ///
     /// # Errors
     ///
     /// [`RunError::Login`].
-    pub async fn grant(&self, client: &mut Client, manifest: &Manifest) -> Result<(), RunError> {
-        start::grant(client, manifest)
+    pub async fn grant(
+        &self,
+        client: &mut Client,
+        manifest: &Manifest,
+        accepted: &[&Manifest],
+    ) -> Result<(), RunError> {
+        start::grant(client, manifest, accepted)
             .await
-            .map_err(login(&manifest.id))
+            .map_err(login(&manifest.id))?;
+        start::share(client, manifest, accepted)
+            .await
+            .map_err(|(id, source)| RunError::Login { id, source })
     }
 
     /// Stops what was started for this command.

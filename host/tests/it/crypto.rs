@@ -1,8 +1,14 @@
 //! The crypto capability, as plugins call it; signatures are checked by another implementation.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex},
+};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use futures_util::{FutureExt as _, future::join_all};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation,
@@ -20,6 +26,7 @@ use nself_plugin_api::abi::{
     capability::crypto::Crypto,
     error::Error,
 };
+use rcgen::PublicKeyData as _;
 use serde_json::{Value, json};
 
 /// The algorithms, by the names that a plugin uses.
@@ -33,6 +40,13 @@ fn service(hashing: HashSettings) -> Arc<CryptoService> {
     let secrets: SecretLookup = Arc::new(|name| match name {
         "WEBHOOK_SECRET" => Some(b"Jefe".to_vec()),
         "EMPTY_SECRET" => Some(Vec::new()),
+        "ES256_KEY" => Some(imported(&rcgen::PKCS_ECDSA_P256_SHA256).0.into_bytes()),
+        "EdDSA_KEY" => Some(imported(&rcgen::PKCS_ED25519).0.into_bytes()),
+        "RS256_KEY" => Some(imported(&rcgen::PKCS_RSA_SHA256).0.into_bytes()),
+        "P384_KEY" => Some(imported(&rcgen::PKCS_ECDSA_P384_SHA384).0.into_bytes()),
+        "OLD_KEY" => Some(pem("EC PRIVATE KEY", &[0; 3]).into_bytes()),
+        "ENCRYPTED_KEY" => Some(pem("ENCRYPTED PRIVATE KEY", &[0; 3]).into_bytes()),
+        "BROKEN_KEY" => Some(pem("PRIVATE KEY", &[0; 3]).into_bytes()),
         _ => None,
     });
     Arc::new(CryptoService::new(&[7; 32], secrets, hashing).unwrap())
@@ -40,9 +54,20 @@ fn service(hashing: HashSettings) -> Arc<CryptoService> {
 
 /// The handle that the plugin `plugin` holds.
 fn plugin(service: &Arc<CryptoService>, plugin: &str) -> Crypto {
-    let secrets = ["WEBHOOK_SECRET", "EMPTY_SECRET", "UNSET_SECRET"]
-        .map(str::to_owned)
-        .to_vec();
+    let secrets = [
+        "WEBHOOK_SECRET",
+        "EMPTY_SECRET",
+        "UNSET_SECRET",
+        "ES256_KEY",
+        "EdDSA_KEY",
+        "RS256_KEY",
+        "P384_KEY",
+        "OLD_KEY",
+        "ENCRYPTED_KEY",
+        "BROKEN_KEY",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let requires = Arc::new(Requires {
         secrets,
         ..Requires::default()
@@ -53,6 +78,26 @@ fn plugin(service: &Arc<CryptoService>, plugin: &str) -> Crypto {
         requires,
     };
     Crypto::new(Arc::new(crypto::Crypto::new(service.clone(), grant)))
+}
+
+/// A block of PEM (RFC 7468).
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
+/// A key that somebody else has made, the same at each call: private as PEM, public as SPKI in PEM.
+fn imported(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, String) {
+    static MADE: Mutex<Vec<(&rcgen::SignatureAlgorithm, String, String)>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap();
+    if let Some((_, private, public)) = made.iter().find(|(of, ..)| *of == algorithm) {
+        return (private.clone(), public.clone());
+    }
+    let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
+    let private = pem("PRIVATE KEY", &pair.serialize_der());
+    let public = pem("PUBLIC KEY", &pair.subject_public_key_info());
+    made.push((algorithm, private.clone(), public.clone()));
+    (private, public)
 }
 
 fn notes() -> Crypto {
@@ -88,6 +133,68 @@ fn sign(crypto: &Crypto, sealed: &str, data: &[u8]) -> Result<Bytes, Error> {
     crypto
         .sign(slice(sealed.as_bytes()), slice(data))
         .into_result()
+}
+
+fn sign_with_secret(
+    crypto: &Crypto,
+    secret: &str,
+    algorithm: &str,
+    data: &[u8],
+) -> Result<Bytes, Error> {
+    crypto
+        .sign_with_secret(secret.into(), algorithm.into(), slice(data))
+        .into_result()
+}
+
+#[test]
+fn a_key_of_somebody_else_signs_what_another_implementation_accepts() {
+    let notes = notes();
+    for (name, algorithm, kind) in [
+        ("ES256", Algorithm::ES256, &rcgen::PKCS_ECDSA_P256_SHA256),
+        ("EdDSA", Algorithm::EdDSA, &rcgen::PKCS_ED25519),
+        ("RS256", Algorithm::RS256, &rcgen::PKCS_RSA_SHA256),
+    ] {
+        let public = imported(kind).1;
+        let public = match algorithm {
+            Algorithm::ES256 => DecodingKey::from_ec_pem(public.as_bytes()),
+            Algorithm::EdDSA => DecodingKey::from_ed_pem(public.as_bytes()),
+            _ => DecodingKey::from_rsa_pem(public.as_bytes()),
+        };
+        let public = public.unwrap();
+        // The second time the pair is open already.
+        for data in [&b"head.claims"[..], b"other.claims"] {
+            let signature = sign_with_secret(&notes, &format!("{name}_KEY"), name, data).unwrap();
+            let signature = URL_SAFE_NO_PAD.encode(signature.as_slice());
+            let is_its = jsonwebtoken::crypto::verify(&signature, data, &public, algorithm);
+            assert!(is_its.unwrap(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_sign_is_told_apart_and_never_shown() {
+    let notes = notes();
+    for (secret, algorithm, code, word) in [
+        ("MASTER_KEY", "ES256", "SECRET_NOT_GRANTED", "MASTER_KEY"),
+        ("UNSET_SECRET", "ES256", "SECRET_MISSING", "not set"),
+        ("ES256_KEY", "HS256", "ALGORITHM_UNKNOWN", "HS256"),
+        ("WEBHOOK_SECRET", "ES256", "KEY_INVALID", "PKCS #8"),
+        ("BROKEN_KEY", "ES256", "KEY_INVALID", "neither"),
+        ("OLD_KEY", "ES256", "KEY_INVALID", "older form"),
+        ("ENCRYPTED_KEY", "ES256", "KEY_INVALID", "encrypted"),
+        ("P384_KEY", "ES256", "KEY_INVALID", "neither P-256"),
+        ("ES256_KEY", "RS256", "KEY_ALGORITHM", "ES256"),
+        ("RS256_KEY", "EdDSA", "KEY_ALGORITHM", "RS256"),
+        ("EdDSA_KEY", "ES256", "KEY_ALGORITHM", "EdDSA"),
+    ] {
+        let error = assert_code(sign_with_secret(&notes, secret, algorithm, b"data"), code);
+        let cause = error.cause.to_text();
+        assert!(cause.contains(word), "{secret}: {cause}");
+        assert!(
+            !cause.contains("Jefe") && !cause.contains("AAAA"),
+            "{cause}"
+        );
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@
 
 use std::fmt::Write;
 
-use super::{bytes, capability as c, entry, error, future, instance, request, response, stream};
+use super::{
+    bytes, capability as c, entry, error, extension, future, instance, request, response, stream,
+};
 
 /// A type and the places of its fields, the first of which is called `size_of`.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +76,7 @@ pub fn all() -> Vec<Layout> {
         c::db::Db,
         c::db::Session,
         c::db::CopyIn,
+        c::handlers::Handlers,
         c::http::Http,
         c::identity::Identity,
         c::kv::Kv,
@@ -85,6 +88,7 @@ pub fn all() -> Vec<Layout> {
         c::task::Tasks,
         c::task::Work,
         c::task::Lease,
+        extension::JobHandlers,
     ];
     types.into_iter().chain(tables).collect()
 }

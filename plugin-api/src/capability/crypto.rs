@@ -144,6 +144,27 @@ impl Crypto<'_> {
             .into())
     }
 
+    /// Signs with a key that somebody else has made: the private key (PKCS #8 in PEM) that the operator has written into a
+    /// secret which the manifest asks for. The host signs; it hands out no secret that is a private key. The signature is in
+    /// JOSE form.
+    ///
+    /// # Errors
+    ///
+    /// `SECRET_NOT_GRANTED`, `SECRET_MISSING`; `KEY_INVALID` when the secret is no key that the host signs with;
+    /// `KEY_ALGORITHM` when it is one for another algorithm.
+    pub fn sign_with_secret(
+        &self,
+        secret: &str,
+        algorithm: Algorithm,
+        data: &[u8],
+    ) -> Result<Bytes> {
+        let crypto = granted!(self, crypto, "nself.crypto/1")?;
+        Ok(crypto
+            .sign_with_secret(secret.into(), algorithm.name().into(), Slice::new(data))
+            .into_result()?
+            .into())
+    }
+
     /// Whether `signature` is that of `data` under a public JWK.
     ///
     /// # Errors

@@ -53,6 +53,10 @@ pub(crate) async fn task(cx: Cx<Bad>) -> Result<()> {
     fault(&cx.plugin().version, "task").await
 }
 
-pub(crate) async fn echo(_: Cx<Bad>, call: CapabilityCall) -> Result<Vec<u8>> {
-    Ok(call.payload.to_vec())
+/// `version` says who answers, as JSON; anything else gives the payload back.
+pub(crate) async fn echo(cx: Cx<Bad>, call: CapabilityCall) -> Result<Vec<u8>> {
+    Ok(match &*call.method {
+        "version" => format!("{:?}", cx.plugin().version).into_bytes(),
+        _ => call.payload.to_vec(),
+    })
 }

@@ -1,16 +1,31 @@
-//! Calls a capability that another plugin provides.
+//! Calls a capability that another plugin provides and the SQL functions that come with it; works jobs.
 #![forbid(unsafe_code)]
+
+mod jobs;
+mod store;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use nself_plugin_api::prelude::*;
 
-/// The plugin; it has no state.
-pub struct Caller;
+/// The plugin.
+pub struct Caller {
+    /// Jobs that ended, or were dropped before that.
+    dropped: Arc<AtomicU64>,
+}
 
 impl Plugin for Caller {
     const ABOUT: About = about!("fixture-caller");
 
     const REQUIRES: Requires = Requires {
-        capabilities: &["fixture.echo/1"],
+        capabilities: &["fixture.echo/1", "nself.db/1"],
+        optional: &["fixture.more/1"],
         ..Requires::NOTHING
     };
 
@@ -18,15 +33,38 @@ impl Plugin for Caller {
         Route::post("/caller/{method}", call)
             .public()
             .summary("Call fixture.echo/1"),
+        Route::get("/caller/optional/{name}/{revision}", optional)
+            .public()
+            .summary("Call what another plugin may provide"),
         Route::get("/caller/not-granted", not_granted)
             .public()
             .summary("Call what was not asked for"),
+        Route::get("/caller/dropped", dropped)
+            .public()
+            .summary("Jobs of fixture-caller.wait that are over"),
     ];
+
+    const JOBS: &'static [Job<Self>] = &[
+        Job::new("fixture-caller.add", jobs::add)
+            .queue("sums")
+            .attempts_max(5)
+            .timeout(Duration::from_secs(30))
+            .keep(Keep::Failed),
+        Job::new("fixture-caller.nothing", jobs::nothing),
+        Job::new("fixture-caller.tell", jobs::tell),
+        Job::new("fixture-caller.fail", jobs::fail),
+        Job::new("fixture-caller.wait", jobs::wait),
+    ];
+
+    const SCHEDULES: &'static [Schedule<Self>] =
+        &[Schedule::new("tick", "*/5 * * * *", jobs::tick).timezone("Europe/Berlin")];
 
     type Config = NoConfig;
 
     async fn create(_: Context, _: NoConfig) -> Result<Self> {
-        Ok(Self)
+        Ok(Self {
+            dropped: Arc::default(),
+        })
     }
 }
 
@@ -35,9 +73,26 @@ async fn call(cx: Cx<Caller>, Path(method): Path<String>, Body(payload): Body) -
     Ok(Response::new(http_ok(), answer))
 }
 
+/// What `version` of the capability answers; null where nobody provides it.
+async fn optional(
+    cx: Cx<Caller>,
+    Path((name, revision)): Path<(String, String)>,
+) -> Result<Data<Option<String>>> {
+    let capability = format!("{name}/{revision}");
+    let answer = cx
+        .calls()
+        .json_if_provided(&capability, "version", &())
+        .await?;
+    Ok(Data(answer))
+}
+
 async fn not_granted(cx: Cx<Caller>) -> Result<NoContent> {
     cx.calls().call("mail.send/1", "send", "").await?;
     Ok(NoContent)
+}
+
+async fn dropped(cx: Cx<Caller>) -> Result<Data<u64>> {
+    Ok(Data(cx.plugin().dropped.load(Ordering::SeqCst)))
 }
 
 fn http_ok() -> nself_plugin_api::http::StatusCode {

@@ -9,8 +9,9 @@ const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 class Refusal extends Error {
-  constructor(code, text) {
-    super(messages[code] ?? text ?? messages.failed);
+  constructor(code, text, details) {
+    const advice = messages[`ADVICE_${details?.reason}`];
+    super([messages[code] ?? text ?? messages.failed, advice].filter(Boolean).join(" "));
     this.code = code;
   }
 }
@@ -41,7 +42,7 @@ async function ask(method, path, body, token) {
     throw new Refusal("OFFLINE");
   }
   const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refusal(answer.code ?? answer.error, answer.error);
+  if (!response.ok) throw new Refusal(answer.code ?? answer.error, answer.error, answer.details);
   return { status: response.status, data: answer.data };
 }
 
@@ -58,16 +59,19 @@ async function askSignedIn(method, path, body) {
   }
 }
 
+// What was wanted before signing in, to be handed on as it is: it is looked at where it is used.
+const wanted = () => (query.has("next") ? { next: query.get("next") } : {});
+
 // Where to go after signing in: only to a page of this origin.
 function next() {
-  const wanted = query.get("next") ?? "/auth/account";
-  const target = new URL(wanted, location.origin);
-  return target.origin === location.origin && wanted.startsWith("/") ? target.href : "/auth/account";
+  const path = query.get("next") ?? "/auth/account";
+  const target = new URL(path, location.origin);
+  return target.origin === location.origin && path.startsWith("/") ? target.href : "/auth/account";
 }
 
 function signedIn(data) {
   if (data.mfa_required) {
-    const parameters = new URLSearchParams({ flow_id: data.flow_id, next: new URL(next(), location.origin).pathname });
+    const parameters = new URLSearchParams({ flow_id: data.flow_id, ...wanted() });
     location.assign(`/auth/second-factor?${parameters}`);
     return;
   }
@@ -110,9 +114,12 @@ for (const form of $$("form[data-action]")) {
   });
 }
 
-for (const link of $$("a[data-keep]")) {
-  if (query.has("next")) link.search = new URLSearchParams({ next: query.get("next") });
+function keepNext() {
+  for (const link of $$("a[data-keep]")) {
+    if (query.has("next")) link.search = new URLSearchParams(wanted());
+  }
 }
+keepNext();
 
 const fill = (root, data) => {
   for (const place of $$("[data-field]", root)) place.textContent = data[place.dataset.field] ?? "–";
@@ -175,23 +182,32 @@ for (const button of $$("button[data-passkey]")) {
 
 // --- Other providers ------------------------------------------------------------------------------------------------
 
-// What proves that the tab which comes back is the one that left (RFC 7636).
-const VERIFIER = "nself.verifier";
+// What the tab keeps while somebody is elsewhere: where to go on, and the secret that proves that the tab which comes back is
+// the one that left (RFC 7636).
+const LEFT = "nself.left";
 
 for (const button of $$("button[data-provider]")) {
   button.addEventListener("click", () => act(button, async () => {
     const verifier = toBase64(crypto.getRandomValues(new Uint8Array(32)));
     const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
-    sessionStorage.setItem(VERIFIER, verifier);
-    const back = `/auth/sign-in?${new URLSearchParams({ next: new URL(next(), location.origin).pathname })}`;
-    const asked = new URLSearchParams({ redirect_to: back, code_challenge: toBase64(digest) });
+    sessionStorage.setItem(LEFT, JSON.stringify({ verifier, ...wanted() }));
+    const asked = new URLSearchParams({ redirect_to: location.pathname, code_challenge: toBase64(digest) });
     location.assign(`/auth/oauth/${button.dataset.provider}/start?${asked}`);
   }));
 }
 
-async function returned(code) {
-  const { data } = await ask("POST", "/auth/oauth/exchange", { code, code_verifier: sessionStorage.getItem(VERIFIER) ?? "" });
-  sessionStorage.removeItem(VERIFIER);
+// Takes what the other place has sent out of the address, so that neither a reload nor a look at the history shows it again.
+function comeBack() {
+  const { verifier, next } = JSON.parse(sessionStorage.getItem(LEFT) ?? "{}");
+  sessionStorage.removeItem(LEFT);
+  if (next) query.set("next", next);
+  keepNext();
+  history.replaceState(null, "", next ? `${location.pathname}?${new URLSearchParams({ next })}` : location.pathname);
+  return verifier ?? "";
+}
+
+async function returned(code, code_verifier) {
+  const { data } = await ask("POST", "/auth/oauth/exchange", { code, code_verifier });
   signedIn(data);
 }
 
@@ -199,8 +215,10 @@ async function returned(code) {
 
 const pages = {
   "sign-in"() {
-    if (query.has("code")) act(null, () => returned(query.get("code")));
-    if (query.has("error")) show("alert", messages[query.get("error")] ?? messages.failed);
+    if (!query.has("code") && !query.has("error")) return;
+    const verifier = comeBack();
+    if (query.has("code")) act(null, () => returned(query.get("code"), verifier));
+    else show("alert", messages[query.get("error")] ?? messages.failed);
   },
 
   account() {

@@ -11,10 +11,13 @@ use nself_plugin_api::{
 };
 use uuid::Uuid;
 
-use crate::{Auth, api_token::ApiToken, session::Session};
+use crate::{Auth, api_token::ApiToken, hooks::Extra, session::Session};
 
 /// What an access token is for, beside its issuer.
 const HASURA: &str = "hasura";
+
+/// The claim that Hasura and the host read.
+const HASURA_CLAIMS: &str = "https://hasura.io/jwt/claims";
 
 /// Roles that run a family: their tokens live shorter, because what they can do is worth more.
 const PRIVILEGED: [&str; 2] = ["OWNER", "ADMIN"];
@@ -25,11 +28,17 @@ pub(crate) struct AccessToken {
     pub(crate) expires_in: i64,
 }
 
-/// Signs a token for a session.
-pub(crate) fn issue(cx: &Cx<Auth>, session: &Session, now: Timestamp) -> Result<AccessToken> {
+/// Signs a token for a session, with what another plugin adds to it.
+pub(crate) fn issue(
+    cx: &Cx<Auth>,
+    session: &Session,
+    extra: &Extra,
+    now: Timestamp,
+) -> Result<AccessToken> {
     let id = new_id(cx)?;
     let expires_at = expiry(cx, session, now, id);
-    let claims = claims(&cx.plugin().config.public_url, session, now, expires_at, id);
+    let mut claims = claims(&cx.plugin().config.public_url, session, now, expires_at, id);
+    add(&mut claims, extra);
     Ok(AccessToken {
         token: sign(cx, &claims)?,
         expires_in: (expires_at - now).get_seconds(),
@@ -169,7 +178,7 @@ fn claims(
         "acr": session.aal_name(),
         "amr": session.amr,
         "epoch": session.epoch,
-        "https://hasura.io/jwt/claims": hasura(session, now),
+        HASURA_CLAIMS: hasura(session, now),
     });
     if session
         .app_roles
@@ -179,6 +188,20 @@ fn claims(
         claims["app_roles"] = session.app_roles.clone();
     }
     claims
+}
+
+/// Adds what is not there: a name that is taken keeps its value.
+fn add(claims: &mut Value, extra: &Extra) {
+    let fill = |place: Option<&mut Value>, added: &Map<String, Value>| {
+        let Some(place) = place.and_then(Value::as_object_mut) else {
+            return;
+        };
+        for (name, value) in added {
+            place.entry(name).or_insert_with(|| value.clone());
+        }
+    };
+    fill(claims.get_mut(HASURA_CLAIMS), &extra.variables);
+    fill(Some(claims), &extra.claims);
 }
 
 /// The session variables that Hasura and the host's rules read: all strings, but for the list of allowed roles.

@@ -8,7 +8,7 @@ use crate::{
     landing::{Landing, Ticket},
     notify::{self, Mail},
     one_time::{self, Purpose, Subject},
-    problem,
+    problem, session,
     store::accounts,
     throttle,
 };
@@ -48,7 +48,7 @@ pub(crate) async fn mail_proof(cx: &Cx<Auth>, email: &str, landing: Landing<'_>)
 ///
 /// # Errors
 ///
-/// `STEP_UP_REQUIRED`; `EMAIL_INVALID`.
+/// `STEP_UP_REQUIRED`; `EMAIL_INVALID`; `SESSION_REVOKED`.
 pub(crate) async fn ask_to_change(
     cx: &Cx<Auth>,
     principal: &Principal,
@@ -75,6 +75,8 @@ pub(crate) async fn ask_to_change(
         payload: json!({"email": email}),
     };
     let token = one_time::link(cx, subject).await?;
+    // Before the mail: a link that nobody has is worth nothing.
+    session::must_go_on(&cx.db(), principal).await?;
     if let Some(token) = token.filter(|_| !is_taken)
         && throttle::may_mail(cx, &email).await?
     {

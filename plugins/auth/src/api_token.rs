@@ -15,10 +15,14 @@ use crate::{
     Auth,
     access::{self, AccessToken},
     caller::Caller,
+    hooks,
     mac::Purpose,
-    problem, secret,
+    notify, problem, secret,
     session::{self, Tokens},
-    store::{accounts, api_tokens as store, sessions},
+    store::{
+        accounts::{self, Account},
+        api_tokens as store, sessions,
+    },
 };
 
 /// Random bytes of a token.
@@ -36,6 +40,9 @@ const LIFE_MAX: SignedDuration = SignedDuration::from_hours(366 * 24);
 
 /// How long a script's session lives at most: it can exchange its token again whenever it likes.
 const SESSION_LIFE: SignedDuration = SignedDuration::from_hours(24);
+
+/// How a script's session was proved.
+const AMR: &[&str] = &["pat"];
 
 /// Whose token it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,12 +121,17 @@ pub(crate) struct Wish<'a> {
     pub(crate) expires_at: Option<Timestamp>,
 }
 
-/// Makes a token for a person's scripts.
+/// Makes a token for a person's scripts, and tells them by mail.
 ///
 /// # Errors
 ///
 /// `STEP_UP_REQUIRED`; `ACCOUNT_ANONYMOUS`; `FAMILY_NOT_FOUND`; what is wrong with name or end; `TOO_MANY_TOKENS`.
-pub(crate) async fn make(cx: &Cx<Auth>, principal: &Principal, wish: Wish<'_>) -> Result<Made> {
+pub(crate) async fn make(
+    cx: &Cx<Auth>,
+    principal: &Principal,
+    wish: Wish<'_>,
+    caller: &Caller,
+) -> Result<Made> {
     let user_id = principal.user()?;
     if !principal.elevated {
         return Err(problem::step_up());
@@ -146,7 +158,9 @@ pub(crate) async fn make(cx: &Cx<Auth>, principal: &Principal, wish: Wish<'_>) -
         scopes: &[],
         expires_at: Some(expires_at),
     };
-    keep(cx, &new, &user_id.to_string()).await
+    let made = keep(cx, &new, principal).await?;
+    notify::of_change(cx, &account.user, "auth/token-made", caller);
+    Ok(made)
 }
 
 /// Makes a token for a service. It has no person and no family, and reaches what its scopes name.
@@ -179,7 +193,7 @@ pub(crate) async fn make_service(
             .map(|at| if at > now { Ok(at) } else { Err(bad_end()) })
             .transpose()?,
     };
-    keep(cx, &new, &operator.subject).await
+    keep(cx, &new, operator).await
 }
 
 struct Draft<'a> {
@@ -191,7 +205,7 @@ struct Draft<'a> {
     expires_at: Option<Timestamp>,
 }
 
-async fn keep(cx: &Cx<Auth>, draft: &Draft<'_>, actor: &str) -> Result<Made> {
+async fn keep(cx: &Cx<Auth>, draft: &Draft<'_>, maker: &Principal) -> Result<Made> {
     let now = cx.clock().now()?;
     let token = format!("{}{}", draft.kind.prefix(), secret::text(cx, SECRET_BYTES)?);
     let prefix = &token[..draft.kind.prefix().len() + SHOWN_CHARS];
@@ -218,7 +232,17 @@ async fn keep(cx: &Cx<Auth>, draft: &Draft<'_>, actor: &str) -> Result<Made> {
         "name": draft.name, "user_id": draft.user_id, "family_id": draft.family_id, "scopes": draft.scopes,
         "expires_at": draft.expires_at,
     });
-    store::audit(&transaction, "auth.token_made", id, &details, actor).await?;
+    store::audit(
+        &transaction,
+        "auth.token_made",
+        id,
+        &details,
+        &maker.subject,
+    )
+    .await?;
+    if draft.user_id.is_some() {
+        session::must_go_on(&transaction, maker).await?;
+    }
     transaction.commit().await?;
     Ok(Made {
         id,
@@ -259,7 +283,7 @@ pub(crate) async fn revoke(
 ///
 /// # Errors
 ///
-/// `API_TOKEN_INVALID`; `FAMILY_NOT_FOUND` for another family than the token's.
+/// `API_TOKEN_INVALID`; `FAMILY_NOT_FOUND` for another family than the token's; what another plugin refuses it with.
 pub(crate) async fn exchange(
     cx: &Cx<Auth>,
     text: &str,
@@ -271,13 +295,17 @@ pub(crate) async fn exchange(
         .await?
         .ok_or_else(problem::bad_api_token)?;
     let user_id = token.user_id.ok_or_else(problem::bad_api_token)?;
-    let account = accounts::find_by_id(&cx.db(), user_id)
-        .await?
-        .filter(|account| account.is_active)
-        .ok_or_else(problem::bad_api_token)?;
+    let account = owner(cx, user_id).await?;
     let chosen = token.family_id.or(family);
     if let Some(family) = family.filter(|family| chosen != Some(*family)) {
         return Err(problem::not_a_member(family));
+    }
+    if hooks::before_sign_in(cx, &account.user, AMR, chosen, caller).await? {
+        // Ended while another plugin thought.
+        find(cx, Kind::Personal, text, now)
+            .await?
+            .ok_or_else(problem::bad_api_token)?;
+        owner(cx, user_id).await?;
     }
     let ends_at = token
         .expires_at
@@ -286,7 +314,7 @@ pub(crate) async fn exchange(
         user_id,
         family: chosen,
         aal: 1,
-        amr: &["pat"],
+        amr: AMR,
         caller,
         now,
         elevated_until: None,
@@ -305,7 +333,14 @@ pub(crate) async fn exchange(
         .ok_or_else(problem::session_ended)?;
     store::touch(&transaction, token.id, now).await?;
     transaction.commit().await?;
-    session::tokens(cx, &session, Some(account.user), now)
+    session::first_tokens(cx, &session, Some(account.user), now).await
+}
+
+async fn owner(cx: &Cx<Auth>, user_id: Uuid) -> Result<Account> {
+    accounts::find_by_id(&cx.db(), user_id)
+        .await?
+        .filter(|account| account.is_active)
+        .ok_or_else(problem::bad_api_token)
 }
 
 /// Exchanges a service's token for an access token.

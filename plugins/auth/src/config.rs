@@ -50,6 +50,9 @@ pub struct Config {
     pub sign_up: SignUp,
     /// Whether somebody may begin without an address and give one later.
     pub anonymous_sign_in: bool,
+    /// Days without use after which an account that nobody gave an address is deleted.
+    #[schema(minimum = 1, maximum = 3650)]
+    pub anonymous_days: u32,
     /// Fewest characters of a password.
     #[schema(minimum = 8, maximum = 64)]
     pub password_length_min: u32,
@@ -137,6 +140,7 @@ impl Default for Config {
             step_up_minutes: 10,
             sign_up: SignUp::Private,
             anonymous_sign_in: false,
+            anonymous_days: 30,
             password_length_min: 8,
             tries_per_address: 60,
             tries_per_account: 10,

@@ -46,8 +46,7 @@ pub(crate) async fn check(
         .as_ref()
         .and_then(|account| account.password.as_deref())
         .unwrap_or(&cx.plugin().dummy_hash);
-    let password = password::normalized(password);
-    let checked = cx.crypto().verify_password(&password, stored).await?;
+    let checked = password::verify(cx, password, stored).await?;
     let account = account
         .filter(|account| account.is_active && account.password.is_some())
         .ok_or_else(problem::bad_credentials)?;
@@ -55,6 +54,7 @@ pub(crate) async fn check(
         PasswordCheck::Wrong => Err(problem::bad_credentials()),
         PasswordCheck::Right => Ok(account),
         PasswordCheck::RightAndOutdated => {
+            let password = password::normalized(password);
             let stronger = cx.crypto().hash_password(&password).await?;
             let outdated = account.password.as_deref().unwrap_or_default();
             accounts::rehash(&cx.db(), account.user.id, outdated, &stronger).await?;

@@ -1,6 +1,8 @@
 //! The end of an account, whoever asks for it: its owner, or an operator.
 
-use nself_plugin_api::{prelude::*, serde_json::json};
+use nself_plugin_api::{
+    capability::db::Transaction, jiff::Timestamp, prelude::*, serde_json::json,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -28,6 +30,35 @@ pub(crate) async fn erase(cx: &Cx<Auth>, user_id: Uuid, actor: &str) -> Result<O
     if !erasure::lock(&transaction, user_id).await? {
         return Ok(None);
     }
+    erase_locked(transaction, user_id, actor, now).await
+}
+
+/// Deletes an anonymous account that nobody has used since then; whether it was one.
+///
+/// # Errors
+///
+/// As [`erase`].
+pub(crate) async fn erase_unused(
+    cx: &Cx<Auth>,
+    user_id: Uuid,
+    since: Timestamp,
+    actor: &str,
+) -> Result<bool> {
+    let now = cx.clock().now()?;
+    let transaction = cx.db().begin().await?;
+    if !erasure::lock_unused(&transaction, user_id, since).await? {
+        return Ok(false);
+    }
+    let erased = erase_locked(transaction, user_id, actor, now).await?;
+    Ok(erased.is_some())
+}
+
+async fn erase_locked(
+    transaction: Transaction,
+    user_id: Uuid,
+    actor: &str,
+    now: Timestamp,
+) -> Result<Option<User>> {
     let account = accounts::find_by_id(&transaction, user_id).await?;
     let owned = erasure::solely_owned(&transaction, user_id).await?;
     let (shared, alone): (Vec<_>, Vec<_>) = owned.into_iter().partition(|family| family.has_others);

@@ -117,6 +117,8 @@ pub(crate) struct Family {
     pub member_id: Uuid,
     /// The caller's role.
     pub role: FamilyRole,
+    /// Whether the caller may act; who is suspended may only leave.
+    pub status: Status,
 }
 
 /// Whether a member may act.
@@ -170,6 +172,23 @@ impl Member {
     pub(crate) fn is_acting_owner(&self) -> bool {
         self.role == FamilyRole::Owner && self.status == Status::Active
     }
+}
+
+/// A child's account that was taken out of its family, and has no other.
+#[derive(Debug, Serialize, Schema)]
+pub(crate) struct RemovedChild {
+    /// The membership; the same again when the child is taken back.
+    pub id: Uuid,
+    /// The child.
+    pub user_id: Uuid,
+    /// As others saw it.
+    pub display_name: String,
+    /// The role that it had, and will have.
+    pub role: FamilyRole,
+    /// Who made the account.
+    pub guardian_id: Option<Uuid>,
+    /// Since when it is out of the family.
+    pub left_at: Timestamp,
 }
 
 /// A name of a family or a machine: one that can be read, and is not empty.

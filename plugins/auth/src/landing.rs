@@ -77,7 +77,11 @@ pub(crate) enum Landing<'a> {
     /// The house's own.
     Page,
     /// One written for Nhost, at an address that was checked before.
-    Verify { redirect_to: &'a str },
+    Verify {
+        redirect_to: &'a str,
+        /// S256 of a secret of the app's own, which takes a code then instead of a refresh token.
+        code_challenge: Option<&'a str>,
+    },
 }
 
 impl Landing<'_> {
@@ -85,14 +89,20 @@ impl Landing<'_> {
     pub(crate) fn link(self, cx: &Cx<Auth>, ticket: Ticket, token: &str) -> String {
         match self {
             Self::Page => notify::page(cx, ticket.page(), token),
-            Self::Verify { redirect_to } => {
+            Self::Verify {
+                redirect_to,
+                code_challenge,
+            } => {
                 let root = cx.plugin().config.public_url.trim_end_matches('/');
                 let ticket_text = format!("{}:{token}", ticket.word());
-                let query = [
+                let query: Vec<_> = [
                     ("ticket", ticket_text.as_str()),
                     ("type", ticket.kind()),
                     ("redirectTo", redirect_to),
-                ];
+                ]
+                .into_iter()
+                .chain(code_challenge.map(|challenge| ("codeChallenge", challenge)))
+                .collect();
                 format!("{root}/verify?{}", query_text(&query))
             }
         }

@@ -18,6 +18,7 @@ mod credentials;
 mod device;
 mod erasure;
 mod family;
+mod hooks;
 mod import;
 mod introspection;
 mod invitation;
@@ -27,6 +28,7 @@ mod linking;
 mod mac;
 mod mailbox;
 mod new_password;
+mod newcomer;
 mod notify;
 mod oauth;
 mod one_time;
@@ -44,6 +46,7 @@ mod routes;
 mod second_factor;
 mod secret;
 mod session;
+mod session_code;
 mod store;
 mod sweep;
 mod throttle;
@@ -63,8 +66,8 @@ use crate::{
     routes::{
         account as own_account, admin, anonymous, children, devices, discovery, email, families,
         grants, hasura, identities, invitations, me, members, mfa, nhost, operator, pairing,
-        passkeys, password as passwords, passwordless, providers, sessions, sign_in, sign_up,
-        tokens,
+        passkeys, password as passwords, passwordless, providers, revocation, sessions, sign_in,
+        sign_up, tokens,
     },
     webauthn::RelyingParty,
 };
@@ -96,6 +99,7 @@ impl Plugin for Auth {
             "nself.identity/1",
             "mail.send/1",
         ],
+        optional: hooks::ALL,
         tables: &[
             TableGrant {
                 table: "public.users",
@@ -124,7 +128,7 @@ impl Plugin for Auth {
         ],
         // Which places people sign in with is known to the configuration alone.
         egress: &["*"],
-        secrets: &[provider::SECRET, hasura::SECRET],
+        secrets: &[provider::SECRET, provider::APPLE_KEY, hasura::SECRET],
         emits: &["auth.*", "family.*"],
         ..Requires::NOTHING
     };
@@ -305,6 +309,15 @@ impl Plugin for Auth {
         Route::post("/auth/families/{id}/children", children::create)
             .authenticated()
             .summary("Make an account for a child"),
+        Route::get("/auth/families/{id}/children/removed", children::removed)
+            .authenticated()
+            .summary("Children who were removed and can be taken back"),
+        Route::post(
+            "/auth/families/{id}/children/{member_id}/take-back",
+            children::take_back,
+        )
+        .authenticated()
+        .summary("Take a child that was removed back into the family"),
         Route::post(
             "/auth/families/{id}/children/{member_id}/sign-in-code",
             children::make_code,
@@ -317,6 +330,9 @@ impl Plugin for Auth {
         Route::post("/oauth/device_authorization", grants::device_authorization)
             .public()
             .summary("Begin to pair a machine (RFC 8628)"),
+        Route::post("/oauth/revoke", revocation::revoke)
+            .public()
+            .summary("End the session of a token (RFC 7009)"),
         Route::post("/oauth/token", grants::token)
             .public()
             .summary("Tokens for a paired machine, and their renewal (RFC 6749)"),
@@ -374,6 +390,24 @@ impl Plugin for Auth {
         Route::post("/signup/email-password", nhost::sign_up::by_password)
             .public()
             .summary("Nhost: make an account"),
+        Route::post("/signup/passwordless/email", nhost::sign_in::by_link)
+            .public()
+            .summary("Nhost: mail a link that makes an account"),
+        Route::post("/signup/otp/email", nhost::sign_in::start_code)
+            .public()
+            .summary("Nhost: mail a code that makes an account"),
+        Route::post("/signup/idtoken", nhost::id_token::sign_in)
+            .public()
+            .summary("Nhost: make an account by an ID token"),
+        Route::post("/signup/webauthn", nhost::webauthn::begin_sign_up)
+            .public()
+            .summary("Nhost: begin to make an account with a passkey"),
+        Route::post("/signup/webauthn/verify", nhost::webauthn::finish_sign_up)
+            .public()
+            .summary("Nhost: make an account with a passkey"),
+        Route::get("/signup/provider/{provider}", nhost::provider::start)
+            .public()
+            .summary("Nhost: send a browser to another place to make an account"),
         Route::post("/signin/anonymous", nhost::sign_up::anonymous)
             .public()
             .summary("Nhost: begin without an account"),
@@ -392,6 +426,30 @@ impl Plugin for Auth {
         Route::post("/signin/pat", nhost::sign_in::by_token)
             .public()
             .summary("Nhost: sign in by a script's token"),
+        Route::post("/signin/idtoken", nhost::id_token::sign_in)
+            .public()
+            .summary("Nhost: sign in by the ID token that the system gave to an app"),
+        Route::post("/signin/webauthn", nhost::webauthn::begin_sign_in)
+            .public()
+            .summary("Nhost: begin to sign in by a passkey"),
+        Route::post("/signin/webauthn/verify", nhost::webauthn::finish_sign_in)
+            .public()
+            .summary("Nhost: sign in by a passkey"),
+        Route::get("/signin/provider/{provider}", nhost::provider::start)
+            .public()
+            .summary("Nhost: send a browser to another place to sign in, or to link it"),
+        Route::get(
+            "/signin/provider/{provider}/callback",
+            nhost::provider::callback,
+        )
+        .public()
+        .summary("Nhost: take the answer of another place, and return to the app"),
+        Route::post(
+            "/signin/provider/{provider}/callback",
+            nhost::provider::callback_form,
+        )
+        .public()
+        .summary("Nhost: take the answer of another place that posts it"),
         Route::post("/signin/mfa/totp", nhost::mfa::sign_in)
             .public()
             .summary("Nhost: end a sign-in by an authenticator app"),
@@ -407,9 +465,30 @@ impl Plugin for Auth {
         Route::post("/token", nhost::tokens::refresh)
             .public()
             .summary("Nhost: renew the tokens"),
+        Route::post("/token/exchange", nhost::tokens::exchange)
+            .public()
+            .summary("Nhost: take a session over by the code that a browser brought"),
         Route::post("/token/verify", nhost::tokens::verify)
             .public()
             .summary("Nhost: whether an access token is good"),
+        Route::post("/link/idtoken", nhost::id_token::link)
+            .authenticated()
+            .summary("Nhost: link another place by an ID token"),
+        Route::post("/elevate/webauthn", nhost::webauthn::begin_elevation)
+            .authenticated()
+            .summary("Nhost: begin a fresh proof by a passkey"),
+        Route::post(
+            "/elevate/webauthn/verify",
+            nhost::webauthn::finish_elevation,
+        )
+        .authenticated()
+        .summary("Nhost: a fresh proof by a passkey"),
+        Route::post("/user/webauthn/add", nhost::webauthn::begin_adding)
+            .authenticated()
+            .summary("Nhost: begin to make another passkey"),
+        Route::post("/user/webauthn/verify", nhost::webauthn::finish_adding)
+            .authenticated()
+            .summary("Nhost: keep a passkey that was made"),
         Route::post("/pat", nhost::tokens::make)
             .authenticated()
             .summary("Nhost: make a token for scripts"),
@@ -524,6 +603,9 @@ impl Plugin for Auth {
         Route::get("/auth/hasura/webhook", hasura::webhook)
             .public()
             .summary("Who calls, for Hasura's authentication hook"),
+        Route::post("/auth/hasura/webhook", hasura::webhook_by_post)
+            .public()
+            .summary("Who calls, for Hasura's authentication hook by POST"),
         Route::get("/auth/admin/users", admin::users::list)
             .operator()
             .summary("Accounts, the newest first"),

@@ -5,13 +5,21 @@
 //! somebody who has an account signs in to it first, and links there: else whoever made an account elsewhere with
 //! somebody's address would get into theirs.
 
-use nself_plugin_api::{capability::db::Transaction, prelude::*, serde_json::json};
+use nself_plugin_api::{
+    capability::db::Transaction,
+    prelude::*,
+    serde_json::{Value, json},
+};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
     Auth, SignUp,
     account::User,
     caller::Caller,
+    hooks::{self, Origin, Registration, Way},
+    introspection,
+    newcomer::Newcomer,
     notify, problem,
     provider::{Profile, Provider},
     registration::take_over,
@@ -23,39 +31,144 @@ use crate::{
 };
 
 /// Who is signed in, and where.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Owner {
     pub(crate) user_id: Uuid,
     pub(crate) session_id: Uuid,
 }
 
-/// How often a race with another sign-in of the same person is run again.
-const TRIES: u32 = 3;
+impl Owner {
+    /// Who holds an access token, if they may change their ways to sign in: they have proved a moment ago who they are, and
+    /// are no child, whose ways are its guardians' matter.
+    ///
+    /// # Errors
+    ///
+    /// `SESSION_REVOKED`, `STEP_UP_REQUIRED`, `CHILD_ACCOUNT`.
+    pub(crate) async fn of_token(cx: &Cx<Auth>, token: &str) -> Result<Self> {
+        let now = cx.clock().now()?;
+        let found = introspection::of_access(cx, token, now).await?;
+        let session_id = found.and_then(|found| found.sid);
+        let session_id = session_id.ok_or_else(problem::session_ended)?;
+        let found = sessions::read(&cx.db(), session_id).await?;
+        let Some((session, Some(user))) = found else {
+            return Err(problem::session_ended());
+        };
+        if session.elevation(now).is_none() {
+            return Err(problem::step_up());
+        }
+        if user.is_child() {
+            return Err(problem::child_account());
+        }
+        Ok(Self {
+            user_id: user.id,
+            session_id,
+        })
+    }
+}
 
-/// The account of who has signed in there; a new one for who has none.
+/// How often it is looked again: after a race with another sign-in of the same person, and once another plugin was asked.
+const TRIES: u32 = 4;
+
+/// The account of who has signed in there; a new one for who has none, with what their app says of them.
 ///
 /// # Errors
 ///
-/// `LINK_REQUIRES_SIGN_IN` when an account has the address already; `SIGN_UP_CLOSED`.
+/// `LINK_REQUIRES_SIGN_IN` when an account has the address already; `SIGN_UP_CLOSED`; what another plugin refuses a new one
+/// with.
 pub(crate) async fn account_of(
     cx: &Cx<Auth>,
     provider: &Provider,
     profile: &Profile,
+    newcomer: &Newcomer,
     caller: &Caller,
 ) -> Result<Uuid> {
+    let person = Person::new(provider, profile, newcomer, caller);
+    let mut may_make = !hooks::may_refuse_registration(cx)?;
     for _ in 0..TRIES {
         let transaction = cx.db().begin().await?;
-        let found = find_or_make(cx, &transaction, provider, profile, caller).await?;
-        if let Some(found) = found {
-            transaction.commit().await?;
-            if let Found::Linked(user) = &found {
-                notify::of_change(cx, user, "auth/new-sign-in", caller);
+        let found = match find(cx, &transaction, provider, profile).await? {
+            Found::Nobody => {
+                check_sign_up(cx, &transaction, person.email).await?;
+                if may_make {
+                    make(cx, &transaction, provider, profile, &person).await?
+                } else {
+                    Found::Nobody
+                }
             }
-            return Ok(found.user_id());
+            found => found,
+        };
+        match found {
+            Found::Known(user_id) | Found::Made(user_id) => {
+                transaction.commit().await?;
+                return Ok(user_id);
+            }
+            Found::Linked(user) => {
+                transaction.commit().await?;
+                notify::of_change(cx, &user, "auth/new-sign-in", caller);
+                return Ok(user.id);
+            }
+            Found::Nobody => {
+                // Nothing is held while another plugin thinks.
+                drop(transaction);
+                ask(cx, provider, &person, caller).await?;
+                may_make = true;
+            }
+            // Somebody was faster with the address or the identity: it is there now.
+            Found::Raced => {}
         }
-        // Somebody was faster with the address or the identity: it is there now.
     }
     Err(problem::link_requires_sign_in())
+}
+
+/// Asks whether somebody who has no account may have one.
+async fn ask(
+    cx: &Cx<Auth>,
+    provider: &Provider,
+    person: &Person<'_>,
+    caller: &Caller,
+) -> Result<()> {
+    let registration = Registration {
+        way: Way::Provider,
+        email: person.email,
+        display_name: person.name,
+        locale: person.language,
+        provider: Some(&provider.slug),
+        user_id: None,
+        is_invited: false,
+        from: Origin::caller(caller),
+    };
+    hooks::before_register(cx, &registration).await
+}
+
+/// The address, where the place vouches for it and is trusted to know.
+fn proved<'a>(provider: &Provider, profile: &'a Profile) -> Option<&'a str> {
+    let is_proved = profile.is_email_verified && provider.trusts_email;
+    profile.email.as_deref().filter(|_| is_proved)
+}
+
+/// Who gets an account.
+struct Person<'a> {
+    email: Option<&'a str>,
+    name: &'a str,
+    language: &'a str,
+    /// What an app keeps of them.
+    profile: Option<&'a Value>,
+}
+
+impl<'a> Person<'a> {
+    fn new(
+        provider: &Provider,
+        profile: &'a Profile,
+        newcomer: &'a Newcomer,
+        caller: &'a Caller,
+    ) -> Self {
+        Self {
+            email: proved(provider, profile),
+            name: newcomer.display_name.as_deref().unwrap_or(&profile.name),
+            language: newcomer.locale.as_deref().unwrap_or(&caller.language),
+            profile: newcomer.profile.as_ref(),
+        }
+    }
 }
 
 /// How an account was found.
@@ -63,27 +176,21 @@ enum Found {
     Known(Uuid),
     Linked(User),
     Made(Uuid),
+    /// There is none.
+    Nobody,
+    /// Another sign-in of the same person has got in between.
+    Raced,
 }
 
-impl Found {
-    fn user_id(&self) -> Uuid {
-        match self {
-            Self::Known(user_id) | Self::Made(user_id) => *user_id,
-            Self::Linked(user) => user.id,
-        }
-    }
-}
-
-async fn find_or_make(
+async fn find(
     cx: &Cx<Auth>,
     transaction: &Transaction,
     provider: &Provider,
     profile: &Profile,
-    caller: &Caller,
-) -> Result<Option<Found>> {
+) -> Result<Found> {
     let now = cx.clock().now()?;
     if let Some(user_id) = identities::used(transaction, profile, now).await? {
-        return Ok(Some(Found::Known(user_id)));
+        return Ok(Found::Known(user_id));
     }
     // An address that the place itself does not vouch for is not even looked up: anybody can claim it, and would learn
     // from the answer whether it has an account.
@@ -91,31 +198,55 @@ async fn find_or_make(
         .email
         .as_deref()
         .filter(|_| profile.is_email_verified);
-    let proved = claimed.filter(|_| provider.trusts_email);
-    let taken = match claimed {
-        Some(email) => accounts::find_by_email(transaction, email).await?,
-        None => None,
+    let Some(claimed) = claimed else {
+        return Ok(Found::Nobody);
     };
-    if let Some(account) = taken {
-        let email = proved
-            .filter(|_| account.is_active)
-            .ok_or_else(problem::link_requires_sign_in)?;
-        if !account.user.is_email_verified {
-            take_over(transaction, account.user.id, now).await?;
-            accounts::verify_email(transaction, account.user.id, email, now).await?;
-        }
-        let is_linked = insert(cx, transaction, provider, profile, account.user.id).await?;
-        return Ok(is_linked.then_some(Found::Linked(account.user)));
+    let Some(account) = accounts::find_by_email(transaction, claimed).await? else {
+        return Ok(Found::Nobody);
+    };
+    let email = proved(provider, profile)
+        .filter(|_| account.is_active)
+        .ok_or_else(problem::link_requires_sign_in)?;
+    if !account.user.is_email_verified {
+        take_over(transaction, account.user.id, now).await?;
+        accounts::verify_email(transaction, account.user.id, email, now).await?;
     }
-    check_sign_up(cx, transaction, proved).await?;
-    let (name, language) = (&*profile.name, &*caller.language);
-    let user = identities::insert_person(transaction, proved, name, language, now).await?;
+    let is_linked = insert(cx, transaction, provider, profile, account.user.id).await?;
+    Ok(if is_linked {
+        Found::Linked(account.user)
+    } else {
+        Found::Raced
+    })
+}
+
+async fn make(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    provider: &Provider,
+    profile: &Profile,
+    person: &Person<'_>,
+) -> Result<Found> {
+    let now = cx.clock().now()?;
+    let Person {
+        email,
+        name,
+        language,
+        ..
+    } = person;
+    let user = identities::insert_person(transaction, *email, name, language, now).await?;
     let Some(user_id) = user else {
-        return Ok(None);
+        return Ok(Found::Raced);
     };
+    if let Some(kept) = person.profile {
+        accounts::set_profile(transaction, user_id, kept).await?;
+    }
     identities::announce(transaction, user_id).await?;
     let is_linked = insert(cx, transaction, provider, profile, user_id).await?;
-    Ok(is_linked.then_some(Found::Made(user_id)))
+    Ok(if is_linked {
+        Found::Made(user_id)
+    } else {
+        Found::Raced
+    })
 }
 
 /// Where sign-up is closed, a proved address that was invited opens it.

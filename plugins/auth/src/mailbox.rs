@@ -11,7 +11,7 @@ use crate::{
     one_time::{self, Purpose, Subject, Used},
     problem,
     proof::{SignedIn, after_first_factor},
-    registration::take_over,
+    registration::{self, take_over},
     store::accounts::{self, Account},
     throttle,
 };
@@ -64,18 +64,27 @@ pub(crate) async fn start_code(cx: &Cx<Auth>, email: &str, purpose: Purpose) -> 
     if let (Some(account), Some((_, code))) = (account, made)
         && throttle::may_mail(cx, &email).await?
     {
-        let mail = Mail {
-            to: &email,
-            template: "auth/otp",
-            language: &account.user.locale,
-            variables: json!({
-                "name": account.user.display_name, "code": code,
-                "expires_minutes": purpose.lifetime().as_mins(),
-            }),
-        };
-        notify::send(cx, mail);
+        let (name, language) = (&account.user.display_name, &account.user.locale);
+        notify::send(cx, code_mail(purpose, &email, name, language, &code));
     }
     Ok(flow_id)
+}
+
+pub(crate) fn code_mail<'a>(
+    purpose: Purpose,
+    to: &'a str,
+    name: &str,
+    language: &'a str,
+    code: &str,
+) -> Mail<'a> {
+    Mail {
+        to,
+        template: "auth/otp",
+        language,
+        variables: json!({
+            "name": name, "code": code, "expires_minutes": purpose.lifetime().as_mins(),
+        }),
+    }
 }
 
 /// Signs in by the code of a flow.
@@ -93,7 +102,7 @@ pub(crate) async fn use_code(
 ) -> Result<SignedIn> {
     let transaction = cx.db().begin().await?;
     let (transaction, used) = one_time::use_code(cx, transaction, purpose, flow, code).await?;
-    signed_in(cx, transaction, &used, family, caller).await
+    signed_in(cx, transaction, used, family, caller).await
 }
 
 /// Signs in by a link.
@@ -109,32 +118,42 @@ pub(crate) async fn use_link(
 ) -> Result<SignedIn> {
     let transaction = cx.db().begin().await?;
     let (transaction, used) = one_time::use_link(cx, transaction, purpose, token).await?;
-    signed_in(cx, transaction, &used, None, caller).await
+    signed_in(cx, transaction, used, None, caller).await
 }
 
 /// Signs in who has shown that the mailbox is theirs. If the account's address was not proved before, it is now, and what
-/// others put into the account is gone.
+/// others put into the account is gone; an account that has waited for the proof begins.
 async fn signed_in(
     cx: &Cx<Auth>,
     transaction: Transaction,
-    used: &Used,
+    used: Used,
     family: Option<Uuid>,
     caller: &Caller,
 ) -> Result<SignedIn> {
-    let now = cx.clock().now()?;
-    let user_id = used.user_id.ok_or_else(problem::bad_code)?;
-    let account = accounts::find_by_id(&transaction, user_id)
-        .await?
-        .filter(|account| account.is_active && account.user.email.as_deref() == Some(&used.target))
-        .ok_or_else(problem::bad_code)?;
-    if !account.user.is_email_verified {
-        take_over(&transaction, user_id, now).await?;
-        accounts::verify_email(&transaction, user_id, &used.target, now).await?;
-    }
+    let user_id = match used.user_id {
+        Some(user_id) => {
+            prove(cx, &transaction, user_id, &used.target).await?;
+            user_id
+        }
+        None => registration::make_waiting(cx, &transaction, used.payload).await?,
+    };
     transaction.commit().await?;
     // Read again: taking over has taken the second factor of whoever was there before.
     let account = accounts::find_by_id(&cx.db(), user_id)
         .await?
         .ok_or_else(problem::bad_code)?;
     after_first_factor(cx, &account, "otp", family, caller).await
+}
+
+async fn prove(cx: &Cx<Auth>, transaction: &Transaction, user_id: Uuid, email: &str) -> Result<()> {
+    let now = cx.clock().now()?;
+    let account = accounts::find_by_id(transaction, user_id)
+        .await?
+        .filter(|account| account.is_active && account.user.email.as_deref() == Some(email))
+        .ok_or_else(problem::bad_code)?;
+    if !account.user.is_email_verified {
+        take_over(transaction, user_id, now).await?;
+        accounts::verify_email(transaction, user_id, email, now).await?;
+    }
+    Ok(())
 }

@@ -17,6 +17,7 @@ use crate::{
     password::{self, Context},
     problem,
     registration::take_over,
+    session,
     store::{accounts, api_tokens, sessions},
     throttle::{self, Action},
 };
@@ -101,7 +102,7 @@ pub(crate) enum Right<'a> {
 ///
 /// # Errors
 ///
-/// `CREDENTIALS_INVALID`; `STEP_UP_REQUIRED`; `ACCOUNT_ANONYMOUS`; what is wrong with the new one.
+/// `CREDENTIALS_INVALID`; `STEP_UP_REQUIRED`; `ACCOUNT_ANONYMOUS`; `SESSION_REVOKED`; what is wrong with the new one.
 pub(crate) async fn change(
     cx: &Cx<Auth>,
     principal: &Principal,
@@ -122,8 +123,7 @@ pub(crate) async fn change(
     }
     match (&account.password, right) {
         (Some(stored), Right::Current(Some(current))) => {
-            let current = password::normalized(current);
-            if cx.crypto().verify_password(&current, stored).await? == PasswordCheck::Wrong {
+            if password::verify(cx, current, stored).await? == PasswordCheck::Wrong {
                 return Err(problem::bad_credentials());
             }
         }
@@ -134,6 +134,7 @@ pub(crate) async fn change(
     let now = cx.clock().now()?;
     let transaction = cx.db().begin().await?;
     store(&transaction, &account.user, &hash, now).await?;
+    session::must_go_on(&transaction, principal).await?;
     sessions::revoke_others(&transaction, user_id, principal.session_id, "password", now).await?;
     transaction.commit().await?;
     notify::of_change(cx, &account.user, "auth/password-changed", caller);
@@ -150,8 +151,12 @@ async fn hash(cx: &Cx<Auth>, password: &str, user: Option<&User>) -> Result<Stri
 
 async fn store(transaction: &Transaction, user: &User, hash: &str, now: Timestamp) -> Result<()> {
     accounts::set_password(transaction, user.id, hash, now).await?;
-    // What was begun with the old password ends with it.
-    for purpose in [Purpose::ResetPassword, Purpose::SecondFactor] {
+    // What was begun by whoever had the old password ends with it.
+    for purpose in [
+        Purpose::ResetPassword,
+        Purpose::SecondFactor,
+        Purpose::ChangeEmail,
+    ] {
         crate::store::one_time::cancel(transaction, user.id, purpose.name(), now).await?;
     }
     accounts::audit(transaction, "auth.password_changed", user.id, &json!({})).await

@@ -35,12 +35,18 @@ pub(crate) enum Purpose {
     ChildSignIn,
     /// Somebody was sent to another place and is awaited back.
     ProviderFlow,
+    /// The same, for an app written for Nhost.
+    NhostProviderFlow,
     /// Somebody who is signed in is about to be sent to another place.
     ProviderLink,
     /// Somebody came back from another place.
     ProviderCode,
+    /// A session has begun, and its app takes it over.
+    SessionCode,
     /// A passkey is to be made.
     PasskeyRegistration,
+    /// A passkey is to be made for an account that is not there yet.
+    PasskeySignUp,
     /// A passkey is to be shown.
     PasskeyLogin,
 }
@@ -57,9 +63,12 @@ impl Purpose {
             Self::SecondFactor => "second_factor",
             Self::ChildSignIn => "child_sign_in",
             Self::ProviderFlow => "provider_flow",
+            Self::NhostProviderFlow => "nhost_provider_flow",
             Self::ProviderLink => "provider_link",
             Self::ProviderCode => "provider_code",
+            Self::SessionCode => "session_code",
             Self::PasskeyRegistration => "passkey_registration",
+            Self::PasskeySignUp => "passkey_sign_up",
             Self::PasskeyLogin => "passkey_login",
         }
     }
@@ -74,11 +83,13 @@ impl Purpose {
             | Self::AddressCode
             | Self::SecondFactor
             | Self::ChildSignIn
-            | Self::ProviderFlow => SignedDuration::from_mins(10),
-            Self::ProviderLink | Self::PasskeyRegistration | Self::PasskeyLogin => {
-                SignedDuration::from_mins(5)
-            }
-            Self::ProviderCode => SignedDuration::from_mins(2),
+            | Self::ProviderFlow
+            | Self::NhostProviderFlow => SignedDuration::from_mins(10),
+            Self::ProviderLink
+            | Self::PasskeyRegistration
+            | Self::PasskeySignUp
+            | Self::PasskeyLogin => SignedDuration::from_mins(5),
+            Self::ProviderCode | Self::SessionCode => SignedDuration::from_mins(2),
         }
     }
 }

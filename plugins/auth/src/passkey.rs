@@ -4,6 +4,8 @@
 //! tells whether one is known. A passkey does not oblige: an account that has some still takes its password alone, unless
 //! a TOTP was enrolled; then a passkey answers the question for the second factor as well as a code does.
 
+pub(crate) mod sign_up;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nself_plugin_api::{
     capability::db::Transaction,
@@ -18,16 +20,22 @@ use uuid::Uuid;
 use crate::{
     Auth,
     account::User,
+    caller::Caller,
     one_time::{self, Purpose, Subject},
     problem,
+    proof::after_both_factors,
+    session::{self, Tokens},
     store::{accounts, passkeys as store},
-    webauthn::{self, ALGORITHMS, AuthenticationResponse, Refusal, RegistrationResponse},
+    webauthn::{
+        self, ALGORITHMS, AuthenticationResponse, Refusal, Registered, RegistrationResponse,
+        user_handle,
+    },
 };
 
 /// Most passkeys of one person.
 const PASSKEYS_MAX: usize = 10;
 
-/// Bytes of a challenge (section 13.4.3 asks for 16 at least).
+/// Bytes of a challenge that are chance (section 13.4.3 asks for 16 at least).
 const CHALLENGE_BYTES: u32 = 32;
 
 /// A ceremony that has begun.
@@ -75,35 +83,55 @@ pub(crate) struct Proved {
     pub(crate) method: &'static str,
 }
 
+/// Whose passkey it will be, as the authenticator shows it.
+struct Holder<'a> {
+    id: Uuid,
+    label: &'a str,
+    display_name: &'a str,
+}
+
 /// Begins a registration.
 pub(crate) async fn begin_registration(cx: &Cx<Auth>, user: &User) -> Result<Begun> {
     let known = store::descriptors(&cx.db(), user.id).await?;
     if known.len() >= PASSKEYS_MAX {
         return Err(too_many());
     }
-    let excluded: Vec<Value> = known
-        .iter()
-        .map(|(id, transports)| {
-            json!({"type": "public-key", "id": URL_SAFE_NO_PAD.encode(id), "transports": transports})
-        })
-        .collect();
     let target = user.id.to_string();
-    let (flow_id, challenge) =
-        challenge(cx, Purpose::PasskeyRegistration, &target, Some(user.id)).await?;
+    let subject = Subject {
+        purpose: Purpose::PasskeyRegistration,
+        target: &target,
+        user_id: Some(user.id),
+        payload: json!({}),
+    };
+    let holder = Holder {
+        id: user.id,
+        label: user.email.as_deref().unwrap_or(&user.display_name),
+        display_name: &user.display_name,
+    };
+    begin_creation(cx, subject, &holder, &known).await
+}
+
+async fn begin_creation(
+    cx: &Cx<Auth>,
+    subject: Subject<'_>,
+    holder: &Holder<'_>,
+    known: &[Descriptor],
+) -> Result<Begun> {
+    let timeout = milliseconds(subject.purpose);
+    let (flow_id, challenge) = challenge(cx, subject).await?;
     let party = &cx.plugin().relying_party;
-    let label = user.email.as_deref().unwrap_or(&user.display_name);
-    let display_name = Some(user.display_name.as_str()).filter(|name| !name.is_empty());
+    let display_name = Some(holder.display_name).filter(|name| !name.is_empty());
     let parameters = ALGORITHMS.map(|alg| json!({"type": "public-key", "alg": alg}));
     let options = json!({
         "rp": {"id": party.id, "name": cx.plugin().config.app_name},
         "user": {
-            "id": URL_SAFE_NO_PAD.encode(user.id.as_bytes()),
-            "name": label, "displayName": display_name.unwrap_or(label),
+            "id": user_handle::write(holder.id),
+            "name": holder.label, "displayName": display_name.unwrap_or(holder.label),
         },
         "challenge": challenge,
         "pubKeyCredParams": parameters,
-        "timeout": milliseconds(Purpose::PasskeyRegistration),
-        "excludeCredentials": excluded,
+        "timeout": timeout,
+        "excludeCredentials": shown(known),
         "authenticatorSelection": {
             "residentKey": "required", "requireResidentKey": true, "userVerification": "required",
         },
@@ -115,36 +143,79 @@ pub(crate) async fn begin_registration(cx: &Cx<Auth>, user: &User) -> Result<Beg
 
 /// Begins a sign-in, or a proof beside another one.
 pub(crate) async fn begin_login(cx: &Cx<Auth>) -> Result<Begun> {
+    begin_use(cx, &[]).await
+}
+
+/// Begins a fresh proof of somebody who is signed in: the browser offers their own passkeys and no others.
+///
+/// # Errors
+///
+/// `PASSKEY_NOT_FOUND` for who has none.
+pub(crate) async fn begin_proof(cx: &Cx<Auth>, user_id: Uuid) -> Result<Begun> {
+    let known = store::descriptors(&cx.db(), user_id).await?;
+    if known.is_empty() {
+        return Err(problem::no_passkey());
+    }
+    begin_use(cx, &known).await
+}
+
+async fn begin_use(cx: &Cx<Auth>, allowed: &[Descriptor]) -> Result<Begun> {
     let target = Uuid::now_v7().to_string();
-    let (flow_id, challenge) = challenge(cx, Purpose::PasskeyLogin, &target, None).await?;
+    let subject = Subject {
+        purpose: Purpose::PasskeyLogin,
+        target: &target,
+        user_id: None,
+        payload: json!({}),
+    };
+    let (flow_id, challenge) = challenge(cx, subject).await?;
     let options = json!({
         "rpId": cx.plugin().relying_party.id,
         "challenge": challenge,
         "timeout": milliseconds(Purpose::PasskeyLogin),
-        "allowCredentials": [],
+        "allowCredentials": shown(allowed),
         "userVerification": "required",
     });
     Ok(Begun { flow_id, options })
 }
 
-/// A challenge that waits for its answer.
-async fn challenge(
-    cx: &Cx<Auth>,
-    purpose: Purpose,
-    target: &str,
-    user_id: Option<Uuid>,
-) -> Result<(Uuid, String)> {
-    let challenge = URL_SAFE_NO_PAD.encode(cx.crypto().random(CHALLENGE_BYTES)?);
-    let subject = Subject {
-        purpose,
-        target,
-        user_id,
-        payload: json!({"challenge": challenge}),
-    };
+/// Id of a credential, and how its authenticator is reached.
+type Descriptor = (Vec<u8>, Vec<String>);
+
+fn shown(descriptors: &[Descriptor]) -> Vec<Value> {
+    let shown = descriptors.iter().map(|(id, transports)| {
+        json!({"type": "public-key", "id": URL_SAFE_NO_PAD.encode(id), "transports": transports})
+    });
+    shown.collect()
+}
+
+/// A challenge that waits for its answer. The flow's id is its beginning: a client that knows no flows sends it back all the
+/// same, in what the browser says of the page.
+async fn challenge(cx: &Cx<Auth>, mut subject: Subject<'_>) -> Result<(Uuid, String)> {
+    let random = cx.crypto().random(CHALLENGE_BYTES)?;
+    subject.payload["challenge"] = json!(URL_SAFE_NO_PAD.encode(&random));
     let flow_id = one_time::flow(cx, subject).await?;
     // A flow whose tries are never counted is always replaced.
     let flow_id = flow_id.ok_or_else(problem::bad_passkey)?;
-    Ok((flow_id, challenge))
+    Ok((flow_id, URL_SAFE_NO_PAD.encode(whole(flow_id, &random))))
+}
+
+fn whole(flow_id: Uuid, random: &[u8]) -> Vec<u8> {
+    [flow_id.as_bytes(), random].concat()
+}
+
+/// The flow that a challenge of ours names; of any other one, a flow that nobody has begun.
+pub(crate) fn flow_of(challenge: Result<Vec<u8>, Refusal>) -> Uuid {
+    let challenge = challenge.unwrap_or_default();
+    let id = challenge.get(..16).map(Uuid::from_slice);
+    id.and_then(Result::ok).unwrap_or_default()
+}
+
+/// A flow's challenge, and what waited with it.
+struct Awaited {
+    user_id: Option<Uuid>,
+    target: String,
+    payload: Value,
+    challenge: Vec<u8>,
 }
 
 /// The challenge of a flow, which is used up whatever comes of it.
@@ -153,11 +224,16 @@ async fn take_challenge(
     transaction: &Transaction,
     purpose: Purpose,
     flow_id: Uuid,
-) -> Result<Option<(Option<Uuid>, Vec<u8>)>> {
+) -> Result<Option<Awaited>> {
     let used = one_time::take_flow(cx, transaction, purpose, flow_id).await?;
     Ok(used.and_then(|used| {
-        let challenge = used.payload["challenge"].as_str()?;
-        Some((used.user_id, URL_SAFE_NO_PAD.decode(challenge).ok()?))
+        let random = URL_SAFE_NO_PAD.decode(used.payload["challenge"].as_str()?);
+        Some(Awaited {
+            user_id: used.user_id,
+            target: used.target,
+            payload: used.payload,
+            challenge: whole(flow_id, &random.ok()?),
+        })
     }))
 }
 
@@ -168,22 +244,16 @@ async fn take_challenge(
 /// `PASSKEY_REFUSED` with the reason, `PASSKEY_KNOWN`, `PASSKEY_LIMIT`.
 pub(crate) async fn finish_registration(
     cx: &Cx<Auth>,
-    user_id: Uuid,
+    principal: &Principal,
     flow_id: Uuid,
     name: &str,
     response: &RegistrationResponse,
 ) -> Result<Shown> {
+    let user_id = principal.user()?;
     let transaction = cx.db().begin().await?;
     let taken = take_challenge(cx, &transaction, Purpose::PasskeyRegistration, flow_id).await?;
-    let challenge = taken.filter(|(owner, _)| *owner == Some(user_id));
-    let verified = match &challenge {
-        Some((_, challenge)) => {
-            let party = &cx.plugin().relying_party;
-            webauthn::register(party, challenge, response, &verifier(cx))
-        }
-        None => Err(Refusal::WrongChallenge),
-    };
-    let registered = match verified {
+    let awaited = taken.filter(|awaited| awaited.user_id == Some(user_id));
+    let registered = match registered(cx, awaited.as_ref(), response) {
         Ok(registered) => registered,
         Err(refusal) => {
             transaction.commit().await?;
@@ -199,11 +269,49 @@ pub(crate) async fn finish_registration(
     let transports = response.transports();
     let shown = store::insert(&transaction, user_id, name, &transports, &registered, now).await?;
     if let Some(shown) = &shown {
-        let details = json!({"passkey_id": shown.id, "aaguid": shown.aaguid});
-        accounts::audit(&transaction, "auth.passkey_added", user_id, &details).await?;
+        added(&transaction, user_id, shown).await?;
     }
+    session::must_go_on(&transaction, principal).await?;
     transaction.commit().await?;
-    shown.ok_or_else(|| Error::conflict("PASSKEY_KNOWN", "this passkey is registered already"))
+    shown.ok_or_else(problem::passkey_known)
+}
+
+fn registered(
+    cx: &Cx<Auth>,
+    awaited: Option<&Awaited>,
+    response: &RegistrationResponse,
+) -> Result<Registered, Refusal> {
+    let awaited = awaited.ok_or(Refusal::WrongChallenge)?;
+    let party = &cx.plugin().relying_party;
+    webauthn::register(party, &awaited.challenge, response, &verifier(cx))
+}
+
+async fn added(transaction: &Transaction, user_id: Uuid, shown: &Shown) -> Result<()> {
+    let details = json!({"passkey_id": shown.id, "aaguid": shown.aaguid});
+    accounts::audit(transaction, "auth.passkey_added", user_id, &details).await
+}
+
+/// Signs in by a passkey: the device, and whom it has verified, are two factors.
+///
+/// # Errors
+///
+/// `PASSKEY_INVALID`, the same for every reason.
+pub(crate) async fn sign_in(
+    cx: &Cx<Auth>,
+    proof: &PasskeyProof,
+    family: Option<Uuid>,
+    caller: &Caller,
+) -> Result<Tokens> {
+    let transaction = cx.db().begin().await?;
+    let proved = prove(cx, &transaction, proof).await?;
+    transaction.commit().await?;
+    let proved = proved.ok_or_else(problem::bad_passkey)?;
+    let account = accounts::find_by_id(&cx.db(), proved.user_id)
+        .await?
+        .filter(|account| account.is_active)
+        .ok_or_else(problem::bad_passkey)?;
+    let amr = [proved.method, "mfa"];
+    after_both_factors(cx, &account, &amr, family, caller).await
 }
 
 /// Whose passkey is shown, in a transaction that the caller commits whatever the answer is: the challenge is used up.
@@ -227,7 +335,7 @@ async fn verified(
     proof: &PasskeyProof,
 ) -> Result<Result<Proved, Refusal>> {
     let taken = take_challenge(cx, transaction, Purpose::PasskeyLogin, proof.flow_id).await?;
-    let Some((_, challenge)) = taken else {
+    let Some(Awaited { challenge, .. }) = taken else {
         return Ok(Err(Refusal::WrongChallenge));
     };
     let credential_id = match proof.credential.credential_id() {
@@ -252,15 +360,14 @@ async fn verified(
         let action = "auth.passkey_counter_behind";
         accounts::audit(transaction, action, known.user_id, &details).await?;
     }
-    let method = if known.is_backup_eligible {
-        "swk"
-    } else {
-        "hwk"
-    };
     Ok(Ok(Proved {
         user_id: known.user_id,
-        method,
+        method: method(known.is_backup_eligible),
     }))
+}
+
+const fn method(is_backup_eligible: bool) -> &'static str {
+    if is_backup_eligible { "swk" } else { "hwk" }
 }
 
 /// The host's verification; what it cannot do is not verified.

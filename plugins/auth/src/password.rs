@@ -2,8 +2,11 @@
 //!
 //! Length counts, composition does not (NIST SP 800-63B, section 5.1.1.2): no rule asks for signs or digits, nothing is cut
 //! off, and what everybody tries first is refused. Two spellings of the same characters (NFC and NFD) are one password.
+//!
+//! How strong a password is beyond that is not estimated: zxcvbn adds 2.9 MB to this library, half of what it has, and 8 MB of
+//! memory to the host from the first password on.
 
-use nself_plugin_api::{prelude::*, serde_json::json};
+use nself_plugin_api::{capability::crypto::PasswordCheck, prelude::*, serde_json::json};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{Auth, breach};
@@ -11,14 +14,26 @@ use crate::{Auth, breach};
 /// Most characters: argon2 takes any number, a person types fewer.
 const LENGTH_MAX: usize = 128;
 
-/// Sorted by bytes, lower case, one per line.
-static COMMON: &str = include_str!("../data/common-passwords.txt");
+/// The list of those that are tried first, lower case: read where it lies in the library, without an index in memory.
+static COMMON: &[u8] = include_bytes!("../data/common-passwords.fst");
 
 /// Words of the account that its password may not be made of.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Context<'a> {
     pub(crate) email: Option<&'a str>,
     pub(crate) name: Option<&'a str>,
+}
+
+/// Most bytes that the host hashes.
+const HASHED_BYTES_MAX: usize = 1024;
+
+/// Compares a password with a stored one. What is too long to be hashed is nobody's password.
+pub(crate) async fn verify(cx: &Cx<Auth>, password: &str, stored: &str) -> Result<PasswordCheck> {
+    let password = normalized(password);
+    if password.len() > HASHED_BYTES_MAX {
+        return Ok(PasswordCheck::Wrong);
+    }
+    cx.crypto().verify_password(&password, stored).await
 }
 
 /// The form of a password that is hashed: NFC (RFC 8265, section 4.2.2).
@@ -48,27 +63,66 @@ pub(crate) fn accept(password: &str, length_min: u32, context: Context<'_>) -> R
             format!("password: expected at most {LENGTH_MAX} characters"),
         ));
     }
-    if is_common(password) {
-        return Err(common(&[RANDOM_WORDS]));
+    match weakness(password, context) {
+        Some(weakness) => Err(weakness.refusal()),
+        None => Ok(normalized(password)),
     }
-    if is_made_of(password, context) {
-        return Err(common(&[NOT_ABOUT_YOU, RANDOM_WORDS]));
+}
+
+/// Why a password of a good length is tried first all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weakness {
+    Listed,
+    Repeated,
+    Sequence,
+    AboutYou,
+}
+
+fn weakness(password: &str, context: Context<'_>) -> Option<Weakness> {
+    let lower = password.to_lowercase();
+    if is_common(&lower) {
+        Some(Weakness::Listed)
+    } else if goes_by(&lower, &[0]) {
+        Some(Weakness::Repeated)
+    } else if goes_by(&lower, &[1, -1]) {
+        Some(Weakness::Sequence)
+    } else if is_made_of(&lower, context) {
+        Some(Weakness::AboutYou)
+    } else {
+        None
     }
-    Ok(normalized(password))
+}
+
+impl Weakness {
+    /// For apps and pages, which say it in the language of who reads it.
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Listed => "listed",
+            Self::Repeated => "repeated",
+            Self::Sequence => "sequence",
+            Self::AboutYou => "about_you",
+        }
+    }
+
+    fn refusal(self) -> Error {
+        let suggestions = match self {
+            Self::Listed => vec![RANDOM_WORDS],
+            Self::Repeated | Self::Sequence => vec![NO_PATTERN, RANDOM_WORDS],
+            Self::AboutYou => vec![NOT_ABOUT_YOU, RANDOM_WORDS],
+        };
+        Error::invalid(
+            "PASSWORD_COMMON",
+            "password: this is one of those that are tried first; choose another one, such as four random words",
+        )
+        .with_details(json!({"reason": self.reason(), "suggestions": suggestions}))
+    }
 }
 
 /// What to do about a password that is refused: apps show it beside the field.
 const RANDOM_WORDS: &str = "take four words that have nothing to do with one another";
-const NOT_ABOUT_YOU: &str = "leave out your name and address, and do not repeat one character";
+const NOT_ABOUT_YOU: &str = "leave out your name and address";
+const NO_PATTERN: &str = "do not repeat one character, and do not count up or down";
 const NOWHERE_ELSE: &str = "take one that you use nowhere else";
-
-fn common(suggestions: &[&str]) -> Error {
-    Error::invalid(
-        "PASSWORD_COMMON",
-        "password: this is one of those that are tried first; choose another one, such as four random words",
-    )
-    .with_details(json!({"suggestions": suggestions}))
-}
 
 /// For a password that stands in a public collection of leaked ones.
 pub(crate) fn leaked() -> Error {
@@ -94,46 +148,34 @@ pub(crate) async fn hash_new(
     cx.crypto().hash_password(&password).await
 }
 
-fn is_common(password: &str) -> bool {
-    let lower = password.to_lowercase();
-    // A binary search over the text itself: the list needs no index in memory.
-    let list = COMMON.as_bytes();
-    let (mut low, mut high) = (0, list.len());
-    while low < high {
-        let middle = usize::midpoint(low, high);
-        let is_end = |byte: &u8| *byte == b'\n';
-        let start = list[..middle]
-            .iter()
-            .rposition(is_end)
-            .map_or(0, |at| at + 1);
-        let end = list[middle..]
-            .iter()
-            .position(is_end)
-            .map_or(list.len(), |at| middle + at);
-        match list[start..end].cmp(lower.as_bytes()) {
-            std::cmp::Ordering::Equal => return true,
-            std::cmp::Ordering::Less => low = end + 1,
-            std::cmp::Ordering::Greater => high = start,
-        }
-    }
-    false
+fn is_common(lower: &str) -> bool {
+    common_passwords().contains(lower)
 }
 
-/// Whether a password is a word of the account with a few characters around it, or one character over and over.
-fn is_made_of(password: &str, context: Context<'_>) -> bool {
-    let lower = password.to_lowercase();
+fn common_passwords() -> fst::Set<&'static [u8]> {
+    fst::Set::new(COMMON).expect("the list was written whole")
+}
+
+/// Whether each character follows from the one before by one of these steps, which is always the same.
+fn goes_by(lower: &str, steps: &[i64]) -> bool {
+    let numbers: Vec<i64> = lower.chars().map(|c| i64::from(u32::from(c))).collect();
+    let goes = |step: &i64| numbers.windows(2).all(|pair| pair[1] - pair[0] == *step);
+    steps.iter().any(goes)
+}
+
+/// Whether a password is a word of the account with a few characters around it.
+fn is_made_of(lower: &str, context: Context<'_>) -> bool {
     let words = [context.email, context.name]
         .into_iter()
         .flatten()
         .flat_map(|text| text.split(|c: char| !c.is_alphanumeric()))
         .filter(|word| word.chars().count() >= 4)
         .map(str::to_lowercase);
-    let mut left = lower.clone();
+    let mut left = lower.to_owned();
     for word in words {
         left = left.replace(&word, "");
     }
-    let first = lower.chars().next();
-    left.chars().count() < 4 || lower.chars().all(|c| Some(c) == first)
+    left.chars().count() < 4
 }
 
 #[cfg(test)]
@@ -181,19 +223,38 @@ mod tests {
             email: Some("lovelace@example.org"),
             name: None,
         };
-        for (password, count) in [("password", 1), ("lovelace1", 2)] {
+        for (password, reason, count) in [
+            ("password", "listed", 1),
+            ("lovelace1", "about_you", 2),
+            (
+                "\u{1f511}\u{1f511}\u{1f511}\u{1f511}\u{1f511}\u{1f511}\u{1f511}\u{1f511}",
+                "repeated",
+                2,
+            ),
+            ("CDEFGHIJKLM", "sequence", 2),
+            (
+                "\u{43a}\u{439}\u{438}\u{437}\u{436}\u{435}\u{434}\u{433}",
+                "sequence",
+                2,
+            ),
+        ] {
             let refused = accept(password, 8, context).expect_err("it is refused");
-            let suggestions = refused.details().expect("details")["suggestions"].as_array();
+            let details = refused.details().expect("details");
+            assert_eq!(details["reason"], reason, "{password}");
+            let suggestions = details["suggestions"].as_array();
             assert_eq!(suggestions.map(Vec::len), Some(count), "{password}");
         }
     }
 
     #[test]
-    fn every_line_of_the_list_is_found() {
-        for line in COMMON.lines() {
-            assert!(is_common(line), "{line}");
+    fn the_list_is_whole_and_has_what_the_length_lets_through() {
+        let list = common_passwords();
+        list.as_fst().verify().expect("its checksum is right");
+        let all = list.stream().into_strs().expect("it is text");
+        assert!(all.len() > 65_000, "{}", all.len());
+        for one in &all {
+            assert!(one.chars().count() >= 8 && is_common(one), "{one}");
         }
-        assert!(COMMON.lines().is_sorted(), "a binary search needs order");
     }
 
     #[test]

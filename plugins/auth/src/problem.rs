@@ -58,6 +58,15 @@ pub(crate) fn bad_email(why: &'static str) -> Error {
     Error::invalid("EMAIL_INVALID", format!("email: {why}"))
 }
 
+/// A rule of this installation that could not be asked: nobody is let past it.
+pub(crate) fn hook_unavailable() -> Error {
+    Error::unavailable(
+        "HOOK_UNAVAILABLE",
+        "a rule of this installation could not be asked: try again in a moment",
+        Duration::from_secs(2),
+    )
+}
+
 /// One answer for a wrong, an old, a used and an unknown code.
 pub(crate) fn bad_code() -> Error {
     Error::new(
@@ -169,6 +178,15 @@ pub(crate) fn bad_passkey() -> Error {
         "PASSKEY_INVALID",
         "the passkey was not accepted: try again, or sign in another way",
     )
+}
+
+/// The same for a passkey that is not there and for somebody else's.
+pub(crate) fn no_passkey() -> Error {
+    Error::not_found("PASSKEY_NOT_FOUND", "there is no such passkey of yours")
+}
+
+pub(crate) fn passkey_known() -> Error {
+    Error::conflict("PASSKEY_KNOWN", "this passkey is registered already")
 }
 
 /// Told whole: who registers a passkey is signed in, and whoever writes the page must find out what is wrong with it.

@@ -5,18 +5,20 @@
 //! client guards each call against private networks.
 
 pub(crate) mod authorization;
+mod client_secret;
 mod directory;
 mod fetch;
 mod id_token;
 mod presets;
+pub(crate) mod user_field;
 mod userinfo;
 
 use std::collections::BTreeMap;
 
 use nself_plugin_api::prelude::*;
 
-use self::directory::Directory;
-pub(crate) use self::fetch::urlencoded;
+pub(crate) use self::{client_secret::APPLE_KEY, fetch::urlencoded};
+use self::{client_secret::ClientSecret, directory::Directory};
 use crate::config::Config;
 
 /// The host's secret that holds the clients' secrets.
@@ -32,10 +34,17 @@ pub(crate) struct Provider {
     pub(crate) protocol: Protocol,
     pub(crate) client_id: String,
     pub(crate) app_client_ids: Vec<String>,
-    pub(crate) is_public_client: bool,
+    pub(crate) secret: ClientSecret,
     pub(crate) scopes: String,
     pub(crate) trusts_email: bool,
     pub(crate) uses_form_post: bool,
+}
+
+impl Provider {
+    /// Whether it says somebody's name beside the code, once, and in no token.
+    pub(crate) const fn names_beside_the_code(&self) -> bool {
+        matches!(self.secret, ClientSecret::Signed { .. })
+    }
 }
 
 /// How a place is spoken with.
@@ -98,9 +107,7 @@ impl Providers {
             let provider = presets::resolve(slug, configured).map_err(|reason| {
                 Error::invalid("CONFIG_INVALID", format!("providers.{slug}: {reason}"))
             })?;
-            if !provider.is_public_client {
-                fetch::client_secret(context, slug)?;
-            }
+            client_secret::of(context, &provider)?;
             providers.insert(slug.clone(), provider);
         }
         Ok(Self(providers))

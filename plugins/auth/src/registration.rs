@@ -1,5 +1,7 @@
 //! How an account begins: with an address that is proved first, with one that is proved later, or without any.
 
+pub(crate) mod by_passkey;
+
 use nself_plugin_api::{
     capability::db::Transaction,
     jiff::Timestamp,
@@ -12,10 +14,13 @@ use uuid::Uuid;
 use crate::{
     Auth, SignUp, account,
     caller::Caller,
+    hooks::{self, Origin, Way},
     invitation::Invited,
     landing::{Landing, Ticket},
+    mailbox, newcomer,
     notify::{self, Mail},
     one_time::{self, Purpose, Subject},
+    passkey::sign_up::NewPasskey,
     password::{self, Context},
     problem,
     proof::{Proof, SignedIn, after_first_factor},
@@ -23,9 +28,6 @@ use crate::{
     store::{accounts, sessions},
     throttle,
 };
-
-/// Most bytes that an app may keep in a person's profile when the account is made.
-const PROFILE_BYTES_MAX: usize = 8 * 1024;
 
 /// Who wants an account.
 pub(crate) struct Applicant<'a> {
@@ -54,6 +56,7 @@ struct Candidate {
     display_name: String,
     locale: String,
     password_hash: Option<String>,
+    passkey: Option<NewPasskey>,
     profile: Value,
     /// The account that begins anew with it, where there is one already.
     user_id: Option<Uuid>,
@@ -67,6 +70,8 @@ struct Waiting {
     locale: String,
     password_hash: Option<String>,
     #[serde(default)]
+    passkey: Option<NewPasskey>,
+    #[serde(default)]
     profile: Option<Value>,
 }
 
@@ -74,7 +79,8 @@ struct Waiting {
 ///
 /// # Errors
 ///
-/// `SIGN_UP_CLOSED`; what is wrong with a part; `EMAIL_TAKEN`, where addresses are no secret.
+/// `SIGN_UP_CLOSED`; what is wrong with a part; what another plugin refuses it with; `EMAIL_TAKEN`, where addresses are no
+/// secret.
 pub(crate) async fn register(
     cx: &Cx<Auth>,
     applicant: Applicant<'_>,
@@ -85,20 +91,33 @@ pub(crate) async fn register(
     if sign_up == SignUp::Closed && applicant.invitation.is_none() {
         return Err(problem::sign_up_closed());
     }
-    let candidate = candidate(cx, applicant, caller).await?;
-    match sign_up {
-        // Without a password the mailbox is the only proof there is.
-        SignUp::Open if candidate.password_hash.is_some() => {
-            sign_up_at_once(cx, &candidate, landing, caller).await
-        }
-        SignUp::Open | SignUp::Private | SignUp::Closed => {
-            ask_for_proof(cx, &candidate, landing).await?;
-            Ok(Registered::Mailed)
-        }
+    let candidate = candidate(cx, applicant, None, caller).await?;
+    admit(cx, &candidate, landing, caller).await
+}
+
+async fn admit(
+    cx: &Cx<Auth>,
+    candidate: &Candidate,
+    landing: Landing<'_>,
+    caller: &Caller,
+) -> Result<Registered> {
+    // Without a password and without a passkey the mailbox is the only proof there is.
+    let has_proof = candidate.password_hash.is_some() || candidate.passkey.is_some();
+    if cx.plugin().config.sign_up == SignUp::Open && has_proof {
+        sign_up_at_once(cx, candidate, landing, caller).await
+    } else {
+        ask_for_proof(cx, candidate, landing).await?;
+        Ok(Registered::Mailed)
     }
 }
 
-async fn candidate(cx: &Cx<Auth>, applicant: Applicant<'_>, caller: &Caller) -> Result<Candidate> {
+/// Checks the parts of an application, and asks whoever has a say in it. `user_id` is the anonymous account that it is for.
+async fn candidate(
+    cx: &Cx<Auth>,
+    applicant: Applicant<'_>,
+    user_id: Option<Uuid>,
+    caller: &Caller,
+) -> Result<Candidate> {
     let email = account::email(applicant.email)?;
     let invited = match applicant.invitation {
         Some(token) => Some(Invited::register(cx, token, &email).await?),
@@ -109,24 +128,86 @@ async fn candidate(cx: &Cx<Auth>, applicant: Applicant<'_>, caller: &Caller) -> 
         Some(locale) => account::locale(locale)?.to_owned(),
         None => caller.language.clone(),
     };
-    let profile = profile(applicant.profile)?;
-    let context = Context {
-        email: Some(&email),
-        name: Some(&display_name),
-    };
-    let password_hash = match applicant.password {
-        Some(password) => Some(password::hash_new(cx, password, context).await?),
-        None => None,
-    };
-    Ok(Candidate {
+    let mut candidate = Candidate {
         invited,
         email,
         display_name,
         locale,
-        password_hash,
-        profile,
+        password_hash: None,
+        passkey: None,
+        profile: newcomer::profile(applicant.profile)?,
+        user_id,
+    };
+    ask(cx, &candidate, caller).await?;
+    if let Some(password) = applicant.password {
+        let context = Context {
+            email: Some(&candidate.email),
+            name: Some(&candidate.display_name),
+        };
+        candidate.password_hash = Some(password::hash_new(cx, password, context).await?);
+    }
+    Ok(candidate)
+}
+
+/// Asks whether another plugin has something against an account. Whether the address is taken is not known here: the answer
+/// cannot tell it.
+async fn ask(cx: &Cx<Auth>, candidate: &Candidate, caller: &Caller) -> Result<()> {
+    let registration = hooks::Registration {
+        way: Way::Address,
+        email: Some(&candidate.email),
+        display_name: &candidate.display_name,
+        locale: &candidate.locale,
+        provider: None,
+        user_id: candidate.user_id,
+        is_invited: candidate.invited.is_some(),
+        from: Origin::caller(caller),
+    };
+    hooks::before_register(cx, &registration).await
+}
+
+/// As [`register`] where the address is proved first, by a code in the place of a link: whoever types it in is in the app that
+/// asked for it.
+///
+/// # Errors
+///
+/// What is wrong with a part; what another plugin refuses it with.
+pub(crate) async fn register_by_code(
+    cx: &Cx<Auth>,
+    applicant: Applicant<'_>,
+    caller: &Caller,
+) -> Result<()> {
+    let candidate = candidate(cx, applicant, None, caller).await?;
+    let subject = Subject {
+        purpose: Purpose::AddressCode,
+        target: &candidate.email,
         user_id: None,
-    })
+        payload: json!({
+            "email": candidate.email, "display_name": candidate.display_name, "locale": candidate.locale,
+            "profile": candidate.profile,
+        }),
+    };
+    if let Some((_, code)) = one_time::code(cx, subject).await?
+        && throttle::may_mail(cx, &candidate.email).await?
+    {
+        let (to, name) = (&candidate.email, &candidate.display_name);
+        let mail = mailbox::code_mail(Purpose::AddressCode, to, name, &candidate.locale, &code);
+        notify::send(cx, mail);
+    }
+    Ok(())
+}
+
+/// Makes the account that has waited for its address.
+///
+/// # Errors
+///
+/// `CODE_INVALID` when none has waited.
+pub(crate) async fn make_waiting(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    payload: Value,
+) -> Result<Uuid> {
+    let waiting = serde_json::from_value(payload).map_err(|_| problem::bad_code())?;
+    make_account(cx, transaction, &waiting).await
 }
 
 /// There is no account before the address is proved, so there is none that a stranger could prepare for somebody else.
@@ -144,7 +225,7 @@ async fn ask_for_proof(cx: &Cx<Auth>, candidate: &Candidate, landing: Landing<'_
         user_id: candidate.user_id,
         payload: json!({
             "email": candidate.email, "display_name": candidate.display_name, "locale": candidate.locale,
-            "password_hash": candidate.password_hash, "profile": candidate.profile,
+            "password_hash": candidate.password_hash, "passkey": candidate.passkey, "profile": candidate.profile,
             "upgrade": candidate.user_id.is_some(), "invited": candidate.invited,
         }),
     };
@@ -171,8 +252,10 @@ async fn sign_up_at_once(
 ) -> Result<Registered> {
     let now = cx.clock().now()?;
     let transaction = cx.db().begin().await?;
-    let user = accounts::insert(
+    let passkey = candidate.passkey.as_ref();
+    let user = accounts::insert_as(
         &transaction,
+        passkey.map_or_else(Uuid::now_v7, |passkey| passkey.user_id),
         Some(&candidate.email),
         &candidate.display_name,
         &candidate.locale,
@@ -182,13 +265,20 @@ async fn sign_up_at_once(
     if let Some(hash) = &candidate.password_hash {
         accounts::set_password(&transaction, user.id, hash, now).await?;
     }
+    if let Some(passkey) = passkey
+        && !passkey.keep(&transaction, now).await?
+    {
+        return Err(problem::passkey_known());
+    }
     accounts::set_profile(&transaction, user.id, &candidate.profile).await?;
     accounts::announce(&transaction, &user).await?;
     transaction.commit().await?;
     mail_proof(cx, candidate, user.id, landing).await?;
+    let method = passkey.map_or("pwd", NewPasskey::method);
+    let amr = [method, "mfa"];
     let proof = Proof {
-        amr: &["pwd"],
-        has_two_factors: false,
+        amr: if passkey.is_some() { &amr } else { &amr[..1] },
+        has_two_factors: passkey.is_some(),
     };
     let tokens = session::begin(cx, &user, proof, None, caller).await?;
     Ok(Registered::SignedIn(Box::new(tokens)))
@@ -261,7 +351,18 @@ pub(crate) async fn anonymous(
         Some(locale) => account::locale(locale)?,
         None => &caller.language,
     };
-    let profile = self::profile(profile)?;
+    let profile = newcomer::profile(profile)?;
+    let registration = hooks::Registration {
+        way: Way::Anonymous,
+        email: None,
+        display_name: &display_name,
+        locale,
+        provider: None,
+        user_id: None,
+        is_invited: false,
+        from: Origin::caller(caller),
+    };
+    hooks::before_register(cx, &registration).await?;
     let transaction = cx.db().begin().await?;
     let user = accounts::insert(&transaction, None, &display_name, locale)
         .await?
@@ -312,10 +413,7 @@ pub(crate) async fn upgrade(
         profile: Map::new(),
         invitation: None,
     };
-    let candidate = Candidate {
-        user_id: Some(user_id),
-        ..candidate(cx, applicant, caller).await?
-    };
+    let candidate = candidate(cx, applicant, Some(user_id), caller).await?;
     if cx.plugin().config.sign_up != SignUp::Open || candidate.password_hash.is_none() {
         ask_for_proof(cx, &candidate, landing).await?;
         return Ok(Upgraded::Mailed);
@@ -395,8 +493,10 @@ pub(crate) async fn prove(cx: &Cx<Auth>, token: &str, caller: &Caller) -> Result
 async fn make_account(cx: &Cx<Auth>, transaction: &Transaction, waiting: &Waiting) -> Result<Uuid> {
     let now = cx.clock().now()?;
     let email = waiting.email.as_str();
-    let user = accounts::insert(
+    let passkey = waiting.passkey.as_ref();
+    let user = accounts::insert_as(
         transaction,
+        passkey.map_or_else(Uuid::now_v7, |passkey| passkey.user_id),
         Some(email),
         &waiting.display_name,
         &waiting.locale,
@@ -404,6 +504,10 @@ async fn make_account(cx: &Cx<Auth>, transaction: &Transaction, waiting: &Waitin
     .await?;
     let user_id = if let Some(user) = user {
         accounts::announce(transaction, &user).await?;
+        // One that was made for this account's id is no key to another account, which is the case below.
+        if let Some(passkey) = passkey {
+            passkey.keep(transaction, now).await?;
+        }
         user.id
     } else {
         let taken = accounts::find_by_email(transaction, email).await?;
@@ -458,20 +562,6 @@ pub(crate) async fn take_over(
         &json!({}),
     )
     .await
-}
-
-/// What an app keeps of a person, if it is small enough to be carried in a link's row.
-fn profile(profile: Map<String, Value>) -> Result<Value> {
-    let profile = Value::from(profile);
-    // Postgres has no NUL in a JSON text.
-    let text = profile.to_string();
-    if text.len() > PROFILE_BYTES_MAX || text.contains("\\u0000") {
-        return Err(Error::invalid(
-            "PROFILE_INVALID",
-            format!("metadata: expected at most {PROFILE_BYTES_MAX} bytes of JSON, and no NUL"),
-        ));
-    }
-    Ok(profile)
 }
 
 fn not_anonymous() -> Error {

@@ -22,6 +22,7 @@ pub(crate) mod passkeys;
 pub(crate) mod password;
 pub(crate) mod passwordless;
 pub(crate) mod providers;
+pub(crate) mod revocation;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
 pub(crate) mod sign_up;

@@ -9,8 +9,14 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    Auth, access, account::User, caller::Caller, notify, problem, proof::Proof,
-    refresh::RefreshToken, store::sessions as store,
+    Auth, access,
+    account::User,
+    caller::Caller,
+    hooks::{self, Extra},
+    notify, problem,
+    proof::Proof,
+    refresh::RefreshToken,
+    store::{accounts, sessions as store},
 };
 
 /// A session with everything that its tokens say.
@@ -78,6 +84,10 @@ pub(crate) struct Tokens {
 }
 
 /// Begins a session for a person. `family` asks for one of their families; without it the last one is active again.
+///
+/// # Errors
+///
+/// What another plugin refuses a sign-in with; `FAMILY_NOT_FOUND`.
 pub(crate) async fn begin(
     cx: &Cx<Auth>,
     user: &User,
@@ -85,6 +95,13 @@ pub(crate) async fn begin(
     family: Option<Uuid>,
     caller: &Caller,
 ) -> Result<Tokens> {
+    if hooks::before_sign_in(cx, user, proof.amr, family, caller).await? {
+        // Suspended while another plugin thought.
+        accounts::find_by_id(&cx.db(), user.id)
+            .await?
+            .filter(|account| account.is_active)
+            .ok_or_else(problem::bad_credentials)?;
+    }
     let now = cx.clock().now()?;
     let config = &cx.plugin().config;
     let new = store::New {
@@ -104,7 +121,7 @@ pub(crate) async fn begin(
         store::revoke(&cx.db(), &[session.id], "family", now).await?;
         return Err(problem::not_a_member(family));
     }
-    tokens(cx, &session, Some(user.clone()), now)
+    first_tokens(cx, &session, Some(user.clone()), now).await
 }
 
 /// What a refresh token is good for: the next pair of tokens.
@@ -126,9 +143,22 @@ pub(crate) async fn refresh(
         device_idle: days(config.device_idle_days),
         ip: caller.ip,
     };
+    // Asked before the session turns: a client whose turn is lost to a hook would come back with a token that was used.
+    let extra = extra_after(cx, &turn).await?;
     match store::rotate(&cx.db(), &turn).await? {
-        Some((session, user)) => tokens(cx, &session, user, now),
+        Some((session, user)) => sign(cx, &session, &extra, user, now),
         None => not_rotated(cx, token, family, now).await,
+    }
+}
+
+/// What another plugin adds to the token after a turn.
+async fn extra_after(cx: &Cx<Auth>, turn: &store::Rotation) -> Result<Extra> {
+    if !hooks::has_claims(cx)? {
+        return Ok(Extra::default());
+    }
+    match store::after(&cx.db(), turn).await? {
+        Some(session) => hooks::claims(cx, &session).await,
+        None => Ok(Extra::default()),
     }
 }
 
@@ -156,7 +186,7 @@ async fn not_rotated(
         // Ten tabs, or an answer that was lost: all get the one successor, and nothing is written.
         1 if now <= standing.rotated_at + grace => {
             match store::read(&cx.db(), token.session).await? {
-                Some((session, user)) => tokens(cx, &session, user, now),
+                Some((session, user)) => tokens(cx, &session, user, now).await,
                 None => Err(problem::session_ended()),
             }
         }
@@ -169,6 +199,20 @@ async fn not_rotated(
             }
             Err(problem::refresh_reused())
         }
+    }
+}
+
+/// For a write that gives its caller a way in, asked after it and before its commit: the write has waited for whoever takes
+/// the account over or signs out at this moment, and the caller's token may not have heard of that yet.
+///
+/// # Errors
+///
+/// `SESSION_REVOKED`.
+pub(crate) async fn must_go_on(db: &impl Queries, principal: &Principal) -> Result<()> {
+    let user_id = principal.user()?;
+    match principal.session_id {
+        Some(id) if store::goes_on(db, id, user_id).await? => Ok(()),
+        _ => Err(problem::session_ended()),
     }
 }
 
@@ -195,13 +239,47 @@ pub(crate) async fn end_by_token(cx: &Cx<Auth>, token: &str) -> Result<()> {
     end(&cx.db(), &[token.session], "signed_out", now).await
 }
 
-pub(crate) fn tokens(
+/// The tokens of a session that goes on.
+///
+/// # Errors
+///
+/// What another plugin refuses them with.
+pub(crate) async fn tokens(
     cx: &Cx<Auth>,
     session: &Session,
     user: Option<User>,
     now: Timestamp,
 ) -> Result<Tokens> {
-    let access = access::issue(cx, session, now)?;
+    let extra = hooks::claims(cx, session).await?;
+    sign(cx, session, &extra, user, now)
+}
+
+/// The first tokens of a session. One that gets none ends: nobody could go on with it.
+///
+/// # Errors
+///
+/// What another plugin refuses them with.
+pub(crate) async fn first_tokens(
+    cx: &Cx<Auth>,
+    session: &Session,
+    user: Option<User>,
+    now: Timestamp,
+) -> Result<Tokens> {
+    let tokens = tokens(cx, session, user, now).await;
+    if tokens.is_err() {
+        store::revoke(&cx.db(), &[session.id], "hook", now).await?;
+    }
+    tokens
+}
+
+fn sign(
+    cx: &Cx<Auth>,
+    session: &Session,
+    extra: &Extra,
+    user: Option<User>,
+    now: Timestamp,
+) -> Result<Tokens> {
+    let access = access::issue(cx, session, extra, now)?;
     let refresh = RefreshToken {
         session: session.id,
         generation: session.generation,

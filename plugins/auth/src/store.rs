@@ -5,6 +5,7 @@ pub(crate) mod admin;
 pub(crate) mod api_tokens;
 pub(crate) mod apps;
 pub(crate) mod audit;
+pub(crate) mod children;
 pub(crate) mod device_codes;
 pub(crate) mod devices;
 pub(crate) mod erasure;

@@ -1,16 +1,21 @@
 //! Upkeep: keys take over by age, and what ended long ago is forgotten.
 
-use nself_plugin_api::{jiff::SignedDuration, prelude::*};
+use nself_plugin_api::{jiff::SignedDuration, prelude::*, tracing::warn};
+use uuid::Uuid;
 
 use crate::{
-    Auth,
+    Auth, erasure,
     keys::Turn,
     one_time::Purpose,
-    store::{api_tokens, device_codes, invitations, one_time, sessions},
+    session,
+    store::{self, api_tokens, device_codes, invitations, one_time, sessions},
 };
 
 /// How long ended sessions are kept: long enough to answer "what happened to mine".
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Who deletes unused accounts, for the audit log.
+const ACTOR: &str = "auth.sweep";
 
 /// Rows in one step, so that no statement holds others up.
 const STEP: i64 = 1_000;
@@ -30,5 +35,27 @@ pub(crate) async fn forget(cx: Cx<Auth>) -> Result<()> {
     while invitations::forget(&cx.db(), before).await? == STEP.unsigned_abs() {}
     while device_codes::forget(&cx.db(), before).await? == STEP.unsigned_abs() {}
     while api_tokens::forget(&cx.db(), before, STEP).await? == STEP.unsigned_abs() {}
-    Ok(())
+    erase_unused(&cx).await
+}
+
+/// Accounts in which somebody looked around once and never came back.
+async fn erase_unused(cx: &Cx<Auth>) -> Result<()> {
+    let since = cx.clock().now()? - session::days(cx.plugin().config.anonymous_days);
+    let mut after = Uuid::nil();
+    loop {
+        let unused = store::erasure::unused(&cx.db(), since, after, STEP).await?;
+        let Some(last) = unused.last() else {
+            return Ok(());
+        };
+        after = *last;
+        for user_id in unused {
+            match erasure::erase_unused(cx, user_id, since, ACTOR).await {
+                // A family that others are in has nobody else to own it: that one stays.
+                Err(error) if error.code() == "LAST_OWNER" => {
+                    warn!(%user_id, "an unused account owns a family that others are in");
+                }
+                erased => _ = erased?,
+            }
+        }
+    }
 }

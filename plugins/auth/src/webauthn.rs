@@ -15,6 +15,7 @@ mod party;
 mod signature;
 #[cfg(test)]
 mod tests;
+pub(crate) mod user_handle;
 
 pub(crate) use self::{
     assertion::{Assertion, Known, assert},

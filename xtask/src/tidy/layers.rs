@@ -9,9 +9,10 @@ const MACROS: &str = "nself-plugin-macros";
 const TESTKIT: &str = "nself-plugin-testkit";
 const HOST: &str = "nself";
 /// Plugins that exist only for the testkit's own tests.
-const FIXTURES: [&str; 3] = [
+const FIXTURES: [&str; 4] = [
     "nself-plugin-fixture",
     "nself-plugin-fixture-caller",
+    "nself-plugin-fixture-hooks",
     "nself-plugin-bad",
 ];
 

@@ -25,6 +25,24 @@ pub enum CryptoError {
     /// The operator has not set the secret.
     #[error("the secret {0} is not set: add it to the environment or to .env.secrets")]
     SecretMissing(String),
+    /// A secret that is to sign and cannot.
+    #[error("the secret {secret} is no key that this host signs with: {reason}")]
+    KeyInvalid {
+        /// The secret's name.
+        secret: String,
+        /// What it is instead, without a word of it.
+        reason: &'static str,
+    },
+    /// A key of another kind than the algorithm needs.
+    #[error("the key in the secret {secret} is one for {of}, it cannot sign by {asked}")]
+    KeyAlgorithm {
+        /// The secret's name.
+        secret: String,
+        /// What it signs by.
+        of: &'static str,
+        /// What was asked for.
+        asked: &'static str,
+    },
     /// Over [`PASSWORD_BYTES_MAX`].
     #[error("the password has {bytes} bytes, {PASSWORD_BYTES_MAX} are allowed")]
     PasswordTooLong {
@@ -58,6 +76,8 @@ impl CryptoError {
             Self::AlgorithmUnknown(_) => "ALGORITHM_UNKNOWN",
             Self::SecretNotGranted { .. } => "SECRET_NOT_GRANTED",
             Self::SecretMissing(_) => "SECRET_MISSING",
+            Self::KeyInvalid { .. } => "KEY_INVALID",
+            Self::KeyAlgorithm { .. } => "KEY_ALGORITHM",
             Self::PasswordTooLong { .. } => "PASSWORD_TOO_LONG",
             Self::HashInvalid => "HASH_INVALID",
             Self::HashQueueFull { .. } => "HASH_QUEUE_FULL",

@@ -25,18 +25,26 @@ pub(super) enum Algorithm {
 impl Algorithm {
     /// The algorithm of that name.
     pub(super) fn named(name: &str) -> Result<Self, CryptoError> {
-        match name {
-            "ES256" => Ok(Self::Es256),
-            "EdDSA" => Ok(Self::EdDsa),
-            "RS256" => Ok(Self::Rs256),
-            _ => Err(CryptoError::AlgorithmUnknown(
-                name.chars().take(32).collect(),
-            )),
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+            .ok_or_else(|| CryptoError::AlgorithmUnknown(name.chars().take(32).collect()))
+    }
+
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Es256, Self::EdDsa, Self::Rs256];
+
+    /// The name that [`named`](Self::named) takes.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
         }
     }
 
     fn numbered(number: u8) -> Option<Self> {
-        [Self::Es256, Self::EdDsa, Self::Rs256]
+        Self::ALL
             .into_iter()
             .find(|algorithm| *algorithm as u8 == number)
     }
@@ -86,7 +94,12 @@ impl KeyPair {
     /// The key pair in what was sealed.
     pub(super) fn from_secret(secret: &[u8]) -> Option<Self> {
         let (number, der) = secret.split_first()?;
-        match Algorithm::numbered(*number)? {
+        Self::from_pkcs8(Algorithm::numbered(*number)?, der)
+    }
+
+    /// The key pair in PKCS #8, if it is one for the algorithm.
+    pub(super) fn from_pkcs8(algorithm: Algorithm, der: &[u8]) -> Option<Self> {
+        match algorithm {
             Algorithm::Es256 => EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der)
                 .ok()
                 .map(Self::Es256),

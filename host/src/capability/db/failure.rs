@@ -42,6 +42,13 @@ pub(super) fn statement(failure: &tokio_postgres::Error) -> Error {
             100,
             cause,
         ),
+        // Texts of Rust are UTF-8, so it is a NUL that a caller has sent: their fault, and nothing to log.
+        SqlState::CHARACTER_NOT_IN_REPERTOIRE | SqlState::UNTRANSLATABLE_CHARACTER => error(
+            422,
+            "TEXT_INVALID",
+            "a text has a character in it that cannot be stored, such as NUL",
+            "",
+        ),
         SqlState::QUERY_CANCELED => {
             error(504, "DATABASE_TIMEOUT", "the database took too long", cause)
         }

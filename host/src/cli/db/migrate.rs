@@ -57,7 +57,10 @@ pub(super) async fn apply(
     let mut client = migrator.into_client();
     for manifest in &plugins {
         // A step up to a number may leave out what the manifest asks for: the next start grants it.
-        if let Err(error) = session.grant(&mut client, manifest).await {
+        if let Err(error) = session
+            .grant(&mut client, manifest, &owners.enabled())
+            .await
+        {
             context
                 .output
                 .note(&format!("{error}: the next start of the plugin does it"));
@@ -113,7 +116,7 @@ fn take_back(
         if again && let Some(manifest) = owners.manifest(&owner.name) {
             // What was made again is granted again: the plugin may be running.
             session
-                .grant(&mut session.connect().await?, manifest)
+                .grant(&mut session.connect().await?, manifest, &owners.enabled())
                 .await?;
         }
         done(context, &report)

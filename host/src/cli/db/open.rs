@@ -56,6 +56,12 @@ impl Owners {
         found.map(|accepted| &accepted.manifest)
     }
 
+    /// The plugins that are to run.
+    pub(super) fn enabled(&self) -> Vec<&Manifest> {
+        let enabled = self.accepted.plugins.iter().filter(|plugin| plugin.enabled);
+        enabled.map(|accepted| &accepted.manifest).collect()
+    }
+
     fn unknown(&self, name: &str) -> CliError {
         let own = self.own.iter().map(|owner| owner.name.as_str());
         let plugins = self.accepted.plugins.iter();

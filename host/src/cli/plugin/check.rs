@@ -150,7 +150,13 @@ fn described(plugin: &CheckedPlugin) -> String {
     asks.extend(requires.ports.iter().map(|port| format!("port {port}")));
     asks.extend(requires.emits.iter().map(|kind| format!("events {kind}")));
     section("requires", asks);
-    section("provides", manifest.provides.clone());
+    section("uses where provided", requires.optional.clone());
+    let functions = manifest.functions.iter();
+    let functions = functions.map(|one| format!("{} with {}", one.signature, one.capability));
+    section(
+        "provides",
+        manifest.provides.iter().cloned().chain(functions).collect(),
+    );
     section(
         "depends on",
         manifest
@@ -190,6 +196,10 @@ fn described(plugin: &CheckedPlugin) -> String {
             .iter()
             .map(|s| format!("{}: {} {}", s.name, s.cron, s.timezone))
             .collect(),
+    );
+    section(
+        "kinds of jobs",
+        manifest.jobs.iter().map(|job| job.kind.clone()).collect(),
     );
     section(
         "migrations",

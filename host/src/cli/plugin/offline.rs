@@ -9,7 +9,11 @@ use super::{
 use crate::plugin::lock::{Lock, LockError, LockRefusal, Standing};
 
 fn refused(refusal: &LockRefusal) -> CliError {
-    CliError::of("PLUGIN_NOT_ACCEPTED", Exit::Failed, refusal)
+    let code = match refusal {
+        LockRefusal::Held { .. } => "PLUGIN_DOES_NOT_FIT",
+        _ => "PLUGIN_NOT_ACCEPTED",
+    };
+    CliError::of(code, Exit::Failed, refusal)
 }
 
 fn unusable(error: &LockError) -> CliError {
@@ -37,6 +41,8 @@ pub(super) fn enable(context: &Context, id: &str) -> Result<Value, CliError> {
             error.causes = refusals;
             error
         })?;
+    lock.may_have(&plugin.manifest)
+        .map_err(|refusal| refused(&refusal))?;
     match lock
         .admit(&plugin.manifest, &plugin.sha256)
         .map_err(|refusal| refused(&refusal))?
@@ -48,7 +54,8 @@ pub(super) fn enable(context: &Context, id: &str) -> Result<Value, CliError> {
     }
     lock.write(&path).map_err(|error| unusable(&error))?;
     Ok(json!({
-        "id": id, "version": plugin.manifest.version, "granted": plugin.manifest.requires.capabilities, "offline": true,
+        "id": id, "version": plugin.manifest.version, "offline": true,
+        "granted": plugin.manifest.requires.usable().collect::<Vec<_>>(),
     }))
 }
 

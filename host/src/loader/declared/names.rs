@@ -39,6 +39,27 @@ pub(super) fn is_table(text: &str) -> bool {
         .is_some_and(|(schema, table)| is_id(schema) && is_id(table))
 }
 
+/// `schema.name(type,type)`: plain identifiers, and nothing that could end the list of types.
+pub(super) fn is_function(text: &str) -> bool {
+    let of_types = |byte: u8| {
+        byte.is_ascii_lowercase()
+            || byte.is_ascii_digit()
+            || matches!(byte, b'_' | b' ' | b',' | b'.' | b'[' | b']')
+    };
+    text.len() <= NAME_CHARS_MAX
+        && text
+            .strip_suffix(')')
+            .and_then(|text| text.split_once('('))
+            .is_some_and(|(name, types)| is_table(name) && types.bytes().all(of_types))
+}
+
+/// Words joined by dots of which the first is the plugin's id: `photos.resize`.
+pub(super) fn is_kind_of(plugin: &str, text: &str) -> bool {
+    text.strip_prefix(plugin)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .is_some_and(|rest| rest.len() <= NAME_CHARS_MAX && rest.split('.').all(is_id))
+}
+
 /// A file name that stays in the directory where it is put.
 pub(super) fn is_file_name(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
@@ -162,6 +183,34 @@ mod tests {
             "public.a;b",
         ] {
             assert!(!is_table(bad), "{bad}");
+        }
+        for good in [
+            "jobs.enqueue(text,jsonb)",
+            "a-b.now()",
+            "a.b(pg_catalog.int4[], double precision)",
+        ] {
+            assert!(is_function(good), "{good}");
+        }
+        for bad in [
+            "a.b",
+            "b(text)",
+            "a.b(text",
+            "a.b(text))",
+            "a.b(text); drop",
+            "a.b('x')",
+        ] {
+            assert!(!is_function(bad), "{bad}");
+        }
+        assert!(is_kind_of("photos", "photos.resize.large"));
+        for bad in [
+            "photos",
+            "photos.",
+            "resize",
+            "other.resize",
+            "photos2.resize",
+            "photos.Big",
+        ] {
+            assert!(!is_kind_of("photos", bad), "{bad}");
         }
         assert!(is_file_name("notes.yaml"));
         for bad in ["", ".", "..", "../x.yaml", "a/b.yaml", ".hidden"] {

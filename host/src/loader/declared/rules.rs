@@ -1,7 +1,8 @@
 //! The rules that a manifest must keep, one function per part of it.
 
 use super::names::{
-    is_capability, is_file_name, is_id, is_line, is_table, is_word, require, unique,
+    is_capability, is_file_name, is_function, is_id, is_kind_of, is_line, is_table, is_word,
+    require, unique,
 };
 use super::{commands, routes};
 use crate::loader::check::Host;
@@ -34,10 +35,12 @@ pub(super) fn admit(manifest: &Manifest, host: &Host<'_>) -> Result<(), Manifest
     texts(manifest)?;
     requires(&manifest.requires, host.capabilities)?;
     provides(&manifest.provides)?;
+    functions(manifest)?;
     depends(manifest)?;
     routes::admit(&manifest.routes)?;
     commands::admit(manifest)?;
     work(manifest)?;
+    jobs(manifest)?;
     migrations(&manifest.migrations)?;
     for fragment in &manifest.hasura {
         require(
@@ -94,10 +97,21 @@ fn requires(requires: &Requires, known: &[&str]) -> Result<(), ManifestFault> {
             return Err(ManifestFault::UnknownCapability(id.clone()));
         }
     }
-    unique(
-        "capability",
-        requires.capabilities.iter().map(String::as_str),
-    )?;
+    for id in &requires.optional {
+        require(
+            "capability",
+            id,
+            is_capability(id),
+            "a capability is called name.name/1",
+        )?;
+        require(
+            "optional capability",
+            id,
+            !id.starts_with(HOST_CAPABILITY),
+            "the host's own are always there: require it",
+        )?;
+    }
+    unique("capability", requires.usable())?;
     for grant in &requires.tables {
         require(
             "table",
@@ -143,6 +157,29 @@ fn provides(provides: &[String]) -> Result<(), ManifestFault> {
         }
     }
     unique("capability", provides.iter().map(String::as_str))
+}
+
+fn functions(manifest: &Manifest) -> Result<(), ManifestFault> {
+    for function in &manifest.functions {
+        let signature = &function.signature;
+        require(
+            "function",
+            signature,
+            is_function(signature),
+            "a function is called schema.name(type,type)",
+        )?;
+        let is_own = signature.starts_with(&format!("{}.", manifest.id));
+        let rule = "a plugin offers functions of its own schema only";
+        require("function", signature, is_own, rule)?;
+        let is_offered = manifest.provides.contains(&function.capability);
+        let rule = "it comes with a capability that the plugin does not offer";
+        require("function", signature, is_offered, rule)?;
+    }
+    let functions = manifest.functions.iter();
+    let functions: Vec<String> = functions
+        .map(|one| format!("{} {}", one.capability, one.signature))
+        .collect();
+    unique("function", functions.iter().map(String::as_str))
 }
 
 fn depends(manifest: &Manifest) -> Result<(), ManifestFault> {
@@ -192,6 +229,24 @@ fn work(manifest: &Manifest) -> Result<(), ManifestFault> {
         )?;
     }
     Ok(())
+}
+
+/// Whoever sees a kind knows whose it is, and no two plugins have the same one.
+fn jobs(manifest: &Manifest) -> Result<(), ManifestFault> {
+    let id = manifest.id.as_str();
+    for job in &manifest.jobs {
+        let kind = job.kind.as_str();
+        let rule = "a kind begins with the plugin's id and a dot, as in photos.resize: so that no two plugins have \
+                    the same one";
+        require("job", kind, is_kind_of(id, kind), rule)?;
+        let some = job.attempts_max != Some(0) && job.timeout_ms != Some(0);
+        let rule = "it needs at least one attempt, and more than 0 ms for it";
+        require("job", kind, some, rule)?;
+        if let Some(queue) = &job.queue {
+            require("queue", queue, is_word(queue), WORD)?;
+        }
+    }
+    unique("job", manifest.jobs.iter().map(|job| job.kind.as_str()))
 }
 
 fn named<'a>(

@@ -3,17 +3,15 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, OnceLock},
-    time::UNIX_EPOCH,
 };
 
 use http::request::Parts;
-use nself_plugin_api::abi::request::{Principal as Crossing, RequestProvider, kind};
+use nself_plugin_api::abi::request::{Principal as Crossing, RequestProvider};
 use uuid::Uuid;
 
 use crate::{
     http::{RequestId, TraceContext},
-    identity::{Kind, Principal},
-    plugin::manifest::Role,
+    identity::Principal,
 };
 
 /// Everything is kept as HTTP has it; texts that HTTP does not have are made when first asked for.
@@ -58,17 +56,6 @@ fn bytes(id: Option<Uuid>) -> [u8; 16] {
     id.unwrap_or_default().into_bytes()
 }
 
-fn role_number(role: Role) -> u32 {
-    match role {
-        Role::Owner => 1,
-        Role::Admin => 2,
-        Role::AdultMember => 3,
-        Role::YouthMember => 4,
-        Role::ChildMember => 5,
-        Role::Device => 6,
-    }
-}
-
 impl RequestProvider for Head {
     fn method(&self) -> &str {
         self.parts.method.as_str()
@@ -104,19 +91,11 @@ impl RequestProvider for Head {
         let principal = self.principal.as_ref()?;
         let scopes = self.scopes.get_or_init(|| principal.scopes.join(" "));
         Some(Crossing {
-            kind: match principal.kind {
-                Kind::User => kind::USER,
-                Kind::Device => kind::DEVICE,
-                Kind::Service => kind::SERVICE,
-                Kind::Operator => kind::OPERATOR,
-            },
-            role: principal.role.map_or(0, role_number),
+            kind: principal.kind.number(),
+            role: principal.role_number(),
             aal: principal.aal.into(),
             elevated: principal.elevated.into(),
-            expires_at: principal
-                .expires_at
-                .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
-                .map_or(0, |since| since.as_secs()),
+            expires_at: principal.expires_at_seconds(),
             user_id: bytes(principal.user_id),
             session_id: bytes(principal.session_id),
             family_id: bytes(principal.family_id),

@@ -42,6 +42,8 @@ struct Entry {
     enabled: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     signer: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    provides: Vec<String>,
     #[serde(default)]
     granted: Granted,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +55,8 @@ struct Entry {
 struct Before {
     version: Version,
     sha256: Sha256,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    provides: Vec<String>,
     #[serde(default)]
     granted: Granted,
 }
@@ -63,6 +67,8 @@ struct Before {
 struct Granted {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     capabilities: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    optional: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     egress: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -166,10 +172,12 @@ impl From<Entry> for Locked {
             sha256: entry.sha256,
             enabled: entry.enabled,
             signer: entry.signer,
+            provides: entry.provides,
             granted: entry.granted.into(),
             previous: entry.previous.map(|before| Previous {
                 version: before.version,
                 sha256: before.sha256,
+                provides: before.provides,
                 granted: before.granted.into(),
             }),
         }
@@ -183,10 +191,12 @@ impl From<Locked> for Entry {
             sha256: locked.sha256,
             enabled: locked.enabled,
             signer: locked.signer,
+            provides: locked.provides,
             granted: locked.granted.into(),
             previous: locked.previous.map(|previous| Before {
                 version: previous.version,
                 sha256: previous.sha256,
+                provides: previous.provides,
                 granted: previous.granted.into(),
             }),
         }
@@ -201,6 +211,7 @@ impl From<Granted> for Requires {
         };
         Self {
             capabilities: granted.capabilities,
+            optional: granted.optional,
             tables: granted.tables.into_iter().map(table).collect(),
             egress: granted.egress,
             secrets: granted.secrets,
@@ -218,6 +229,7 @@ impl From<Requires> for Granted {
         };
         Self {
             capabilities: requires.capabilities,
+            optional: requires.optional,
             tables: requires.tables.into_iter().map(table).collect(),
             egress: requires.egress,
             secrets: requires.secrets,

@@ -7,12 +7,7 @@ use crate::plugin::manifest::Requires;
 /// Patterns are compared as text: `*` does not contain `api.example.org`. A plugin that asks for something else, asks.
 pub fn missing(asked: &Requires, granted: &Requires) -> Vec<String> {
     let mut missing = Vec::new();
-    absent(
-        "capability",
-        &asked.capabilities,
-        &granted.capabilities,
-        &mut missing,
-    );
+    capabilities(asked, granted, &mut missing);
     tables(asked, granted, &mut missing);
     absent(
         "outgoing calls to",
@@ -24,6 +19,19 @@ pub fn missing(asked: &Requires, granted: &Requires) -> Vec<String> {
     absent("port", &asked.ports, &granted.ports, &mut missing);
     absent("events", &asked.emits, &granted.emits, &mut missing);
     missing
+}
+
+/// One right, whether the plugin insists on it or not: what it no longer needs, or needs now, was granted before.
+fn capabilities(asked: &Requires, granted: &Requires, missing: &mut Vec<String>) {
+    let lists = [
+        (&asked.capabilities, ""),
+        (&asked.optional, " where it is provided"),
+    ];
+    for (ids, when) in lists {
+        let is_granted = |id: &&String| granted.usable().any(|one| one == *id);
+        let beyond = ids.iter().filter(|id| !is_granted(id));
+        missing.extend(beyond.map(|id| format!("capability {id}{when}")));
+    }
 }
 
 fn absent<T: PartialEq + ToString>(

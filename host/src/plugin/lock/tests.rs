@@ -225,3 +225,21 @@ fn a_lock_that_cannot_be_written_leaves_the_old_one() {
         "{error}"
     );
 }
+
+#[test]
+fn a_capability_is_one_right_whether_it_is_needed_or_used_where_it_is_provided() {
+    let needs = json!({ "capabilities": ["mail.send/1"] });
+    let uses = json!({ "optional": ["mail.send/1"] });
+    for (before, after) in [(&needs, &uses), (&uses, &needs)] {
+        let mut lock = Lock::default();
+        lock.accept(&manifest("1.0.0", before), sha("one"));
+        assert!(lock.missing(&manifest("1.1.0", after)).is_empty());
+    }
+    let more = json!({ "optional": ["mail.send/1", "auth.claims/1"] });
+    let mut lock = Lock::default();
+    lock.accept(&manifest("1.0.0", &needs), sha("one"));
+    assert_eq!(
+        lock.missing(&manifest("1.1.0", &more)),
+        ["capability auth.claims/1 where it is provided"]
+    );
+}

@@ -1,10 +1,11 @@
-//! What only one plugin can have: a route, a provided capability.
+//! What only one plugin can have: a route, a provided capability, a capability of the host that is not shared.
 
 use std::collections::HashMap;
 
 use matchit::{InsertError, Router};
 
 use super::{Candidate, OrderRefusal};
+use crate::plugin::manifest::is_exclusive;
 
 /// The first plugin, in order of precedence, that claims what an earlier one has.
 pub(super) fn first(candidates: &[Candidate<'_>]) -> Option<(String, OrderRefusal)> {
@@ -22,12 +23,14 @@ struct Claims<'a> {
     routers: HashMap<&'a str, Router<()>>,
     routes: HashMap<(&'a str, &'a str), &'a str>,
     capabilities: HashMap<&'a str, &'a str>,
+    exclusive: HashMap<&'a str, &'a str>,
 }
 
 impl<'a> Claims<'a> {
     fn add(&mut self, candidate: &Candidate<'a>) -> Option<OrderRefusal> {
         self.add_routes(candidate)
             .or_else(|| self.add_capabilities(candidate))
+            .or_else(|| self.add_exclusive(candidate))
     }
 
     fn add_routes(&mut self, candidate: &Candidate<'a>) -> Option<OrderRefusal> {
@@ -53,6 +56,21 @@ impl<'a> Claims<'a> {
             holder: holder.to_owned(),
             held: format!("{method} {held}"),
         }
+    }
+
+    fn add_exclusive(&mut self, candidate: &Candidate<'a>) -> Option<OrderRefusal> {
+        let id = candidate.manifest.id.as_str();
+        let asked = candidate.manifest.requires.capabilities.iter();
+        for capability in asked.filter(|capability| is_exclusive(capability)) {
+            if let Some(holder) = self.exclusive.insert(capability, id) {
+                return Some(OrderRefusal::Exclusive {
+                    id: id.to_owned(),
+                    capability: capability.clone(),
+                    holder: holder.to_owned(),
+                });
+            }
+        }
+        None
     }
 
     fn add_capabilities(&mut self, candidate: &Candidate<'a>) -> Option<OrderRefusal> {

@@ -265,3 +265,27 @@ fn dependents_stop_before_what_they_need() {
     assert!(dependents_of("zoo", &running).is_empty());
     assert!(dependents_of("unknown", &running).is_empty());
 }
+
+#[test]
+fn what_a_plugin_uses_where_it_is_provided_is_no_need() {
+    let uses = |capability: &str, provided: &str| json!({ "requires": { "optional": [capability] }, "provides": [provided] });
+    let plugins = [
+        plugin("auth", uses("gate.ask/1", "auth.who/1")),
+        plugin("gate", uses("auth.who/1", "gate.ask/1")),
+        plugin("zoo", uses("nobody.has/1", "zoo.show/1")),
+    ];
+    check(&plugins, &["auth", "gate", "zoo"], &[]);
+    let (one, _) = plugins.split_first().expect("there are three");
+    assert!(dependents_of(&one.id, &candidates(&plugins)).is_empty());
+}
+
+#[test]
+fn two_identity_providers_do_not_run_beside_each_other() {
+    let plugins = [
+        plugin("auth", requires("nself.identity/1")),
+        plugin("badge", requires("nself.identity/1")),
+    ];
+    let refusal = "badge asks for nself.identity/1, which only one plugin may have, and auth has it: \
+                   run nself plugin disable auth first";
+    check(&plugins, &["auth"], &[("badge", refusal)]);
+}

@@ -149,12 +149,13 @@ impl Registry {
             None => self.file(id)?,
         };
         let mut lock = inner.lock.clone();
+        lock.may_have(&checked.manifest)?;
         match lock.admit(&checked.manifest, &checked.sha256)? {
             Standing::New => lock.accept(&checked.manifest, checked.sha256),
             Standing::Enabled | Standing::Disabled => lock.set_enabled(id, true)?,
         }
         Self::fits(&inner, &checked)?;
-        let running = match self.bring_up(&checked, Migrate::Up).await {
+        let running = match self.bring_up(&checked, Migrate::Up, &inner.running).await {
             Ok(running) => running,
             Err(failure) => {
                 // Nobody has accepted it: what is stored says so.
@@ -190,6 +191,7 @@ impl Registry {
             lock.write(&self.lock_file)?;
             inner.lock = lock;
             inner.refused.remove(id);
+            self.provide(&inner.running, &inner.lock);
             self.refresh(&inner);
             return Ok(Vec::new());
         }
@@ -214,10 +216,10 @@ impl Registry {
             };
             let running = Arc::clone(&inner.running[at]);
             // Its routes answer 503 with Retry-After while it drains; then they are gone.
-            let clean = running.end(drain).await;
+            let clean = self.end(&running, drain).await;
             inner.running.remove(at);
             self.retired.fetch_add(1, Relaxed);
-            self.swap(&inner.running)?;
+            self.swap(&inner.running, &inner.lock)?;
             if let Some(server) = self.server.get() {
                 server.remove(&id, drain).await;
             }
@@ -289,6 +291,7 @@ impl Registry {
             .into());
         }
         let mut lock = inner.lock.clone();
+        lock.may_have(&checked.manifest)?;
         lock.accept(&checked.manifest, checked.sha256);
         self.replace(inner, lock, checked, Migrate::Up).await
     }
@@ -346,6 +349,7 @@ impl Registry {
     ) -> Result<Vec<String>, ChangeError> {
         let id = &checked.manifest.id;
         let mut lock = inner.lock.clone();
+        lock.may_have(&checked.manifest)?;
         let missing = lock.missing(&checked.manifest);
         let locked = lock
             .plugins
@@ -438,7 +442,7 @@ impl Registry {
             return Ok((Arc::clone(&old), old));
         }
         Self::fits(inner, checked)?;
-        let new = match self.bring_up(checked, migrate).await {
+        let new = match self.bring_up(checked, migrate, &inner.running).await {
             Ok(new) => new,
             Err(failure) => {
                 // What is stored is what runs.
@@ -484,7 +488,7 @@ impl Registry {
         let committed = lock
             .write(&self.lock_file)
             .map_err(ChangeError::from)
-            .and_then(|()| Ok(self.swap(&all)?));
+            .and_then(|()| Ok(self.swap(&all, &lock)?));
         if let Err(refusal) = committed {
             new.end(Duration::ZERO).await;
             // The file may hold the new state already; what runs is what counts.
@@ -563,7 +567,14 @@ fn changed(now: Option<&Arc<Running>>, before: Option<&Arc<Running>>, clean: boo
             .zip(before)
             .is_some_and(|(now, before)| !Arc::ptr_eq(now, before)),
         granted: now
-            .map(|running| running.manifest().requires.capabilities.clone())
+            .map(|running| {
+                running
+                    .manifest()
+                    .requires
+                    .usable()
+                    .map(str::to_owned)
+                    .collect()
+            })
             .unwrap_or_default(),
         clean,
     }

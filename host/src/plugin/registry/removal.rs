@@ -60,6 +60,7 @@ impl Registry {
         lock.write(&self.lock_file)?;
         inner.lock = lock;
         inner.refused.remove(id);
+        self.provide(&inner.running, &inner.lock);
         self.refresh(&inner);
         Ok(())
     }

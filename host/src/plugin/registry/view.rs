@@ -54,6 +54,8 @@ pub struct PluginView {
     pub available: Option<String>,
     /// Capabilities that it offers to others.
     pub provides: Vec<String>,
+    /// Capabilities of others that it uses where they are provided.
+    pub optional: Vec<String>,
     #[serde(skip)]
     running: Weak<Running>,
 }
@@ -128,6 +130,9 @@ fn view(id: &str, inner: &Inner, files: &BTreeMap<String, Found>, config: &Confi
         port: running.and_then(|_| config.plugin_port(id)),
         provides: running
             .map(|running| running.manifest().provides.clone())
+            .unwrap_or_default(),
+        optional: running
+            .map(|running| running.manifest().requires.optional.clone())
             .unwrap_or_default(),
         running: running.map(Arc::downgrade).unwrap_or_default(),
     }

@@ -1,12 +1,12 @@
-//! Grants beyond the plugin's own schema: the tables of its manifest and the host's functions. What a former manifest
-//! asked for and this one does not is taken back.
+//! Grants beyond the plugin's own schema: the tables of its manifest, the host's functions, those of other plugins. What
+//! a former manifest asked for and this one does not is taken back.
 
 use std::collections::BTreeSet;
 
 use postgres_protocol::escape::escape_identifier;
 use tokio_postgres::{Client, Transaction};
 
-use super::{Host, RoleError, begin, check_id, exists, login_name};
+use super::{Host, RoleError, begin, check_id, exists, login_name, provided};
 use crate::plugin::manifest::TableGrant;
 
 /// Rights that a manifest may ask for.
@@ -19,13 +19,15 @@ pub struct Grants<'a> {
     pub tables: &'a [TableGrant],
     /// Names of functions in the schema `nself` that it may call, all overloads, such as `emit`.
     pub functions: &'a [&'a str],
+    /// Functions that come with the capabilities it was granted, such as `jobs.enqueue(text,jsonb)`.
+    pub provided: &'a [&'a str],
 }
 
 /// A right on a table or schema that a login has, or should have.
 type Right = (String, String, String);
 
 /// Makes the login's grants exactly `grants`. Comes after the migrations of the host and of all plugins: the tables and
-/// functions must exist. Functions of `nself` stop being everybody's.
+/// functions must exist. Functions of `nself` and of the plugin's schema stop being everybody's.
 ///
 /// # Errors
 ///
@@ -44,13 +46,19 @@ pub async fn grant(
         return Err(RoleError::NoLogin(name));
     }
     check_tables(&transaction, plugin, &wanted).await?;
+    let provided = provided::find_all(&transaction, plugin, grants.provided).await?;
     let login = escape_identifier(&name);
     let mut sql = table_changes(
         &table_rights(&transaction, plugin, &name).await?,
         &wanted,
         &login,
     );
-    sql += &schema_changes(&transaction, plugin, &name, &wanted).await?;
+    let tables = wanted.iter().map(|(schema, ..)| schema);
+    let schemas = tables.chain(provided.iter().map(|function| &function.schema));
+    let schemas = schemas.cloned().collect();
+    sql += &schema_changes(&transaction, plugin, &name, schemas).await?;
+    sql += &provided::close(&transaction, plugin).await?;
+    sql += &provided::changes(&transaction, plugin, &name, &provided).await?;
     sql += &function_changes(&transaction, &name, grants.functions).await?;
     transaction.batch_execute(&sql).await?;
     transaction.commit().await?;
@@ -141,18 +149,17 @@ fn table_changes(held: &BTreeSet<Right>, wanted: &BTreeSet<Right>, login: &str) 
     revokes.chain(grants).collect()
 }
 
-/// A table can be reached only through its schema. `nself` and `public` are open by name, not by content.
+/// A table or function can be reached only through its schema. `nself` and `public` are open by name, not by content.
 async fn schema_changes(
     transaction: &Transaction<'_>,
     plugin: &str,
     name: &str,
-    wanted: &BTreeSet<Right>,
+    mut open: BTreeSet<String>,
 ) -> Result<String, tokio_postgres::Error> {
     let sql = "SELECT n.nspname::text, a.grantee = r.oid FROM pg_roles r, pg_namespace n \
                LEFT JOIN aclexplode(n.nspacl) a ON true WHERE r.rolname = $1 AND n.nspname <> $2 \
                AND (a.grantee = r.oid OR n.nspname IN ('nself', 'public'))";
     let rows = transaction.query(sql, &[&name, &plugin]).await?;
-    let mut open: BTreeSet<String> = wanted.iter().map(|(schema, ..)| schema.clone()).collect();
     open.extend(
         rows.iter()
             .map(|row| row.get::<_, String>(0))

@@ -211,6 +211,27 @@ async fn a_command_ends_even_when_its_caller_goes_away() {
 }
 
 #[tokio::test]
+async fn who_has_asked_is_answered_before_the_host_ends() {
+    let running = Running::start();
+    let mut caller = UnixStream::connect(socket(&running.state())).unwrap();
+    caller.write_all(b"{\"command\":\"wait\"}\n").unwrap();
+    let silent = UnixStream::connect(socket(&running.state())).unwrap();
+    running.host.begun.notified().await;
+    running.stop.send(()).unwrap();
+    running.host.go_on.notify_one();
+    running.task.await.unwrap();
+    // What is not there now is never written: the process would be gone.
+    caller.set_nonblocking(true).unwrap();
+    let mut line = String::new();
+    BufReader::new(caller).read_line(&mut line).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(&line).unwrap(),
+        json!({"ok": true, "data": null})
+    );
+    drop(silent);
+}
+
+#[tokio::test]
 async fn a_project_has_one_host_and_a_dead_one_is_in_nobodys_way() {
     let running = Running::start();
     let state = running.state();

@@ -12,7 +12,9 @@ fn built(id: &str) -> Vec<u8> {
     let directory = DIRECTORY.get_or_init(|| {
         let mut command = Command::new(env!("CARGO"));
         command.args(["build", "--quiet", "--locked"]);
-        command.args(["-p", "nself-plugin-hello", "-p", "nself-plugin-bad"]);
+        for name in ["hello", "bad", "fixture-caller"] {
+            command.args(["-p", &format!("nself-plugin-{name}")]);
+        }
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
         let built = command.status().unwrap();
         assert!(built.success(), "the plugins of the tests do not build");
@@ -48,14 +50,30 @@ pub(crate) fn rename(manifest: &mut Value, id: &str) {
     }
 }
 
+/// A plugin that calls `bad.echo/1` where it is provided, and needs nobody.
+pub(crate) fn caller() -> Vec<u8> {
+    static FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    let bytes = FILE.get_or_init(|| built("fixture_caller")).clone();
+    with_manifest(bytes, |manifest| {
+        manifest["requires"]["capabilities"] = serde_json::json!([]);
+        manifest["requires"]["optional"] = serde_json::json!(["bad.echo/1"]);
+    })
+}
+
 /// The bad plugin with another manifest: the code is the same, what the host knows of it before it runs is not.
 pub(crate) fn changed(change: impl FnOnce(&mut Value)) -> Vec<u8> {
     static FILE: OnceLock<Vec<u8>> = OnceLock::new();
-    let mut bytes = FILE.get_or_init(|| built("bad")).clone();
+    let bytes = FILE.get_or_init(|| built("bad")).clone();
+    with_manifest(bytes, |manifest| {
+        // Room for what is written into it.
+        manifest["description"] = "Everything that a plugin can do wrong".into();
+        change(manifest);
+    })
+}
+
+fn with_manifest(mut bytes: Vec<u8>, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let place = manifest_of(&bytes);
     let mut manifest: Value = serde_json::from_slice(&bytes[place.clone()]).unwrap();
-    // Room for what is written into it.
-    manifest["description"] = "Everything that a plugin can do wrong".into();
     change(&mut manifest);
     let mut text = serde_json::to_vec(&manifest).unwrap();
     assert!(text.len() <= place.len(), "the manifest has no room left");

@@ -25,9 +25,10 @@ fn check_value(key: &str, value: Value, expected: &[&str]) {
 #[test]
 fn a_manifest_with_everything_passes() {
     let full = |manifest: &mut Value| {
+        let id = manifest["id"].as_str().unwrap().to_owned();
         manifest["depends"] = json!([{ "id": "auth", "version": ">=1.0, <3" }]);
         manifest["requires"] = json!({
-            "capabilities": ["nself.db/1", "mail.send/1"],
+            "capabilities": ["nself.db/1", "mail.send/1"], "optional": ["auth.claims/1"],
             "tables": [{ "table": "public.families", "rights": ["select", "references"] }],
             "egress": ["*.example.org"], "secrets": ["SMTP_PASSWORD"], "ports": [1025], "emits": ["note.*"],
         });
@@ -38,6 +39,11 @@ fn a_manifest_with_everything_passes() {
             { "method": "POST", "path": "/notes/{id}", "access": { "service": "notes.write" }, "kind": "stream" },
         ]);
         manifest["tasks"] = json!([{ "name": "tidy", "every_ms": 1000 }]);
+        manifest["functions"] = json!([{ "capability": "notes.search/1", "signature": format!("{id}.find(text, int4[])") }]);
+        manifest["jobs"] = json!([
+            { "kind": format!("{id}.print") },
+            { "kind": format!("{id}.print.all"), "queue": "paper", "attempts_max": 3, "timeout_ms": 1000, "keep": "failed" },
+        ]);
         manifest["migrations"] =
             json!([{ "number": 1, "name": "notes", "up": "select 1", "down": "select 1" }]);
         manifest["a_key_of_a_later_minor"] = json!({ "x": 1 });
@@ -233,6 +239,68 @@ fn names_are_used_once() {
 }
 
 #[test]
+fn a_kind_of_job_begins_with_the_id_of_its_plugin() {
+    let id = manifest()["id"].as_str().unwrap().to_owned();
+    let job = |kind: &str| json!({ "kind": kind });
+    for kind in [
+        "print",
+        "other.print",
+        &id,
+        &format!("{id}."),
+        &format!("{id}.A b"),
+    ] {
+        let expected = "a kind begins with the plugin's id and a dot, as in photos.resize: so that no two plugins";
+        check_value("jobs", json!([job(kind)]), &["declares the job", expected]);
+    }
+    let print = format!("{id}.print");
+    let twice = format!("declares the job {print:?} twice");
+    check_value("jobs", json!([job(&print), job(&print)]), &[&twice]);
+    for key in ["attempts_max", "timeout_ms"] {
+        let mut none = job(&print);
+        none[key] = json!(0);
+        check_value("jobs", json!([none]), &["it needs at least one attempt"]);
+    }
+    let mut queue = job(&print);
+    queue["queue"] = json!("two words");
+    check_value("jobs", json!([queue]), &["the queue \"two words\""]);
+}
+
+#[test]
+fn functions_come_with_a_capability_and_from_the_plugins_own_schema() {
+    let id = manifest()["id"].as_str().unwrap().to_owned();
+    let check = |capability: &str, signature: &str, expected: &str| {
+        let change = |manifest: &mut Value| {
+            manifest["provides"] = json!(["a.b/1"]);
+            let function = json!({ "capability": capability, "signature": signature });
+            manifest["functions"] = json!([function, function]);
+        };
+        check_manifest(change, &["the function", expected]);
+    };
+    let find = format!("{id}.find(text)");
+    check(
+        "a.b/1",
+        &format!("{id}.find"),
+        "a function is called schema.name(type,type)",
+    );
+    check(
+        "a.b/1",
+        &format!("{id}.find('); drop"),
+        "a function is called schema.name(type,type)",
+    );
+    check(
+        "a.b/1",
+        "nself.audit(text)",
+        "functions of its own schema only",
+    );
+    check(
+        "c.d/1",
+        &find,
+        "comes with a capability that the plugin does not offer",
+    );
+    check("a.b/1", &find, "twice");
+}
+
+#[test]
 fn migrations_are_numbered_without_gaps() {
     let migration = |number: u32| json!({ "number": number, "name": "m", "up": "", "down": "" });
     let check = |numbers: &[u32], expected: &[&str]| {
@@ -265,6 +333,27 @@ fn capabilities() {
         "provides",
         json!(["nself.db/1"]),
         &["offers the capability \"nself.db/1\"", "belong to the host"],
+    );
+}
+
+#[test]
+fn what_is_used_where_it_is_provided_is_of_another_plugin_and_named_once() {
+    let requires = |needs: Value, uses: Value| {
+        move |manifest: &mut Value| {
+            manifest["requires"] = json!({ "capabilities": needs, "optional": uses });
+        }
+    };
+    check_manifest(
+        requires(json!([]), json!(["nself.kv/1"])),
+        &["optional capability \"nself.kv/1\"", "require it"],
+    );
+    check_manifest(
+        requires(json!([]), json!(["claims"])),
+        &["a capability is called name.name/1"],
+    );
+    check_manifest(
+        requires(json!(["mail.send/1"]), json!(["mail.send/1"])),
+        &["capability", "mail.send/1", "twice"],
     );
 }
 

@@ -69,6 +69,7 @@ impl House {
             &Grants {
                 tables: &tables,
                 functions,
+                ..Grants::default()
             },
         )
         .await
@@ -252,6 +253,116 @@ async fn what_is_not_there_is_named_and_nothing_is_granted() {
     assert!(matches!(error, RoleError::NoLogin(_)), "{error}");
 }
 
+const FUNCTIONS: &str = "
+CREATE FUNCTION mail.send(text) RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = mail, pg_temp
+    AS 'INSERT INTO items (text) VALUES ($1); SELECT count(*) FROM items';
+CREATE FUNCTION mail.send(text, bigint) RETURNS bigint LANGUAGE sql AS 'SELECT $2';
+CREATE FUNCTION mail.loose() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM mail.items';
+";
+
+async fn grant_provided(
+    house: &mut House,
+    plugin: &str,
+    provided: &[&str],
+) -> Result<(), RoleError> {
+    let grants = Grants {
+        provided,
+        ..Grants::default()
+    };
+    roles::grant(&mut house.host, plugin, &grants).await
+}
+
+#[tokio::test]
+async fn functions_of_another_plugin_are_opened_one_by_one_and_closed_again() {
+    let mut house = House::new().await;
+    house.host.batch_execute(FUNCTIONS).await.unwrap();
+    grant_provided(&mut house, "mail", &[]).await.unwrap();
+    let notes = house.login("notes").await;
+    check_denied(&notes, "SELECT mail.send('a')").await;
+
+    let one = ["mail.send(text)"];
+    grant_provided(&mut house, "notes", &one).await.unwrap();
+    notes.batch_execute("SELECT mail.send('a')").await.unwrap();
+    for sql in [
+        "SELECT mail.send('a', 1)",
+        "SELECT mail.loose()",
+        "SELECT * FROM mail.items",
+    ] {
+        check_denied(&notes, sql).await;
+    }
+
+    let other = ["mail.send( text , int8 )"];
+    grant_provided(&mut house, "notes", &other).await.unwrap();
+    notes
+        .batch_execute("SELECT mail.send('a', 1)")
+        .await
+        .unwrap();
+    check_denied(&notes, "SELECT mail.send('a')").await;
+
+    grant_provided(&mut house, "notes", &[]).await.unwrap();
+    check_denied(&notes, "SELECT mail.send('a', 1)").await;
+    let sql = "SELECT has_schema_privilege(current_user, 'mail', 'USAGE')::text";
+    assert_eq!(text(&notes, sql).await, "false");
+}
+
+#[tokio::test]
+async fn functions_of_a_plugin_are_its_own_and_nobody_elses() {
+    let mut house = House::new().await;
+    house.host.batch_execute(FUNCTIONS).await.unwrap();
+    grant_provided(&mut house, "mail", &[]).await.unwrap();
+    // The schema is open to it for a table, and that opens no function.
+    house
+        .grant(&[("mail.items", &["select"])], &[])
+        .await
+        .unwrap();
+    let (mail, notes) = (house.login("mail").await, house.login("notes").await);
+    notes
+        .batch_execute("SELECT * FROM mail.items")
+        .await
+        .unwrap();
+    check_denied(&notes, "SELECT mail.send('a')").await;
+    mail.batch_execute("SELECT mail.send('a'); SELECT mail.loose()")
+        .await
+        .unwrap();
+    // Nor does what the next migration makes.
+    let next = "CREATE FUNCTION mail.next() RETURNS int LANGUAGE sql AS 'SELECT 1'";
+    house.host.batch_execute(next).await.unwrap();
+    grant_provided(&mut house, "mail", &["mail.send(text)"])
+        .await
+        .unwrap();
+    check_denied(&notes, "SELECT mail.next()").await;
+    mail.batch_execute("SELECT mail.next()").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_function_that_is_not_there_or_lets_its_caller_choose_the_tables_is_not_offered() {
+    let mut house = House::new().await;
+    house.host.batch_execute(FUNCTIONS).await.unwrap();
+    for missing in [
+        "mail.send(int)",
+        "mail.fetch()",
+        "mail.send(no_type)",
+        "gone.send(text)",
+    ] {
+        let error = roles::check_provided(&house.host, &[missing]).await;
+        let error = error.unwrap_err();
+        assert!(
+            matches!(&error, RoleError::NoProvided(name) if name == missing),
+            "{missing}: {error:?}"
+        );
+        let error = grant_provided(&mut house, "notes", &[missing]).await;
+        assert!(matches!(error, Err(RoleError::NoProvided(_))), "{missing}");
+    }
+    let error = roles::check_provided(&house.host, &["mail.loose()"]).await;
+    let error = error.unwrap_err();
+    assert!(
+        matches!(&error, RoleError::SearchPath(name) if name == "mail.loose()"),
+        "{error}"
+    );
+    let good = ["mail.send(text)", "mail.send(text, bigint)"];
+    roles::check_provided(&house.host, &good).await.unwrap();
+}
+
 #[tokio::test]
 async fn names_that_need_quotes_are_quoted() {
     let mut house = House::new().await;
@@ -322,6 +433,7 @@ async fn eight_hosts_prepare_and_grant_at_once() {
             &Grants {
                 tables: &tables,
                 functions: &["emit"],
+                ..Grants::default()
             },
         )
         .await
@@ -421,7 +533,7 @@ async fn an_external_database_needs_createrole_and_create() {
         "notes",
         &Grants {
             tables: &tables,
-            functions: &[],
+            ..Grants::default()
         },
     )
     .await

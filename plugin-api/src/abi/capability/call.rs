@@ -2,6 +2,7 @@
 
 use crate::abi::{
     bytes::{Bytes, Str},
+    error::Outcome,
     interface::interface,
 };
 
@@ -10,5 +11,7 @@ interface! {
     pub interface Call: CallProvider / CallTable = "nself.call/1" {
         /// Calls `method` of `capability` and returns its answer.
         async fn call(capability: Str<'_>, method: Str<'_>, payload: Bytes) -> Bytes;
+        /// 1 when an enabled plugin provides `capability`, whether it can be called at this moment or not; else 0. Since 1.2.
+        sync fn is_provided(capability: Str<'_>) -> Outcome<u32>;
     }
 }

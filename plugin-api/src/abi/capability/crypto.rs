@@ -28,5 +28,8 @@ interface! {
         async fn hash_password(password: Bytes) -> Bytes;
         /// 0 when the password is wrong, 1 when right, 2 when right and its hash should be renewed.
         async fn verify_password(password: Bytes, hash: Bytes) -> u32;
+        /// Signs with the private key (PKCS #8 in PEM) that is the value of the named secret, by `ES256`, `EdDSA` or `RS256`;
+        /// the signature is in JOSE form.
+        sync fn sign_with_secret(secret: Str<'_>, algorithm: Str<'_>, data: Slice<'_, u8>) -> Outcome<Bytes>;
     }
 }

@@ -10,12 +10,19 @@ use serde::Deserialize;
 pub struct Provider {
     /// A known place. Without it `issuer` is needed.
     pub preset: Option<Preset>,
-    /// Issuer of an OpenID provider, exactly as its tokens name it; everything else is read from its discovery document.
+    /// Issuer of an OpenID provider, exactly as its tokens name it; everything else is read from its discovery document. With
+    /// the preset `apple`: one that stands in for Apple.
     #[schema(max_length = 500)]
     pub issuer: Option<String>,
     /// Tenant of the preset `microsoft`: a directory's id; personal accounts without it.
     #[schema(max_length = 36)]
     pub tenant: Option<String>,
+    /// Apple: the team's id. The private key that Apple gave for it stands in the host's secret `auth-apple`, as PEM.
+    #[schema(max_length = 100)]
+    pub team_id: Option<String>,
+    /// Apple: the id of that key.
+    #[schema(max_length = 100)]
+    pub key_id: Option<String>,
     /// What people read on the button; the place's own name without it.
     #[schema(max_length = 50)]
     pub label: Option<String>,
@@ -43,7 +50,7 @@ pub struct Provider {
 pub enum Preset {
     /// Google.
     Google,
-    /// Apple: refused, because its client secret is a token that has to be signed with an imported key.
+    /// Apple: its client secret is a token that the host signs with Apple's key.
     Apple,
     /// GitHub.
     Github,

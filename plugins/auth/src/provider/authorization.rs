@@ -13,7 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Profile, Protocol, Provider,
+    Profile, Protocol, Provider, client_secret,
     directory::{Directory, Metadata},
     failed,
     fetch::{self, urlencoded},
@@ -24,6 +24,9 @@ use crate::{Auth, problem};
 
 /// What is asked of a place.
 pub(crate) struct Request<'a> {
+    /// Where it answers to: an address of this place alone, so that the code of one place is never brought to another
+    /// (RFC 9700, section 4.4.2.2).
+    pub(crate) callback: &'a str,
     pub(crate) state: &'a str,
     pub(crate) nonce: &'a str,
     /// The secret of PKCE; the place sees its hash.
@@ -32,6 +35,8 @@ pub(crate) struct Request<'a> {
 
 /// What a place has answered.
 pub(crate) struct Grant<'a> {
+    /// The same as in the request.
+    pub(crate) callback: &'a str,
     pub(crate) code: &'a str,
     pub(crate) nonce: &'a str,
     pub(crate) verifier: &'a str,
@@ -42,24 +47,17 @@ pub(crate) fn challenge(verifier: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(verifier))
 }
 
-/// Where a place answers to: one address each, so that the code of one place is never brought to another (RFC 9700,
-/// section 4.4.2.2).
-fn callback(cx: &Cx<Auth>, provider: &Provider) -> String {
-    let root = cx.plugin().config.public_url.trim_end_matches('/');
-    format!("{root}/auth/oauth/{}/callback", provider.slug)
-}
-
 /// Where somebody is sent who wants to sign in.
 pub(crate) async fn address(
     cx: &Cx<Auth>,
     provider: &Provider,
     request: &Request<'_>,
 ) -> Result<String> {
-    let (callback, challenge) = (callback(cx, provider), challenge(request.verifier));
+    let challenge = challenge(request.verifier);
     let mut query = vec![
         ("response_type", "code"),
         ("client_id", &*provider.client_id),
-        ("redirect_uri", &callback),
+        ("redirect_uri", request.callback),
         ("scope", &provider.scopes),
         ("state", request.state),
         ("code_challenge", &challenge),
@@ -195,16 +193,11 @@ async fn exchange(
     authentication: Authentication,
     grant: &Grant<'_>,
 ) -> Result<TokenAnswer> {
-    let callback = callback(cx, provider);
-    let secret = if provider.is_public_client {
-        None
-    } else {
-        Some(fetch::client_secret(cx, &provider.slug)?)
-    };
+    let secret = client_secret::of(cx, provider)?;
     let mut form = vec![
         ("grant_type", "authorization_code"),
         ("code", grant.code),
-        ("redirect_uri", &*callback),
+        ("redirect_uri", grant.callback),
         ("code_verifier", grant.verifier),
     ];
     let mut header = None;

@@ -1,6 +1,6 @@
 //! Calls of other places: five seconds, 256 KiB, no redirects, through the host's guarded client.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use nself_plugin_api::{
     capability::http::HttpRequest, http::header::CACHE_CONTROL, jiff::SignedDuration, prelude::*,
@@ -8,7 +8,7 @@ use nself_plugin_api::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Provider, SECRET, failed};
+use super::{Provider, failed};
 use crate::Auth;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -96,34 +96,6 @@ fn max_age_of(header: &str) -> Option<SignedDuration> {
 /// A form, or a query string.
 pub(crate) fn urlencoded(pairs: &[(&str, &str)]) -> Result<String> {
     serde_urlencoded::to_string(pairs).map_err(Error::internal)
-}
-
-/// The client's secret at a place. Read at each use, so that a changed one counts at once.
-///
-/// # Errors
-///
-/// `CONFIG_INVALID` with where to write it.
-pub(super) fn client_secret(context: &Context, slug: &str) -> Result<String> {
-    let missing = |reason: &str| {
-        Error::new(
-            500,
-            "CONFIG_INVALID",
-            format!(
-                "providers.{slug}: {reason}; write the client's secret into .nself/secrets/{SECRET} as \
-                 {{\"{slug}\": \"…\"}}, or set is_public_client"
-            ),
-        )
-    };
-    let text = context
-        .secrets()
-        .get(SECRET)
-        .map_err(|_| missing("the secret has no value"))?;
-    let mut secrets: BTreeMap<String, String> = serde_json::from_slice(&text)
-        .map_err(|_| missing("the secret is no JSON object of texts"))?;
-    secrets
-        .remove(slug)
-        .filter(|secret| !secret.is_empty())
-        .ok_or_else(|| missing("the secret does not name it"))
 }
 
 #[cfg(test)]

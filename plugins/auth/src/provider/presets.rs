@@ -1,10 +1,17 @@
 //! Known places, and what of the configuration goes on top of them.
 
-use super::{Dialect, OAuth, Protocol, Provider, directory::Directory};
+use super::{
+    Dialect, OAuth, Protocol, Provider, client_secret::ClientSecret, directory::Directory,
+};
 use crate::config::{Endpoints, Preset, Provider as Configured};
 
 /// The tenant of Microsoft's personal accounts. The shared names (`common`, `consumers`) are no issuers of tokens.
 const MICROSOFT_PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+
+const APPLE: &str = "https://appleid.apple.com";
+
+/// Apple knows no other words than these two and `openid`, which changes nothing.
+const APPLE_SCOPES: &str = "name email";
 
 const OPENID_SCOPES: &str = "openid email profile";
 
@@ -23,7 +30,9 @@ pub(super) fn resolve(slug: &str, configured: &Configured) -> Result<Provider, S
         return Err("client_id is missing".to_owned());
     }
     let (label, protocol, scopes) = known(configured)?;
-    let is_openid = matches!(protocol, Protocol::OpenId { .. });
+    let secret = secret(configured)?;
+    let is_apple = configured.preset == Some(Preset::Apple);
+    let is_openid = matches!(protocol, Protocol::OpenId { .. }) && !is_apple;
     if is_openid && !configured.scopes.is_empty() && !configured.scopes.contains(&"openid".into()) {
         return Err("scopes: an OpenID provider needs openid among them".to_owned());
     }
@@ -36,14 +45,15 @@ pub(super) fn resolve(slug: &str, configured: &Configured) -> Result<Provider, S
         protocol,
         client_id: configured.client_id.clone(),
         app_client_ids: configured.app_client_ids.clone(),
-        is_public_client: configured.is_public_client,
+        secret,
         scopes: if configured.scopes.is_empty() {
             scopes.to_owned()
         } else {
             configured.scopes.join(" ")
         },
         trusts_email: configured.trusts_email,
-        uses_form_post: configured.uses_form_post,
+        // Apple answers who asks for a name or an address in no other way.
+        uses_form_post: configured.uses_form_post || is_apple,
     })
 }
 
@@ -54,7 +64,7 @@ fn known(configured: &Configured) -> Result<(&'static str, Protocol, &'static st
         let issuer = issuer.ok_or("name a preset, or the issuer of an OpenID provider")?;
         return Ok(("", openid(configured, issuer)?, OPENID_SCOPES));
     };
-    if configured.issuer.is_some() {
+    if configured.issuer.is_some() && preset != Preset::Apple {
         return Err("issuer: a preset has its own; leave one of the two out".to_owned());
     }
     if configured.tenant.is_some() && preset != Preset::Microsoft {
@@ -77,12 +87,10 @@ fn known(configured: &Configured) -> Result<(&'static str, Protocol, &'static st
             let issuer = format!("https://login.microsoftonline.com/{tenant}/v2.0");
             Ok(("Microsoft", openid(configured, &issuer)?, OPENID_SCOPES))
         }
-        Preset::Apple => Err(
-            "preset: apple wants a client secret that is signed with its own key for each call, and the host signs with \
-             keys that it has made itself. Sign one with another tool (it lasts six months), put it into the secret \
-             auth-providers, and write issuer = \"https://appleid.apple.com\" and uses_form_post = true instead"
-                .to_owned(),
-        ),
+        Preset::Apple => {
+            let issuer = configured.issuer.as_deref().unwrap_or(APPLE);
+            Ok(("Apple", openid(configured, issuer)?, APPLE_SCOPES))
+        }
         Preset::Github => Ok((
             "GitHub",
             oauth(configured, Dialect::Github)?,
@@ -99,6 +107,31 @@ fn known(configured: &Configured) -> Result<(&'static str, Protocol, &'static st
             "public_profile email",
         )),
     }
+}
+
+/// How the client shows who it is.
+fn secret(configured: &Configured) -> Result<ClientSecret, String> {
+    if configured.preset != Some(Preset::Apple) {
+        if configured.team_id.is_some() || configured.key_id.is_some() {
+            return Err("team_id, key_id: only the preset apple has a key".to_owned());
+        }
+        return Ok(if configured.is_public_client {
+            ClientSecret::None
+        } else {
+            ClientSecret::Stored
+        });
+    }
+    if configured.is_public_client {
+        return Err("is_public_client: Apple has no client without a key".to_owned());
+    }
+    let needed = |key: &str, value: &Option<String>| {
+        let value = value.clone().filter(|value| !value.is_empty());
+        value.ok_or_else(|| format!("{key} is missing: it stands beside the key at Apple"))
+    };
+    Ok(ClientSecret::Signed {
+        team_id: needed("team_id", &configured.team_id)?,
+        key_id: needed("key_id", &configured.key_id)?,
+    })
 }
 
 fn openid(configured: &Configured, issuer: &str) -> Result<Protocol, String> {
@@ -264,6 +297,21 @@ mod tests {
     }
 
     #[test]
+    fn apple_is_asked_as_it_wants_to_be() {
+        let apple = configured(|one| {
+            one.preset = Some(Preset::Apple);
+            one.team_id = Some("TEAM".into());
+            one.key_id = Some("KEY".into());
+        });
+        let apple = apple.expect("a preset");
+        assert_eq!((&*apple.label, &*apple.scopes), ("Apple", "name email"));
+        assert!(apple.uses_form_post);
+        assert!(
+            matches!(&apple.protocol, Protocol::OpenId { issuer, .. } if issuer == "https://appleid.apple.com")
+        );
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_with_what_to_write() {
         let refused = |what: &str, change: &dyn Fn(&mut Configured)| {
             let reason = configured(change).expect_err(what);
@@ -271,7 +319,15 @@ mod tests {
         };
         refused("name a preset", &|_| ());
         refused("client_id", &|one| one.client_id.clear());
-        refused("appleid.apple.com", &|one| one.preset = Some(Preset::Apple));
+        refused("team_id", &|one| one.preset = Some(Preset::Apple));
+        refused("only the preset apple", &|one| {
+            one.preset = Some(Preset::Google);
+            one.key_id = Some("KEY".into());
+        });
+        refused("without a key", &|one| {
+            one.preset = Some(Preset::Apple);
+            one.is_public_client = true;
+        });
         refused("https://", &|one| {
             one.issuer = Some("http://example.org".into());
         });

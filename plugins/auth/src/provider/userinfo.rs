@@ -7,7 +7,7 @@ use super::{Dialect, OAuth, Profile, Provider, failed, fetch, id_token::Person};
 use crate::{Auth, account};
 
 const SUBJECT_LENGTH_MAX: usize = 255;
-const NAME_LENGTH_MAX: usize = 200;
+pub(super) const NAME_LENGTH_MAX: usize = 200;
 
 #[derive(Deserialize)]
 struct UserInfo {

@@ -8,12 +8,13 @@ use super::Private;
 use crate::{
     Auth, account,
     caller::Caller,
-    family::{FamilyRole, Member, Status},
+    family::{FamilyRole, Member, RemovedChild, Status},
+    hooks::{self, Origin, Registration, Way},
     one_time::{self, Purpose, Subject},
     problem,
     proof::{SignedIn, after_first_factor},
     store::{
-        accounts,
+        accounts, children,
         families::{self, Deed},
     },
     throttle::{self, Action},
@@ -39,8 +40,19 @@ pub(crate) async fn create(
     Json(child): Json<Child>,
 ) -> Result<Private<Created<Member>>> {
     let display_name = account::display_name(&child.display_name)?;
-    let locale = child.locale.unwrap_or(caller.language);
+    let locale = child.locale.unwrap_or_else(|| caller.language.clone());
     let locale = account::locale(&locale)?;
+    let registration = Registration {
+        way: Way::Child,
+        email: None,
+        display_name: &display_name,
+        locale,
+        provider: None,
+        user_id: None,
+        is_invited: true,
+        from: Origin::caller(&caller),
+    };
+    hooks::before_register(&cx, &registration).await?;
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
     me.at_least(FamilyRole::Adult)?;
@@ -59,6 +71,56 @@ pub(crate) async fn create(
     let member = families::member(&tx, id, member_id).await?;
     families::commit(tx).await?;
     Ok(Private(Created(member)))
+}
+
+/// Children's accounts that were taken out of the family: the guardian's own, all for who manages the family.
+pub(crate) async fn removed(
+    cx: Cx<Auth>,
+    principal: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Private<Data<Vec<RemovedChild>>>> {
+    let me = families::enter(&cx.db(), principal.user()?, id).await?;
+    me.at_least(FamilyRole::Adult)?;
+    let mut children = children::removed(&cx.db(), id).await?;
+    if me.role < FamilyRole::Admin {
+        children.retain(|child| child.guardian_id == Some(me.user_id));
+    }
+    Ok(Private(Data(children)))
+}
+
+/// Takes a child's account that was removed back into the family, in the role that it had.
+pub(crate) async fn take_back(
+    cx: Cx<Auth>,
+    principal: Principal,
+    Path((id, member_id)): Path<(Uuid, Uuid)>,
+) -> Result<Private<Data<Member>>> {
+    let tx = cx.db().begin().await?;
+    let me = families::enter_to_change(&tx, principal.user()?, id).await?;
+    me.at_least(FamilyRole::Adult)?;
+    let removed = children::removed(&tx, id).await?;
+    let child = removed
+        .into_iter()
+        .find(|child| child.id == member_id)
+        .ok_or_else(|| problem::no_member(member_id))?;
+    if child.guardian_id != Some(me.user_id) {
+        me.at_least(FamilyRole::Admin)?;
+    }
+    families::has_room(&tx, id).await?;
+    children::take_back(&tx, child.id).await?;
+    let deed = Deed {
+        action: "family.member_added",
+        family_id: id,
+        target: child.id,
+        details: json!({
+            "member_id": child.id, "user_id": child.user_id, "role": child.role.name(),
+            "guardian_id": child.guardian_id, "is_back": true,
+        }),
+        actor: me.user_id,
+    };
+    families::announce(&tx, &deed).await?;
+    let member = families::member(&tx, id, child.id).await?;
+    families::commit(tx).await?;
+    Ok(Private(Data(member)))
 }
 
 /// How a child signs in: both go to the child's machine.

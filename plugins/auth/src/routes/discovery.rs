@@ -28,6 +28,11 @@ pub(crate) async fn metadata(cx: Cx<Auth>) -> Result<Response> {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [cx.plugin().keys.ring().active().algorithm],
         "token_endpoint_auth_methods_supported": ["none"],
+        "revocation_endpoint": format!("{root}/oauth/revoke"),
+        "revocation_endpoint_auth_methods_supported": ["none"],
+        "introspection_endpoint": format!("{root}/auth/token/introspect"),
+        // A service's access token (RFC 6750), which it gets at /auth/service-token.
+        "introspection_endpoint_auth_methods_supported": ["Bearer"],
     });
     public(metadata.to_string(), "application/json")
 }

@@ -1,6 +1,11 @@
 //! `/oauth`: how a machine without a keyboard gets its tokens (RFC 8628), and renews them (RFC 6749, section 6).
 
-use nself_plugin_api::{jiff::SignedDuration, prelude::*, serde_json::json};
+use nself_plugin_api::{
+    capability::db::Transaction,
+    jiff::{SignedDuration, Timestamp},
+    prelude::*,
+    serde_json::json,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -8,7 +13,7 @@ use crate::{
     Auth,
     caller::Caller,
     device::{self, DEVICE_CODE_BYTES, INTERVAL_SECONDS, KINDS, PAIRING_LIFETIME},
-    family,
+    family, hooks,
     mac::Purpose,
     oauth::{Form, Outcome, Refusal, field},
     refresh::RefreshToken,
@@ -207,7 +212,35 @@ async fn pair(
     let now = cx.clock().now()?;
     let macs = secret::macs(cx, Purpose::DeviceCode, code);
     let tx = cx.db().begin().await?;
-    let pairing = device_codes::by_device_code(&tx, &macs)
+    let pairing = alive(&tx, client_id, &macs, now).await?;
+    let Some(device_id) = pairing.device_id else {
+        let refusal = wait(&pairing, now);
+        device_codes::polled(&tx, pairing.id, refusal.1, now).await?;
+        tx.commit().await?;
+        return Err(refusal.0);
+    };
+    let family_id = devices::hold(&tx, device_id).await?.ok_or_else(denied)?;
+    // Nothing is held while another plugin thinks; what has changed meanwhile counts.
+    drop(tx);
+    hooks::before_device_sign_in(cx, device_id, family_id, caller).await?;
+    let tx = cx.db().begin().await?;
+    let pairing = alive(&tx, client_id, &macs, now).await?;
+    let family_id = devices::hold(&tx, device_id).await?.ok_or_else(denied)?;
+    let session_id = begin(cx, &tx, &pairing, (device_id, family_id), caller).await?;
+    let read = sessions::read(&tx, session_id).await?;
+    let (session, _) = read.ok_or(Refusal::grant())?;
+    tx.commit().await?;
+    Ok(session::first_tokens(cx, &session, None, now).await?)
+}
+
+/// The pairing of a client's code, if it can still end in a session.
+async fn alive(
+    tx: &Transaction,
+    client_id: &str,
+    macs: &Vec<Vec<u8>>,
+    now: Timestamp,
+) -> Result<Pairing, Refusal> {
+    let pairing = device_codes::by_device_code(tx, macs)
         .await?
         .filter(|pairing| pairing.client_id == client_id && pairing.status != Status::Used)
         .ok_or(Refusal::grant())?;
@@ -220,18 +253,7 @@ async fn pair(
             "nobody approved the code in time: begin anew",
         ));
     }
-    let Some(device_id) = pairing.device_id else {
-        let refusal = wait(&pairing, now);
-        device_codes::polled(&tx, pairing.id, refusal.1, now).await?;
-        tx.commit().await?;
-        return Err(refusal.0);
-    };
-    let family_id = devices::hold(&tx, device_id).await?.ok_or_else(denied)?;
-    let session_id = begin(cx, &tx, &pairing, (device_id, family_id), caller).await?;
-    let read = sessions::read(&tx, session_id).await?;
-    let (session, _) = read.ok_or(Refusal::grant())?;
-    tx.commit().await?;
-    Ok(session::tokens(cx, &session, None, now)?)
+    Ok(pairing)
 }
 
 fn denied() -> Refusal {
@@ -239,7 +261,7 @@ fn denied() -> Refusal {
 }
 
 /// Come back later: at the same pace, or slower when this was too soon.
-fn wait(pairing: &Pairing, now: nself_plugin_api::jiff::Timestamp) -> (Refusal, i32) {
+fn wait(pairing: &Pairing, now: Timestamp) -> (Refusal, i32) {
     let interval = SignedDuration::from_secs(pairing.interval_seconds.into());
     if pairing
         .polled_at
@@ -256,7 +278,7 @@ fn wait(pairing: &Pairing, now: nself_plugin_api::jiff::Timestamp) -> (Refusal, 
 /// Begins the machine's session, and uses the code up.
 async fn begin(
     cx: &Cx<Auth>,
-    tx: &nself_plugin_api::capability::db::Transaction,
+    tx: &Transaction,
     pairing: &Pairing,
     (device_id, family_id): (Uuid, Uuid),
     caller: &Caller,

@@ -1,9 +1,11 @@
 //! `/auth/hasura/webhook`: Hasura asks who calls, request by request, instead of trusting a token until it ends.
 //!
-//! The host has verified the token and knows which sessions have ended, so the answer needs no query: it is what the token
-//! says. Hasura sends the caller's headers along (`HASURA_GRAPHQL_AUTH_HOOK_MODE=GET`, its default) and none of its own, so
-//! the secret that shows that it is Hasura stands in the address of the hook, or in a header where something in between adds
-//! one.
+//! The host verifies the token and knows which sessions have ended, so the answer needs no query: it is what the token
+//! says. By GET (`HASURA_GRAPHQL_AUTH_HOOK_MODE=GET`, its default) Hasura sends the caller's headers along as its own; by
+//! POST they stand in a body, which has room for longer ones. Either way Hasura adds none of its own, so the secret that
+//! shows that it is Hasura stands in the address of the hook, or in a header where something in between adds one.
+
+use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nself_plugin_api::{
@@ -40,14 +42,85 @@ pub(crate) async fn webhook(
     Query(asking): Query<Asking>,
 ) -> Result<Response> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let shown = asking.secret.as_deref().or_else(|| text(SECRET_HEADER));
-    let is_hasura = shown.is_some_and(|shown| is_secret(&cx, shown));
-    let token = text("authorization").and_then(|value| value.split_whitespace().nth(1));
+    if !is_hasura(&cx, &asking, text(SECRET_HEADER)) {
+        return Err(nobody());
+    }
     // A principal without a token of ours is an operator or a service: nobody whom Hasura has permissions for.
-    let (Some(principal), Some(token), true) = (principal, token, is_hasura) else {
+    let (Some(principal), Some(token)) = (principal, bearer(text("authorization"))) else {
         return Err(nobody());
     };
-    let variables = claims(token).and_then(|claims| variables(claims, text(ROLE)));
+    answer(&cx, &principal, token, text(ROLE))
+}
+
+/// The caller's request to Hasura, as its hook by POST describes it. What was asked in it is not read.
+#[derive(Deserialize, Schema)]
+pub(crate) struct Described {
+    /// The caller's headers, by whatever spelling of their names.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// As [`webhook`]. The host did not see this token with the request, so it is shown to it here.
+pub(crate) async fn webhook_by_post(
+    cx: Cx<Auth>,
+    headers: HeaderMap,
+    Query(asking): Query<Asking>,
+    Json(described): Json<Described>,
+) -> Result<Response> {
+    let own = headers.get(SECRET_HEADER);
+    let own = own.and_then(|value| value.to_str().ok());
+    if !is_hasura(&cx, &asking, own.or(described.text(SECRET_HEADER)?)) {
+        return Err(nobody());
+    }
+    let token = bearer(described.text("authorization")?).ok_or_else(nobody)?;
+    let principal = cx.identity().verify_token(token);
+    let principal = principal.map_err(|error| match error.status() {
+        401 => nobody(),
+        _ => error,
+    })?;
+    answer(&cx, &principal, token, described.text(ROLE)?)
+}
+
+impl Described {
+    /// The header of that lower-case name.
+    ///
+    /// # Errors
+    ///
+    /// `UNAUTHENTICATED` for one that stands there twice: whichever we took, somebody before us may have taken the other.
+    fn text(&self, name: &str) -> Result<Option<&str>> {
+        let mut found = self
+            .headers
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str());
+        match (found.next(), found.next()) {
+            (_, Some(_)) => Err(nobody()),
+            (found, None) => Ok(found),
+        }
+    }
+}
+
+/// Whether who asks knows the secret.
+fn is_hasura(cx: &Cx<Auth>, asking: &Asking, header: Option<&str>) -> bool {
+    let shown = asking.secret.as_deref().or(header);
+    shown.is_some_and(|shown| is_secret(cx, shown))
+}
+
+/// The token in an `Authorization` header.
+fn bearer(header: Option<&str>) -> Option<&str> {
+    let (scheme, token) = header?.trim().split_once(char::is_whitespace)?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim_start())
+}
+
+/// What a verified token says, as long as it is good.
+fn answer(
+    cx: &Cx<Auth>,
+    principal: &Principal,
+    token: &str,
+    role: Option<&str>,
+) -> Result<Response> {
+    let variables = claims(token).and_then(|claims| variables(claims, role));
     let body = Value::Object(variables.ok_or_else(nobody)?).to_string();
     // How long Hasura may keep a socket open with it.
     let now = u64::try_from(cx.clock().now()?.as_second()).unwrap_or_default();
@@ -120,6 +193,42 @@ mod tests {
                 "Hasura takes texts only"
             );
             assert_eq!(variables.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_header_is_found_by_any_spelling_and_not_when_it_stands_there_twice() {
+        let described = |names: &[&str]| Described {
+            headers: names
+                .iter()
+                .map(|name| ((*name).to_owned(), (*name).to_owned()))
+                .collect(),
+        };
+        let told = |names: &[&str]| {
+            described(names)
+                .text("authorization")
+                .ok()
+                .flatten()
+                .map(str::to_owned)
+        };
+        assert_eq!(
+            told(&["AUTHORIZATION", "x"]).as_deref(),
+            Some("AUTHORIZATION")
+        );
+        assert_eq!(told(&["x"]), None);
+        assert!(
+            described(&["Authorization", "authorization"])
+                .text("authorization")
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_bearer_is_one_by_its_scheme() {
+        assert_eq!(bearer(Some("Bearer a.b.c")), Some("a.b.c"));
+        assert_eq!(bearer(Some("bearer  a.b.c")), Some("a.b.c"));
+        for other in [None, Some(""), Some("a.b.c"), Some("Basic a.b.c")] {
+            assert_eq!(bearer(other), None, "{other:?}");
         }
     }
 

@@ -29,7 +29,7 @@ pub(crate) async fn list(
 }
 
 /// Whose ways to sign in are about to change, if they may: a child's are its guardians' matter.
-async fn may_change(cx: &Cx<Auth>, principal: &Principal) -> Result<Uuid> {
+pub(super) async fn may_change(cx: &Cx<Auth>, principal: &Principal) -> Result<Uuid> {
     let user_id = principal.user()?;
     if !principal.elevated {
         return Err(problem::step_up());

@@ -10,6 +10,7 @@ use crate::{
     family::{FamilyRole, Member, Standing, Status},
     problem,
     store::{
+        api_tokens,
         families::{self, Deed},
         sessions,
     },
@@ -75,6 +76,9 @@ pub(crate) async fn change(
     }
     if role != before.role || status != before.status {
         sessions::outdate(&tx, before.user_id, id, now).await?;
+        if status == Status::Suspended {
+            api_tokens::revoke_in_family(&tx, before.user_id, id, me.user_id, now).await?;
+        }
         let deed = Deed {
             action: "family.member_changed",
             family_id: id,
@@ -93,7 +97,7 @@ pub(crate) async fn change(
     Ok(Private(Data(after)))
 }
 
-/// Removes a member; oneself is leaving.
+/// Removes a member; oneself is leaving, which a suspended member may, too.
 pub(crate) async fn remove(
     cx: Cx<Auth>,
     principal: Principal,
@@ -101,7 +105,7 @@ pub(crate) async fn remove(
 ) -> Result<Private<Data<Done>>> {
     let now = cx.clock().now()?;
     let tx = cx.db().begin().await?;
-    let me = families::enter_to_change(&tx, principal.user()?, id).await?;
+    let me = families::enter_to_remove(&tx, principal.user()?, id, member_id).await?;
     let member = families::member(&tx, id, member_id).await?;
     let is_leaving = member.id == me.member_id;
     if is_leaving {
@@ -118,6 +122,7 @@ pub(crate) async fn remove(
         spare_the_last_owner(&tx, &me, &member).await?;
     }
     families::remove(&tx, &member, now).await?;
+    api_tokens::revoke_in_family(&tx, member.user_id, id, me.user_id, now).await?;
     sessions::outdate(&tx, member.user_id, id, now).await?;
     if member.is_child_account() {
         // It was made for this family, and has no other.

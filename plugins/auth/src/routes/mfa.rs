@@ -10,10 +10,11 @@ use crate::{
     Auth,
     account::User,
     caller::Caller,
+    notify,
     passkey::PasskeyProof,
     problem, recovery,
     second_factor::{self, Factor},
-    session::Tokens,
+    session::{self, Tokens},
     store::{accounts, accounts::Account, factors, sessions},
     totp,
 };
@@ -136,6 +137,7 @@ pub(crate) async fn confirm(
     if !factors::confirm(&transaction, stored.id, step, now).await? {
         return Err(problem::bad_code());
     }
+    session::must_go_on(&transaction, &principal).await?;
     let (codes, macs) = recovery::generate(&cx, user_id)?;
     factors::replace_recovery_codes(&transaction, user_id, &macs, now).await?;
     if let Some(session_id) = principal.session_id {
@@ -144,12 +146,17 @@ pub(crate) async fn confirm(
     sessions::lower_others(&transaction, user_id, principal.session_id, now).await?;
     accounts::audit(&transaction, "auth.totp_enrolled", user_id, &json!({})).await?;
     transaction.commit().await?;
+    notify::of_change(&cx, &account.user, "auth/totp-added", &caller);
     Ok(Private(Data(RecoveryCodes {
         recovery_codes: codes,
     })))
 }
 
-pub(crate) async fn remove(cx: Cx<Auth>, principal: Principal) -> Result<Private<Data<Done>>> {
+pub(crate) async fn remove(
+    cx: Cx<Auth>,
+    principal: Principal,
+    caller: Caller,
+) -> Result<Private<Data<Done>>> {
     let account = own(&cx, &principal).await?;
     second_factor::may_change(&principal, account.has_totp)?;
     let transaction = cx.db().begin().await?;
@@ -164,12 +171,14 @@ pub(crate) async fn remove(cx: Cx<Auth>, principal: Principal) -> Result<Private
     )
     .await?;
     transaction.commit().await?;
+    notify::of_change(&cx, &account.user, "auth/totp-removed", &caller);
     Ok(done("totp_removed"))
 }
 
 pub(crate) async fn recovery_codes(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
 ) -> Result<Private<Data<RecoveryCodes>>> {
     let account = own(&cx, &principal).await?;
     second_factor::may_change(&principal, account.has_totp)?;
@@ -180,9 +189,12 @@ pub(crate) async fn recovery_codes(
     let (codes, macs) = recovery::generate(&cx, user_id)?;
     let transaction = cx.db().begin().await?;
     factors::replace_recovery_codes(&transaction, user_id, &macs, now).await?;
+    session::must_go_on(&transaction, &principal).await?;
     let action = "auth.recovery_codes_replaced";
     accounts::audit(&transaction, action, user_id, &json!({})).await?;
     transaction.commit().await?;
+    let template = "auth/recovery-codes-replaced";
+    notify::of_change(&cx, &account.user, template, &caller);
     Ok(Private(Data(RecoveryCodes {
         recovery_codes: codes,
     })))

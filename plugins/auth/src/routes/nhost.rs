@@ -4,31 +4,41 @@
 //! route calls, and answers in hasura-auth's shapes. Where the house is stricter, it stays so: an address that is taken is
 //! not told unless sign-up is open, roles come from families alone, and a new password needs a proof of minutes ago.
 
+pub(crate) mod id_token;
 pub(crate) mod mfa;
+pub(crate) mod provider;
 pub(crate) mod sign_in;
 pub(crate) mod sign_up;
 pub(crate) mod tokens;
 pub(crate) mod user;
 pub(crate) mod verify;
+pub(crate) mod webauthn;
+mod words;
 
 use std::future::Future;
 
 use nself_plugin_api::{
-    extract::{Extract, Request},
-    http::{
-        HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, RETRY_AFTER},
-    },
+    extract::{Extract, Request, misfit},
+    http::{HeaderValue, header::CACHE_CONTROL},
     jiff::Timestamp,
     prelude::*,
     schema::Shape,
-    serde_json::{self, Map, Value, json},
-    tracing::error,
+    serde_json::{self, Map, Value},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::{Auth, account, proof::SignedIn, session::Tokens, store::accounts};
+use self::words::refusal;
+use super::providers::flow::check_challenge;
+use crate::{
+    Auth, account,
+    landing::{self, Landing},
+    newcomer::Newcomer,
+    proof::SignedIn,
+    registration::Applicant,
+    session::Tokens,
+    store::accounts,
+};
 
 /// A body, or what is wrong with it: that is told in hasura-auth's words, too. Nothing sent counts as nothing said.
 pub(crate) struct Sent<T>(Result<T>);
@@ -47,9 +57,7 @@ impl<T: DeserializeOwned + Schema + Send> Extract for Sent<T> {
         }
         let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
         let read = serde_json::from_slice(text);
-        Ok(Self(read.map_err(|error| {
-            Error::bad_request("BODY_INVALID", format!("body: {error}"))
-        })))
+        Ok(Self(read.map_err(|error| misfit(&error))))
     }
 }
 
@@ -79,78 +87,6 @@ pub(crate) const TICKET: &str = "mfaTotp:";
 
 /// hasura-auth's word for "done".
 pub(crate) const OK: &str = "OK";
-
-/// An error of the engine in hasura-auth's words. What it has no word for is `invalid-request`, with our sentence.
-fn words(error: &Error) -> (u16, &'static str, &str) {
-    let (status, word) = match error.code() {
-        "CREDENTIALS_INVALID" => {
-            return (401, "invalid-email-password", "Incorrect email or password");
-        }
-        "REFRESH_TOKEN_INVALID"
-        | "REFRESH_TOKEN_REUSED"
-        | "SESSION_REVOKED"
-        | "SESSION_EXPIRED" => {
-            return (
-                401,
-                "invalid-refresh-token",
-                "Invalid or expired refresh token",
-            );
-        }
-        "API_TOKEN_INVALID" => {
-            return (
-                401,
-                "invalid-pat",
-                "Invalid or expired personal access token",
-            );
-        }
-        "REDIRECT_NOT_ALLOWED" => {
-            return (
-                400,
-                "redirectTo-not-allowed",
-                "The value of \"options.redirectTo\" is not allowed.",
-            );
-        }
-        "EMAIL_TAKEN" => return (409, "email-already-in-use", "Email already in use"),
-        "SIGN_UP_CLOSED" => return (403, "signup-disabled", "Sign up is disabled."),
-        "ANONYMOUS_DISABLED" => return (409, "disabled-endpoint", "This endpoint is disabled"),
-        "ACCOUNT_ANONYMOUS" => {
-            return (403, "forbidden-anonymous", "Forbidden, user is anonymous.");
-        }
-        "ACCOUNT_NOT_ANONYMOUS" => {
-            return (400, "user-not-anonymous", "Logged in user is not anonymous");
-        }
-        "PASSWORD_TOO_SHORT" => (400, "password-too-short"),
-        "PASSWORD_COMMON" => (400, "password-in-hibp-database"),
-        "LOCALE_INVALID" => (400, "locale-not-allowed"),
-        "ROLE_NOT_ALLOWED" => (400, "role-not-allowed"),
-        "CODE_INVALID" => (401, "invalid-ticket"),
-        "STEP_UP_REQUIRED" => (403, "elevated-claim-required"),
-        "TOO_MANY_TRIES" => (429, "too-many-requests"),
-        _ if error.status() >= 500 => (error.status(), "internal-server-error"),
-        // hasura-auth knows no 422.
-        _ if error.status() == 422 => (400, "invalid-request"),
-        _ => (error.status(), "invalid-request"),
-    };
-    (status, word, error.message())
-}
-
-fn refusal(error: &Error) -> Response {
-    let (status, word, message) = words(error);
-    if status >= 500 {
-        error!(
-            code = error.code(),
-            cause = error.cause(),
-            "a request in hasura-auth's words failed"
-        );
-    }
-    let body = json!({"status": status, "message": message, "error": word}).to_string();
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let answer = Response::new(status, body).content_type("application/json");
-    match error.retry_after() {
-        Some(after) => answer.header(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1))),
-        None => answer,
-    }
-}
 
 /// What an app says of a person who signs up, and of where its mails lead.
 #[derive(Default, Deserialize, Schema)]
@@ -183,6 +119,50 @@ impl Options {
         }
         Ok(())
     }
+
+    /// Who wants an account, with what is said of them.
+    pub(crate) fn applicant<'a>(
+        &'a self,
+        email: &'a str,
+        password: Option<&'a str>,
+    ) -> Applicant<'a> {
+        Applicant {
+            email,
+            password,
+            display_name: self.display_name.as_deref().unwrap_or_default(),
+            locale: self.locale.as_deref(),
+            profile: self.metadata.clone().unwrap_or_default(),
+            invitation: None,
+        }
+    }
+
+    /// What is said of somebody who has no account yet.
+    pub(crate) fn newcomer(&self) -> Result<Newcomer> {
+        let (name, locale) = (self.display_name.as_deref(), self.locale.as_deref());
+        Newcomer::new(name, locale, self.metadata.clone())
+    }
+
+    /// Whether all is good, also where nothing of it is used: an answer that looked at it for new addresses alone would tell
+    /// which are new.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.check_roles()?;
+        self.newcomer().map(drop)
+    }
+}
+
+/// Where the link in a mail that a request asks for leads.
+pub(crate) fn landing<'a>(
+    cx: &'a Cx<Auth>,
+    redirect_to: Option<&str>,
+    code_challenge: Option<&'a str>,
+) -> Result<Landing<'a>> {
+    if let Some(challenge) = code_challenge {
+        check_challenge(challenge)?;
+    }
+    Ok(Landing::Verify {
+        redirect_to: landing::allowed(cx, redirect_to)?,
+        code_challenge,
+    })
 }
 
 /// A person in hasura-auth's shape.
@@ -319,14 +299,6 @@ impl SessionPayload {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_hasura_auth_has_no_word_for_is_an_invalid_request() {
-        let odd = Error::invalid("TIMEZONE_INVALID", "what is wrong");
-        assert_eq!(words(&odd), (400, "invalid-request", "what is wrong"));
-        let down = Error::new(503, "DATABASE_UNAVAILABLE", "not now");
-        assert_eq!(words(&down), (503, "internal-server-error", "not now"));
-    }
 
     #[test]
     fn nobody_chooses_a_role() {

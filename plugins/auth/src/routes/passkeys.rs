@@ -8,10 +8,9 @@ use super::{Done, Private, done};
 use crate::{
     Auth, account,
     caller::Caller,
+    notify,
     passkey::{self, Begun, PasskeyProof, Shown},
-    problem,
-    proof::after_both_factors,
-    second_factor,
+    problem, second_factor,
     session::Tokens,
     store::{
         accounts::{self, Account},
@@ -52,21 +51,19 @@ pub(crate) struct Registration {
 pub(crate) async fn finish_registration(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
     Json(registration): Json<Registration>,
 ) -> Result<Private<Created<Shown>>> {
     let account = own(&cx, &principal).await?;
     second_factor::may_change(&principal, account.has_totp)?;
-    let name = match registration.name.trim() {
-        "" => "Passkey".to_owned(),
-        name => accepted(name)?,
-    };
+    let name = named(&registration.name)?;
     let Registration {
         flow_id,
         credential,
         ..
     } = registration;
-    let shown =
-        passkey::finish_registration(&cx, account.user.id, flow_id, &name, &credential).await?;
+    let shown = passkey::finish_registration(&cx, &principal, flow_id, &name, &credential).await?;
+    notify::of_change(&cx, &account.user, "auth/passkey-added", &caller);
     Ok(Private(Created(shown)))
 }
 
@@ -99,16 +96,7 @@ pub(crate) async fn finish_login(
         flow_id: login.flow_id,
         credential: login.credential,
     };
-    let transaction = cx.db().begin().await?;
-    let proved = passkey::prove(&cx, &transaction, &proof).await?;
-    transaction.commit().await?;
-    let proved = proved.ok_or_else(problem::bad_passkey)?;
-    let account = accounts::find_by_id(&cx.db(), proved.user_id)
-        .await?
-        .filter(|account| account.is_active)
-        .ok_or_else(problem::bad_passkey)?;
-    let amr = [proved.method, "mfa"];
-    let tokens = after_both_factors(&cx, &account, &amr, login.family_id, &caller).await?;
+    let tokens = passkey::sign_in(&cx, &proof, login.family_id, &caller).await?;
     Ok(Private(Data(tokens)))
 }
 
@@ -123,7 +111,9 @@ pub(crate) async fn show(
     Path(id): Path<Uuid>,
 ) -> Result<Private<Data<Shown>>> {
     let found = store::find_own(&cx.db(), principal.user()?, id).await?;
-    found.map(|shown| Private(Data(shown))).ok_or_else(missing)
+    found
+        .map(|shown| Private(Data(shown)))
+        .ok_or_else(problem::no_passkey)
 }
 
 /// Another name.
@@ -145,19 +135,20 @@ pub(crate) async fn rename(
     let renamed = store::rename(&cx.db(), principal.user()?, id, &name).await?;
     renamed
         .map(|shown| Private(Data(shown)))
-        .ok_or_else(missing)
+        .ok_or_else(problem::no_passkey)
 }
 
 pub(crate) async fn remove(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Private<Data<Done>>> {
     let account = own(&cx, &principal).await?;
     second_factor::may_change(&principal, account.has_totp)?;
     let transaction = cx.db().begin().await?;
     if !store::remove(&transaction, account.user.id, id).await? {
-        return Err(missing());
+        return Err(problem::no_passkey());
     }
     let details = json!({"passkey_id": id});
     accounts::audit(
@@ -168,7 +159,16 @@ pub(crate) async fn remove(
     )
     .await?;
     transaction.commit().await?;
+    notify::of_change(&cx, &account.user, "auth/passkey-removed", &caller);
     Ok(done("passkey_removed"))
+}
+
+/// What a new one is called.
+pub(super) fn named(wish: &str) -> Result<String> {
+    match wish.trim() {
+        "" => Ok("Passkey".to_owned()),
+        name => accepted(name),
+    }
 }
 
 fn accepted(name: &str) -> Result<String> {
@@ -187,9 +187,4 @@ async fn own(cx: &Cx<Auth>, principal: &Principal) -> Result<Account> {
         .await?
         .filter(|account| account.is_active)
         .ok_or_else(problem::session_ended)
-}
-
-/// The same for a passkey that is not there and for somebody else's.
-fn missing() -> Error {
-    Error::not_found("PASSKEY_NOT_FOUND", "there is no such passkey of yours")
 }

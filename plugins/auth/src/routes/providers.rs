@@ -5,8 +5,8 @@
 //! began is not taken. The app knows the secret whose hash it sent along, so our own code is worth nothing to anybody else.
 //! Tokens never stand in an address.
 
-mod answer;
-mod flow;
+pub(crate) mod answer;
+pub(crate) mod flow;
 
 use nself_plugin_api::{http::HeaderMap, prelude::*, schema::Shape, serde_json, tracing::warn};
 use serde::{Deserialize, Serialize};
@@ -14,17 +14,18 @@ use uuid::Uuid;
 
 use self::{
     answer::{see_other, with_cookie},
-    flow::Flow,
+    flow::{Flow, Goal},
 };
 use super::Private;
 use crate::{
     Auth,
     caller::Caller,
     linking::{self, Owner},
+    newcomer::Newcomer,
     one_time::{self, Purpose, Subject},
     problem,
     proof::{SecondFactor, SignedIn, after_first_factor},
-    provider::{Profile, Provider, authorization},
+    provider::{Profile, Provider, authorization, user_field},
     redirect,
     session::Tokens,
     store::{accounts, identities, identities::Identity},
@@ -37,7 +38,7 @@ pub(crate) use self::flow::{Aim, Ticket};
 const METHOD: &str = "fed";
 
 /// Whether browsers reach this installation by TLS.
-fn is_secure(cx: &Cx<Auth>) -> bool {
+pub(crate) fn is_secure(cx: &Cx<Auth>) -> bool {
     cx.plugin().config.public_url.starts_with("https://")
 }
 
@@ -104,14 +105,14 @@ pub(crate) async fn start(
     }
 }
 
-async fn begin(cx: &Cx<Auth>, provider: &Provider, aim: Aim) -> Result<(Flow, String)> {
-    let flow = Flow::begin(cx, provider, aim).await?;
-    let request = authorization::Request {
-        state: &flow.state,
-        nonce: &flow.nonce,
-        verifier: &flow.verifier,
-    };
-    let address = authorization::address(cx, provider, &request).await?;
+/// A new flow, and where the browser is sent.
+pub(crate) async fn begin<G: Goal>(
+    cx: &Cx<Auth>,
+    provider: &Provider,
+    goal: G,
+) -> Result<(Flow<G>, String)> {
+    let flow = Flow::begin(cx, provider, goal).await?;
+    let address = flow.address(cx, provider).await?;
     Ok((flow, address))
 }
 
@@ -122,12 +123,16 @@ fn refused(
     state: Option<&str>,
     error: &Error,
 ) -> Result<String> {
+    note(provider, error);
+    answered(redirect_to, ("error", error.code()), state)
+}
+
+pub(crate) fn note(provider: &Provider, error: &Error) {
     let (code, cause) = (error.code(), error.cause().unwrap_or_default());
     warn!(
         provider = provider.slug,
         code, cause, "nobody was signed in by another place"
     );
-    answered(redirect_to, ("error", code), state)
 }
 
 fn answered(redirect_to: &str, result: (&str, &str), state: Option<&str>) -> Result<String> {
@@ -152,6 +157,9 @@ pub(crate) struct Callback {
     /// Why there is no code.
     #[schema(max_length = 500)]
     pub error: Option<String>,
+    /// Apple: who somebody is, the first time; JSON in its form, sealed in our address.
+    #[schema(max_length = 4096)]
+    pub user: Option<String>,
 }
 
 pub(crate) async fn callback(
@@ -164,9 +172,9 @@ pub(crate) async fn callback(
     throttle::address(&cx, Action::Code, &caller).await?;
     let provider = cx.plugin().providers.find(&slug)?;
     let state = callback.state.as_deref().unwrap_or_default();
-    let flow = Flow::resume(&cx, provider, state, &headers).await?;
+    let flow = Flow::<Aim>::resume(&cx, provider, state, &headers).await?;
     let ended = finish(&cx, provider, &flow, &callback, &caller).await;
-    let (redirect_to, told) = (&flow.aim.redirect_to, flow.aim.state.as_deref());
+    let (redirect_to, told) = (&flow.goal.redirect_to, flow.goal.state.as_deref());
     let target = match ended {
         Ok(code) => answered(redirect_to, ("code", &code), told)?,
         Err(error) => refused(provider, redirect_to, told, &error)?,
@@ -187,31 +195,20 @@ struct Arrival {
 async fn finish(
     cx: &Cx<Auth>,
     provider: &Provider,
-    flow: &Flow,
+    flow: &Flow<Aim>,
     callback: &Callback,
     caller: &Caller,
 ) -> Result<String> {
-    authorization::check_issuer(cx, provider, callback.iss.as_deref()).await?;
-    let code = match (&callback.code, &callback.error) {
-        (Some(code), None) => code,
-        (_, Some(error)) if error == "access_denied" => return Err(problem::provider_denied()),
-        _ => return Err(crate::provider::failed(provider, "it sent no code")),
-    };
-    let grant = authorization::Grant {
-        code,
-        nonce: &flow.nonce,
-        verifier: &flow.verifier,
-    };
-    let profile = authorization::redeem(cx, provider, &grant).await?;
-    let user_id = match flow.aim.link {
+    let profile = flow.profile(cx, provider, callback).await?;
+    let user_id = match flow.goal.link {
         Some(user_id) => user_id,
-        None => linking::account_of(cx, provider, &profile, caller).await?,
+        None => linking::account_of(cx, provider, &profile, &Newcomer::default(), caller).await?,
     };
     let arrival = Arrival {
         provider: provider.slug.clone(),
-        code_challenge: flow.aim.code_challenge.clone(),
+        code_challenge: flow.goal.code_challenge.clone(),
         profile,
-        is_linking: flow.aim.link.is_some(),
+        is_linking: flow.goal.link.is_some(),
     };
     let target = Uuid::now_v7().to_string();
     let subject = Subject {
@@ -231,15 +228,21 @@ pub(crate) async fn callback_form(
     Path(slug): Path<String>,
     Body(body): Body,
 ) -> Result<Response> {
-    let provider = cx.plugin().providers.find(&slug)?;
-    let callback: Callback = serde_urlencoded::from_bytes(&body)
+    come_again::<Aim>(&cx, &slug, &body)
+}
+
+pub(crate) fn come_again<G: Goal>(cx: &Cx<Auth>, slug: &str, form: &[u8]) -> Result<Response> {
+    let provider = cx.plugin().providers.find(slug)?;
+    let mut callback: Callback = serde_urlencoded::from_bytes(form)
         .map_err(|_| Error::bad_request("BODY_INVALID", "body: expected a form"))?;
+    let field = callback.user.take();
+    let field = field.filter(|_| provider.names_beside_the_code());
+    if let (Some(state), Some(field)) = (&callback.state, field) {
+        callback.user = user_field::seal(cx, &field, state)?;
+    }
     let query = serde_urlencoded::to_string(&callback).map_err(Error::internal)?;
-    let root = cx.plugin().config.public_url.trim_end_matches('/');
-    see_other(&format!(
-        "{root}/auth/oauth/{}/callback?{query}",
-        provider.slug
-    ))
+    let address = flow::callback::<G>(cx, provider);
+    see_other(&format!("{address}?{query}"))
 }
 
 /// A code that a browser has brought.
@@ -316,7 +319,8 @@ fn owner(principal: Option<Principal>) -> Option<Owner> {
     })
 }
 
-async fn sign_in(
+/// Signs in who has come from another place.
+pub(crate) async fn sign_in(
     cx: &Cx<Auth>,
     user_id: Uuid,
     family: Option<Uuid>,
@@ -352,7 +356,8 @@ pub(crate) async fn id_token(
     let provider = cx.plugin().providers.find(&slug)?;
     let (token, nonce) = (&shown.id_token, &shown.nonce);
     let profile = authorization::accept_id_token(&cx, provider, token, nonce).await?;
-    let user_id = linking::account_of(&cx, provider, &profile, &caller).await?;
+    let newcomer = Newcomer::default();
+    let user_id = linking::account_of(&cx, provider, &profile, &newcomer, &caller).await?;
     Ok(Private(
         sign_in(&cx, user_id, shown.family_id, &caller).await?,
     ))

@@ -1,6 +1,6 @@
 //! `/auth/login`, `/auth/refresh`, `/auth/revoke`, `/auth/logout`, `/auth/reauthenticate`.
 
-use nself_plugin_api::{prelude::*, serde_json::json};
+use nself_plugin_api::{extract::misfit, prelude::*, serde_json::json};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -97,8 +97,7 @@ pub(crate) async fn logout(
     let logout: Logout = if body.is_empty() {
         Logout::default()
     } else {
-        nself_plugin_api::serde_json::from_slice(&body)
-            .map_err(|error| Error::bad_request("BODY_INVALID", format!("body: {error}")))?
+        nself_plugin_api::serde_json::from_slice(&body).map_err(|error| misfit(&error))?
     };
     let now = cx.clock().now()?;
     if let Some(user_id) = principal.user_id.filter(|_| logout.all) {
@@ -111,7 +110,7 @@ pub(crate) async fn logout(
 }
 
 /// A fresh proof: the password, with the second factor where there is one; or a passkey alone, which is both.
-#[derive(Deserialize, Schema)]
+#[derive(Default, Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reauthentication {
     /// The password.
@@ -153,7 +152,8 @@ pub(crate) async fn reauthenticate(
     let (session, user) = sessions::read(&cx.db(), session_id)
         .await?
         .ok_or_else(problem::session_ended)?;
-    Ok(Private(Data(session::tokens(&cx, &session, user, now)?)))
+    let tokens = session::tokens(&cx, &session, user, now).await?;
+    Ok(Private(Data(tokens)))
 }
 
 async fn prove_again(

@@ -38,6 +38,7 @@ pub(crate) struct NewToken {
 pub(crate) async fn make(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
     Json(new): Json<NewToken>,
 ) -> Result<Private<Created<Made>>> {
     let wish = Wish {
@@ -45,7 +46,7 @@ pub(crate) async fn make(
         family_id: new.family_id,
         expires_at: new.expires_at,
     };
-    let made = api_token::make(&cx, &principal, wish).await?;
+    let made = api_token::make(&cx, &principal, wish, &caller).await?;
     Ok(Private(Created(made)))
 }
 

@@ -78,12 +78,23 @@ pub(crate) async fn insert(
     display_name: &str,
     locale: &str,
 ) -> Result<Option<User>> {
+    insert_as(db, Uuid::now_v7(), email, display_name, locale).await
+}
+
+/// As [`insert`], with an id that authenticators keep already.
+pub(crate) async fn insert_as(
+    db: &impl Queries,
+    id: Uuid,
+    email: Option<&str>,
+    display_name: &str,
+    locale: &str,
+) -> Result<Option<User>> {
     let sql = format!(
-        "with u as (insert into public.users (email, display_name, locale, is_anonymous) \
-         values ($1, $2, $3, $1::text is null) on conflict (email) do nothing returning *) select {USER} from u"
+        "with u as (insert into public.users (id, email, display_name, locale, is_anonymous) \
+         values ($4, $1, $2, $3, $1::text is null) on conflict (email) do nothing returning *) select {USER} from u"
     );
     let row = db
-        .query_opt(&sql, &[&email, &display_name, &locale])
+        .query_opt(&sql, &[&email, &display_name, &locale, &id])
         .await?;
     row.as_ref().map(read_user).transpose()
 }
@@ -133,7 +144,8 @@ pub(crate) async fn verify_email(
 }
 
 /// Takes away everything that somebody could have planted in an account before its address was proved: passwords, factors,
-/// links to other issuers, tokens for scripts. Sessions are the caller's matter.
+/// links to other issuers, tokens for scripts, and what was begun and waits, such as a change of the address. Sessions are
+/// the caller's matter.
 pub(crate) async fn strip(db: &impl Queries, user_id: Uuid) -> Result<()> {
     for sql in [
         // What is planted at this moment waits for this, or this for it: each insert locks the account's row a little.
@@ -142,6 +154,7 @@ pub(crate) async fn strip(db: &impl Queries, user_id: Uuid) -> Result<()> {
         "delete from auth.passkeys where user_id = $1",
         "delete from auth.identities where user_id = $1",
         "delete from auth.api_tokens where user_id = $1",
+        "delete from auth.one_time where user_id = $1 and consumed_at is null",
     ] {
         db.execute(sql, &[&user_id]).await?;
     }

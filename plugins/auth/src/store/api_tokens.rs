@@ -163,6 +163,31 @@ pub(crate) async fn revoke_all(db: &impl Queries, user_id: Uuid, now: Timestamp)
     Ok(())
 }
 
+/// Ends the tokens that a person had made for one family, with the sessions that were exchanged for them, and tells all
+/// hosts. `actor` is who ended the membership, or suspended it.
+pub(crate) async fn revoke_in_family(
+    db: &impl Queries,
+    user_id: Uuid,
+    family_id: Uuid,
+    actor: Uuid,
+    now: Timestamp,
+) -> Result<()> {
+    db.query(
+        "with tokens as (\
+           update auth.api_tokens set revoked_at = $3 \
+           where user_id = $1 and family_id = $2 and revoked_at is null returning id), \
+         ended as (\
+           update auth.sessions s set revoked_at = $3, revoked_why = 'token_revoked' from tokens t \
+           where s.api_token_id = t.id and s.revoked_at is null returning s.id), \
+         told as materialized (select pg_notify('auth', 'revoked ' || id) from ended) \
+         select nself.audit('auth.token_revoked', id::text, jsonb_build_object('user_id', $1::text), $2, $4), \
+           (select count(*) from told) from tokens",
+        &[&user_id, &family_id, &now, &actor.to_string()],
+    )
+    .await?;
+    Ok(())
+}
+
 /// An entry of the audit log about a token.
 pub(crate) async fn audit(
     db: &impl Queries,

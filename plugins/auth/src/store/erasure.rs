@@ -15,6 +15,42 @@ pub(crate) async fn lock(db: &impl Queries, user_id: Uuid) -> Result<bool> {
     Ok(row.is_some())
 }
 
+/// An anonymous account from a row `u` that nobody has used since `$1`.
+const UNUSED: &str = "u.is_anonymous and u.status = 'active' and u.created_at < $1 and not exists (\
+                      select from auth.sessions s where s.user_id = u.id and s.rotated_at >= $1)";
+
+/// Anonymous accounts that nobody has used since then, the next ones after `after`.
+pub(crate) async fn unused(
+    db: &impl Queries,
+    since: Timestamp,
+    after: Uuid,
+    step: i64,
+) -> Result<Vec<Uuid>> {
+    db.query(
+        &format!(
+            "select u.id from public.users u where {UNUSED} and u.id > $2 order by u.id limit $3"
+        ),
+        &[&since, &after, &step],
+    )
+    .await?
+    .map(|row| row.get(0))
+}
+
+/// Locks an account that is an unused one still; whether it is. Who signs in or gives it an address at this moment waits.
+pub(crate) async fn lock_unused(
+    db: &impl Queries,
+    user_id: Uuid,
+    since: Timestamp,
+) -> Result<bool> {
+    let row = db
+        .query_opt(
+            &format!("select from public.users u where {UNUSED} and u.id = $2 for update"),
+            &[&since, &user_id],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
 /// A family that somebody owns.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Owned {

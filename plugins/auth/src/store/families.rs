@@ -19,14 +19,24 @@ use crate::{
 ///
 /// 404, the same for a family that is not theirs and for one that is not there.
 pub(crate) async fn enter(db: &impl Queries, user_id: Uuid, family_id: Uuid) -> Result<Standing> {
+    stand(db, user_id, family_id, &[Status::Active]).await
+}
+
+async fn stand(
+    db: &impl Queries,
+    user_id: Uuid,
+    family_id: Uuid,
+    statuses: &[Status],
+) -> Result<Standing> {
+    let statuses: Vec<&str> = statuses.iter().map(|status| status.name()).collect();
     let row = db
         .query_opt(
             "select m.id, m.role, f.name, u.display_name, u.kind = 'child' as is_child_account \
              from public.family_members m join public.families f on f.id = m.family_id \
              join public.users u on u.id = m.user_id \
-             where m.family_id = $2 and m.user_id = $1 and m.status = 'active' and u.status = 'active' \
+             where m.family_id = $2 and m.user_id = $1 and m.status = any($3) and u.status = 'active' \
                and f.deleted_at is null",
-            &[&user_id, &family_id],
+            &[&user_id, &family_id, &statuses],
         )
         .await?
         .ok_or_else(|| problem::not_a_member(family_id))?;
@@ -56,6 +66,28 @@ pub(crate) async fn enter_to_change(
     enter(tx, user_id, family_id).await
 }
 
+/// As [`enter_to_change`] for whoever wants to leave, which a suspended member may, too.
+///
+/// # Errors
+///
+/// As [`enter`]; also for a suspended member when it is about another membership than their own.
+pub(crate) async fn enter_to_remove(
+    tx: &Transaction,
+    user_id: Uuid,
+    family_id: Uuid,
+    member_id: Uuid,
+) -> Result<Standing> {
+    let any = [Status::Active, Status::Suspended];
+    stand(tx, user_id, family_id, &any).await?;
+    lock(tx, family_id).await?;
+    let standing = stand(tx, user_id, family_id, &any).await?;
+    if standing.member_id == member_id {
+        Ok(standing)
+    } else {
+        enter(tx, user_id, family_id).await
+    }
+}
+
 /// Lets nobody else change the family until the transaction ends.
 pub(crate) async fn lock(tx: &Transaction, family_id: Uuid) -> Result<()> {
     tx.query(
@@ -81,11 +113,13 @@ pub(crate) async fn commit(tx: Transaction) -> Result<()> {
     })
 }
 
+/// The families of a person, also those in which they are suspended: they may leave.
 pub(crate) async fn list(db: &impl Queries, user_id: Uuid) -> Result<Vec<Family>> {
     db.query(
-        "select f.id, f.name, f.created_at, m.id as member_id, m.role from public.family_members m \
+        "select f.id, f.name, f.created_at, m.id as member_id, m.role, m.status from public.family_members m \
          join public.families f on f.id = m.family_id \
-         where m.user_id = $1 and m.status = 'active' and f.deleted_at is null order by m.created_at, m.id",
+         where m.user_id = $1 and m.status in ('active', 'suspended') and f.deleted_at is null \
+         order by m.created_at, m.id",
         &[&user_id],
     )
     .await?
@@ -96,7 +130,7 @@ pub(crate) async fn list(db: &impl Queries, user_id: Uuid) -> Result<Vec<Family>
 pub(crate) async fn find(db: &impl Queries, standing: &Standing) -> Result<Family> {
     let row = db
         .query_one(
-            "select f.id, f.name, f.created_at, m.id as member_id, m.role from public.family_members m \
+            "select f.id, f.name, f.created_at, m.id as member_id, m.role, m.status from public.family_members m \
              join public.families f on f.id = m.family_id where m.id = $1",
             &[&standing.member_id],
         )
@@ -111,6 +145,14 @@ fn read_family(row: &Row) -> Result<Family> {
         created_at: row.get("created_at")?,
         member_id: row.get("member_id")?,
         role: FamilyRole::read(row.get("role")?)?,
+        status: read_status(row)?,
+    })
+}
+
+fn read_status(row: &Row) -> Result<Status> {
+    Ok(match row.get("status")? {
+        "active" => Status::Active,
+        _ => Status::Suspended,
     })
 }
 
@@ -168,7 +210,7 @@ pub(crate) async fn insert(db: &impl Queries, name: &str, owner: Uuid) -> Result
         .query_one(
             "with f as (insert into public.families (name, created_by) values ($1, $2) returning *), \
              m as (insert into public.family_members (family_id, user_id, role) select id, $2, 'OWNER' from f returning *) \
-             select f.id, f.name, f.created_at, m.id as member_id, m.role from f, m",
+             select f.id, f.name, f.created_at, m.id as member_id, m.role, m.status from f, m",
             &[&name, &owner],
         )
         .await?;
@@ -196,6 +238,7 @@ pub(crate) async fn delete(db: &impl Queries, family_id: Uuid, now: Timestamp) -
         "with ended as (\
            update auth.sessions set revoked_at = $2, revoked_why = 'family_deleted' where revoked_at is null and (\
              device_id in (select id from public.devices where family_id = $1) \
+             or api_token_id in (select id from auth.api_tokens where family_id = $1) \
              or user_id in (select u.id from public.family_members m join public.users u on u.id = m.user_id \
                where m.family_id = $1 and u.kind = 'child')) returning id) \
          select pg_notify('auth', 'revoked ' || id) from ended",
@@ -226,10 +269,7 @@ fn read_member(row: &Row) -> Result<Member> {
         kind,
         email: row.get("email")?,
         role: FamilyRole::read(row.get("role")?)?,
-        status: match row.get("status")? {
-            "active" => Status::Active,
-            _ => Status::Suspended,
-        },
+        status: read_status(row)?,
         created_at: row.get("created_at")?,
     })
 }
@@ -290,16 +330,10 @@ pub(crate) async fn set_status(db: &impl Queries, member_id: Uuid, status: Statu
     Ok(())
 }
 
-/// Ends a membership, and what the person had made for scripts in this family.
+/// Ends a membership.
 pub(crate) async fn remove(db: &impl Queries, member: &Member, now: Timestamp) -> Result<()> {
     db.execute(
         "update public.family_members set status = 'inactive', left_at = $2 where id = $1",
-        &[&member.id, &now],
-    )
-    .await?;
-    db.execute(
-        "update auth.api_tokens t set revoked_at = $2 from public.family_members m \
-         where m.id = $1 and t.user_id = m.user_id and t.family_id = m.family_id and t.revoked_at is null",
         &[&member.id, &now],
     )
     .await?;
@@ -354,7 +388,9 @@ pub(crate) async fn insert_child(
     guardian: Uuid,
 ) -> Result<Uuid> {
     db.query_one(
-        "insert into public.users (kind, display_name, locale, created_by) values ('child', $1, $2, $3) returning id",
+        "with u as (insert into public.users (kind, display_name, locale, created_by) \
+           values ('child', $1, $2, $3) returning id) \
+         select id, nself.emit_event('auth.user_created', id::text, jsonb_build_object('user_id', id)) from u",
         &[&display_name, &locale, &guardian],
     )
     .await?

@@ -79,7 +79,7 @@ pub(crate) struct New<'a> {
 }
 
 /// A new session in the family that was asked for, else in the one of the last session, else in the oldest; and the audit
-/// log's entry, in the same statement.
+/// log's entry and the event, in the same statement.
 pub(crate) async fn insert(db: &impl Queries, new: &New<'_>) -> Result<Session> {
     let row = db
         .query_one(
@@ -96,7 +96,9 @@ pub(crate) async fn insert(db: &impl Queries, new: &New<'_>) -> Result<Session> 
                    values ($1, (select family_id from chosen), $3, $4, $5, $6, $7, $8, $8, $8, $9, $10, $11) returning *), \
                  audited as materialized (\
                    select nself.audit('auth.signed_in', s.id::text, \
-                     jsonb_build_object('user_id', s.user_id, 'amr', s.amr, 'ip', host(s.ip)), null, s.user_id::text) from s), \
+                     jsonb_build_object('user_id', s.user_id, 'amr', s.amr, 'ip', host(s.ip)), null, s.user_id::text), \
+                   nself.emit_event('auth.signed_in', s.user_id::text, \
+                     jsonb_build_object('user_id', s.user_id, 'session_id', s.id, 'amr', s.amr)) from s), \
                  told as (select count(*) from audited) ",
                 facts!(),
                 " cross join told"
@@ -169,6 +171,23 @@ pub(crate) async fn rotate(
     row.as_ref().map(read_both).transpose()
 }
 
+/// A session as its tokens will tell it after this turn, if it turns; `None` when it has ended.
+pub(crate) async fn after(db: &impl Queries, turn: &Rotation) -> Result<Option<Session>> {
+    let row = db
+        .query_opt(
+            concat!(
+                "with s as (\
+                   select id, generation, epoch, user_id, device_id, coalesce($2, family_id) as family_id, aal, amr, \
+                     auth_time, elevated_until, absolute_expiry, api_token_id \
+                   from auth.sessions where id = $1 and revoked_at is null) ",
+                facts!()
+            ),
+            &[&turn.token.session, &turn.family],
+        )
+        .await?;
+    row.as_ref().map(read_session).transpose()
+}
+
 /// A session as its tokens would tell it now; `None` when it has ended.
 pub(crate) async fn read(db: &impl Queries, id: Uuid) -> Result<Option<(Session, Option<User>)>> {
     let row = db
@@ -181,6 +200,17 @@ pub(crate) async fn read(db: &impl Queries, id: Uuid) -> Result<Option<(Session,
         )
         .await?;
     row.as_ref().map(read_both).transpose()
+}
+
+/// Whether a session of this person has not been ended.
+pub(crate) async fn goes_on(db: &impl Queries, id: Uuid, user_id: Uuid) -> Result<bool> {
+    let row = db
+        .query_one(
+            "select exists (select from auth.sessions where id = $1 and user_id = $2 and revoked_at is null)",
+            &[&id, &user_id],
+        )
+        .await?;
+    row.get(0)
 }
 
 /// Where a session stands, ended or not.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Ceremony, Refusal, RelyingParty, Verify, authenticator_data::AuthenticatorData, client_data,
-    json::AuthenticationResponse, signature,
+    json::AuthenticationResponse, signature, user_handle,
 };
 
 /// What is known of the credential that a response names.
@@ -38,7 +38,8 @@ pub(crate) fn assert(
 ) -> Result<Assertion, Refusal> {
     let response = response.decode()?;
     // 6: credentials are discoverable here, so the authenticator always says whose it is.
-    if response.user_handle.as_deref() != Some(known.user_id.as_bytes()) {
+    let handle = response.user_handle.as_deref().unwrap_or_default();
+    if !user_handle::is_of(handle, known.user_id) {
         return Err(Refusal::WrongUser);
     }
     // 8 to 14: what the browser says.

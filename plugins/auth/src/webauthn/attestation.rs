@@ -2,6 +2,7 @@
 
 use ciborium::Value;
 use nself_plugin_api::serde_json;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// A credential whose registration was verified.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Registered {
     pub(crate) credential_id: Vec<u8>,
     /// A JWK.

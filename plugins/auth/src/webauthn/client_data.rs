@@ -19,6 +19,14 @@ struct ClientData {
     top_origin: Option<String>,
 }
 
+/// The challenge that a browser says it was given. Nothing is checked: it only finds what the response answers.
+pub(super) fn challenge(json: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let data = read(json)?;
+    URL_SAFE_NO_PAD
+        .decode(&data.challenge)
+        .map_err(|_| Refusal::Base64)
+}
+
 /// Checks the client data; its hash, which the authenticator has signed.
 pub(super) fn check(
     json: &[u8],
@@ -26,9 +34,7 @@ pub(super) fn check(
     challenge: &[u8],
     party: &RelyingParty,
 ) -> Result<[u8; 32], Refusal> {
-    // UTF-8 decode (WHATWG Encoding) takes a byte order mark away.
-    let text = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
-    let data: ClientData = serde_json::from_slice(text).map_err(|_| Refusal::ClientData)?;
+    let data = read(json)?;
     let kind = match ceremony {
         Ceremony::Create => "webauthn.create",
         Ceremony::Get => "webauthn.get",
@@ -47,4 +53,10 @@ pub(super) fn check(
         return Err(Refusal::CrossOrigin);
     }
     Ok(Sha256::digest(json).into())
+}
+
+fn read(json: &[u8]) -> Result<ClientData, Refusal> {
+    // UTF-8 decode (WHATWG Encoding) takes a byte order mark away.
+    let text = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
+    serde_json::from_slice(text).map_err(|_| Refusal::ClientData)
 }

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nself_plugin_api::prelude::*;
 use serde::Deserialize;
 
-use super::Refusal;
+use super::{Refusal, client_data};
 
 /// `RegistrationResponseJSON`.
 #[derive(Debug, Clone, Deserialize, Schema)]
@@ -99,6 +99,11 @@ impl RegistrationResponse {
         })
     }
 
+    /// The challenge that it answers, as it says itself.
+    pub(crate) fn challenge(&self) -> Result<Vec<u8>, Refusal> {
+        client_data::challenge(&decoded(&self.response.client_data_json)?)
+    }
+
     /// Ways to the authenticator that have a name (section 5.8.4), and look like one.
     pub(crate) fn transports(&self) -> Vec<&str> {
         let is_name = |text: &&str| {
@@ -116,6 +121,11 @@ impl AuthenticationResponse {
     /// Which credential was used.
     pub(crate) fn credential_id(&self) -> Result<Vec<u8>, Refusal> {
         credential_id(&self.kind, &self.id, &self.raw_id)
+    }
+
+    /// The challenge that it answers, as it says itself.
+    pub(crate) fn challenge(&self) -> Result<Vec<u8>, Refusal> {
+        client_data::challenge(&decoded(&self.response.client_data_json)?)
     }
 
     pub(super) fn decode(&self) -> Result<Authentication, Refusal> {

@@ -2,20 +2,12 @@
 
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import puppeteer from "puppeteer-core";
+import { authenticator, begin } from "./chromium.mjs";
 
-const { BASE_URL, PROFILE, CHROMIUM } = process.env;
+const { BASE_URL } = process.env;
 const PASSWORD = "correct horse battery";
 
-const browser = await puppeteer.launch({
-  executablePath: CHROMIUM,
-  userDataDir: PROFILE,
-  args: [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--lang=en",
-  ],
-});
+const browser = await begin();
 
 /** A tab of a person: with an authenticator, and with an ear for what the page's policy forbids. */
 async function person() {
@@ -26,14 +18,7 @@ async function person() {
   page.on("console", (message) => {
     assert.doesNotMatch(message.text(), /Content Security Policy/, page.url());
   });
-  const devtools = await page.createCDPSession();
-  await devtools.send("WebAuthn.enable", { enableUI: false });
-  await devtools.send("WebAuthn.addVirtualAuthenticator", {
-    options: {
-      protocol: "ctap2", ctap2Version: "ctap2_1", transport: "internal", hasResidentKey: true,
-      hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true,
-    },
-  });
+  await authenticator(page);
   return page;
 }
 
@@ -84,7 +69,11 @@ async function mailed(email, page) {
 
 async function signUp(page, email) {
   await open(page, "/auth/sign-up");
-  await fill(page, "form", { display_name: "Ada", email, password: PASSWORD });
+  await fill(page, "form", { display_name: "Ada", email, password: "cdefghijklmn" });
+  await press(page, "form button");
+  assert.match(await shown(page, "alert"), /four random words\. Do not count up or down\./);
+  await page.$eval("form [name=password]", (one) => { one.value = ""; });
+  await fill(page, "form", { password: PASSWORD });
   await press(page, "form button");
   assert.match(await shown(page, "status"), /a mail is on its way/);
   const link = await mailed(email, "/auth/verify-email");

@@ -6,9 +6,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import puppeteer from "puppeteer-core";
+import { authenticator, begin } from "./chromium.mjs";
 
-const { BASE_URL, PAGE_PORT, ACCESS_TOKEN, PROFILE, CHROMIUM } = process.env;
+const { BASE_URL, PAGE_PORT, ACCESS_TOKEN } = process.env;
 
 const library = await readFile("node_modules/@simplewebauthn/browser/dist/bundle/index.umd.min.js");
 const html = `<!doctype html><title>Passkeys</title><script src="/library.js"></script>`;
@@ -35,26 +35,11 @@ async function serve(port) {
 
 const accepted = await serve(Number(PAGE_PORT));
 const strange = await serve(0);
-const browser = await puppeteer.launch({
-  executablePath: CHROMIUM,
-  userDataDir: PROFILE,
-  args: [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage",
-  ],
-});
+const browser = await begin();
 
 try {
   const page = await browser.newPage();
-  const devtools = await page.createCDPSession();
-  await devtools.send("WebAuthn.enable", { enableUI: false });
-  const { authenticatorId } = await devtools.send("WebAuthn.addVirtualAuthenticator", {
-    options: {
-      protocol: "ctap2", ctap2Version: "ctap2_1", transport: "internal", hasResidentKey: true,
-      hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true,
-    },
-  });
+  const { devtools, authenticatorId } = await authenticator(page);
 
   const open = async (server) => {
     await page.goto(`http://localhost:${server.address().port}/`);

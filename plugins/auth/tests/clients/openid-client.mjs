@@ -17,6 +17,9 @@ for (const algorithm of ['oidc', 'oauth2']) {
   assert.equal(server.issuer, ISSUER)
   assert.equal(server.jwks_uri, `${ISSUER}/.well-known/jwks.json`)
   assert.ok(server.token_endpoint.startsWith(ISSUER))
+  assert.equal(server.revocation_endpoint, `${ISSUER}/oauth/revoke`)
+  assert.equal(server.introspection_endpoint, `${ISSUER}/auth/token/introspect`)
+  assert.deepEqual(server.introspection_endpoint_auth_methods_supported, ['Bearer'])
 }
 await assert.rejects(discover('http://somebody-else.example', 'oidc'), (error) =>
   /issuer/i.test(`${error.message} ${error.cause?.message}`))

@@ -1,8 +1,14 @@
 //! Beginning without an account, and keeping what came of it.
 
-use nself_plugin_testkit::eventually;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use nself_plugin_testkit::{LIMIT, TestClock, TestHost, eventually};
 use serde_json::{Value, json};
 
+use crate::household::id_of;
 use crate::stage::{PASSWORD, Session, Stage};
 
 const ALLOWED: &str = "[plugins.auth.config]\nanonymous_sign_in = true";
@@ -168,5 +174,101 @@ async fn what_needs_somebody_who_can_come_back_is_closed_to_the_anonymous() {
         .post("/auth/anonymous/upgrade", &given("ada@example.org"))
         .await;
     assert_eq!(nobody.status, 401);
+    stage.host.stop().await;
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// A host whose unused accounts end after five days, and its clock.
+async fn short_lived() -> (Stage, Arc<TestClock>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = i64::try_from(now.expect("it is after 1970").as_micros());
+    let clock = Arc::new(TestClock::new(now.expect("a time")));
+    let host = TestHost::builder()
+        .plugin("nself-plugin-mail")
+        .plugin("nself-plugin-auth")
+        .config("[plugins.mail.listen]\n1025 = 0")
+        .config(ALLOWED_AND_OPEN)
+        .config("[plugins.auth.config]\nanonymous_days = 5")
+        .clock(Arc::clone(&clock));
+    let stage = Stage {
+        host: host.start().await,
+    };
+    (stage, clock)
+}
+
+/// Tasks run when their plugin starts.
+async fn sweep(stage: &Stage) {
+    let registry = stage.host.registry();
+    let disabled = registry.disable("auth", LIMIT, false).await;
+    let _ = disabled.expect("nobody needs it");
+    let enabled = registry.enable("auth").await;
+    let _ = enabled.expect("it starts again");
+}
+
+async fn status_of(stage: &Stage, session: &Session) -> String {
+    let sql = stage.host.sql().await;
+    let status = "select status from public.users where id::text = $1";
+    let row = sql.query_one(status, &[&session.user_id()]).await;
+    row.expect("the account is there").get(0)
+}
+
+#[tokio::test]
+async fn an_anonymous_account_that_nobody_uses_is_deleted() {
+    let (stage, clock) = short_lived().await;
+    let (forgotten, used) = (somebody(&stage).await, somebody(&stage).await);
+    let alone = somebody(&stage).await;
+    let family = json!({"name": "Of one"});
+    let family = stage.post_as(&alone, "/auth/families", &family).await;
+    let family = id_of(&family.expect_status(201).data());
+    let named = stage.person("ada@example.org").await;
+    clock.advance(3 * DAY);
+    let used = Session(
+        stage
+            .refresh(used.refresh())
+            .await
+            .expect_status(200)
+            .data(),
+    );
+    clock.advance(3 * DAY);
+    sweep(&stage).await;
+    for gone in [&forgotten, &alone] {
+        eventually("an unused account is deleted", async || {
+            (status_of(&stage, gone).await == "deleted").then_some(())
+        })
+        .await;
+        let _ = stage.refresh(gone.refresh()).await.expect_status(401);
+    }
+    assert_eq!(stage.told(&family, "family.deleted").await, (1, 1));
+    for kept in [&used, &named] {
+        assert_eq!(status_of(&stage, kept).await, "active");
+    }
+    let sql = stage.host.sql().await;
+    let told = "select count(*) from nself.audit_log where action = 'auth.account_deleted' and actor = 'auth.sweep'";
+    let told: i64 = sql.query_one(told, &[]).await.expect("it reads").get(0);
+    assert_eq!(told, 2);
+    drop(sql);
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn an_unused_account_stays_while_others_are_in_its_family() {
+    let (stage, clock) = short_lived().await;
+    let (owner, forgotten) = (somebody(&stage).await, somebody(&stage).await);
+    let family = stage
+        .post_as(&owner, "/auth/families", &json!({"name": "Of two"}))
+        .await;
+    let family = id_of(&family.expect_status(201).data());
+    let owner = stage.switch(&owner, &family).await;
+    stage
+        .member("ada@example.org", &owner, &family, "ADULT_MEMBER")
+        .await;
+    clock.advance(6 * DAY);
+    sweep(&stage).await;
+    eventually("the other account is deleted", async || {
+        (status_of(&stage, &forgotten).await == "deleted").then_some(())
+    })
+    .await;
+    assert_eq!(status_of(&stage, &owner).await, "active");
     stage.host.stop().await;
 }

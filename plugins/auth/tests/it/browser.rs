@@ -5,9 +5,10 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
 };
 
-use crate::stage::Stage;
+use crate::stage::{PASSWORD, Stage};
 
 /// Where the script and the list of packages are.
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser");
@@ -39,6 +40,24 @@ async fn a_browser_makes_a_passkey_and_signs_in_with_it_from_our_page_only() {
 }
 
 #[tokio::test]
+async fn nhosts_clients_make_passkeys_and_sign_in_with_them() {
+    let port = free_port();
+    let config = format!(
+        "[plugins.auth.config]\nsign_up = \"open\"\npasskey_origins = [\"http://localhost:{port}\"]"
+    );
+    let stage = Stage::with(&config).await;
+    stage.person("ada@example.org").await;
+    let variables = [
+        ("BASE_URL", format!("http://{}", stage.host.address())),
+        ("PAGE_PORT", port.to_string()),
+        ("EMAIL", "ada@example.org".to_owned()),
+        ("PASSWORD", PASSWORD.to_owned()),
+    ];
+    run("nhost.mjs", variables).await;
+    stage.host.stop().await;
+}
+
+#[tokio::test]
 async fn people_find_their_way_through_the_pages() {
     // Links in mails and passkeys need an address that is known before.
     let port = free_port();
@@ -52,7 +71,10 @@ async fn people_find_their_way_through_the_pages() {
 }
 
 /// Runs a script with a browser of its own; what it printed is shown when it fails.
-async fn run<const N: usize>(script: &'static str, variables: [(&'static str, String); N]) {
+pub(crate) async fn run<const N: usize>(
+    script: &'static str,
+    variables: [(&'static str, String); N],
+) {
     // On a thread of its own: the host answers on this one meanwhile.
     let ran = tokio::task::spawn_blocking(move || {
         let profile = tempfile::tempdir().expect("there is room for a profile");
@@ -66,7 +88,7 @@ async fn run<const N: usize>(script: &'static str, variables: [(&'static str, St
 }
 
 /// A port that nobody listens on: the page's, whose address the host must know before it starts.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
     listener.local_addr().expect("it listens").port()
 }
@@ -81,17 +103,17 @@ fn chromium() -> PathBuf {
 }
 
 /// The folder with the script and its packages; made once for all runs with the same lock.
-fn installed() -> PathBuf {
+fn installed() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(install)
+}
+
+fn install() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("auth-browser");
     fs::create_dir_all(&folder).expect("the target folder can be written");
-    for file in [
-        "package.json",
-        "package-lock.json",
-        "pages.mjs",
-        "passkeys.mjs",
-    ] {
-        let from = Path::new(SOURCES).join(file);
-        fs::copy(from, folder.join(file)).expect("the sources are there");
+    for entry in fs::read_dir(SOURCES).expect("the sources are there") {
+        let entry = entry.expect("the sources can be listed");
+        fs::copy(entry.path(), folder.join(entry.file_name())).expect("a source is copied");
     }
     let lock = fs::read(folder.join("package-lock.json")).expect("there is a lock");
     let stamp = folder.join("installed");

@@ -1,6 +1,7 @@
 //! Children: their guardians make the account, and show them in.
 
-use serde_json::json;
+use nself_plugin_testkit::Answer;
+use serde_json::{Value, json};
 
 use crate::{
     household::{id_of, verdict},
@@ -202,5 +203,105 @@ async fn a_child_who_is_put_out_is_out_and_its_code_is_worth_nothing() {
         .expect_status(200);
     stage.refused(&session, "SESSION_REVOKED").await;
     let _ = stage.refresh(session.refresh()).await.expect_status(401);
+    stage.host.stop().await;
+}
+
+/// Takes a child out of its family.
+async fn remove(stage: &Stage, session: &Session, family: &str, child: &Value) {
+    let path = format!("/auth/families/{family}/members/{}", id_of(child));
+    let removed = stage.send_as(session, "DELETE", &path, &json!({})).await;
+    let _ = removed.expect_status(200);
+}
+
+async fn take_back(stage: &Stage, session: &Session, family: &str, child: &Value) -> Answer {
+    let id = id_of(child);
+    let path = format!("/auth/families/{family}/children/{id}/take-back");
+    stage.post_as(session, &path, &json!({})).await
+}
+
+async fn removed(stage: &Stage, session: &Session, family: &str) -> Answer {
+    let path = format!("/auth/families/{family}/children/removed");
+    stage.get_as(session, &path).send().await
+}
+
+#[tokio::test]
+async fn a_guardian_takes_a_child_back_that_was_removed() {
+    let stage = Stage::open().await;
+    let (family, owner) = stage.owner("ada@example.org").await;
+    let guardian = stage
+        .member("bob@example.org", &owner, &family, "ADULT_MEMBER")
+        .await;
+    let child = stage.child(&guardian, &family, "Cleo").await;
+    let session = stage.signed_in_child(&guardian, &family, &child).await;
+    let raised = format!("/auth/families/{family}/members/{}", id_of(&child));
+    let youth = json!({"role": "YOUTH_MEMBER"});
+    let _ = stage
+        .send_as(&owner, "PATCH", &raised, &youth)
+        .await
+        .expect_status(200);
+    let early = take_back(&stage, &guardian, &family, &child).await;
+    assert_eq!(
+        verdict(&early),
+        (404, "MEMBER_NOT_FOUND".into()),
+        "it is there"
+    );
+    remove(&stage, &owner, &family, &child).await;
+    stage.refused(&session, "SESSION_REVOKED").await;
+    let listed = removed(&stage, &guardian, &family).await.expect_status(200);
+    let listed = listed.data();
+    assert_eq!(listed[0]["id"], child["id"]);
+    assert_eq!(listed[0]["display_name"], "Cleo");
+    assert_eq!(listed[0]["guardian_id"], json!(guardian.user_id()));
+    let back = take_back(&stage, &guardian, &family, &child).await;
+    let back = back.expect_status(200).data();
+    assert_eq!(
+        (&back["id"], &back["user_id"], &back["role"]),
+        (&child["id"], &child["user_id"], &json!("YOUTH_MEMBER"))
+    );
+    assert_eq!(stage.told(&family, "family.member_added").await, (3, 3));
+    let listed = removed(&stage, &guardian, &family).await.expect_status(200);
+    assert_eq!(listed.data(), json!([]));
+    let _ = stage.refresh(session.refresh()).await.expect_status(401);
+    let again = stage.signed_in_child(&guardian, &family, &child).await;
+    assert_eq!(again.user_id(), session.user_id(), "the same child");
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_is_taken_back_by_its_guardian_or_who_manages_the_family() {
+    let stage = Stage::open().await;
+    let (family, owner) = stage.owner("ada@example.org").await;
+    let (_, stranger) = stage.owner("eve@example.org").await;
+    let adult = stage
+        .member("carl@example.org", &owner, &family, "ADULT_MEMBER")
+        .await;
+    let youth = stage
+        .member("dora@example.org", &owner, &family, "YOUTH_MEMBER")
+        .await;
+    let child = stage.child(&owner, &family, "Cleo").await;
+    remove(&stage, &owner, &family, &child).await;
+    let too_low = (403, "ROLE_TOO_LOW".to_owned());
+    let shut = (404, "FAMILY_NOT_FOUND".to_owned());
+    let list = removed(&stage, &adult, &family).await.expect_status(200);
+    assert_eq!(list.data(), json!([]), "it is another's child");
+    for (session, listing, expected) in [
+        (&adult, None, &too_low),
+        (&youth, Some(&too_low), &too_low),
+        (&stranger, Some(&shut), &shut),
+    ] {
+        if let Some(listing) = listing {
+            assert_eq!(verdict(&removed(&stage, session, &family).await), *listing);
+        }
+        let refused = take_back(&stage, session, &family, &child).await;
+        assert_eq!(verdict(&refused), *expected);
+    }
+    // Who has an account of their own comes back by an invitation.
+    let own = json!({"id": youth.member_id()});
+    remove(&stage, &owner, &family, &own).await;
+    let refused = take_back(&stage, &owner, &family, &own).await;
+    assert_eq!(verdict(&refused), (404, "MEMBER_NOT_FOUND".into()));
+    let _ = take_back(&stage, &owner, &family, &child)
+        .await
+        .expect_status(200);
     stage.host.stop().await;
 }

@@ -77,6 +77,23 @@ async fn nhost_js_signs_up_and_in_and_out_again() {
 }
 
 #[tokio::test]
+async fn nhost_js_does_by_mail_and_by_a_second_factor_what_its_table_says() {
+    let config = "[plugins.auth.config]\nsign_up = \"open\"\nanonymous_sign_in = true\n\
+         redirect_urls = [\"https://app.example/welcome\"]";
+    let stage = Stage::with(config).await;
+    let here = env!("CARGO_MANIFEST_DIR");
+    let table = format!("{here}/../../docs/nhost.md");
+    let browser_script = format!("{here}/tests/browser/nhost.mjs");
+    let variables = [
+        ("APP", "https://app.example/welcome"),
+        ("TABLE", &table),
+        ("BROWSER_SCRIPT", &browser_script),
+    ];
+    run(&stage, "nhost-mails.mjs", &variables).await;
+    stage.host.stop().await;
+}
+
+#[tokio::test]
 async fn the_nhost_client_of_older_apps_does_so_too() {
     let stage = Stage::open().await;
     run(&stage, "hasura-auth-js.mjs", &[]).await;

@@ -1,7 +1,8 @@
-// One step of a machine's life, as the library oauth4webapi takes it: `begin`, `poll CODE` or `refresh TOKEN`.
+// One step as the library oauth4webapi takes it: `begin`, `poll CODE` or `refresh TOKEN` of a machine's life; `revoke TOKEN`
+// of whoever is done; `introspect TOKEN BEARER` of a service.
 import * as oauth from 'oauth4webapi';
 
-const [host, step, value] = process.argv.slice(2);
+const [host, step, value, bearer] = process.argv.slice(2);
 const issuer = new URL('http://localhost:3000');
 const options = {
   [oauth.allowInsecureRequests]: true,
@@ -27,6 +28,15 @@ const steps = {
   async refresh() {
     const answer = await oauth.refreshTokenGrantRequest(server, client, none, value, options);
     return oauth.processRefreshTokenResponse(server, client, answer);
+  },
+  async revoke() {
+    const answer = await oauth.revocationRequest(server, client, none, value, options);
+    return (await oauth.processRevocationResponse(answer)) ?? 'revoked';
+  },
+  async introspect() {
+    const service = (_server, _client, _body, headers) => headers.set('authorization', `Bearer ${bearer}`);
+    const answer = await oauth.introspectionRequest(server, client, service, value, options);
+    return oauth.processIntrospectionResponse(server, client, answer);
   },
 };
 

@@ -22,7 +22,7 @@ async fn form(stage: &Stage, path: &str, fields: &[(&str, &str)]) -> Answer {
 }
 
 /// A machine that shows its code.
-async fn begin(stage: &Stage) -> Value {
+pub(crate) async fn begin(stage: &Stage) -> Value {
     let fields = [
         ("client_id", "tv-app"),
         ("name", "Television"),
@@ -45,7 +45,7 @@ async fn poll_as(stage: &Stage, client: &str, begun: &Value) -> Answer {
     form(stage, "/oauth/token", &fields).await
 }
 
-async fn poll(stage: &Stage, begun: &Value) -> Answer {
+pub(crate) async fn poll(stage: &Stage, begun: &Value) -> Answer {
     poll_as(stage, "tv-app", begun).await
 }
 
@@ -69,7 +69,7 @@ fn path_of(begun: &Value) -> String {
     )
 }
 
-async fn decide(stage: &Stage, by: &Session, begun: &Value, decision: &str) -> Answer {
+pub(crate) async fn decide(stage: &Stage, by: &Session, begun: &Value, decision: &str) -> Answer {
     stage
         .post_as(by, &path_of(begun), &json!({"decision": decision}))
         .await
@@ -643,5 +643,32 @@ async fn a_machine_ends_with_its_family_also_between_yes_and_its_first_tokens() 
         &refresh(&stage, "tv-app", tokens.refresh()).await,
         "invalid_grant",
     );
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn a_machines_tokens_are_revoked_by_its_own_client_alone() {
+    let stage = Stage::open().await;
+    let (_, owner) = stage.owner("ada@example.org").await;
+    let (_, machine) = paired(&stage, &owner).await;
+    for token in [machine.refresh(), machine.access()] {
+        for fields in [
+            &[("token", token), ("client_id", "another")][..],
+            &[("token", token)],
+        ] {
+            refused(
+                &form(&stage, "/oauth/revoke", fields).await,
+                "invalid_grant",
+            );
+        }
+    }
+    let _ = refresh(&stage, "tv-app", machine.refresh())
+        .await
+        .expect_status(200);
+    let fields = [("token", machine.access()), ("client_id", "tv-app")];
+    let revoked = form(&stage, "/oauth/revoke", &fields).await;
+    assert_eq!(revoked.headers["cache-control"], "no-store");
+    let _ = revoked.expect_status(200);
+    stage.refused(&machine, "SESSION_REVOKED").await;
     stage.host.stop().await;
 }

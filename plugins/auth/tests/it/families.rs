@@ -292,6 +292,53 @@ async fn who_leaves_is_out_and_comes_back_in_the_same_row() {
 }
 
 #[tokio::test]
+async fn who_is_suspended_may_leave_and_nothing_else() {
+    let stage = Stage::open().await;
+    let (family, owner) = stage.owner("ada@example.org").await;
+    let bob = stage
+        .member("bob@example.org", &owner, &family, "ADMIN")
+        .await;
+    let carl = stage
+        .member("carl@example.org", &owner, &family, "CHILD_MEMBER")
+        .await;
+    let (own, other) = (member_path(&family, &bob), member_path(&family, &carl));
+    let suspended = stage
+        .send_as(&owner, "PATCH", &own, &json!({"status": "suspended"}))
+        .await;
+    let _ = suspended.expect_status(200);
+    stage.refused(&bob, "TOKEN_OUTDATED").await;
+    let bob = Session(stage.refresh(bob.refresh()).await.expect_status(200).data());
+    let families = async |session: &Session| {
+        let families = stage.get_as(session, "/auth/families").send().await;
+        families.expect_status(200).data()
+    };
+    let shown = families(&bob).await;
+    assert_eq!(
+        (&shown[0]["id"], &shown[0]["status"]),
+        (&json!(family), &json!("suspended"))
+    );
+    assert!(own.ends_with(shown[0]["member_id"].as_str().expect("a membership")));
+    let shut = (404, "FAMILY_NOT_FOUND".to_owned());
+    for (method, path, body) in [
+        ("DELETE", &other, json!({})),
+        ("PATCH", &own, json!({"status": "active"})),
+        ("GET", &format!("/auth/families/{family}"), json!({})),
+    ] {
+        let refused = stage.send_as(&bob, method, path, &body).await;
+        assert_eq!(verdict(&refused), shut, "{method} {path}");
+    }
+    let left = stage.send_as(&bob, "DELETE", &own, &json!({})).await;
+    assert_eq!(left.expect_status(200).data()["status"], "left");
+    stage.refused(&bob, "TOKEN_OUTDATED").await;
+    let bob = Session(stage.refresh(bob.refresh()).await.expect_status(200).data());
+    assert_eq!(families(&bob).await, json!([]));
+    assert_eq!(stage.told(&family, "family.member_removed").await, (1, 1));
+    let again = stage.send_as(&bob, "DELETE", &own, &json!({})).await;
+    assert_eq!(verdict(&again), shut, "who is out has nothing to leave");
+    stage.host.stop().await;
+}
+
+#[tokio::test]
 async fn addresses_are_told_to_those_who_manage_the_family() {
     let stage = Stage::open().await;
     let (family, owner) = stage.owner("ada@example.org").await;

@@ -85,8 +85,14 @@ fn with(base: &Value, name: &str, value: Value) -> Value {
     changed
 }
 
+/// A token with one other claim, and right in all others.
+pub(crate) fn right_but(session: &Session, name: &str, value: Value) -> String {
+    let header = json!({"alg": "ES256", "typ": "at+jwt", "kid": "known"});
+    signed(&header, &with(&session.claims(), name, value), KNOWN)
+}
+
 /// Puts the test's key beside the plugin's, as one that signs no more and still verifies.
-async fn publish(stage: &Stage) {
+pub(crate) async fn publish(stage: &Stage) {
     let sql = stage.host.sql().await;
     let insert = "insert into auth.signing_keys \
         (kid, algorithm, jwk, sealed, state, published_at, active_at, retired_at) \

@@ -1,5 +1,8 @@
 //! hasura-auth's surface, byte by byte where its clients look: what they do themselves is tried in `clients`.
 
+mod hooks;
+mod passkeys;
+
 use nself_plugin_testkit::Answer;
 use serde_json::{Value, json};
 
@@ -380,5 +383,100 @@ async fn a_link_proves_an_address_again_and_the_answer_tells_nothing() {
     let link = mailed_link(&stage, "ada@example.org", "emailVerify").await;
     let session = refresh(&stage, &follow(&stage, &link).await, APP).await;
     assert_eq!(session["user"]["emailVerified"], true);
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_for_a_new_address_makes_an_account_and_none_where_sign_up_is_closed() {
+    let stage = Stage::set().await;
+    let options = json!({"displayName": "Ada", "locale": "de", "metadata": {"a": 1}});
+    for (path, email) in [
+        ("/signin/otp/email", "ada@example.org"),
+        ("/signup/otp/email", "bob@example.org"),
+    ] {
+        let asked = stage
+            .post(path, &json!({"email": email, "options": options}))
+            .await;
+        assert_eq!(asked.expect_status(200).json(), "OK");
+        let code = stage.mailed_code(email).await;
+        let body = json!({"email": email, "otp": code});
+        let session = stage.post("/signin/otp/email/verify", &body).await;
+        let user = session.expect_status(200).json()["session"]["user"].take();
+        assert_eq!(
+            (&user["email"], &user["displayName"], &user["locale"]),
+            (&json!(email), &json!("Ada"), &json!("de"))
+        );
+        assert_eq!(
+            (&user["metadata"], &user["emailVerified"]),
+            (&json!({"a": 1}), &json!(true))
+        );
+        let again = stage.post("/signin/otp/email/verify", &body).await;
+        check_refused(&again, 401, "invalid-ticket");
+    }
+    // What is wrong with a request is told of every address, also of one whose account has begun long ago.
+    for path in ["/signin/otp/email", "/signin/passwordless/email"] {
+        for email in ["ada@example.org", "nobody@example.org"] {
+            let ask = async |options: Value| {
+                let body = json!({"email": email, "options": options});
+                stage.post(path, &body).await
+            };
+            let roles = ask(json!({"allowedRoles": ["admin"]})).await;
+            check_refused(&roles, 400, "role-not-allowed");
+            let locale = ask(json!({"locale": "no language"})).await;
+            check_refused(&locale, 400, "locale-not-allowed");
+        }
+    }
+    stage.host.stop().await;
+    let stage = Stage::with("[plugins.auth.config]\nsign_up = \"closed\"").await;
+    let body = json!({"email": "ada@example.org"});
+    let asked = stage.post("/signup/otp/email", &body).await;
+    assert_eq!(asked.expect_status(200).json(), "OK");
+    let sql = stage.host.sql().await;
+    let waiting = "select count(*) from auth.one_time where payload <> '{}'";
+    let waiting: i64 = sql.query_one(waiting, &[]).await.expect("it reads").get(0);
+    assert_eq!(waiting, 0, "no account waits for its address");
+    drop(sql);
+    stage.host.stop().await;
+}
+
+/// The app's own secret, and its S256 (RFC 7636, appendix B).
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+#[tokio::test]
+async fn an_app_that_takes_no_token_from_an_address_takes_a_code_with_its_secret_once() {
+    let stage = Stage::with(&with_apps("")).await;
+    let email = "ada@example.org";
+    let arrive = async |kind: &str, path: &str| {
+        let body = json!({"email": email, "codeChallenge": CHALLENGE});
+        assert_eq!(
+            stage.post(path, &body).await.expect_status(200).json(),
+            "OK"
+        );
+        let location = follow(&stage, &mailed_link(&stage, email, kind).await).await;
+        assert!(!location.contains("refreshToken"), "{location}");
+        said(&location, APP, "code").to_owned()
+    };
+    let exchange = async |code: &str, verifier: &str| {
+        let body = json!({"code": code, "codeVerifier": verifier});
+        stage.post("/token/exchange", &body).await
+    };
+    let code = arrive("emailVerify", "/signup/passwordless/email").await;
+    let session = exchange(&code, VERIFIER).await.expect_status(200).json();
+    assert_eq!(session["session"]["user"]["email"], email);
+    let token = &session["session"]["refreshToken"];
+    let refreshed = stage.post("/token", &json!({"refreshToken": token})).await;
+    let _ = refreshed.expect_status(200);
+    check_refused(&exchange(&code, VERIFIER).await, 401, "invalid-ticket");
+    // Whoever has stolen the code has used it up.
+    let code = arrive("passwordReset", "/user/password/reset").await;
+    let stolen = exchange(&code, &VERIFIER.replace('d', "e")).await;
+    check_refused(&stolen, 401, "invalid-ticket");
+    check_refused(&exchange(&code, VERIFIER).await, 401, "invalid-ticket");
+    for challenge in ["", "short", &"a".repeat(44)] {
+        let body = json!({"email": email, "codeChallenge": challenge});
+        let refused = stage.post("/user/password/reset", &body).await;
+        check_refused(&refused, 400, "invalid-request");
+    }
     stage.host.stop().await;
 }

@@ -1,25 +1,33 @@
 //! Signing in with other places: the real `oidc-provider`, and some that do wrong on purpose.
 
 mod app_tokens;
+mod apple;
 mod browser;
+mod buttons;
 mod fake;
 mod guarded;
+mod hooks;
+pub(crate) mod hub;
 mod linking;
+mod nhost;
 mod oauth;
 mod place;
 mod sign_in;
 
-use nself_plugin_testkit::{Answer, TestHost};
+use nself_plugin_testkit::{Answer, TestHostBuilder};
 use serde_json::{Value, json};
 
 use self::{
     browser::{Browser, HOME, parameter},
     place::Place,
 };
-use crate::stage::{Session, Stage};
+use crate::{
+    browser::free_port,
+    stage::{Session, Stage},
+};
 
 /// The app's own secret, and its S256 (RFC 7636, appendix B).
-const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 /// Lets the plugin reach servers on this machine.
@@ -29,19 +37,16 @@ const TRUSTED: &str = "trusts_email = true";
 
 /// A host whose people may sign in with places that are configured so.
 async fn stage(config: &[&str]) -> Stage {
+    Stage {
+        host: builder(config).start().await,
+    }
+}
+
+fn builder(config: &[&str]) -> TestHostBuilder {
     let secret = "the secret: of nself";
     let secrets = json!({"place": secret, "other": secret, "hub": secret});
-    let mut host = TestHost::builder()
-        .plugin("nself-plugin-mail")
-        .plugin("nself-plugin-auth")
-        .secret("auth-providers", &secrets.to_string())
-        .config("[plugins.mail.listen]\n1025 = 0");
-    for part in config {
-        host = host.config(part);
-    }
-    Stage {
-        host: host.start().await,
-    }
+    let host = Stage::builder("").secret("auth-providers", &secrets.to_string());
+    config.iter().fold(host, |host, part| host.config(part))
 }
 
 /// A host with one foreign provider.
@@ -53,6 +58,19 @@ async fn with_place(config: &[&str], more: &str) -> (Stage, Place) {
         .chain(config.iter().copied())
         .collect();
     (stage(&all).await, place)
+}
+
+/// A host at an address that is known before, with one foreign provider; and that address.
+async fn at_home(more: &str) -> (Stage, Place, String) {
+    let port = free_port();
+    let home = format!("http://localhost:{port}");
+    let place = Place::of(&home).await;
+    let provider = place.configured("place", &format!("app_client_ids = [\"phone\"]\n{TRUSTED}"));
+    let config = format!(
+        "[http]\nport = {port}\n[plugins.auth.config]\npublic_url = \"{home}\"\nsign_up = \"open\"\n{more}"
+    );
+    let stage = stage(&[REACH_LOOPBACK, &provider, &config]).await;
+    (stage, place, home)
 }
 
 fn start_of(slug: &str) -> String {
@@ -75,7 +93,7 @@ async fn arrive(browser: &mut Browser, slug: &str) -> String {
 }
 
 impl Stage {
-    async fn exchange(&self, arrived: &str) -> Answer {
+    pub(crate) async fn exchange(&self, arrived: &str) -> Answer {
         let code = parameter(arrived, "code").unwrap_or_else(|| panic!("no code in {arrived}"));
         let body = json!({"code": code, "code_verifier": VERIFIER});
         self.post("/auth/oauth/exchange", &body).await

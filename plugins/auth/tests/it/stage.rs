@@ -1,6 +1,6 @@
 //! What every test begins with: a host with auth and mail, and people who have accounts.
 
-use nself_plugin_testkit::{Answer, Request, TestHost, eventually};
+use nself_plugin_testkit::{Answer, Request, TestHost, TestHostBuilder, eventually};
 use serde_json::{Value, json};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
@@ -48,14 +48,17 @@ impl Stage {
     }
 
     pub(crate) async fn with(config: &str) -> Self {
-        let host = TestHost::builder()
+        let host = Self::builder(config).start().await;
+        Self { host }
+    }
+
+    /// What is on every stage, before it is set.
+    pub(crate) fn builder(config: &str) -> TestHostBuilder {
+        TestHost::builder()
             .plugin("nself-plugin-mail")
             .plugin("nself-plugin-auth")
             .config("[plugins.mail.listen]\n1025 = 0")
             .config(config)
-            .start()
-            .await;
-        Self { host }
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
@@ -142,7 +145,7 @@ impl Stage {
 }
 
 /// The token of the link in a mail that leads to this page.
-fn token_in(mail: &str, page: &str) -> Option<String> {
+pub(crate) fn token_in(mail: &str, page: &str) -> Option<String> {
     let (_, rest) = mail.split_once(&format!("/{page}?token="))?;
     let is_sign = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '_';
     Some(rest.chars().take_while(is_sign).collect())
@@ -158,6 +161,10 @@ fn eight_digits(mail: &str) -> Option<String> {
 
 /// A mail's plain text, whatever it was encoded as.
 fn text_of(mail: &Value) -> String {
-    let raw = mail["Raw"]["Data"].as_str().expect("a mail has a source");
-    raw.replace("=\r\n", "").replace("=3D", "=")
+    decoded(mail["Raw"]["Data"].as_str().expect("a mail has a source"))
+}
+
+/// A mail's source with its links whole.
+pub(crate) fn decoded(mail: &str) -> String {
+    mail.replace("=\r\n", "").replace("=3D", "=")
 }

@@ -64,7 +64,13 @@ fn lesson(method: &str, path: &str) -> Lesson {
     use Kind::{ApiToken, Child, Device, Family, Identity, Invitation, Member, Passkey, UserCode};
     match (method, path) {
         ("DELETE", "/auth/sessions/{id}") => Lesson::Path(&[Kind::Session], nothing),
-        ("GET" | "DELETE", "/auth/families/{id}") => Lesson::Path(&[Family], nothing),
+        ("GET" | "DELETE", "/auth/families/{id}")
+        | (
+            "GET",
+            "/auth/families/{id}/members"
+            | "/auth/families/{id}/invitations"
+            | "/auth/families/{id}/children/removed",
+        ) => Lesson::Path(&[Family], nothing),
         ("PATCH", "/auth/families/{id}") => Lesson::Path(&[Family], |_| json!({"name": "Ours"})),
         ("POST", "/auth/families/{id}/switch") => Lesson::Path(
             &[Family],
@@ -72,9 +78,6 @@ fn lesson(method: &str, path: &str) -> Lesson {
         ),
         ("POST", "/auth/families/{id}/transfer") => {
             Lesson::Body(&[Family], "member_id", Member, nothing)
-        }
-        ("GET", "/auth/families/{id}/members" | "/auth/families/{id}/invitations") => {
-            Lesson::Path(&[Family], nothing)
         }
         ("PATCH", "/auth/families/{id}/members/{member_id}") => {
             Lesson::Path(&[Family, Member], |_| json!({"role": "CHILD_MEMBER"}))
@@ -91,9 +94,11 @@ fn lesson(method: &str, path: &str) -> Lesson {
         ("POST", "/auth/families/{id}/children") => {
             Lesson::Path(&[Family], |_| json!({"display_name": "Ours"}))
         }
-        ("POST", "/auth/families/{id}/children/{member_id}/sign-in-code") => {
-            Lesson::Path(&[Family, Child], nothing)
-        }
+        (
+            "POST",
+            "/auth/families/{id}/children/{member_id}/sign-in-code"
+            | "/auth/families/{id}/children/{member_id}/take-back",
+        ) => Lesson::Path(&[Family, Child], nothing),
         ("PATCH", "/auth/devices/{id}") => Lesson::Path(&[Device], |_| json!({"name": "Ours"})),
         ("DELETE", "/auth/devices/{id}") => Lesson::Path(&[Device], nothing),
         ("GET", "/auth/device/{user_code}") => Lesson::Path(&[UserCode], nothing),
@@ -123,12 +128,28 @@ fn lesson(method: &str, path: &str) -> Lesson {
             | "/auth/passkeys/register/verify"
             | "/auth/passkeys/login/verify",
         ) => Lesson::In("passkeys.rs"),
+        (
+            "POST",
+            "/signin/webauthn/verify"
+            | "/signup/webauthn/verify"
+            | "/user/webauthn/verify"
+            | "/elevate/webauthn/verify",
+        ) => Lesson::In("nhost/passkeys.rs"),
         ("POST", "/auth/tokens/exchange") => Lesson::In("tokens.rs"),
         ("POST", "/auth/oauth/exchange" | "/auth/oauth/{provider}/id-token") => {
             Lesson::In("provider.rs")
         }
-        ("GET", "/auth/assets/{name}" | "/auth/oauth/{provider}/start")
-        | ("GET" | "POST", "/auth/oauth/{provider}/callback")
+        (
+            "GET",
+            "/auth/assets/{name}"
+            | "/auth/oauth/{provider}/start"
+            | "/signin/provider/{provider}"
+            | "/signup/provider/{provider}",
+        )
+        | (
+            "GET" | "POST",
+            "/auth/oauth/{provider}/callback" | "/signin/provider/{provider}/callback",
+        )
         | ("POST", "/auth/identities/link/{provider}") => Lesson::Public,
         _ => panic!("teach the sweep about {method} {path}"),
     }

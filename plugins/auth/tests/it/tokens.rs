@@ -4,7 +4,10 @@ use nself_plugin_testkit::{Answer, TestHost, eventually};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::{PASSWORD, Session, Stage, claims};
+use crate::{
+    oauth4webapi,
+    stage::{PASSWORD, Session, Stage, claims},
+};
 
 async fn make(stage: &Stage, session: &Session, body: &Value) -> Value {
     let made = stage.post_as(session, "/auth/tokens", body).await;
@@ -232,6 +235,105 @@ async fn a_tokens_family_is_one_of_ones_own_and_its_sessions_stay_in_it() {
         (404, "FAMILY_NOT_FOUND")
     );
     drop(sql);
+    stage.host.stop().await;
+}
+
+/// What a member's two tokens are worth, of which one is bound to the family: the sessions that were exchanged for them.
+async fn scripts_of(stage: &Stage, member: &Session, family: &str) -> [(Value, Session); 2] {
+    let mut scripts = Vec::new();
+    for body in [
+        json!({"name": "here", "family_id": family}),
+        json!({"name": "anywhere"}),
+    ] {
+        let token = make(stage, member, &body).await["token"].take();
+        let session = session_of(stage, &token).await;
+        scripts.push((token, session));
+    }
+    scripts.try_into().expect("there are two")
+}
+
+#[tokio::test]
+async fn a_token_for_one_family_ends_with_the_membership_in_it() {
+    let stage = Stage::open().await;
+    let (family, owner) = stage.owner("ada@example.org").await;
+    let suspended = json!({"status": "suspended"});
+    for (email, method, leaves) in [
+        ("bob@example.org", "PATCH", false),
+        ("cleo@example.org", "DELETE", false),
+        ("dora@example.org", "DELETE", true),
+    ] {
+        let member = stage.member(email, &owner, &family, "ADULT_MEMBER").await;
+        let [(here, of_here), (anywhere, of_anywhere)] = scripts_of(&stage, &member, &family).await;
+        let path = format!("/auth/families/{family}/members/{}", member.member_id());
+        let actor = if leaves { &member } else { &owner };
+        let ended = stage.send_as(actor, method, &path, &suspended).await;
+        let _ = ended.expect_status(200);
+        let refused = exchange(&stage, &here).await;
+        let got = (refused.status, refused.code());
+        assert_eq!(got, (401, "API_TOKEN_INVALID".to_owned()), "{email}");
+        stage.refused(&of_here, "SESSION_REVOKED").await;
+        let _ = stage.refresh(of_here.refresh()).await.expect_status(401);
+        // The other one is not the family's matter.
+        session_of(&stage, &anywhere).await;
+        let _ = stage
+            .refresh(of_anywhere.refresh())
+            .await
+            .expect_status(200);
+        if method == "PATCH" {
+            let active = json!({"status": "active"});
+            let back = stage.send_as(&owner, "PATCH", &path, &active).await;
+            let _ = back.expect_status(200);
+            let still = exchange(&stage, &here).await;
+            assert_eq!(still.status, 401, "what was ended stays so");
+        }
+    }
+    let (_, entries) = stage.told(&family, "auth.token_revoked").await;
+    assert_eq!(entries, 3);
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_for_one_family_ends_with_the_family() {
+    let stage = Stage::open().await;
+    let (family, owner) = stage.owner("ada@example.org").await;
+    let [(here, of_here), _] = scripts_of(&stage, &owner, &family).await;
+    let path = format!("/auth/families/{family}");
+    let deleted = stage.send_as(&owner, "DELETE", &path, &json!({})).await;
+    let _ = deleted.expect_status(200);
+    assert_eq!(exchange(&stage, &here).await.status, 401);
+    stage.refused(&of_here, "SESSION_REVOKED").await;
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_others_wrote_finds_and_uses_the_endpoints_about_tokens() {
+    let stage = Stage::open().await;
+    let session = stage.person("ada@example.org").await;
+    let service = service(&stage, &["auth.introspect"]).await;
+    let bearer = access_of(&stage, &service).await.expect_status(200).data();
+    let bearer = bearer["access_token"].as_str().expect("a token").to_owned();
+    let told = oauth4webapi::step(&stage, &["introspect", session.access(), &bearer]).await;
+    assert_eq!(told["active"], true, "{told}");
+    assert_eq!(told["sub"], session.0["user"]["id"]);
+    let revoked = oauth4webapi::step(&stage, &["revoke", session.refresh()]).await;
+    assert_eq!(revoked, json!("revoked"));
+    let told = oauth4webapi::step(&stage, &["introspect", session.access(), &bearer]).await;
+    assert_eq!(told, json!({"active": false}));
+    let again = oauth4webapi::step(&stage, &["revoke", session.refresh()]).await;
+    assert_eq!(
+        again, revoked,
+        "one that is good for nothing is answered the same"
+    );
+    // By the access token, too.
+    let another = stage.login("ada@example.org", PASSWORD).await;
+    let another = Session(another.expect_status(200).data());
+    oauth4webapi::step(&stage, &["revoke", another.access()]).await;
+    stage.refused(&another, "SESSION_REVOKED").await;
+    let nothing = stage.host.post("/oauth/revoke");
+    let nothing = nothing.header("content-type", "application/x-www-form-urlencoded");
+    let nothing = nothing.body("token=").send().await;
+    assert_eq!(nothing.status, 400);
+    assert_eq!(nothing.json()["error"], "invalid_request");
     stage.host.stop().await;
 }
 

@@ -8,13 +8,19 @@ use super::*;
 use crate::config::Config;
 
 /// Every mail that the identity plugin sends, with what it is filled with.
-const AUTH: [&str; 12] = [
+const AUTH: [&str; 18] = [
     "auth/verify-email",
     "auth/reset-password",
     "auth/magic-link",
     "auth/otp",
     "auth/change-email",
     "auth/password-changed",
+    "auth/totp-added",
+    "auth/totp-removed",
+    "auth/recovery-codes-replaced",
+    "auth/passkey-added",
+    "auth/passkey-removed",
+    "auth/token-made",
     "auth/email-changed",
     "auth/session-reuse",
     "auth/new-sign-in",

@@ -13,6 +13,7 @@ use crate::{
     Auth, account,
     caller::Caller,
     erasure,
+    hooks::{self, Origin, Registration, Way},
     landing::Landing,
     new_password, notify,
     password::{self, Context},
@@ -108,6 +109,7 @@ pub(crate) struct Creation {
 pub(crate) async fn create(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
     Json(creation): Json<Creation>,
 ) -> Result<Private<Created<Shown>>> {
     let email = account::email(&creation.email)?;
@@ -117,6 +119,17 @@ pub(crate) async fn create(
         .as_deref()
         .map(account::locale)
         .transpose()?;
+    let registration = Registration {
+        way: Way::Operator,
+        email: Some(&email),
+        display_name: &display_name,
+        locale: locale.unwrap_or("en"),
+        provider: None,
+        user_id: None,
+        is_invited: true,
+        from: Origin::caller(&caller),
+    };
+    hooks::before_register(&cx, &registration).await?;
     let hash = match &creation.password {
         Some(password) => Some(hash(&cx, password, &email, &display_name).await?),
         None => None,

@@ -90,7 +90,7 @@ pub(crate) async fn activate(
                 mfa::confirm(cx, principal, caller, confirmation).await?;
             }
             "" => {
-                mfa::remove(cx, principal).await?;
+                mfa::remove(cx, principal, caller).await?;
             }
             _ => {
                 return Err(Error::bad_request(

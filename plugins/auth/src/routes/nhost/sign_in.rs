@@ -3,15 +3,13 @@
 use nself_plugin_api::prelude::*;
 use serde::Deserialize;
 
-use super::{Answer, OK, Options, Sent, SessionPayload, answer, sign_up};
+use super::{Answer, OK, Options, Sent, SessionPayload, answer, landing, sign_up};
 use crate::{
     Auth, SignUp, account, api_token,
     caller::Caller,
-    credentials,
-    landing::{self, Landing},
-    mailbox,
+    credentials, mailbox,
     one_time::{self, Purpose},
-    problem,
+    problem, registration,
     store::accounts,
     throttle::{self, Action},
 };
@@ -40,12 +38,15 @@ pub(crate) async fn by_password(
 
 /// Somebody whose mailbox is all that they sign in with.
 #[derive(Deserialize, Schema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Passwordless {
     /// The address.
     pub email: String,
     /// What else the app says, for an account that begins with it.
     #[serde(default)]
     pub options: Options,
+    /// S256 of a secret of the app's own: then the link brings a code for `/token/exchange`.
+    pub code_challenge: Option<String>,
 }
 
 /// Mails a link that signs in. As in hasura-auth, an address without an account gets one when the link is used.
@@ -55,30 +56,49 @@ pub(crate) async fn by_link(
     Sent(sent): Sent<Passwordless>,
 ) -> Result<Answer<&'static str>> {
     answer(async {
-        let Passwordless { email, options } = sent?;
+        let Passwordless {
+            email,
+            options,
+            code_challenge,
+        } = sent?;
         throttle::address(&cx, Action::Code, &caller).await?;
-        let redirect_to = landing::allowed(&cx, options.redirect_to.as_deref())?;
+        let challenge = code_challenge.as_deref();
+        let landing = landing(&cx, options.redirect_to.as_deref(), challenge)?;
+        options.check()?;
         let email = account::email(&email)?;
-        let is_new = accounts::find_by_email(&cx.db(), &email).await?.is_none();
-        if is_new && cx.plugin().config.sign_up != SignUp::Closed {
-            sign_up::register(&cx, &email, None, options, &caller).await?;
+        if may_begin(&cx, &email).await? {
+            sign_up::register(&cx, &email, None, &options, challenge, &caller).await?;
         } else {
-            mailbox::start_link(&cx, &email, Landing::Verify { redirect_to }).await?;
+            mailbox::start_link(&cx, &email, landing).await?;
         }
         Ok(OK)
     })
     .await
 }
 
+/// Whether an account may begin at this address: there is none, and accounts are not made by invitation alone.
+async fn may_begin(cx: &Cx<Auth>, email: &str) -> Result<bool> {
+    let is_new = accounts::find_by_email(&cx.db(), email).await?.is_none();
+    Ok(is_new && cx.plugin().config.sign_up != SignUp::Closed)
+}
+
+/// Mails a code that signs in; as with a link, an address without an account gets one when the code is used.
 pub(crate) async fn start_code(
     cx: Cx<Auth>,
     caller: Caller,
     Sent(sent): Sent<Passwordless>,
 ) -> Result<Answer<&'static str>> {
     answer(async {
-        let Passwordless { email, .. } = sent?;
+        let Passwordless { email, options, .. } = sent?;
         throttle::address(&cx, Action::Code, &caller).await?;
-        mailbox::start_code(&cx, &email, Purpose::AddressCode).await?;
+        options.check()?;
+        let email = account::email(&email)?;
+        if may_begin(&cx, &email).await? {
+            let applicant = options.applicant(&email, None);
+            registration::register_by_code(&cx, applicant, &caller).await?;
+        } else {
+            mailbox::start_code(&cx, &email, Purpose::AddressCode).await?;
+        }
         Ok(OK)
     })
     .await

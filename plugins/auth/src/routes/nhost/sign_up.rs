@@ -6,17 +6,17 @@ use nself_plugin_api::{
 };
 use serde::Deserialize;
 
-use super::{Answer, OK, Options, Sent, SessionPayload, answer};
+use super::{Answer, OK, Options, Sent, SessionPayload, answer, landing};
 use crate::{
     Auth,
     caller::Caller,
-    landing::{self, Landing},
-    registration::{self, Applicant, Registered},
+    registration::{self, Registered},
     throttle::{self, Action},
 };
 
 /// Who wants an account.
 #[derive(Deserialize, Schema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct SignUp {
     /// Where mail reaches them.
     pub email: String,
@@ -25,6 +25,8 @@ pub(crate) struct SignUp {
     /// What else the app says.
     #[serde(default)]
     pub options: Options,
+    /// S256 of a secret of the app's own: then the link brings a code for `/token/exchange`.
+    pub code_challenge: Option<String>,
 }
 
 /// A session at once where sign-up is open; null where the address is proved first, also for one that is taken.
@@ -38,8 +40,12 @@ pub(crate) async fn by_password(
             email,
             password,
             options,
+            code_challenge,
         } = sent?;
-        let registered = register(&cx, &email, Some(&password), options, &caller).await?;
+        throttle::address(&cx, Action::SignUp, &caller).await?;
+        let challenge = code_challenge.as_deref();
+        let password = Some(&*password);
+        let registered = register(&cx, &email, password, &options, challenge, &caller).await?;
         match registered {
             Registered::Mailed => Ok(SessionPayload::NONE),
             Registered::SignedIn(tokens) => SessionPayload::of(&cx, *tokens).await,
@@ -48,26 +54,20 @@ pub(crate) async fn by_password(
     .await
 }
 
-/// Registers with the options that hasura-auth's requests carry.
+/// Registers with the options that hasura-auth's requests carry. Tries are counted before, and not here: where an address
+/// without an account were counted for more, the count would tell of it.
 pub(super) async fn register(
     cx: &Cx<Auth>,
     email: &str,
     password: Option<&str>,
-    options: Options,
+    options: &Options,
+    code_challenge: Option<&str>,
     caller: &Caller,
 ) -> Result<Registered> {
-    throttle::address(cx, Action::SignUp, caller).await?;
     options.check_roles()?;
-    let redirect_to = landing::allowed(cx, options.redirect_to.as_deref())?;
-    let applicant = Applicant {
-        email,
-        password,
-        display_name: options.display_name.as_deref().unwrap_or_default(),
-        locale: options.locale.as_deref(),
-        profile: options.metadata.unwrap_or_default(),
-        invitation: None,
-    };
-    registration::register(cx, applicant, Landing::Verify { redirect_to }, caller).await
+    let landing = landing(cx, options.redirect_to.as_deref(), code_challenge)?;
+    let applicant = options.applicant(email, password);
+    registration::register(cx, applicant, landing, caller).await
 }
 
 /// Who begins without an account.
@@ -112,6 +112,8 @@ pub(crate) struct Deanonymization {
     /// Where the link in the mail leads.
     #[serde(default)]
     pub options: Options,
+    /// S256 of a secret of the app's own: then the link brings a code for `/token/exchange`.
+    pub code_challenge: Option<String>,
 }
 
 pub(crate) async fn deanonymize(
@@ -134,8 +136,8 @@ pub(crate) async fn deanonymize(
                 ));
             }
         };
-        let redirect_to = landing::allowed(&cx, sent.options.redirect_to.as_deref())?;
-        let landing = Landing::Verify { redirect_to };
+        let redirect_to = sent.options.redirect_to.as_deref();
+        let landing = landing(&cx, redirect_to, sent.code_challenge.as_deref())?;
         let user_id = principal.user()?;
         registration::upgrade(&cx, user_id, &sent.email, password, landing, &caller).await?;
         Ok(OK)

@@ -1,4 +1,4 @@
-//! `/token`, `/token/verify`, `/signout`, `/pat`: what becomes of tokens.
+//! `/token`, `/token/exchange`, `/token/verify`, `/signout`, `/pat`: what becomes of tokens.
 
 use nself_plugin_api::{
     jiff::Timestamp,
@@ -8,13 +8,14 @@ use nself_plugin_api::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Answer, OK, Sent, Session, answer};
+use super::{Answer, OK, Sent, Session, SessionPayload, answer};
 use crate::{
     Auth,
     api_token::{self, Wish},
     caller::Caller,
-    introspection, session,
+    introspection, session, session_code,
     store::sessions,
+    throttle::{self, Action},
 };
 
 /// Which session goes on.
@@ -34,6 +35,33 @@ pub(crate) async fn refresh(
         let token = sent?.refresh_token;
         let tokens = session::refresh(&cx, &token, None, &caller).await?;
         super::session(&cx, tokens).await
+    })
+    .await
+}
+
+/// A code that a browser has brought.
+#[derive(Deserialize, Schema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Exchange {
+    /// As it stands in the address.
+    pub code: String,
+    /// The secret whose S256 was sent before.
+    pub code_verifier: String,
+}
+
+pub(crate) async fn exchange(
+    cx: Cx<Auth>,
+    caller: Caller,
+    Sent(sent): Sent<Exchange>,
+) -> Result<Answer<SessionPayload>> {
+    answer(async {
+        let Exchange {
+            code,
+            code_verifier,
+        } = sent?;
+        throttle::address(&cx, Action::Code, &caller).await?;
+        let tokens = session_code::exchange(&cx, &code, &code_verifier).await?;
+        SessionPayload::of(&cx, tokens).await
     })
     .await
 }
@@ -119,6 +147,7 @@ pub(crate) struct MadeToken {
 pub(crate) async fn make(
     cx: Cx<Auth>,
     principal: Principal,
+    caller: Caller,
     Sent(sent): Sent<NewToken>,
 ) -> Result<Answer<MadeToken>> {
     answer(async {
@@ -132,7 +161,7 @@ pub(crate) async fn make(
             family_id: None,
             expires_at: Some(sent.expires_at),
         };
-        let made = api_token::make(&cx, &principal, wish).await?;
+        let made = api_token::make(&cx, &principal, wish, &caller).await?;
         Ok(MadeToken {
             id: made.id,
             personal_access_token: made.token,

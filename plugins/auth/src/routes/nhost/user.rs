@@ -3,11 +3,11 @@
 use nself_plugin_api::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, OK, Sent, User, answer, tokens::unauthenticated};
+use super::{Answer, OK, Sent, User, answer, landing, tokens::unauthenticated};
 use crate::{
     Auth, address,
     caller::Caller,
-    landing::{self, Landing, Ticket},
+    landing::{Landing, Ticket},
     new_password::{self, Right},
     problem,
     store::accounts,
@@ -74,12 +74,22 @@ pub(crate) struct MailOptions {
 
 /// An address that something is to be mailed to.
 #[derive(Deserialize, Schema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Mailbox {
     /// The address.
     pub email: String,
     /// Where the link leads.
     #[serde(default)]
     pub options: MailOptions,
+    /// S256 of a secret of the app's own: then the link brings a code for `/token/exchange`.
+    pub code_challenge: Option<String>,
+}
+
+impl Mailbox {
+    fn landing<'a>(&'a self, cx: &'a Cx<Auth>) -> Result<Landing<'a>> {
+        let redirect_to = self.options.redirect_to.as_deref();
+        landing(cx, redirect_to, self.code_challenge.as_deref())
+    }
 }
 
 /// The answer is the same for an address without an account.
@@ -89,10 +99,10 @@ pub(crate) async fn mail_reset(
     Sent(sent): Sent<Mailbox>,
 ) -> Result<Answer<&'static str>> {
     answer(async {
-        let Mailbox { email, options } = sent?;
+        let sent = sent?;
         throttle::address(&cx, Action::Code, &caller).await?;
-        let redirect_to = landing::allowed(&cx, options.redirect_to.as_deref())?;
-        new_password::mail_link(&cx, &email, Landing::Verify { redirect_to }).await?;
+        let landing = sent.landing(&cx)?;
+        new_password::mail_link(&cx, &sent.email, landing).await?;
         Ok(OK)
     })
     .await
@@ -105,10 +115,10 @@ pub(crate) async fn mail_proof(
     Sent(sent): Sent<Mailbox>,
 ) -> Result<Answer<&'static str>> {
     answer(async {
-        let Mailbox { email, options } = sent?;
+        let sent = sent?;
         throttle::address(&cx, Action::Code, &caller).await?;
-        let redirect_to = landing::allowed(&cx, options.redirect_to.as_deref())?;
-        address::mail_proof(&cx, &email, Landing::Verify { redirect_to }).await?;
+        let landing = sent.landing(&cx)?;
+        address::mail_proof(&cx, &sent.email, landing).await?;
         Ok(OK)
     })
     .await
@@ -132,11 +142,12 @@ pub(crate) async fn change_email(
     Sent(sent): Sent<NewAddress>,
 ) -> Result<Answer<&'static str>> {
     answer(async {
-        let NewAddress { new_email, options } = sent?;
+        let sent = sent?;
         throttle::address(&cx, Action::Code, &caller).await?;
-        let redirect_to = landing::allowed(&cx, options.redirect_to.as_deref())?;
-        let landing = Landing::Verify { redirect_to };
-        address::ask_to_change(&cx, &principal, &new_email, landing).await?;
+        let redirect_to = sent.options.redirect_to.as_deref();
+        // Its link signs nobody in, so there is nothing that a code would be for.
+        let landing = landing(&cx, redirect_to, None)?;
+        address::ask_to_change(&cx, &principal, &sent.new_email, landing).await?;
         Ok(OK)
     })
     .await

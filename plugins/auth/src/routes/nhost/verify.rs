@@ -1,15 +1,12 @@
 //! `GET /verify`: where the links in mails lead that apps written for Nhost ask for.
 
-use nself_plugin_api::{
-    http::{
-        HeaderValue, StatusCode,
-        header::{LOCATION, REFERRER_POLICY},
-    },
-    prelude::*,
-};
+use nself_plugin_api::prelude::*;
 use serde::Deserialize;
 
-use super::{super::Private, TICKET, words};
+use super::{
+    provider::{found, told},
+    words::words,
+};
 use crate::{
     Auth, address,
     caller::Caller,
@@ -31,6 +28,9 @@ pub(crate) struct Link {
     /// Where the app wants the person back.
     #[schema(max_length = 2000)]
     pub redirect_to: Option<String>,
+    /// S256 of a secret of the app's own: then it is told a code for `/token/exchange`.
+    #[schema(max_length = 43)]
+    pub code_challenge: Option<String>,
 }
 
 /// What a link did.
@@ -46,7 +46,7 @@ pub(crate) async fn verify(
     cx: Cx<Auth>,
     caller: Caller,
     Query(link): Query<Link>,
-) -> Result<Private<Response>> {
+) -> Result<Response> {
     let ticket = Ticket::read(&link.ticket);
     let kind = ticket.map_or("unknown", |(ticket, _)| ticket.kind());
     let (target, outcome) = match landing::allowed(&cx, link.redirect_to.as_deref()) {
@@ -54,13 +54,9 @@ pub(crate) async fn verify(
         Err(error) => (landing::home(&cx), Err(error)),
     };
     let target = match outcome {
-        Ok(Outcome::SignedIn(SignedIn::Tokens(tokens))) => landing::with_query(
-            target,
-            &[("refreshToken", &tokens.refresh_token), ("type", kind)],
-        ),
-        Ok(Outcome::SignedIn(SignedIn::SecondFactor(question))) => {
-            let ticket = format!("{TICKET}{}", question.flow_id);
-            landing::with_query(target, &[("mfaTicket", &ticket), ("type", kind)])
+        Ok(Outcome::SignedIn(signed_in)) => {
+            let (name, value) = told(&cx, signed_in, link.code_challenge.as_deref()).await?;
+            landing::with_query(target, &[(name, &value), ("type", kind)])
         }
         Ok(Outcome::AddressChanged) => landing::with_query(target, &[("type", kind)]),
         Err(error) if error.status() >= 500 => return Err(error),
@@ -69,7 +65,7 @@ pub(crate) async fn verify(
             landing::with_query(target, &[("error", word), ("errorDescription", message)])
         }
     };
-    redirect(&target)
+    found(&target)
 }
 
 async fn use_link(
@@ -91,13 +87,4 @@ async fn use_link(
         }
     }
     .map(Outcome::SignedIn)
-}
-
-/// 302, as hasura-auth answers. The address has a token in it: it goes into no cache, and to no other site.
-fn redirect(target: &str) -> Result<Private<Response>> {
-    let target = HeaderValue::try_from(target).map_err(Error::internal)?;
-    let answer = Response::new(StatusCode::FOUND, "")
-        .header(LOCATION, target)
-        .header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    Ok(Private(answer))
 }

@@ -25,7 +25,7 @@ pub(super) fn see_other(address: &str) -> Result<Response> {
 ///
 /// `Lax`, because the browser comes back from another site. `__Host-`, so that no neighbouring name can set it; browsers
 /// take that over TLS alone, which a machine under development does not have.
-pub(super) fn with_cookie(
+pub(crate) fn with_cookie(
     answer: Response,
     state: &str,
     value: Option<&str>,

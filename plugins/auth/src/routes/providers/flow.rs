@@ -2,17 +2,21 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nself_plugin_api::{http::HeaderMap, prelude::*, serde_json};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use super::{Start, answer::cookie};
+use super::{Callback, Start, answer::cookie};
 use crate::{
     Auth,
     one_time::{self, Purpose, Subject},
     problem,
-    provider::{Provider, authorization::challenge},
+    provider::{
+        self, Profile, Provider,
+        authorization::{self, challenge},
+        user_field,
+    },
     redirect,
 };
 
@@ -20,8 +24,21 @@ use crate::{
 const SECRET_BYTES: u32 = 32;
 /// Longest text that is given back.
 const STATE_BYTES_MAX: usize = 500;
+/// How a place says that somebody does not want to; the second is Apple's word for it.
+const DENIED: [&str; 2] = ["access_denied", "user_cancelled_authorize"];
 
-/// How a sign-in is to end.
+/// How a sign-in is to end: each kind of app has its own ways, and its flows are good for no other.
+pub(crate) trait Goal: Serialize + DeserializeOwned + Send + Sync {
+    const PURPOSE: Purpose;
+
+    /// Below which path a place answers, with its name and `callback`.
+    const PATH: &'static str;
+
+    /// Whose account it is about, where that is known before.
+    fn owner(&self) -> Option<Uuid>;
+}
+
+/// How a sign-in of the house's own apps is to end.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Aim {
     pub(super) redirect_to: String,
@@ -30,6 +47,15 @@ pub(crate) struct Aim {
     /// The account that the place is to be linked to.
     #[serde(default)]
     pub(super) link: Option<Uuid>,
+}
+
+impl Goal for Aim {
+    const PURPOSE: Purpose = Purpose::ProviderFlow;
+    const PATH: &'static str = "/auth/oauth";
+
+    fn owner(&self) -> Option<Uuid> {
+        self.link
+    }
 }
 
 impl Aim {
@@ -99,43 +125,49 @@ pub(crate) struct Ticket {
     pub(crate) aim: Aim,
 }
 
+/// Where a place answers to.
+pub(crate) fn callback<G: Goal>(cx: &Cx<Auth>, provider: &Provider) -> String {
+    let root = cx.plugin().config.public_url.trim_end_matches('/');
+    format!("{root}{}/{}/callback", G::PATH, provider.slug)
+}
+
 /// A sign-in on its way.
-pub(crate) struct Flow {
+pub(crate) struct Flow<G> {
     /// Names it to the place, and authenticates the answer.
-    pub(super) state: String,
-    pub(super) nonce: String,
-    pub(super) verifier: String,
+    pub(crate) state: String,
+    nonce: String,
+    verifier: String,
     /// What the browser keeps.
-    pub(super) browser: String,
-    pub(super) aim: Aim,
+    pub(crate) browser: String,
+    pub(crate) goal: G,
 }
 
 /// What is kept of it here.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct Kept<G> {
     provider: String,
     nonce: String,
     verifier: String,
     /// The hash of what the browser keeps.
     browser: String,
-    aim: Aim,
+    goal: G,
 }
 
-impl Flow {
-    pub(super) async fn begin(cx: &Cx<Auth>, provider: &Provider, aim: Aim) -> Result<Self> {
+impl<G: Goal> Flow<G> {
+    pub(crate) async fn begin(cx: &Cx<Auth>, provider: &Provider, goal: G) -> Result<Self> {
         let (nonce, verifier, browser) = (secret(cx)?, secret(cx)?, secret(cx)?);
         let kept = Kept {
             provider: provider.slug.clone(),
             nonce,
             verifier,
             browser: challenge(&browser),
-            aim,
+            goal,
         };
         let target = Uuid::now_v7().to_string();
         let subject = Subject {
-            purpose: Purpose::ProviderFlow,
+            purpose: G::PURPOSE,
             target: &target,
-            user_id: kept.aim.link,
+            user_id: kept.goal.owner(),
             payload: serde_json::to_value(&kept).map_err(Error::internal)?,
         };
         let state = one_time::link(cx, subject).await?;
@@ -145,25 +177,36 @@ impl Flow {
             nonce: kept.nonce,
             verifier: kept.verifier,
             browser,
-            aim: kept.aim,
+            goal: kept.goal,
         })
     }
 
+    /// Where the browser is sent.
+    pub(crate) async fn address(&self, cx: &Cx<Auth>, provider: &Provider) -> Result<String> {
+        let request = authorization::Request {
+            callback: &callback::<G>(cx, provider),
+            state: &self.state,
+            nonce: &self.nonce,
+            verifier: &self.verifier,
+        };
+        authorization::address(cx, provider, &request).await
+    }
+
     /// The flow that a place answers to, if this place was asked, by this browser. It is used up.
-    pub(super) async fn resume(
+    pub(crate) async fn resume(
         cx: &Cx<Auth>,
         provider: &Provider,
         state: &str,
         headers: &HeaderMap,
     ) -> Result<Self> {
         let transaction = cx.db().begin().await?;
-        let used = one_time::use_link(cx, transaction, Purpose::ProviderFlow, state).await;
+        let used = one_time::use_link(cx, transaction, G::PURPOSE, state).await;
         let (transaction, used) = used.map_err(|error| match error.code() {
             "CODE_INVALID" => problem::bad_flow(),
             _ => error,
         })?;
         transaction.commit().await?;
-        let kept: Kept = serde_json::from_value(used.payload).map_err(Error::internal)?;
+        let kept: Kept<G> = serde_json::from_value(used.payload).map_err(Error::internal)?;
         let is_secure = super::is_secure(cx);
         let browser = cookie(headers, state, is_secure).unwrap_or_default();
         if kept.provider != provider.slug || !is_same(&challenge(&browser), &kept.browser) {
@@ -174,8 +217,39 @@ impl Flow {
             nonce: kept.nonce,
             verifier: kept.verifier,
             browser,
-            aim: kept.aim,
+            goal: kept.goal,
         })
+    }
+
+    /// Who has come back.
+    pub(crate) async fn profile(
+        &self,
+        cx: &Cx<Auth>,
+        provider: &Provider,
+        answer: &Callback,
+    ) -> Result<Profile> {
+        authorization::check_issuer(cx, provider, answer.iss.as_deref()).await?;
+        let code = match (&answer.code, &answer.error) {
+            (Some(code), None) => code,
+            (_, Some(error)) if DENIED.contains(&error.as_str()) => {
+                return Err(problem::provider_denied());
+            }
+            _ => return Err(provider::failed(provider, "it sent no code")),
+        };
+        let grant = authorization::Grant {
+            callback: &callback::<G>(cx, provider),
+            code,
+            nonce: &self.nonce,
+            verifier: &self.verifier,
+        };
+        let mut profile = authorization::redeem(cx, provider, &grant).await?;
+        if profile.name.is_empty()
+            && let Some(sealed) = &answer.user
+            && let Some(name) = user_field::open(cx, sealed, &self.state)
+        {
+            profile.name = name;
+        }
+        Ok(profile)
     }
 }
 
@@ -188,7 +262,7 @@ fn secret(cx: &Cx<Auth>) -> Result<String> {
 /// # Errors
 ///
 /// `CODE_CHALLENGE_INVALID`.
-fn check_challenge(challenge: &str) -> Result<()> {
+pub(crate) fn check_challenge(challenge: &str) -> Result<()> {
     let decoded = URL_SAFE_NO_PAD.decode(challenge);
     let is_hash = decoded.is_ok_and(|hash| hash.len() == Sha256::output_size());
     is_hash.then_some(()).ok_or_else(problem::bad_challenge)
@@ -199,7 +273,7 @@ fn check_challenge(challenge: &str) -> Result<()> {
 /// # Errors
 ///
 /// `CODE_INVALID`.
-pub(super) fn check_verifier(verifier: &str, expected: &str) -> Result<()> {
+pub(crate) fn check_verifier(verifier: &str, expected: &str) -> Result<()> {
     let is_shaped = (43..=128).contains(&verifier.len());
     let is_it = is_same(&challenge(verifier), expected);
     (is_shaped && is_it)

@@ -16,21 +16,21 @@ use super::{
 };
 use crate::stage::{Session, Stage};
 
-const NONCE: &str = "nonce of the app";
+pub(super) const NONCE: &str = "nonce of the app";
 
 fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.expect("it is after 1970").as_secs()
 }
 
-fn configured(issuer: &str) -> String {
+pub(super) fn configured(issuer: &str) -> String {
     format!(
         "[plugins.auth.config.providers.place]\nissuer = \"{issuer}\"\nclient_id = \"nself\"\n\
          app_client_ids = [\"nself-phone\"]\n{TRUSTED}"
     )
 }
 
-fn claims(issuer: &str) -> Value {
+pub(super) fn claims(issuer: &str) -> Value {
     json!({
         "iss": issuer, "sub": "alice", "aud": "nself-phone", "iat": now(), "exp": now() + 600, "nonce": NONCE,
         "email": "alice@example.org", "email_verified": "true", "jti": uuid::Uuid::now_v7(),

@@ -21,13 +21,23 @@ use tokio::{
     sync::OnceCell,
 };
 
-/// Callback addresses of the slugs that tests give it.
-const CALLBACKS: [&str; 2] = [
-    "http://localhost:3000/auth/oauth/place/callback",
-    "http://localhost:3000/auth/oauth/other/callback",
+/// Where an installation is, if its tests do not say.
+const HOME: &str = "http://localhost:3000";
+
+/// Where it takes the answers of the places that tests configure.
+const CALLBACKS: [&str; 4] = [
+    "/auth/oauth/place/callback",
+    "/auth/oauth/other/callback",
+    "/signin/provider/place/callback",
+    "/signin/provider/other/callback",
 ];
 
-const FILES: [&str; 3] = ["package.json", "package-lock.json", "provider.mjs"];
+const FILES: [&str; 4] = [
+    "package.json",
+    "package-lock.json",
+    "provider.mjs",
+    "apple.mjs",
+];
 
 /// A running provider; it ends with this.
 pub(super) struct Place {
@@ -39,11 +49,24 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) async fn open() -> Self {
+        Self::of(HOME).await
+    }
+
+    /// For an installation at another address.
+    pub(super) async fn of(home: &str) -> Self {
+        let callbacks = CALLBACKS.map(|path| format!("{home}{path}"));
+        let callbacks = callbacks.each_ref().map(String::as_str);
+        Self::run("provider.mjs", &callbacks, &[]).await
+    }
+
+    /// Runs a script, which says where it is and goes on.
+    pub(super) async fn run(script: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
         static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
         let folder = INSTALLED.get_or_init(install).await;
         let mut process = Command::new("node")
-            .arg("provider.mjs")
-            .args(CALLBACKS)
+            .arg(script)
+            .args(words)
+            .envs(variables.iter().copied())
             .current_dir(folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
