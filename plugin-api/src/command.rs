@@ -1,7 +1,9 @@
 //! Commands: what `nself PLUGIN COMMAND` does, as rows of a constant table of a plugin.
 //!
-//! A command is one request to one of the plugin's operator routes: its arguments become the path, the query or the body,
-//! and its answer is printed as a table, or as it is with `--json`. It does nothing that the route does not do.
+//! A command is one request to one of the plugin's routes that operators may call, which are theirs and those of services:
+//! its arguments become the path, the query or the body, and its answer is printed as a table, or as it is with `--json`. It
+//! does nothing that the route does not do. The answer of a [`Command::tail`] is a stream of events, printed line by line as
+//! they come.
 
 /// One command: `Command::get("users", "/auth/admin/users").columns(&[("ID", "id"), ("EMAIL", "email")])`.
 ///
@@ -34,6 +36,7 @@ pub struct Command {
     pub(crate) rows: &'static str,
     pub(crate) columns: &'static [(&'static str, &'static str)],
     pub(crate) confirm: &'static str,
+    pub(crate) is_tail: bool,
 }
 
 macro_rules! methods {
@@ -50,6 +53,14 @@ macro_rules! methods {
 impl Command {
     methods!(get "GET", post "POST", put "PUT", patch "PATCH", delete "DELETE");
 
+    /// A command that follows a `GET` route of server-sent events until the user or the host ends it. Each event whose data is
+    /// JSON is a line of its columns, with `--json` the data itself; other data is printed as it is.
+    pub const fn tail(name: &'static str, path: &'static str) -> Self {
+        let mut command = Self::new("GET", name, path);
+        command.is_tail = true;
+        command
+    }
+
     const fn new(method: &'static str, name: &'static str, path: &'static str) -> Self {
         Self {
             name,
@@ -61,6 +72,7 @@ impl Command {
             rows: "",
             columns: &[],
             confirm: "",
+            is_tail: false,
         }
     }
 

@@ -10,8 +10,10 @@ use crate::abi;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error that the host turns into `{"error": .., "code": .., "details": ..}`. The cause only reaches the log.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     status: u16,
     code: Cow<'static, str>,

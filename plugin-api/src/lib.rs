@@ -25,6 +25,7 @@ pub mod route;
 #[doc(hidden)]
 pub mod runtime;
 pub mod schema;
+pub mod wake;
 
 pub use cx::{Context, Cx};
 pub use error::{Error, Result};

@@ -570,6 +570,9 @@ const fn commands<const N: usize>(json: &mut Json<N>, commands: &[Command]) {
             json.raw("}");
         });
         json.text(false, "confirm", command.confirm);
+        if command.is_tail {
+            json.raw(r#","is_tail":true"#);
+        }
         json.raw("}");
     });
 }

@@ -227,6 +227,7 @@ shapes! {
     String = Shape::String(Text::ANY);
     &str = Shape::String(Text::ANY);
     serde_json::Value = Shape::Any;
+    serde_json::value::RawValue = Shape::Any;
     serde_json::Map<String, serde_json::Value> = Shape::Map(&Shape::Any);
     uuid::Uuid = Shape::String(Text::format("uuid"));
     jiff::Timestamp = Shape::String(Text::format("date-time"));
@@ -242,7 +243,7 @@ impl<T: Schema> Schema for Vec<T> {
     const SHAPE: Shape = Shape::Array(&T::SHAPE);
 }
 
-impl<T: Schema> Schema for Box<T> {
+impl<T: Schema + ?Sized> Schema for Box<T> {
     const SHAPE: Shape = T::SHAPE;
 }
 

@@ -16,6 +16,7 @@ use tokio_postgres::NoTls;
 use toml::{Table, Value};
 
 use crate::{
+    clock::WrongClock,
     host::{Life, TestHost},
     library::{Library, library},
     logs,
@@ -44,7 +45,8 @@ pub struct TestHostBuilder {
     plugins: Vec<Library>,
     config: Table,
     secrets: Vec<(String, String)>,
-    clock: Option<Arc<TestClock>>,
+    clock: Option<Arc<dyn HostClock>>,
+    has_own_server: bool,
     is_program: bool,
     shared: Option<Shared>,
 }
@@ -99,6 +101,18 @@ impl TestHostBuilder {
         self
     }
 
+    /// Lets the host and its plugins see a clock that goes wrong by what the test says.
+    pub fn wrong_clock(mut self, clock: Arc<WrongClock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Gives the host a database server that no other test uses, whose commits survive a crash of the server.
+    pub fn own_server(mut self) -> Self {
+        self.has_own_server = true;
+        self
+    }
+
     /// Runs the built `nself` in a process of its own, for tests that kill it or read its log. What is asked of the host
     /// itself ([`TestHost::registry`], [`TestHost::running`]) and [`clock`](Self::clock) are not for it.
     pub fn program(mut self) -> Self {
@@ -121,6 +135,7 @@ impl TestHostBuilder {
                 copy_files(&of_the_first, &directory.path().join(&secrets));
                 shared.database
             }
+            None if self.has_own_server => Arc::new(database_of(Scratch::of_its_own()).await),
             None => Arc::new(database().await),
         };
         let secrets = Secrets::open(&directory.path().join(".nself")).expect("a new store");
@@ -133,10 +148,9 @@ impl TestHostBuilder {
         merge(&mut config, api_keys(&self.plugins));
         merge(&mut config, self.config.clone());
         write(directory.path(), &config);
-        let clock: Arc<dyn HostClock> = match self.clock {
-            Some(clock) => clock,
-            None => Arc::new(SystemClock::default()),
-        };
+        let clock = self
+            .clock
+            .unwrap_or_else(|| Arc::new(SystemClock::default()));
         let life = if self.is_program {
             put_in_place(&self.plugins, directory.path());
             for plugin in &self.plugins {
@@ -221,6 +235,10 @@ async fn open(
 
 /// A database with the host's own schema and the shared model.
 pub(crate) async fn database() -> TestDatabase {
+    database_of(Scratch::shared()).await
+}
+
+async fn database_of(server: &'static Scratch) -> TestDatabase {
     let fill = async |config: tokio_postgres::Config| {
         let (client, connection) = config.connect(NoTls).await.expect("a new database is open");
         tokio::spawn(connection);
@@ -228,7 +246,7 @@ pub(crate) async fn database() -> TestDatabase {
         let migrated = migrator.up(&[Owner::host(), Owner::shared()]).await;
         migrated.unwrap_or_else(|error| panic!("{error}"));
     };
-    Scratch::shared().database_from("testkit", fill).await
+    server.database_from("testkit", fill).await
 }
 
 fn put_in_place(plugins: &[Library], directory: &Path) {
@@ -240,7 +258,7 @@ fn put_in_place(plugins: &[Library], directory: &Path) {
     }
 }
 
-fn copy_files(from: &Path, to: &Path) {
+pub(crate) fn copy_files(from: &Path, to: &Path) {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -254,7 +272,7 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 /// Puts `over` on top of `table`.
-fn merge(table: &mut Table, over: Table) {
+pub(crate) fn merge(table: &mut Table, over: Table) {
     for (key, value) in over {
         match (table.get_mut(&key), value) {
             (Some(Value::Table(below)), Value::Table(value)) => merge(below, value),

@@ -1,6 +1,6 @@
 //! The host of a test.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Method;
 use hyper_util::{
@@ -23,6 +23,7 @@ use crate::{
     builder::{Shared, TestHostBuilder},
     library::Library,
     outage::Outage,
+    process::HostProcessBuilder,
     program::{self, Program},
     request::{Body, Request},
     wait::{LIMIT, within},
@@ -39,6 +40,8 @@ pub struct TestHost {
     issuer: DevelopmentIssuer,
     plugins: Vec<Library>,
     config: Table,
+    /// Its plugins as it noted them at its start.
+    lock: String,
     pub(crate) client: Client<HttpConnector, Body>,
     // After the host: a database is dropped when nobody uses it any more.
     shared: Shared,
@@ -74,6 +77,7 @@ impl TestHost {
             Life::Here(host) => host.gateway().expect("a started host listens"),
             Life::Program(program) => program.address,
         };
+        let lock = shared.project.path().join("plugins.lock");
         Self {
             life,
             clock,
@@ -81,6 +85,8 @@ impl TestHost {
             issuer,
             plugins,
             config,
+            // Without plugins there is none.
+            lock: fs::read_to_string(lock).unwrap_or_default(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             shared,
         }
@@ -92,6 +98,16 @@ impl TestHost {
             self.shared.clone(),
             self.plugins.clone(),
             self.config.clone(),
+        )
+    }
+
+    /// Another replica in a process of its own, for tests that hurt it: the built `nself` with the same database, secrets,
+    /// plugins and configuration.
+    pub fn process_beside(&self) -> HostProcessBuilder {
+        HostProcessBuilder::new(
+            self.shared.project.path(),
+            &self.lock,
+            &self.shared.database.url(),
         )
     }
 

@@ -20,11 +20,13 @@
 
 mod answer;
 mod builder;
+mod clock;
 pub mod conformance;
 mod host;
 mod library;
 mod logs;
 mod outage;
+mod process;
 mod program;
 mod request;
 mod sample;
@@ -32,10 +34,12 @@ mod wait;
 
 pub use answer::{Answer, EventReader, ServerEvent};
 pub use builder::TestHostBuilder;
+pub use clock::WrongClock;
 pub use host::TestHost;
 pub use library::{Library, library};
 pub use nself::capability::clock::TestClock;
 pub use outage::Outage;
+pub use process::{HostProcess, HostProcessBuilder, Signal};
 pub use request::Request;
 pub use sample::sample;
 pub use wait::{LIMIT, eventually, within};

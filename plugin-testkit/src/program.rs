@@ -101,7 +101,7 @@ fn command(project: &Path, database: &TestDatabase) -> Command {
 
 /// The built host. It is built here, once per process: cargo builds no program for the tests of another package, and one
 /// that lies about may be older than its source.
-fn built() -> &'static OsStr {
+pub(crate) fn built() -> &'static OsStr {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let program = PROGRAM.get_or_init(|| {
         let mut cargo = std::process::Command::new(env!("CARGO"));
@@ -117,7 +117,7 @@ fn built() -> &'static OsStr {
 }
 
 /// The gateway's address in the line that says that it is ready.
-fn address_in(line: &str) -> Option<SocketAddr> {
+pub(crate) fn address_in(line: &str) -> Option<SocketAddr> {
     let ready: Value = serde_json::from_str(line).ok()?;
     let url = ready["data"]["urls"][0]["url"].as_str()?;
     url.strip_prefix("http://")?.parse().ok()

@@ -1,6 +1,6 @@
 //! A request of a test, over a real connection.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, net::SocketAddr};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -80,6 +80,18 @@ impl<'a> Request<'a> {
     pub fn stream(mut self, chunks: impl Stream<Item = Bytes> + Send + 'static) -> Self {
         let frames = chunks.map(|chunk| Ok(Frame::data(chunk)));
         *self.request.body_mut() = BodyExt::boxed_unsync(StreamBody::new(frames));
+        self
+    }
+
+    /// Sends it to another replica instead.
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        let path = self
+            .request
+            .uri()
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
+        let uri = format!("http://{address}{path}").parse();
+        *self.request.uri_mut() = uri.expect("an address and a path make a URI");
         self
     }
 

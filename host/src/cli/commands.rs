@@ -4,6 +4,7 @@
 mod parser;
 mod request;
 mod show;
+mod tail;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -135,6 +136,9 @@ pub(super) fn run(context: &Context, words: &[String]) -> Result<Ran, CliError> 
     };
     if let Some(question) = call.question() {
         context.confirm(&question)?;
+    }
+    if call.command.is_tail {
+        return tail::follow(context, &call).map(|()| Ran::Done);
     }
     let answer = request::send(context, &call)?;
     show::answer(context, call.command, &answer)?;

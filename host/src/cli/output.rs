@@ -58,24 +58,36 @@ impl Output {
         data: &impl Serialize,
         text: impl FnOnce() -> String,
     ) -> Result<(), CliError> {
-        self.answered.store(true, Ordering::Relaxed);
         let answer = if self.json {
             format!("{}\n", json!({"ok": true, "data": data}))
         } else {
             text()
         };
+        self.write(&answer).map(|_| ())
+    }
+
+    /// A line of an answer that goes on; whether somebody still reads.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer).
+    pub fn line(&self, line: &str) -> Result<bool, CliError> {
+        self.write(&format!("{line}\n"))
+    }
+
+    fn write(&self, answer: &str) -> Result<bool, CliError> {
+        self.answered.store(true, Ordering::Relaxed);
         let mut stdout = io::stdout().lock();
         match stdout
             .write_all(answer.as_bytes())
             .and_then(|()| stdout.flush())
         {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                Err(
-                    CliError::new("OUTPUT", Exit::Failed, "cannot write the answer")
-                        .with_cause(error.to_string()),
-                )
-            }
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(
+                CliError::new("OUTPUT", Exit::Failed, "cannot write the answer")
+                    .with_cause(error.to_string()),
+            ),
         }
     }
 

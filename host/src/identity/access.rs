@@ -17,7 +17,8 @@ pub enum Verdict {
 /// Decides whether `principal` may call a route with this access rule.
 ///
 /// Roles count only together with a family: a role without one is a token that says nothing. An operator is not
-/// a member of anybody's family, so role routes are closed to operators.
+/// a member of anybody's family, so role routes are closed to operators; what a service may do with some scope, an operator
+/// may.
 pub fn check(access: &Access, principal: Option<&Principal>) -> Verdict {
     if *access == Access::Public {
         return Verdict::Allow;
@@ -33,7 +34,8 @@ pub fn check(access: &Access, principal: Option<&Principal>) -> Verdict {
                 && principal.role.is_some_and(|role| roles.contains(&role))
         }
         Access::Service(scope) => {
-            matches!(principal.kind, Kind::Service | Kind::Operator) && principal.has_scope(scope)
+            principal.kind == Kind::Operator
+                || (principal.kind == Kind::Service && principal.has_scope(scope))
         }
         Access::Operator => principal.kind == Kind::Operator,
     };

@@ -314,7 +314,7 @@ pub struct HasuraFragment {
     pub yaml: String,
 }
 
-/// A command of the command line: one request to one of the plugin's operator routes.
+/// A command of the command line: one request to one of the plugin's routes that operators may call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Command {
     /// Up to four words.
@@ -341,6 +341,9 @@ pub struct Command {
     /// What is asked before; empty for nothing.
     #[serde(default)]
     pub confirm: String,
+    /// The answer is a stream of events, printed as they come.
+    #[serde(default)]
+    pub is_tail: bool,
 }
 
 impl Command {

@@ -48,14 +48,16 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 ";
 
-/// Stays beside the server and ends with the pipe on its standard input. `$1` template, `$2` run directory, `$3` postgres.
+/// Stays beside the server and ends with the pipe on its standard input. `$1` template, `$2` run directory, `$3` postgres,
+/// `$4` its options.
 const KEEPER: &str = r#"
 cp -Rp "$1" "$2/data" || exit 1
-"$3" -D "$2/data" -k "$2" </dev/null >"$2/log" 2>&1 &
-server=$!
+"$3" -D "$2/data" -k "$2" $4 </dev/null >"$2/log" 2>&1 &
 read -r _
+server=$(head -n 1 "$2/data/postmaster.pid")
 kill -QUIT "$server"
-wait "$server"
+wait
+while kill -0 "$server" 2>/dev/null; do sleep 0.1; done
 rm -rf "$2"
 "#;
 
@@ -85,10 +87,38 @@ impl Scratch {
     /// When no Postgres is found or it does not start; the message holds its log.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Scratch> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(&Account::choose()))
+        SHARED.get_or_init(|| Self::start(&Account::choose(), "shared", ""))
     }
 
-    fn start(account: &Account) -> Self {
+    /// Another cluster, for a test that hurts the server: what was committed survives the server's crash. It is there until
+    /// the process ends.
+    ///
+    /// # Panics
+    ///
+    /// As [`shared`](Self::shared) does.
+    pub fn of_its_own() -> &'static Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Box::leak(Box::new(Self::start(
+            &Account::choose(),
+            &format!("own-{number}"),
+            "-c synchronous_commit=on",
+        )))
+    }
+
+    /// One cluster for all benchmarks of this process, with Postgres's own durability and sizes: a commit's way to the disk
+    /// counts there. (WAL segments are as small as in the other ones.)
+    ///
+    /// # Panics
+    ///
+    /// As [`shared`](Self::shared) does.
+    pub fn durable() -> &'static Self {
+        static DURABLE: OnceLock<Scratch> = OnceLock::new();
+        let options = "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c shared_buffers=128MB -c max_wal_size=1GB";
+        DURABLE.get_or_init(|| Self::start(&Account::choose(), "durable", options))
+    }
+
+    fn start(account: &Account, name: &str, options: &str) -> Self {
         let search = Search {
             configured: env::var_os("NSELF_TEST_POSTGRES").map(PathBuf::from),
             ..Search::default()
@@ -100,11 +130,15 @@ impl Scratch {
             .passable_dir(&base)
             .unwrap_or_else(|error| panic!("no scratch cluster: {error}"));
         let template = template(&base, &binaries, account);
-        let run_dir = base.join(format!("run-{}-{}", std::process::id(), binaries.version()));
+        let run_dir = base.join(format!(
+            "run-{}-{}-{name}",
+            std::process::id(),
+            binaries.version()
+        ));
         account
             .private_dir(&run_dir)
             .unwrap_or_else(|error| panic!("no scratch cluster: {error}"));
-        let pipe = keeper(account, &template, &run_dir, &binaries);
+        let pipe = keeper(account, &template, &run_dir, &binaries, options);
         wait_until_ready(&run_dir);
         Self {
             run_dir,
@@ -159,7 +193,26 @@ impl Scratch {
         &self.binaries
     }
 
-    /// The server's process id, for tests that hurt it. Nobody restarts a scratch cluster.
+    fn crash_and_restart(&self) {
+        let mut restart = Command::new(self.binaries.program("pg_ctl"));
+        restart
+            .args(["restart", "-m", "immediate", "-w", "-s", "-D"])
+            .arg(self.run_dir.join("data"))
+            .arg("-l")
+            .arg(self.run_dir.join("log"))
+            .env("LC_ALL", "C")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let restarted = Account::choose().apply(&mut restart).status();
+        assert!(
+            restarted.is_ok_and(|status| status.success()),
+            "the scratch cluster did not come back"
+        );
+    }
+
+    /// The server's process id, for tests that hurt it. Nobody restarts the cluster that tests share.
     pub fn postmaster_pid(&self) -> u32 {
         let text = fs::read_to_string(self.run_dir.join("data/postmaster.pid"))
             .expect("the scratch cluster runs");
@@ -251,6 +304,20 @@ impl TestDatabase {
         format!("postgres://{SUPERUSER}:{PASSWORD}@{host}/{}", self.name)
     }
 
+    /// Ends its server as a crash would, and starts it again. For a database on a server of its own.
+    ///
+    /// # Panics
+    ///
+    /// When it does not come back.
+    pub fn crash_and_restart(&self) {
+        self.scratch.crash_and_restart();
+    }
+
+    /// The server's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.scratch.run_dir.join(".s.PGSQL.5432")
+    }
+
     /// The database's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -340,11 +407,18 @@ fn template(base: &Path, binaries: &Binaries, account: &Account) -> PathBuf {
     template
 }
 
-fn keeper(account: &Account, template: &Path, run_dir: &Path, binaries: &Binaries) -> ChildStdin {
+fn keeper(
+    account: &Account,
+    template: &Path,
+    run_dir: &Path,
+    binaries: &Binaries,
+    options: &str,
+) -> ChildStdin {
     let mut command = Command::new("/bin/sh");
     command
         .args(["-c", KEEPER, "nself-scratch"])
         .args([template, run_dir, &binaries.program("postgres")])
+        .arg(options)
         .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(Stdio::piped())

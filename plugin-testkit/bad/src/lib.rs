@@ -72,6 +72,7 @@ impl Plugin for Bad {
         Route::get("/bad/counts", answers::counts).public(),
         Route::get("/bad/log", answers::log).public(),
         Route::get("/bad/stream", answers::stream).public(),
+        Route::get("/bad/events", answers::events).public(),
         Route::get("/bad/slow/{ms}", waits::slow).public(),
         Route::get("/bad/never", waits::never)
             .public()

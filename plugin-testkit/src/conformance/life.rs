@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     Conformance,
-    routes::{admitted, filled, name, path_of},
+    routes::{admitted, filled, is_unknown, name, path_of},
 };
 use crate::{
     host::TestHost,
@@ -205,9 +205,8 @@ impl Conformance {
         let outage = host.database_away().await;
         for route in &probes {
             let answer = ask(route).await;
-            assert_ne!(
-                answer.status,
-                404,
+            assert!(
+                !is_unknown(&answer),
                 "{} is gone with the database",
                 name(route)
             );

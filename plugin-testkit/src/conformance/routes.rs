@@ -368,7 +368,7 @@ fn same(named: Role, role: ApiRole) -> bool {
 }
 
 /// The host knows no such route, or not with this method.
-fn is_unknown(answer: &Answer) -> bool {
+pub(super) fn is_unknown(answer: &Answer) -> bool {
     let said = answer.text();
     (answer.status == 404 && said.contains("nothing answers at this address"))
         || answer.status == 405

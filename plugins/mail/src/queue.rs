@@ -4,8 +4,6 @@
 //! next mail that is due. The task `sweep` looks after it: a lost wake-up costs a few seconds, and a courier that has died is
 //! replaced.
 
-mod wake;
-
 use std::{
     pin::{Pin, pin},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -23,9 +21,9 @@ use nself_plugin_api::{
     prelude::{Cx, Result},
     route::BoxFuture,
     tracing::{debug, warn},
+    wake::Wake,
 };
 
-use self::wake::Wake;
 use crate::{Mail, delivery, store};
 
 /// Longest time without a look at the queue.

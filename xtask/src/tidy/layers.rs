@@ -9,10 +9,11 @@ const MACROS: &str = "nself-plugin-macros";
 const TESTKIT: &str = "nself-plugin-testkit";
 const HOST: &str = "nself";
 /// Plugins that exist only for the testkit's own tests.
-const FIXTURES: [&str; 4] = [
+const FIXTURES: [&str; 5] = [
     "nself-plugin-fixture",
     "nself-plugin-fixture-caller",
     "nself-plugin-fixture-hooks",
+    "nself-plugin-fixture-ledger",
     "nself-plugin-bad",
 ];
 

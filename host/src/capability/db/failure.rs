@@ -36,18 +36,24 @@ pub(super) fn statement(failure: &tokio_postgres::Error) -> Error {
         SqlState::TOO_MANY_CONNECTIONS => {
             unavailable("DATABASE_BUSY", "the database is busy", 1_000, cause)
         }
+        SqlState::DISK_FULL => unavailable(
+            "DATABASE_FULL",
+            "the database has no room left",
+            10_000,
+            cause,
+        ),
         SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => unavailable(
             "DATABASE_CONFLICT",
             "another request was faster, try again",
             100,
             cause,
         ),
-        // Texts of Rust are UTF-8, so it is a NUL that a caller has sent: their fault, and nothing to log.
+        // Texts of Rust are UTF-8, so it is a NUL that a caller has sent: their fault.
         SqlState::CHARACTER_NOT_IN_REPERTOIRE | SqlState::UNTRANSLATABLE_CHARACTER => error(
             422,
             "TEXT_INVALID",
             "a text has a character in it that cannot be stored, such as NUL",
-            "",
+            cause,
         ),
         SqlState::QUERY_CANCELED => {
             error(504, "DATABASE_TIMEOUT", "the database took too long", cause)

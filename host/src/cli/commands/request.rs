@@ -5,9 +5,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -31,18 +31,62 @@ type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
 /// Sends the request and returns `data` of its answer.
 pub(super) fn send(context: &Context, call: &Call<'_>) -> Result<Value, CliError> {
     let pass = client::request(context, "operator.pass", Value::Null)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
+    let runtime = runtime()?;
     let progress = context.progress(&call.command.name);
-    let answered = runtime.block_on(exchange(&pass, call));
+    let answered = runtime.block_on(async {
+        let answer = open(&pass, call, "application/json").await?;
+        let status = answer.status();
+        Ok::<_, CliError>((status, whole(answer).await?))
+    });
     drop(progress);
     let (status, body) = answered?;
     read(status, &body)
 }
 
-async fn exchange(pass: &Value, call: &Call<'_>) -> Result<(StatusCode, Bytes), CliError> {
+/// Sends the request and hands on its answer as it comes, until that ends or is not wanted any more.
+pub(super) fn stream(
+    context: &Context,
+    call: &Call<'_>,
+    mut take: impl FnMut(&[u8]) -> Result<bool, CliError>,
+) -> Result<(), CliError> {
+    let pass = client::request(context, "operator.pass", Value::Null)?;
+    runtime()?.block_on(async {
+        let mut answer = open(&pass, call, "text/event-stream").await?;
+        if !answer.status().is_success() {
+            let status = answer.status();
+            return read(status, &whole(answer).await?).map(|_| ());
+        }
+        while let Some(frame) = answer.frame().await {
+            let frame = frame.map_err(|error| lost(&error.to_string()))?;
+            if let Some(chunk) = frame.data_ref()
+                && !take(chunk)?
+            {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))
+}
+
+async fn whole(answer: Response<Incoming>) -> Result<Bytes, CliError> {
+    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+    let body = body.collect().await;
+    Ok(body.map_err(|error| lost(&error.to_string()))?.to_bytes())
+}
+
+/// Sends the request; the head of its answer. The connection ends with the runtime.
+async fn open(
+    pass: &Value,
+    call: &Call<'_>,
+    accept: &'static str,
+) -> Result<Response<Incoming>, CliError> {
     let key = pass["key"].as_str().unwrap_or_default();
     let gateway = pass["gateway"].as_str().and_then(|text| text.parse().ok());
     let gateway = reachable(gateway.ok_or_else(|| lost("it does not say where it listens"))?);
@@ -51,7 +95,7 @@ async fn exchange(pass: &Value, call: &Call<'_>) -> Result<(StatusCode, Bytes), 
         .method(call.command.method.as_str())
         .uri(address(call))
         .header(header::HOST, gateway.to_string())
-        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT, accept)
         .header("x-api-key", key);
     if let Some(content_type) = content_type {
         request = request.header(header::CONTENT_TYPE, content_type);
@@ -65,17 +109,9 @@ async fn exchange(pass: &Value, call: &Call<'_>) -> Result<(StatusCode, Bytes), 
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| lost(&error.to_string()))?;
-    let connection = tokio::spawn(connection);
+    tokio::spawn(connection);
     let answer = sender.send_request(request).await;
-    let answer = answer.map_err(|error| lost(&error.to_string()))?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
-    let body = body
-        .collect()
-        .await
-        .map_err(|error| lost(&error.to_string()))?;
-    connection.abort();
-    Ok((status, body.to_bytes()))
+    answer.map_err(|error| lost(&error.to_string()))
 }
 
 /// Where a host that listens everywhere is reached from here.

@@ -36,12 +36,12 @@ fn table(command: &Command, answer: &Value) -> Table {
 }
 
 /// What a path of names joined by dots leads to; null where it ends early.
-fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
+pub(super) fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
     let names = path.split('.').filter(|name| !name.is_empty());
     names.fold(value, |value, name| value.get(name).unwrap_or(&Value::Null))
 }
 
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),

@@ -1,5 +1,5 @@
-//! Commands: each has a name of its own, is one request to one of the plugin's operator routes, and can be given all that
-//! the request needs.
+//! Commands: each has a name of its own, is one request to one of the plugin's routes that operators may call, and can be
+//! given all that the request needs.
 
 use super::names::{is_id, require, unique};
 use crate::loader::refusal::ManifestFault;
@@ -17,9 +17,9 @@ pub(super) fn admit(manifest: &Manifest) -> Result<(), ManifestFault> {
         let reachable = manifest.routes.iter().any(|route| {
             route.method == command.method
                 && route.path == command.path
-                && route.access == Access::Operator
+                && matches!(route.access, Access::Operator | Access::Service(_))
         });
-        let rule = "it has to be a request to one of the plugin's routes for operators";
+        let rule = "it has to be a request to one of the plugin's routes for operators or services";
         require("command", &command.name, reachable, rule)?;
         arguments(command)?;
     }
@@ -73,6 +73,10 @@ fn arguments(command: &Command) -> Result<(), ManifestFault> {
     refuse_unless(
         command.body.is_none() || can_have_body,
         "a GET or DELETE has no body",
+    )?;
+    refuse_unless(
+        !command.is_tail || command.method == "GET",
+        "what is followed is the answer to a GET",
     )
 }
 
@@ -89,7 +93,7 @@ mod tests {
             "abi": {"major": 1, "needs": 0}, "build": {"target": "", "panic": "unwind", "api": ""},
             "routes": [
                 route("GET", "/admin", "operator"), route("PUT", "/admin/{id}", "operator"),
-                route("GET", "/open", "public"),
+                route("GET", "/open", "public"), json!({"method": "GET", "path": "/served", "access": {"service": "x"}}),
             ],
             "commands": [command],
         });
@@ -106,6 +110,7 @@ mod tests {
         let get = |name: &str, path: &str| json!({"name": name, "method": "GET", "path": path});
         check(&get("notes", "/admin"), true);
         check(&get("notes of all", "/admin"), true);
+        check(&get("notes", "/served"), true);
         check(&get("notes", "/open"), false);
         check(&get("notes", "/elsewhere"), false);
         for name in [
@@ -166,5 +171,9 @@ mod tests {
         };
         check(&get(json!({"arguments": [argument("in", "file")]})), false);
         check(&get(json!({"body": {"a": 1}})), false);
+        check(&get(json!({"is_tail": true})), true);
+        let mut tail = put(&json!([argument("id", "text")]));
+        tail["is_tail"] = true.into();
+        check(&tail, false);
     }
 }

@@ -147,7 +147,7 @@ fn the_matrix() {
         (
             "operator",
             principal(Kind::Operator),
-            [Allow, Allow, N, N, N, Allow],
+            [Allow, Allow, N, N, Allow, Allow],
         ),
         (
             "operator with the scope",
@@ -157,7 +157,7 @@ fn the_matrix() {
         (
             "operator as owner",
             member(Kind::Operator, Role::Owner),
-            [Allow, Allow, N, N, N, Allow],
+            [Allow, Allow, N, N, Allow, Allow],
         ),
     ];
     for (who, principal, expected) in &rows {

@@ -5,12 +5,12 @@ use serde_json::json;
 use super::plugin_file::changed;
 use super::project::Project;
 
-/// The bad plugin with two routes for operators and a command for each.
+/// The bad plugin with three routes for operators and a command for each.
 fn commanding() -> Vec<u8> {
     changed(|manifest| {
         for route in manifest["routes"].as_array_mut().unwrap() {
             let path = route["path"].as_str().unwrap();
-            if matches!(path, "/bad/version" | "/bad/slow/{ms}") {
+            if matches!(path, "/bad/version" | "/bad/slow/{ms}" | "/bad/events") {
                 route["access"] = "operator".into();
             }
             // Room for what follows.
@@ -23,6 +23,8 @@ fn commanding() -> Vec<u8> {
             {"name": "which", "summary": "Say the version", "method": "GET", "path": "/bad/version"},
             {"name": "slow", "method": "GET", "path": "/bad/slow/{ms}", "confirm": "Wait {ms}?",
              "arguments": [{"name": "ms", "kind": "text"}]},
+            {"name": "tail", "method": "GET", "path": "/bad/events", "is_tail": true,
+             "columns": [{"head": "ID", "cell": "id"}, {"head": "WHAT", "cell": "what"}]},
         ]);
     })
 }
@@ -53,6 +55,21 @@ async fn a_running_plugin_adds_commands_that_act_as_an_operator() {
     project.nself(&["bad", "slow", "1", "--yes"]).done();
     let wrong = project.nself(&["bad", "slow", "never", "--yes"]);
     assert_ne!(wrong.code, 0, "{wrong:?}");
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_events_is_followed_line_by_line() {
+    let project = Project::served("").await;
+    project.enable("bad", &commanding());
+    let host = project.start();
+    let said = project.nself(&["bad", "tail"]).done();
+    assert_eq!(said.stdout, "ID  WHAT\n1  begun\nby the way\n1  ended\n");
+    let said = project.nself(&["bad", "tail", "--json"]).done();
+    assert_eq!(
+        said.stdout,
+        "{\"id\":1,\"what\":\"begun\"}\nby the way\n{\"id\":1,\"what\":\"ended\"}\n"
+    );
     drop(host);
 }
 

@@ -1,7 +1,6 @@
 //! A run that dies at any statement leaves the state before or after the step, and the next run completes it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use nself::migrate::{Migrator, Options, Owner, Progress};
 use nself::postgres::scratch::TestDatabase;
@@ -111,12 +110,15 @@ async fn a_runner_that_vanishes_at_each_statement_leaves_nothing() {
             .await
             .unwrap();
         let connection = tokio::spawn(connection);
-        let (reached, vanished) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
-        let (signal, was_reached) = (reached.clone(), vanished.clone());
+        let reached = Arc::new(Notify::new());
+        let signal = reached.clone();
+        let (cut_off, is_cut_off) = std::sync::mpsc::channel();
+        let is_cut_off = Mutex::new(is_cut_off);
         let migrator = Migrator::new(client, Options::default()).on_progress(move |progress| {
             if matches!(progress, Progress::Statement { number, .. } if *number == at) {
-                was_reached.store(true, Ordering::SeqCst);
                 signal.notify_one();
+                // Not a step further before the socket is closed.
+                tokio::task::block_in_place(|| is_cut_off.lock().unwrap().recv()).unwrap();
             }
         });
         let run = tokio::spawn(async move {
@@ -126,8 +128,9 @@ async fn a_runner_that_vanishes_at_each_statement_leaves_nothing() {
         // As kill -9 would: the socket closes in the middle of whatever is going on.
         reached.notified().await;
         connection.abort();
+        assert!(connection.await.unwrap_err().is_cancelled());
+        cut_off.send(()).unwrap();
         let outcome = run.await.unwrap();
-        assert!(vanished.load(Ordering::SeqCst));
         assert!(
             outcome.is_err(),
             "the runner must notice that it is cut off"

@@ -65,3 +65,16 @@ pub(crate) async fn stream(cx: Cx<Bad>) -> Result<Response> {
     });
     Ok(Response::stream(StatusCode::OK, body).content_type("text/plain"))
 }
+
+/// Three events, one of them no JSON.
+pub(crate) async fn events(
+    _: Cx<Bad>,
+) -> Result<Sse<impl stream::Stream<Item = Result<SseEvent>> + Send + 'static>> {
+    let events = [
+        r#"{"id":1,"what":"begun"}"#,
+        "by the way",
+        r#"{"id":1,"what":"ended"}"#,
+    ];
+    let events = events.map(|data| Ok(SseEvent::data(data)));
+    Ok(Sse(stream::iter(events)))
+}

@@ -1,0 +1,2 @@
+drop table jobs.kinds;
+drop table jobs.queues;

@@ -1,0 +1,1 @@
+drop function jobs.split, jobs.claim_suspect, jobs.hand_back, jobs.unclaim, jobs.rescue, jobs.put_back, jobs.tick, jobs.has_work;

@@ -1,0 +1,1 @@
+drop function jobs.prune, jobs.make_partitions;

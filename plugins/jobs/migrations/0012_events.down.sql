@@ -1,0 +1,2 @@
+drop function jobs.tell, jobs.announce;
+drop table jobs.untold;

@@ -1,0 +1,216 @@
+//! What a claimer knows of one queue: where it is in it, and when it looks again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::store::claim::{Place, Status};
+
+/// Looks after a queue was found empty: what was committed while this host fell asleep woke nobody.
+const PROBES: [Duration; 4] = [
+    Duration::from_millis(5),
+    Duration::from_millis(20),
+    Duration::from_millis(80),
+    Duration::from_millis(320),
+];
+
+/// Pause when another host claims at this moment.
+pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(2);
+
+/// How often the marks are dropped: a transaction that was open for longer commits jobs below them.
+pub(super) const WHOLE_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a queue is looked at, and how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reason {
+    /// There may be something.
+    Chance,
+    /// Somebody says that there is something.
+    Told,
+    /// It may lie below the marks: this look does without them.
+    Hidden,
+}
+
+/// How long a claim passes over jobs that somebody is changing, after it has waited for one.
+const CAREFUL: Duration = Duration::from_secs(10);
+
+/// One queue.
+pub(super) struct Queue {
+    pub name: Arc<str>,
+    pub place: Place,
+    marks_since: Instant,
+    careful_until: Option<Instant>,
+    look_at: Option<Instant>,
+    due_at: Option<Instant>,
+    /// Empty looks in a row.
+    empty: usize,
+    reason: Reason,
+    /// There may be a suspect in it.
+    pub has_suspects: bool,
+    /// It has all that it may have: somebody else's end makes room.
+    pub is_limited: bool,
+}
+
+impl Queue {
+    pub(super) fn new(name: Arc<str>, now: Instant) -> Self {
+        let mut place = Place::default();
+        place.reset();
+        Self {
+            name,
+            place,
+            marks_since: now,
+            careful_until: None,
+            look_at: Some(now),
+            due_at: None,
+            empty: 0,
+            reason: Reason::Chance,
+            has_suspects: false,
+            is_limited: false,
+        }
+    }
+
+    /// There may be something: look now.
+    pub(super) fn wake(&mut self, now: Instant) {
+        self.look_at = Some(now);
+    }
+
+    /// There is something: look now, and when it is not seen, below the marks as well. It may have been enqueued long before
+    /// it was committed.
+    pub(super) fn tell(&mut self, now: Instant) {
+        self.reason = self.reason.max(Reason::Told);
+        self.wake(now);
+    }
+
+    /// A job that the claim wanted is being changed by somebody: such jobs are passed over for a while.
+    pub(super) fn go_around(&mut self, now: Instant) {
+        self.careful_until = Some(now + CAREFUL);
+        self.tell(now);
+    }
+
+    /// When to look.
+    pub(super) fn next(&self) -> Option<Instant> {
+        match (self.look_at, self.due_at) {
+            (Some(look), Some(due)) => Some(look.min(due)),
+            (look, due) => look.or(due),
+        }
+    }
+
+    /// Whether this host is marked as asleep for it.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.empty > 0
+    }
+
+    /// Before a claim.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.look_at = None;
+        if self.due_at.is_some_and(|due| due <= now) {
+            self.due_at = None;
+        }
+        // The last look before the queue sleeps is whole as well: nobody tells of what was committed before it fell asleep.
+        let is_due = now.duration_since(self.marks_since) >= WHOLE_LOOK_EVERY;
+        if is_due || self.empty == PROBES.len() + 1 {
+            self.reason = Reason::Hidden;
+        }
+        self.place.is_careful = self.careful_until.is_some_and(|until| now < until);
+        if self.reason == Reason::Hidden {
+            self.place.reset();
+            self.marks_since = now;
+        }
+    }
+
+    /// After a claim that took `taken` jobs; `due_in` says when there may be more.
+    pub(super) fn end(
+        &mut self,
+        now: Instant,
+        status: Status,
+        taken: usize,
+        due_in: Option<Duration>,
+    ) {
+        self.due_at = due_in.map(|due_in| now + due_in);
+        let reason = std::mem::replace(&mut self.reason, Reason::Chance);
+        self.is_limited = status == Status::Limited;
+        match status {
+            Status::Busy => {
+                self.look_at = Some(now + BUSY_PAUSE);
+                self.reason = reason;
+            }
+            Status::Paused | Status::Limited => {}
+            Status::Taken if taken > 0 => {
+                self.empty = 0;
+                self.look_at = Some(now);
+            }
+            Status::Taken if reason == Reason::Told => {
+                self.reason = Reason::Hidden;
+                self.look_at = Some(now);
+            }
+            Status::Taken => {
+                self.look_at = probe(self.empty).map(|pause| now + pause);
+                self.empty += 1;
+            }
+        }
+    }
+}
+
+/// How long to wait after that many empty looks in a row: the first look after the mark comes at once, then at growing
+/// distances, then only when somebody says so.
+pub(crate) fn probe(empty: usize) -> Option<Duration> {
+    match empty.checked_sub(1) {
+        None => Some(Duration::ZERO),
+        Some(at) => PROBES.get(at).copied(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_queue_is_looked_at_at_once_then_less_and_less_and_then_only_when_it_is_told() {
+        let now = Instant::now();
+        let mut queue = Queue::new(Arc::from("default"), now);
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            queue.begin(now);
+            queue.end(now, Status::Taken, 0, None);
+            pauses.push(queue.next().map(|at| at.duration_since(now).as_millis()));
+        }
+        assert_eq!(
+            pauses,
+            [Some(0), Some(5), Some(20), Some(80), Some(320), None]
+        );
+        queue.wake(now);
+        assert_eq!(queue.next(), Some(now));
+    }
+
+    #[test]
+    fn a_queue_that_was_told_of_a_job_is_looked_at_below_its_marks_before_it_sleeps_again() {
+        let now = Instant::now();
+        let mut queue = Queue::new(Arc::from("default"), now);
+        for _ in 0..3 {
+            queue.begin(now);
+            queue.end(now, Status::Taken, 0, None);
+        }
+        queue.place.low = vec![7; 10];
+        queue.tell(now);
+        let mut marks = Vec::new();
+        for _ in 0..2 {
+            queue.begin(now);
+            marks.push(queue.place.low[0]);
+            queue.end(now, Status::Taken, 0, None);
+        }
+        assert_eq!(marks, [7, 0]);
+        assert_ne!(queue.next(), Some(now), "one whole look is enough");
+    }
+
+    #[test]
+    fn a_queue_with_a_job_that_is_due_is_looked_at_then() {
+        let now = Instant::now();
+        let mut queue = Queue::new(Arc::from("default"), now);
+        for _ in 0..6 {
+            queue.begin(now);
+            queue.end(now, Status::Taken, 0, Some(Duration::from_secs(7)));
+        }
+        assert_eq!(queue.next(), Some(now + Duration::from_secs(7)));
+    }
+}

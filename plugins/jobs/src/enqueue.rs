@@ -1,0 +1,197 @@
+//! Enqueueing over this host: jobs that arrive while a commit is under way share the next one, and a host that has nothing else
+//! to do begins them when they are committed, without a claim.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_channel::oneshot;
+use nself_plugin_api::{bytes::Bytes, prelude::*, serde_json::value::RawValue, tracing::debug};
+use serde::Deserialize;
+
+use crate::{
+    Jobs,
+    engine::{Job, Lease},
+    error::refused,
+    store::{self, claim::Holder, enqueue::Receipt},
+};
+
+/// Most jobs of one commit.
+const SHARED_MAX: usize = 1_000;
+
+/// A job to be enqueued. What stands in `options` is read by the database, the one place that knows them.
+#[derive(Debug, Deserialize, Schema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewJob {
+    /// What it is.
+    pub kind: String,
+    /// Its input.
+    #[serde(default)]
+    payload: Option<Box<RawValue>>,
+    /// How it is worked.
+    #[serde(default)]
+    options: Option<Box<RawValue>>,
+}
+
+impl NewJob {
+    /// The input as text, an empty object when there is none.
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.payload
+            .as_ref()
+            .map_or(b"{}", |payload| payload.get().as_bytes())
+    }
+
+    /// The options as text, nothing when there are none.
+    pub(crate) fn options(&self) -> &[u8] {
+        self.options
+            .as_ref()
+            .map_or(b"", |options| options.get().as_bytes())
+    }
+
+    fn is_plain(&self) -> bool {
+        self.options.is_none() && self.payload().len() <= 1_500
+    }
+}
+
+type Waiting = (NewJob, oneshot::Sender<Result<Receipt>>);
+
+/// Jobs that wait for the next commit.
+#[derive(Default)]
+pub(crate) struct Enqueuer {
+    waiting: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: Vec<Waiting>,
+    is_led: bool,
+}
+
+impl Enqueuer {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Enqueues a job; resolves when it is committed.
+pub(crate) async fn one(cx: &Cx<Jobs>, job: NewJob) -> Result<Receipt> {
+    let (sender, receiver) = oneshot::channel();
+    let is_leader = {
+        let mut queue = cx.plugin().enqueuer.queue();
+        queue.jobs.push((job, sender));
+        !std::mem::replace(&mut queue.is_led, true)
+    };
+    if is_leader {
+        // As work of its own: a caller that goes away must not leave the others behind.
+        let leader = cx.clone();
+        cx.tasks().spawn("enqueue", async move {
+            lead(&leader).await;
+            Ok(())
+        })?;
+    }
+    receiver.await.unwrap_or_else(|_| {
+        Err(Error::unavailable(
+            "JOBS_STOPPING",
+            "jobs are not taken while the plugin ends",
+            std::time::Duration::from_secs(1),
+        ))
+    })
+}
+
+/// Commits what waits, until nothing does.
+async fn lead(cx: &Cx<Jobs>) {
+    loop {
+        let jobs = {
+            let mut queue = cx.plugin().enqueuer.queue();
+            if queue.jobs.is_empty() {
+                queue.is_led = false;
+                return;
+            }
+            let amount = queue.jobs.len().min(SHARED_MAX);
+            queue.jobs.drain(..amount).collect::<Vec<_>>()
+        };
+        commit(cx, jobs).await;
+    }
+}
+
+async fn commit(cx: &Cx<Jobs>, jobs: Vec<Waiting>) {
+    let news: Vec<&NewJob> = jobs.iter().map(|(job, _)| job).collect();
+    let receipts = match hand_off(cx, &news).await {
+        Ok(Some(receipts)) => Ok(receipts),
+        Ok(None) => store::enqueue::submit_many(&cx.db(), &news).await,
+        Err(error) => Err(error),
+    };
+    match receipts {
+        Ok(receipts) => {
+            for ((_, sender), receipt) in jobs.into_iter().zip(receipts) {
+                // A caller that is gone has its job all the same.
+                let _ = sender.send(Ok(receipt));
+            }
+        }
+        Err(error) if jobs.len() == 1 || error.status() == 503 => {
+            let error = refused(error);
+            for (_, sender) in jobs {
+                let _ = sender.send(Err(error.clone()));
+            }
+        }
+        Err(error) => {
+            debug!(error = %error, "one of several jobs is refused: each on its own");
+            for (job, sender) in jobs {
+                let receipt = store::enqueue::submit_many(&cx.db(), &[&job]).await;
+                let _ = sender.send(receipt.map_err(refused).and_then(first));
+            }
+        }
+    }
+}
+
+fn first(receipts: Vec<Receipt>) -> Result<Receipt> {
+    let first = receipts.into_iter().next();
+    first.ok_or_else(|| Error::new(500, "INTERNAL", "a job was not enqueued"))
+}
+
+/// Enqueues plain jobs as leased to this host when it has room and nothing else to do; none when they take the usual way.
+async fn hand_off(cx: &Cx<Jobs>, jobs: &[&NewJob]) -> Result<Option<Vec<Receipt>>> {
+    let engine = &cx.plugin().engine;
+    let Some(host) = engine.host() else {
+        return Ok(None);
+    };
+    let may_begin = |job: &&NewJob| job.is_plain() && engine.may_begin(&job.kind, jobs.len());
+    if !jobs.iter().all(may_begin) {
+        return Ok(None);
+    }
+    let kinds: Vec<&str> = jobs.iter().map(|job| &*job.kind).collect();
+    let payloads: Vec<&[u8]> = jobs.iter().map(|job| job.payload()).collect();
+    let holder = Holder::new(host);
+    let leased = store::claim::submit_leased(&cx.db(), holder, &kinds, &payloads).await;
+    let Some(leased) = leased.inspect_err(|_| engine.doubt(holder))? else {
+        return Ok(None);
+    };
+    let receipts = leased.jobs.iter().map(|job| Receipt {
+        id: job.0,
+        status: "enqueued".to_owned(),
+    });
+    let receipts = receipts.collect();
+    let begun: Vec<Job> = jobs
+        .iter()
+        .zip(&leased.jobs)
+        .map(|(new, (id, attempts_max))| Job {
+            id: *id,
+            attempt: 1,
+            attempts_max: *attempts_max,
+            kind: Arc::from(&*new.kind),
+            family_id: None,
+            has_key: false,
+            meta: Bytes::new(),
+            payload: Bytes::copy_from_slice(new.payload()),
+        })
+        .collect();
+    let lease = Lease::new(leased.lease, (leased.queue, leased.queue_name), &begun);
+    engine.take(lease, begun);
+    Ok(Some(receipts))
+}
+
+/// Enqueues jobs in one transaction: all or none.
+pub(crate) async fn many(cx: &Cx<Jobs>, jobs: &[NewJob]) -> Result<Vec<Receipt>> {
+    let jobs: Vec<&NewJob> = jobs.iter().collect();
+    store::enqueue::submit_many(&cx.db(), &jobs)
+        .await
+        .map_err(refused)
+}

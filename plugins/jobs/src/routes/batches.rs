@@ -1,0 +1,40 @@
+//! Batches.
+
+use nself_plugin_api::{prelude::*, serde_json::json, uuid::Uuid};
+
+use super::jobs::Reason;
+use crate::{
+    Jobs, audit, batch,
+    store::batches::{Batch, NewBatch},
+};
+
+pub(crate) async fn open(cx: Cx<Jobs>, Json(new): Json<NewBatch>) -> Result<Created<Batch>> {
+    batch::open(&cx.db(), &new).await.map(Created)
+}
+
+pub(crate) async fn show(cx: Cx<Jobs>, Path(id): Path<Uuid>) -> Result<Data<Batch>> {
+    batch::show(&cx.db(), id).await.map(Data)
+}
+
+pub(crate) async fn seal(cx: Cx<Jobs>, Path(id): Path<Uuid>) -> Result<Data<Batch>> {
+    batch::seal(&cx.db(), id).await.map(Data)
+}
+
+pub(crate) async fn cancel(
+    cx: Cx<Jobs>,
+    principal: Principal,
+    Path(id): Path<Uuid>,
+    Query(Reason { reason }): Query<Reason>,
+) -> Result<Data<Batch>> {
+    let details = json!({"reason": reason});
+    let ended = batch::cancel(&cx, id, reason.as_deref()).await?;
+    audit::note(
+        &cx.db(),
+        &principal,
+        "jobs.batch_cancelled",
+        &id.to_string(),
+        details,
+    )
+    .await?;
+    Ok(Data(ended))
+}

@@ -1,0 +1,223 @@
+//! Claiming, and what a claimed batch is read into.
+
+use std::sync::Arc;
+
+use nself_plugin_api::{bytes::Bytes, jiff::Timestamp, prelude::*, uuid::Uuid};
+
+use super::raw::{self, Raw};
+use crate::engine::Job;
+
+/// Priorities that there are.
+pub(crate) const PRIORITIES: usize = 10;
+
+/// What a claimer knows of a queue, and hands in again at its next claim.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Place {
+    /// For each priority the id below which nothing is left.
+    pub low: Vec<i64>,
+    /// The family that was served last.
+    pub turn: Option<Uuid>,
+    /// Jobs that somebody is changing are passed over.
+    pub is_careful: bool,
+}
+
+impl Place {
+    /// Forgets the marks: all of the queue is looked at.
+    pub(crate) fn reset(&mut self) {
+        self.low = vec![0; PRIORITIES];
+    }
+}
+
+/// The host that claims, and how it calls the lease.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder {
+    pub host: Uuid,
+    pub lease: Uuid,
+}
+
+impl Holder {
+    /// A new lease of that host.
+    pub(crate) fn new(host: Uuid) -> Self {
+        let lease = Uuid::now_v7();
+        Self { host, lease }
+    }
+}
+
+/// How a claim went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// It took what there was.
+    Taken,
+    /// Another host claims at this moment.
+    Busy,
+    /// Somebody paused the queue.
+    Paused,
+    /// The queue has all that it may have now.
+    Limited,
+}
+
+/// The answer to a claim.
+pub(crate) struct Claim {
+    pub status: Status,
+    /// When there may be more, if that is known.
+    pub next_at: Option<Timestamp>,
+    pub taken: Option<(Uuid, Vec<Job>)>,
+}
+
+/// Claims at most `wanted` jobs of a queue for a host, and moves its place. The lease gets the id that the holder says.
+pub(crate) async fn claim(
+    db: &impl Queries,
+    queue: i16,
+    holder: Holder,
+    wanted: usize,
+    place: &mut Place,
+) -> Result<Claim> {
+    let Holder { host, lease } = holder;
+    let wanted = i32::try_from(wanted).unwrap_or(i32::MAX);
+    let row = db
+        .query_one(
+            "select (c.picked).*, c.lease from jobs.claim($1, $2, $3, $4, $5, $6, $7) c",
+            &[
+                &queue,
+                &host,
+                &wanted,
+                &place.low,
+                &place.turn,
+                &lease,
+                &place.is_careful,
+            ],
+        )
+        .await?;
+    let status = match row.get::<&str>("status")? {
+        "taken" => Status::Taken,
+        "paused" => Status::Paused,
+        "limited" => Status::Limited,
+        _ => Status::Busy,
+    };
+    place.low = row.get("low")?;
+    place.turn = row.get("turn")?;
+    let lease: Option<Uuid> = row.get("lease")?;
+    let taken = match lease {
+        Some(lease) => Some((lease, jobs(&row)?)),
+        None => None,
+    };
+    let next_at = row.get("next_at")?;
+    Ok(Claim {
+        status,
+        next_at,
+        taken,
+    })
+}
+
+/// The one suspect that a host may have, if the queue has one.
+pub(crate) async fn claim_suspect(
+    db: &impl Queries,
+    queue: i16,
+    holder: Holder,
+) -> Result<Option<(Uuid, Vec<Job>)>> {
+    let Holder { host, lease } = holder;
+    let row = db
+        .query_opt(
+            "select id as lease, ids, attempts, attempts_max, kinds, families, concurrency_keys, rate_keys, metas, payloads \
+                 from jobs.claim_suspect($1, $2, $3)",
+            &[&queue, &host, &lease],
+        )
+        .await?;
+    row.map(|row| Ok((row.get("lease")?, jobs(&row)?)))
+        .transpose()
+}
+
+/// The columns of a batch, turned into its jobs.
+pub(crate) fn jobs(row: &Row) -> Result<Vec<Job>> {
+    let ids: Vec<i64> = row.get("ids")?;
+    let attempts: Vec<i16> = row.get("attempts")?;
+    let attempts_max: Vec<i16> = row.get("attempts_max")?;
+    let kinds: Vec<&str> = row.get("kinds")?;
+    let families: Vec<Option<Uuid>> = row.get("families")?;
+    let concurrency_keys: Vec<Option<&str>> = row.get("concurrency_keys")?;
+    let metas: Vec<Option<Raw<'_>>> = row.get("metas")?;
+    let payloads: Vec<Option<Raw<'_>>> = row.get("payloads")?;
+    // Most batches are of few kinds: one name for all jobs of a kind that follow each other.
+    let mut kind: Arc<str> = Arc::from("");
+    Ok((0..ids.len())
+        .map(|at| {
+            if *kind != *kinds[at] {
+                kind = Arc::from(kinds[at]);
+            }
+            Job {
+                id: ids[at],
+                attempt: u32::try_from(attempts[at]).unwrap_or(1),
+                attempts_max: u32::try_from(attempts_max[at]).unwrap_or(1),
+                kind: Arc::clone(&kind),
+                family_id: families[at],
+                has_key: concurrency_keys[at].is_some(),
+                meta: metas[at].map(Raw::to_bytes).unwrap_or_default(),
+                payload: payloads[at].map(Raw::to_bytes).unwrap_or_default(),
+            }
+        })
+        .collect())
+}
+
+/// The large payload of a job.
+pub(crate) async fn payload(db: &impl Queries, job: i64) -> Result<Option<Bytes>> {
+    let row = db
+        .query_opt("select body from jobs.payloads where id = $1", &[&job])
+        .await?;
+    row.map(|row| Ok(row.get::<Raw<'_>>(0)?.to_bytes()))
+        .transpose()
+}
+
+/// Jobs that were enqueued and leased in one go: their ids, and the attempts that each may have.
+pub(crate) struct Leased {
+    pub lease: Uuid,
+    pub queue: i16,
+    pub queue_name: Arc<str>,
+    pub jobs: Vec<(i64, u32)>,
+}
+
+/// Enqueues plain jobs of one queue and leases them to this host; nothing when the queue does not allow that now.
+pub(crate) async fn submit_leased(
+    db: &impl Queries,
+    holder: Holder,
+    kinds: &[&str],
+    payloads: &[&[u8]],
+) -> Result<Option<Leased>> {
+    let Holder { host, lease } = holder;
+    let payloads = raw::list(payloads.iter().copied());
+    let row = db
+        .query_one(
+            "select lease, queue_id, queue_name, ids, limits from jobs.submit_leased($1, $2, $3, $4)",
+            &[&host, &kinds, &payloads, &lease],
+        )
+        .await?;
+    let lease: Option<Uuid> = row.get("lease")?;
+    let Some(lease) = lease else {
+        return Ok(None);
+    };
+    let ids: Vec<i64> = row.get("ids")?;
+    let limits: Vec<i16> = row.get("limits")?;
+    let limits = limits
+        .into_iter()
+        .map(|limit| u32::try_from(limit).unwrap_or(1));
+    Ok(Some(Leased {
+        lease,
+        queue: row.get("queue_id")?,
+        queue_name: Arc::from(row.get::<&str>("queue_name")?),
+        jobs: ids.into_iter().zip(limits).collect(),
+    }))
+}
+
+/// Gives jobs of a lease leases of their own; which.
+pub(crate) async fn split(
+    db: &impl Queries,
+    host: Uuid,
+    lease: Uuid,
+    jobs: &[i64],
+) -> Result<Vec<(i64, Uuid)>> {
+    db.query(
+        "select id, lease from jobs.split($1, $2, $3)",
+        &[&host, &lease, &jobs],
+    )
+    .await?
+    .map(|row| Ok((row.get("id")?, row.get("lease")?)))
+}

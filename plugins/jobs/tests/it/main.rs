@@ -1,0 +1,18 @@
+//! The jobs plugin, tried on a real host with a real database.
+
+mod batches;
+mod builtin;
+mod clients;
+mod ending;
+mod enqueueing;
+mod faults;
+mod limits;
+mod pull;
+mod push;
+mod retention;
+mod stage;
+mod steering;
+mod telling;
+mod watching;
+
+nself_plugin_testkit::conformance!(|plugin| plugin);

@@ -1,0 +1,2 @@
+drop table scheduler.fires;
+drop table scheduler.schedules;

@@ -1,0 +1,6 @@
+//! HTTP: a file for each resource.
+
+pub(crate) mod files;
+pub(crate) mod fires;
+pub(crate) mod hasura;
+pub(crate) mod schedules;

@@ -1,0 +1,216 @@
+//! What a schedule does when it fires: read from its definition, and brought into one of the two forms that `scheduler.act` knows, a
+//! job or an event. Everything that may take long or fail is a job, so that retries, limits and history are those of jobs.
+
+use nself_plugin_api::serde_json::{Map, Value, json};
+use serde::Deserialize;
+
+use crate::refusal::ScheduleError;
+
+/// The kind of job that runs a schedule which a plugin declares.
+pub(crate) const PLUGIN_SCHEDULE: &str = "scheduler.plugin_schedule";
+/// The kind of job that delivers a trigger of Hasura's to its webhook.
+pub(crate) const WEBHOOK: &str = "scheduler.webhook";
+/// The kind of job that sends a request; the jobs plugin works it.
+const HTTP: &str = "jobs.http_request";
+/// What the type of an event begins with: all that this plugin may emit.
+const EVENT_PREFIX: &str = "schedule.";
+/// The largest target, as text.
+const BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Job {
+    kind: String,
+    #[serde(default)]
+    payload: Map<String, Value>,
+    #[serde(default)]
+    options: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    subject: Option<String>,
+    #[serde(default)]
+    data: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Http {
+    #[serde(default = "post")]
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: Map<String, Value>,
+    #[serde(default)]
+    body: Value,
+    #[serde(default)]
+    options: Map<String, Value>,
+}
+
+fn post() -> String {
+    "POST".to_owned()
+}
+
+/// What the target of the schedule `name` means.
+///
+/// # Errors
+///
+/// It cannot be done, and why.
+pub(crate) fn action(name: &str, target: &Value) -> Result<Value, ScheduleError> {
+    let refuse = |problem: &str| ScheduleError::Target(problem.to_owned());
+    if target.to_string().len() > BYTES_MAX {
+        return Err(refuse(
+            "is longer than 64 KiB: enqueue the name of what is large",
+        ));
+    }
+    let object = target.as_object().filter(|object| object.len() == 1);
+    let Some((kind, inner)) = object.and_then(|object| object.iter().next()) else {
+        return Err(refuse(
+            "must be an object with one of the keys job, event, http",
+        ));
+    };
+    match kind.as_str() {
+        "job" => {
+            let job: Job = read(kind, inner)?;
+            if !is_kind(&job.kind) {
+                return Err(refuse("job.kind: must be a name such as \"photos.resize\""));
+            }
+            if job.options.contains_key("source") {
+                return Err(refuse(
+                    "job.options.source: is the schedule's name, and cannot be another",
+                ));
+            }
+            Ok(json!({"kind": job.kind, "payload": job.payload, "options": job.options}))
+        }
+        "event" => {
+            let event: Event = read(kind, inner)?;
+            if !event.kind.starts_with(EVENT_PREFIX) || !is_kind(&event.kind) {
+                return Err(refuse(
+                    "event.type: must begin with \"schedule.\": other events are told by those whom they happen to",
+                ));
+            }
+            let subject = event.subject.unwrap_or_else(|| name.to_owned());
+            Ok(json!({"event": event.kind, "subject": subject, "data": event.data}))
+        }
+        "http" => {
+            let http: Http = read(kind, inner)?;
+            let method = http.method.to_ascii_uppercase();
+            if !matches!(&*method, "GET" | "POST" | "PUT" | "PATCH" | "DELETE") {
+                return Err(refuse(
+                    "http.method: must be GET, POST, PUT, PATCH or DELETE",
+                ));
+            }
+            if !is_url(&http.url) {
+                return Err(refuse("http.url: must begin with https:// or http://"));
+            }
+            if let Some((name, _)) = http.headers.iter().find(|(_, value)| !value.is_string()) {
+                return Err(ScheduleError::Target(format!(
+                    "http.headers.{name}: must be a text"
+                )));
+            }
+            let payload = json!({"method": method, "url": http.url, "headers": http.headers, "body": http.body});
+            Ok(json!({"kind": HTTP, "payload": payload, "options": http.options, "headers": true}))
+        }
+        "workflow" => Err(refuse(
+            "workflow: this host has no orchestrator that could start one; enqueue a job instead",
+        )),
+        "capability" => Err(refuse(
+            "capability: a plugin calls only what its manifest asks for, and this one's asks for jobs alone; enqueue a job of the plugin that offers it",
+        )),
+        _ => Err(ScheduleError::Target(format!(
+            "{kind:?} is none of job, event, http"
+        ))),
+    }
+}
+
+/// What a schedule that a plugin declares means.
+pub(crate) fn of_plugin(plugin: &str, schedule: &str) -> Value {
+    json!({"kind": PLUGIN_SCHEDULE, "payload": {"plugin": plugin, "schedule": schedule}, "options": {}})
+}
+
+/// Whether a text can be the address of a request.
+pub(crate) fn is_url(text: &str) -> bool {
+    let rest = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    rest.is_some_and(|rest| !rest.is_empty())
+        && text.len() <= 2_048
+        && !text.contains(char::is_whitespace)
+}
+
+fn is_kind(text: &str) -> bool {
+    let allowed = |one: char| one.is_ascii_alphanumeric() || matches!(one, '_' | '.' | ':' | '-');
+    text.len() <= 128
+        && text.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+        && text.chars().all(allowed)
+}
+
+fn read<'a, T: Deserialize<'a>>(kind: &str, inner: &'a Value) -> Result<T, ScheduleError> {
+    T::deserialize(inner).map_err(|error| ScheduleError::Target(format!("{kind}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_refused(target: &Value, expected: &str) {
+        let refused = action("a", target).expect_err("it is refused").to_string();
+        assert!(refused.contains(expected), "{refused}");
+    }
+
+    #[test]
+    fn targets_become_jobs_and_events() {
+        let job = json!({"job": {"kind": "photos.sweep", "payload": {"a": 1}, "options": {"priority": 1}}});
+        assert_eq!(action("a", &job), Ok(job["job"].clone()));
+        let event = action("nightly", &json!({"event": {"type": "schedule.nightly"}}));
+        assert_eq!(
+            event,
+            Ok(json!({"event": "schedule.nightly", "subject": "nightly", "data": {}}))
+        );
+        let http =
+            action("a", &json!({"http": {"url": "https://example.org"}})).expect("it is one");
+        assert_eq!(
+            (&http["kind"], &http["payload"]["method"]),
+            (&json!("jobs.http_request"), &json!("POST"))
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_done_says_why() {
+        for (target, expected) in [
+            (json!("x"), "one of the keys"),
+            (
+                json!({"job": {"kind": "a"}, "http": {"url": "https://a"}}),
+                "one of the keys",
+            ),
+            (json!({"job": {"kind": "A b"}}), "job.kind"),
+            (
+                json!({"job": {"kind": "a", "payload": [1]}}),
+                "job: invalid type",
+            ),
+            (
+                json!({"job": {"kind": "a", "moon": 1}}),
+                "unknown field `moon`",
+            ),
+            (
+                json!({"event": {"type": "family.joined"}}),
+                "must begin with",
+            ),
+            (json!({"http": {"url": "ftp://a"}}), "http.url"),
+            (
+                json!({"http": {"url": "http://a", "headers": {"x": 1}}}),
+                "http.headers.x",
+            ),
+            (json!({"workflow": {"name": "a"}}), "no orchestrator"),
+            (json!({"capability": {"id": "mail.send/1"}}), "jobs alone"),
+            (json!({"mail": {}}), "none of job, event, http"),
+        ] {
+            check_refused(&target, expected);
+        }
+    }
+}
