@@ -30,6 +30,13 @@ pub(crate) enum Log {
     On,
 }
 
+/// Where a server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cores {
+    First,
+    All,
+}
+
 /// A server process.
 pub(crate) struct Served {
     child: Child,
@@ -49,6 +56,17 @@ impl Served {
         log: Log,
         enable: &[&str],
     ) -> Result<Self> {
+        Self::start_on(Cores::First, directory, database_url, log, enable).await
+    }
+
+    /// As [`start`](Self::start), on the cores that the caller chooses.
+    pub(crate) async fn start_on(
+        cores: Cores,
+        directory: &Path,
+        database_url: &str,
+        log: Log,
+        enable: &[&str],
+    ) -> Result<Self> {
         let log = if log == Log::On { "log" } else { "quiet" };
         let mut child = Command::new(std::env::current_exe()?)
             .arg(COMMAND)
@@ -56,6 +74,10 @@ impl Served {
             .arg(log)
             .env("DATABASE_URL", database_url)
             .env("BENCH_ENABLE", enable.join(","))
+            .env(
+                "BENCH_CORES",
+                if cores == Cores::All { "all" } else { "first" },
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -110,7 +132,9 @@ async fn read(answers: &mut Lines<BufReader<ChildStdout>>) -> Result<Value> {
 
 /// What the server process does: serves until its standard input ends.
 pub(crate) fn serve(directory: &Path, log: &str) -> Result<()> {
-    cpu::pin(None, 0)?;
+    if std::env::var("BENCH_CORES").as_deref() != Ok("all") {
+        cpu::pin(None, 0)?;
+    }
     let logging = match log {
         "log" => Some(start_log(directory)?),
         _ => None,

@@ -1,8 +1,8 @@
 //! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
-//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth]...` measures the named parts, all of them without a name, and prints
-//! a table. The exit code is 0 whatever the figures are: they are for reading.
+//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs]...` measures the named parts, all of them without a name, and
+//! prints a table; `jobs=1000000` says how many jobs are a large backlog. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
 mod auth;
@@ -11,6 +11,7 @@ mod child;
 mod client;
 mod cpu;
 mod database;
+mod jobs;
 mod memory;
 mod native;
 mod panics;
@@ -31,7 +32,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
 const PARTS: &[&str] = &[
-    "memory", "database", "tcp", "sizes", "changes", "panics", "auth",
+    "memory", "database", "tcp", "sizes", "changes", "panics", "auth", "jobs",
 ];
 
 fn main() -> ExitCode {
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     }
     if let Some(unknown) = arguments
         .iter()
-        .find(|part| !PARTS.contains(&part.as_str()))
+        .find(|part| !PARTS.contains(&split(part).0))
     {
         eprintln!(
             "there is no part {unknown}: choose from {}",
@@ -53,15 +54,25 @@ fn main() -> ExitCode {
     }
     let mut report = Report::default();
     for part in PARTS {
-        if arguments.is_empty() || arguments.iter().any(|wanted| wanted == part) {
+        let mut wanted = arguments.iter().map(|wanted| split(wanted));
+        let named = wanted.find(|(name, _)| name == part);
+        if let Some((_, size)) = named.or(arguments.is_empty().then_some((*part, None))) {
             eprintln!("measuring: {part}");
-            if let Err(failure) = measure(part, &mut report) {
+            if let Err(failure) = measure(part, size, &mut report) {
                 report.failed(part, &*failure);
             }
         }
     }
     println!("{report}");
     ExitCode::SUCCESS
+}
+
+/// The name of a part, and its size when one is given: `jobs=1000000`.
+fn split(argument: &str) -> (&str, Option<u32>) {
+    match argument.split_once('=') {
+        Some((part, size)) => (part, size.parse().ok()),
+        None => (argument, None),
+    }
 }
 
 fn exit(done: Result<()>) -> ExitCode {
@@ -75,7 +86,7 @@ fn exit(done: Result<()>) -> ExitCode {
 }
 
 /// One thread for everything here: its CPU time is then all that a side costs, and the server process has the other core.
-fn measure(part: &str, report: &mut Report) -> Result<()> {
+fn measure(part: &str, size: Option<u32>, report: &mut Report) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -87,7 +98,8 @@ fn measure(part: &str, report: &mut Report) -> Result<()> {
             "sizes" => sizes::measure(report).await,
             "changes" => changes::measure(report).await,
             "panics" => panics::measure(report).await,
-            _ => auth::measure(report).await,
+            "auth" => auth::measure(report).await,
+            _ => jobs::measure(report, size).await,
         }
     })
 }

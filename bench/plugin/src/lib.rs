@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod items;
+mod jobs;
 mod load;
 mod measure;
 
@@ -14,8 +15,11 @@ use nself_plugin_api::{
     prelude::*,
 };
 
-/// The plugin; it keeps nothing.
-pub struct Bench;
+/// The plugin; it keeps count of its jobs.
+#[derive(Default)]
+pub struct Bench {
+    ledger: jobs::Ledger,
+}
 
 impl Plugin for Bench {
     const ABOUT: About = about!("bench00");
@@ -33,6 +37,16 @@ impl Plugin for Bench {
         Route::get("/bench00/item/{id}", items::one).public(),
         Route::get("/bench00/items", items::all).public(),
         Route::get("/bench00/disabled-event", measure::disabled_event).public(),
+        Route::get("/bench00/jobs/expect/{jobs}", jobs::expect).public(),
+        Route::get("/bench00/jobs/done", jobs::done).public(),
+        Route::get("/bench00/jobs/ledger", jobs::ledger).public(),
+    ];
+
+    const JOBS: &'static [Job<Self>] = &[
+        Job::new("bench00.nothing", jobs::nothing),
+        Job::new("bench00.timed", jobs::timed),
+        Job::new("bench00.limited", jobs::nothing).queue("limited"),
+        Job::new("bench00.keyed", jobs::keyed).queue("limited"),
     ];
 
     const MIGRATIONS: &'static [Migration] = &[migration!("0001_items")];
@@ -40,7 +54,7 @@ impl Plugin for Bench {
     type Config = NoConfig;
 
     async fn create(_: Context, _: NoConfig) -> Result<Self> {
-        Ok(Self)
+        Ok(Self::default())
     }
 }
 
