@@ -89,6 +89,8 @@ impl Request {
 
 /// A part of a request.
 pub trait Extract: Sized + Send {
+    /// Shape of the path's parameters, if this reads them: of the only one, of a tuple by position, of an object by name.
+    const PATH: Option<&'static Shape> = None;
     /// Shape of the body, if this reads it.
     const BODY: Option<&'static Shape> = None;
     /// Shape of the query, if this reads it.

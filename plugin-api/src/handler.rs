@@ -16,6 +16,8 @@ use crate::{
 ///
 /// `A` is the tuple of the extractors' types.
 pub trait Handler<P, A>: Copy + Send + Sync + 'static {
+    /// Shape of the path's parameters.
+    const PATH: Option<&'static Shape>;
     /// Shape of the request body.
     const REQUEST: Option<&'static Shape>;
     /// Shape of the query.
@@ -63,6 +65,7 @@ where
     Fut: Future<Output = Result<R>> + Send,
     R: Respond,
 {
+    const PATH: Option<&'static Shape> = None;
     const REQUEST: Option<&'static Shape> = None;
     const QUERY: Option<&'static Shape> = None;
     const RESPONSE: Option<&'static Shape> = R::SHAPE;
@@ -83,6 +86,7 @@ macro_rules! handler {
             R: Respond,
             $($T: Extract,)*
         {
+            const PATH: Option<&'static Shape> = first(&[$($T::PATH),*]);
             const REQUEST: Option<&'static Shape> = first(&[$($T::BODY),*]);
             const QUERY: Option<&'static Shape> = first(&[$($T::QUERY),*]);
             const RESPONSE: Option<&'static Shape> = R::SHAPE;

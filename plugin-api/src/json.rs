@@ -159,6 +159,12 @@ impl<const N: usize> Json<N> {
                 self.shape(item);
                 self.byte(b'}');
             }
+            Shape::Tuple(items) => {
+                self.raw(r#"{"type":"array","prefixItems":"#);
+                self.shapes(items);
+                self.optional("minItems", Some(items.len() as i128));
+                self.raw(r#","items":false}"#);
+            }
             Shape::Map(value) => {
                 self.raw(r#"{"type":"object","additionalProperties":"#);
                 self.shape(value);
@@ -166,16 +172,22 @@ impl<const N: usize> Json<N> {
             }
             Shape::Object(object) => self.object(object),
             Shape::OneOf(shapes) => {
-                self.raw(r#"{"oneOf":["#);
-                let mut at = 0;
-                while at < shapes.len() {
-                    self.comma(at == 0);
-                    self.shape(shapes[at]);
-                    at += 1;
-                }
-                self.raw("]}");
+                self.raw(r#"{"oneOf":"#);
+                self.shapes(shapes);
+                self.byte(b'}');
             }
         }
+    }
+
+    const fn shapes(&mut self, shapes: &[&Shape]) {
+        self.byte(b'[');
+        let mut at = 0;
+        while at < shapes.len() {
+            self.comma(at == 0);
+            self.shape(shapes[at]);
+            at += 1;
+        }
+        self.byte(b']');
     }
 
     const fn limits(&mut self, text: &Text) {
@@ -285,6 +297,13 @@ mod tests {
                     required: true,
                     default: None,
                 },
+                Field {
+                    name: "place",
+                    description: "",
+                    shape: Shape::Tuple(&[&Shape::Number, &Shape::Boolean]),
+                    required: false,
+                    default: None,
+                },
             ],
         }));
         json
@@ -304,6 +323,8 @@ mod tests {
                     "title": {"allOf": [{"type": "string", "maxLength": 200}], "description": "what it is about"},
                     "size": {"allOf": [{"type": "integer", "minimum": -12, "maximum": 1000}], "default": 7},
                     "tags": {"type": "array", "items": {}},
+                    "place": {"type": "array", "prefixItems": [{"type": "number"}, {"type": "boolean"}],
+                        "minItems": 2, "items": false},
                 },
                 "required": ["title", "tags"],
             })

@@ -439,6 +439,10 @@ const fn routes<P, const N: usize>(json: &mut Json<N>, routes: &[Route<P>]) {
         if let Some(rate) = route.rate_per_minute {
             json.optional("rate_per_minute", Some(rate as i128));
         }
+        if let Some(shape) = route.params {
+            json.key(false, "params");
+            json.shape(shape);
+        }
         if let Some(shape) = route.request {
             json.key(false, "request");
             json.shape(shape);

@@ -18,7 +18,7 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// One HTTP route: `Route::get("/notes/{id}", routes::show).roles(Role::PEOPLE)`.
 ///
-/// Method, path and handler first, then who may call. The schemas of query, body and answer come from the handler's types.
+/// Method, path and handler first, then who may call. The schemas of parameters, query, body and answer come from the handler's types.
 pub struct Route<P: 'static> {
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
@@ -27,6 +27,7 @@ pub struct Route<P: 'static> {
     pub(crate) body_bytes_max: Option<u64>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) rate_per_minute: Option<u32>,
+    pub(crate) params: Option<&'static Shape>,
     pub(crate) request: Option<&'static Shape>,
     pub(crate) query: Option<&'static Shape>,
     pub(crate) response: Option<&'static Shape>,
@@ -66,6 +67,7 @@ impl<P: Send + Sync + 'static> Route<P> {
             body_bytes_max: None,
             timeout: None,
             rate_per_minute: None,
+            params: F::PATH,
             request: F::REQUEST,
             query: F::QUERY,
             response: F::RESPONSE,

@@ -36,6 +36,8 @@ pub enum Shape {
     Nullable(&'static Shape),
     /// A list.
     Array(&'static Shape),
+    /// A list of exactly these, by position.
+    Tuple(&'static [&'static Shape]),
     /// An object with any keys.
     Map(&'static Shape),
     /// An object with these keys.
@@ -238,6 +240,16 @@ shapes! {
 impl<T: Schema> Schema for Option<T> {
     const SHAPE: Shape = Shape::Nullable(&T::SHAPE);
 }
+
+macro_rules! tuples {
+    ($(($($T:ident),*))*) => {
+        $( impl<$($T: Schema),*> Schema for ($($T,)*) {
+            const SHAPE: Shape = Shape::Tuple(&[$(&$T::SHAPE),*]);
+        } )*
+    };
+}
+
+tuples! { (A) (A, B) (A, B, C) (A, B, C, D) }
 
 impl<T: Schema> Schema for Vec<T> {
     const SHAPE: Shape = Shape::Array(&T::SHAPE);

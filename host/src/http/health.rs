@@ -61,6 +61,7 @@ where
         body_bytes_max: Some(0),
         timeout_ms: None,
         rate_per_minute: None,
+        params: None,
         request: None,
         query: None,
         response: None,

@@ -100,8 +100,10 @@ fn operation_id(entry: &Entry) -> String {
 }
 
 fn parameters(entry: &Entry) -> Vec<Value> {
-    let path = entry.params.iter().map(|name| {
-        json!({"name": &**name, "in": "path", "required": true, "schema": {"type": "string"}})
+    let path = entry.params.iter().enumerate().map(|(position, name)| {
+        let stated = entry.route.param(position, name).cloned();
+        let schema = stated.unwrap_or_else(|| json!({"type": "string"}));
+        json!({"name": &**name, "in": "path", "required": true, "schema": schema})
     });
     // The query's schema is one object; OpenAPI wants its properties one by one.
     let query = entry.route.query.as_ref();

@@ -177,6 +177,10 @@ pub struct Route {
     /// Requests per minute and caller; the host's default when absent.
     #[serde(default)]
     pub rate_per_minute: Option<u32>,
+    /// JSON Schema of the path's parameters, if the handler reads them: of the only one, of a list by position, or of an
+    /// object by name. [`Route::param`] tells them apart.
+    #[serde(default)]
+    pub params: Option<Value>,
     /// JSON Schema of the request body, if it has one.
     #[serde(default)]
     pub request: Option<Value>,
@@ -189,6 +193,18 @@ pub struct Route {
     /// `json`, `stream`, `sse`, `websocket` or `raw`.
     #[serde(default = "json_kind")]
     pub kind: String,
+}
+
+impl Route {
+    /// JSON Schema of the path's parameter with this name, the `position`th of the path. A plugin may state none.
+    pub fn param(&self, position: usize, name: &str) -> Option<&Value> {
+        let params = self.params.as_ref()?;
+        match (params.get("prefixItems"), params.get("properties")) {
+            (Some(list), _) => list.get(position),
+            (_, Some(named)) => named.get(name),
+            _ => Some(params),
+        }
+    }
 }
 
 fn json_kind() -> String {

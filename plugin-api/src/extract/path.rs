@@ -9,15 +9,21 @@ use serde::{
 };
 
 use super::{Extract, Request};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    schema::{Schema, Shape},
+};
 
 /// Path parameters: `Path<Uuid>` for one, `Path<(Uuid, u32)>` by position, `Path<Params>` by name.
 ///
-/// A value that does not read is a 404: the path names nothing.
+/// A value that does not read is a 404: the path names nothing. The type's [`Schema`] describes the parameters in the API's
+/// reference.
 #[derive(Debug, Clone, Copy)]
 pub struct Path<T>(pub T);
 
-impl<T: DeserializeOwned + Send> Extract for Path<T> {
+impl<T: DeserializeOwned + Schema + Send> Extract for Path<T> {
+    const PATH: Option<&'static Shape> = Some(&T::SHAPE);
+
     async fn extract(request: &mut Request) -> Result<Self> {
         let params: Vec<_> = request
             .params()

@@ -13,6 +13,9 @@ use crate::{answer::Answer, host::TestHost, request::Request, sample::sample, wa
 /// Bodies that are not what any route asks for.
 const BROKEN: [&str; 4] = ["", "{", "[1, 2", "\u{0}"];
 
+/// Far from the numbers that a test gives out.
+const NUMBER_OF_NOTHING: u64 = 30_000;
+
 impl Conformance {
     /// Whoever may call a route reaches its handler, and a request of the declared form is no 5xx.
     ///
@@ -23,7 +26,7 @@ impl Conformance {
         let host = self.start().await;
         let family = Uuid::now_v7();
         for route in self.routes() {
-            let path = path_of(route, &Uuid::now_v7().to_string());
+            let path = path_of(route);
             let answer = head(route, filled(route, admitted(&host, route, &path, family))).await;
             assert!(!is_unknown(&answer), "{}: nothing answers", name(route));
             assert!(
@@ -50,7 +53,7 @@ impl Conformance {
     pub async fn callers_without_a_token_are_refused(&self) {
         let host = self.start().await;
         for route in self.guarded() {
-            let path = path_of(route, &Uuid::now_v7().to_string());
+            let path = path_of(route);
             let answer = filled(route, host.request(&route.method, &path))
                 .send()
                 .await;
@@ -84,7 +87,7 @@ impl Conformance {
         let host = self.start().await;
         let family = Uuid::now_v7();
         for route in self.guarded() {
-            let path = path_of(route, &Uuid::now_v7().to_string());
+            let path = path_of(route);
             for role in ApiRole::ALL {
                 let request = host.request(&route.method, &path).role(*role, family);
                 let answer = head(route, filled(route, request)).await;
@@ -124,7 +127,7 @@ impl Conformance {
         let host = self.start().await;
         let (ours, theirs) = (Uuid::now_v7(), Uuid::now_v7());
         for route in self.of_families().filter(|route| route.path.contains('{')) {
-            let path = path_of(route, &Uuid::now_v7().to_string());
+            let path = path_of(route);
             let answer = head(route, filled(route, admitted(&host, route, &path, ours))).await;
             assert_eq!(
                 answer.status,
@@ -139,7 +142,7 @@ impl Conformance {
                 .of_families()
                 .filter(|route| is_member(route, &collection))
             {
-                let path = path_of(route, &id);
+                let path = path_with(route, &id);
                 let answer =
                     head(route, filled(route, admitted(&host, route, &path, theirs))).await;
                 assert_eq!(
@@ -154,7 +157,8 @@ impl Conformance {
                 .of_families()
                 .find(|route| is_member(route, &collection) && route.method == "GET");
             if let Some(route) = shown {
-                let answer = head(route, admitted(&host, route, &path_of(route, &id), ours)).await;
+                let answer =
+                    head(route, admitted(&host, route, &path_with(route, &id), ours)).await;
                 assert_eq!(
                     answer.status,
                     200,
@@ -176,7 +180,7 @@ impl Conformance {
         let host = self.start().await;
         let family = Uuid::now_v7();
         for route in self.routes().filter(|route| route.request.is_some()) {
-            let path = path_of(route, &Uuid::now_v7().to_string());
+            let path = path_of(route);
             let asked = || admitted(&host, route, &path, family);
             for body in BROKEN {
                 let answer = asked()
@@ -264,15 +268,31 @@ pub(super) fn name(route: &Route) -> String {
     format!("{} {}", route.method, route.path)
 }
 
-/// The path with `id` in every place for a parameter.
-pub(super) fn path_of(route: &Route, id: &str) -> String {
-    let segments = route.path.split('/');
-    let filled = segments.map(|segment| {
-        if segment.starts_with('{') {
-            id
-        } else {
-            segment
+/// The path with a value of the declared form in every place for a parameter, one that names nothing there is.
+pub(super) fn path_of(route: &Route) -> String {
+    fill(route, |position, name| match route.param(position, name) {
+        Some(schema) if schema["type"] == "integer" => {
+            let most = schema["maximum"].as_u64().unwrap_or(u64::MAX);
+            most.min(NUMBER_OF_NOTHING).to_string()
         }
+        _ => Uuid::now_v7().to_string(),
+    })
+}
+
+/// The path with `id` in every place for a parameter.
+fn path_with(route: &Route, id: &str) -> String {
+    fill(route, |_, _| id.to_owned())
+}
+
+fn fill(route: &Route, value: impl Fn(usize, &str) -> String) -> String {
+    let mut position = 0;
+    let filled = route.path.split('/').map(|segment| {
+        let Some(name) = segment.strip_prefix('{') else {
+            return segment.to_owned();
+        };
+        let name = name.trim_start_matches('*').trim_end_matches('}');
+        position += 1;
+        value(position - 1, name)
     });
     filled.collect::<Vec<_>>().join("/")
 }
@@ -368,7 +388,7 @@ fn same(named: Role, role: ApiRole) -> bool {
 }
 
 /// The host knows no such route, or not with this method.
-pub(super) fn is_unknown(answer: &Answer) -> bool {
+fn is_unknown(answer: &Answer) -> bool {
     let said = answer.text();
     (answer.status == 404 && said.contains("nothing answers at this address"))
         || answer.status == 405

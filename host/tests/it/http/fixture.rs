@@ -49,6 +49,7 @@ pub(crate) fn route(method: &str, path: &str) -> Route {
         body_bytes_max: None,
         timeout_ms: None,
         rate_per_minute: None,
+        params: None,
         request: None,
         query: None,
         response: None,

@@ -30,12 +30,18 @@ fn notes() -> Vec<nself::http::NewRoute> {
         query: Some(json!({"type": "object", "required": ["limit"],
             "properties": {"limit": {"type": "integer"}, "after": {"type": "string"}}})),
         response: Some(json!({"type": "array", "items": {"type": "string"}})),
+        params: Some(json!({"type": "string", "format": "uuid"})),
         ..route("GET", "/families/{family_id}/notes")
     };
     let create = Route {
         access: Access::Service("notes.write".to_owned()),
         request: Some(json!({"type": "object"})),
         ..route("POST", "/families/{family_id}/notes")
+    };
+    let of_a_family = Route {
+        params: Some(json!({"type": "array", "items": false, "minItems": 2,
+            "prefixItems": [{"type": "string", "format": "uuid"}, {"type": "integer"}]})),
+        ..route("GET", "/families/{family_id}/notes/{number}")
     };
     let page = |_| async {
         let mut response = Response::new(Body::from(Bytes::from("<p>".repeat(2_000))));
@@ -47,6 +53,7 @@ fn notes() -> Vec<nself::http::NewRoute> {
     vec![
         answered(&notes, list, hello),
         answered(&notes, create, hello),
+        answered(&notes, of_a_family, hello),
         answered(&notes, route("GET", "/page"), page),
         answered(&notes, route("GET", "/files/{*path}"), hello),
     ]
@@ -81,6 +88,19 @@ async fn the_document_says_what_is_in_force() {
         ["limit", "query", true]
     ]);
     assert_eq!(json!(names.collect::<Vec<_>>()), expected);
+    let schema = |path: &str, position: usize| {
+        document["paths"][path]["get"]["parameters"][position]["schema"].clone()
+    };
+    let uuid = json!({"type": "string", "format": "uuid"});
+    let note = "/families/{family_id}/notes/{number}";
+    for (path, position, expected) in [
+        ("/families/{family_id}/notes", 0, &uuid),
+        (note, 0, &uuid),
+        (note, 1, &json!({"type": "integer"})),
+        ("/files/{path}", 0, &json!({"type": "string"})),
+    ] {
+        assert_eq!(schema(path, position), *expected, "{path} {position}");
+    }
     let data =
         &list["responses"]["2XX"]["content"]["application/json"]["schema"]["properties"]["data"];
     assert_eq!(data["type"], "array");
