@@ -97,7 +97,7 @@ impl<P: Send + Sync + 'static> Route<P> {
         self
     }
 
-    /// Service tokens and keys with this scope may call.
+    /// Services with this scope may call, and operators of the host, who could give any service that scope.
     #[must_use]
     pub const fn service(mut self, scope: &'static str) -> Self {
         self.access = Access::Service(scope);

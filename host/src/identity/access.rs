@@ -17,8 +17,8 @@ pub enum Verdict {
 /// Decides whether `principal` may call a route with this access rule.
 ///
 /// Roles count only together with a family: a role without one is a token that says nothing. An operator is not
-/// a member of anybody's family, so role routes are closed to operators; what a service may do with some scope, an operator
-/// may.
+/// a member of anybody's family, so role routes are closed to operators. What a service may do with some scope, an operator
+/// may: whoever has the operator's key could give a service that scope, and commands of plugins call such routes.
 pub fn check(access: &Access, principal: Option<&Principal>) -> Verdict {
     if *access == Access::Public {
         return Verdict::Allow;
