@@ -314,10 +314,23 @@ impl From<OptBytes> for Option<Bytes> {
     }
 }
 
-layout!(SLICE: Slice<'static, u8> { ptr, len });
-layout!(STR: Str<'static> { bytes });
-layout!(BYTES: Bytes { ptr, len, owner, drop });
-layout!(OPT_BYTES: OptBytes { some, bytes });
+layout!(SLICE: Slice<'static, u8> {
+    ptr: *const u8,
+    len: usize,
+});
+layout!(STR: Str<'static> {
+    bytes: Slice<'static, u8>,
+});
+layout!(BYTES: Bytes {
+    ptr: *const u8,
+    len: usize,
+    owner: *mut (),
+    drop: Option<DropBytes>,
+});
+layout!(OPT_BYTES: OptBytes {
+    some: u32,
+    bytes: Bytes,
+});
 
 #[cfg(test)]
 mod tests {

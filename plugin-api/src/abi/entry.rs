@@ -168,5 +168,14 @@ impl<T> Default for Outcome<T> {
     }
 }
 
-layout!(ENTRY: Entry { magic, major, needs, size, create });
-layout!(RAW_HANDLE: RawHandle { context, table });
+layout!(ENTRY: Entry {
+    magic: [u8; 8],
+    major: u32,
+    needs: u32,
+    size: usize,
+    create: unsafe extern "C" fn(Host, Str<'_>) -> Fut<Instance>,
+});
+layout!(RAW_HANDLE: RawHandle {
+    context: *const (),
+    table: *const (),
+});

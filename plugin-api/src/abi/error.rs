@@ -129,5 +129,16 @@ impl<T> Drop for Outcome<T> {
     }
 }
 
-layout!(ERROR: Error { kind, status, retry_after_ms, code, message, details, cause });
-layout!(OUTCOME: Outcome<u64> { ok, payload });
+layout!(ERROR: Error {
+    kind: u32,
+    status: u32,
+    retry_after_ms: u64,
+    code: Bytes,
+    message: Bytes,
+    details: Bytes,
+    cause: Bytes,
+});
+layout!(OUTCOME: Outcome<u64> {
+    ok: u32,
+    payload: Payload<u64>,
+});

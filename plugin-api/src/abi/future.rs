@@ -328,7 +328,20 @@ impl WakerSlot {
     }
 }
 
-layout!(WAKER_BASE: WakerBase { vtable });
-layout!(WAKER_VTABLE: WakerVtable { clone, wake_by_ref, drop });
-layout!(FUT: Fut<u64> { state, vtable, slot });
-layout!(FUT_VTABLE: FutVtable<u64> { poll, drop });
+layout!(WAKER_BASE: WakerBase {
+    vtable: &'static WakerVtable,
+});
+layout!(WAKER_VTABLE: WakerVtable {
+    clone: unsafe extern "C" fn(*const WakerBase) -> *const WakerBase,
+    wake_by_ref: unsafe extern "C" fn(*const WakerBase),
+    drop: unsafe extern "C" fn(*const WakerBase),
+});
+layout!(FUT: Fut<u64> {
+    state: *mut (),
+    vtable: *const FutVtable<u64>,
+    slot: *mut (),
+});
+layout!(FUT_VTABLE: FutVtable<u64> {
+    poll: unsafe extern "C" fn(*mut (), *const WakerBase, *mut MaybeUninit<Outcome<u64>>) -> u32,
+    drop: unsafe extern "C" fn(*mut ()),
+});

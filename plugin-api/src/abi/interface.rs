@@ -56,12 +56,26 @@ macro_rules! interface {
             #[doc = concat!("The interface's id, `", $id, "`.")]
             pub const ID: &'static str = $id;
 
-            /// Size and field offsets of the table: what the golden file of the layout holds.
-            pub const LAYOUT: &'static [(&'static str, usize)] = &[
-                ("size_of", size_of::<$Table>()),
-                ("release", std::mem::offset_of!($Table, release)),
-                $( (stringify!($method), std::mem::offset_of!($Table, $method)), )*
-            ];
+            /// Size of the table, places and signatures of its functions: what the golden file of the layout holds.
+            pub const LAYOUT: $crate::abi::layout::Layout = $crate::abi::layout::Layout {
+                name: $id,
+                size: size_of::<$Table>(),
+                fields: &[
+                    $crate::abi::layout::Field {
+                        name: "release",
+                        offset: std::mem::offset_of!($Table, release),
+                        kind: "fn()",
+                    },
+                    $( $crate::abi::layout::Field {
+                        name: stringify!($method),
+                        offset: std::mem::offset_of!($Table, $method),
+                        kind: concat!(
+                            stringify!($kind), " fn(", $( stringify!($arg), ": ", stringify!($Arg), ", ", )* ")",
+                            $( " -> ", stringify!($Ret) )?
+                        ),
+                    }, )*
+                ],
+            };
 
             /// Hands out `provider`; it is dropped with the last handle.
             pub fn new<P: $Provider>(provider: std::sync::Arc<P>) -> Self {

@@ -1,6 +1,7 @@
-//! Sizes and offsets of everything that crosses: what `plugin-api/abi-layout.txt` holds and a test compares.
+//! Sizes, offsets and types of everything that crosses: what `plugin-api/abi-layout.txt` holds and a test compares.
 //!
-//! A released line never changes; a table grows at its end, which shows as appended lines and a larger `size_of`.
+//! A released line never changes, except for the size of a table: that grows at its end, which shows as appended lines and a
+//! larger `size_of`.
 
 use std::fmt::Write;
 
@@ -8,25 +9,46 @@ use super::{
     bytes, capability as c, entry, error, extension, future, instance, request, response, stream,
 };
 
-/// A type and the places of its fields, the first of which is called `size_of`.
+/// A type and its fields.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
     /// The type.
     pub name: &'static str,
-    /// Fields and offsets, in order.
-    pub fields: &'static [(&'static str, usize)],
+    /// How many bytes it takes.
+    pub size: usize,
+    /// Its fields, in order.
+    pub fields: &'static [Field],
 }
 
-/// `layout!(NAME: Type { fields })` makes the constant `NAME` with the type's layout.
+/// A field: two functions of a table can lie at the same place and take different arguments, so the type belongs to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// What it is called.
+    pub name: &'static str,
+    /// Where it lies.
+    pub offset: usize,
+    /// What it is, as it is written in the source.
+    pub kind: &'static str,
+}
+
+/// `layout!(NAME: Type { field: Type })` makes the constant `NAME` with the type's layout.
 macro_rules! layout {
-    ($NAME:ident: $Type:ty { $($field:ident),* $(,)? }) => {
+    ($NAME:ident: $Type:ty { $($field:ident: $Kind:ty),* $(,)? }) => {
         #[doc = concat!("Layout of `", stringify!($Type), "`.")]
-        pub(in crate::abi) const $NAME: $crate::abi::layout::Layout = $crate::abi::layout::Layout {
-            name: stringify!($Type),
-            fields: &[
-                ("size_of", size_of::<$Type>()),
-                $( (stringify!($field), std::mem::offset_of!($Type, $field)), )*
-            ],
+        pub(in crate::abi) const $NAME: $crate::abi::layout::Layout = {
+            // What is written here is what the field is.
+            $( let _: for<'x> fn(&'x $Type) -> &'x $Kind = |value| &value.$field; )*
+            $crate::abi::layout::Layout {
+                name: stringify!($Type),
+                size: size_of::<$Type>(),
+                fields: &[
+                    $( $crate::abi::layout::Field {
+                        name: stringify!($field),
+                        offset: std::mem::offset_of!($Type, $field),
+                        kind: stringify!($Kind),
+                    }, )*
+                ],
+            }
         };
     };
 }
@@ -34,7 +56,7 @@ macro_rules! layout {
 pub(in crate::abi) use layout;
 
 macro_rules! tables {
-    ($($Type:path),* $(,)?) => { [$( Layout { name: <$Type>::ID, fields: <$Type>::LAYOUT } ),*] };
+    ($($Type:path),* $(,)?) => { [$( <$Type>::LAYOUT ),*] };
 }
 
 /// Every type and table of the boundary.
@@ -93,13 +115,17 @@ pub fn all() -> Vec<Layout> {
     types.into_iter().chain(tables).collect()
 }
 
-/// One line per field: `type.field offset`.
+/// One line per field: `type.field offset kind`.
 pub fn text() -> String {
     let mut text = String::new();
-    for layout in all() {
-        for (field, offset) in layout.fields {
-            // Writing to a String does not fail.
-            let _ = writeln!(text, "{}.{field} {offset}", layout.name);
+    for Layout { name, size, fields } in all() {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{name}.size_of {size}");
+        for field in fields {
+            // Compilers differ in where they break long types.
+            let words: Vec<_> = field.kind.split_whitespace().collect();
+            let kind = words.join(" ").replace(", )", ")");
+            let _ = writeln!(text, "{name}.{} {} {kind}", field.name, field.offset);
         }
     }
     text

@@ -318,9 +318,36 @@ impl Drop for Request {
 }
 
 layout!(PRINCIPAL: Principal<'static> {
-    size, kind, role, aal, elevated, expires_at, user_id, session_id, family_id, member_id, device_id, subject, scopes
+    size: usize,
+    kind: u32,
+    role: u32,
+    aal: u32,
+    elevated: u32,
+    expires_at: u64,
+    user_id: [u8; 16],
+    session_id: [u8; 16],
+    family_id: [u8; 16],
+    member_id: [u8; 16],
+    device_id: [u8; 16],
+    subject: Str<'static>,
+    scopes: Str<'static>,
 });
 layout!(HEAD_TABLE: HeadTable {
-    size, release, method, path, query, header, header_at, param, principal, peer, request_id, traceparent
+    size: usize,
+    release: unsafe extern "C" fn(*mut ()),
+    method: unsafe extern "C" fn(*const ()) -> Str<'static>,
+    path: unsafe extern "C" fn(*const ()) -> Str<'static>,
+    query: unsafe extern "C" fn(*const ()) -> Str<'static>,
+    header: unsafe extern "C" fn(*const (), Str<'_>) -> Str<'static>,
+    header_at: unsafe extern "C" fn(*const (), usize, *mut Str<'static>) -> Str<'static>,
+    param: unsafe extern "C" fn(*const (), usize, *mut Str<'static>) -> Str<'static>,
+    principal: unsafe extern "C" fn(*const (), *mut Principal<'static>, usize) -> u32,
+    peer: unsafe extern "C" fn(*const ()) -> Str<'static>,
+    request_id: unsafe extern "C" fn(*const ()) -> Str<'static>,
+    traceparent: unsafe extern "C" fn(*const ()) -> Str<'static>,
 });
-layout!(REQUEST: Request { head, table, body });
+layout!(REQUEST: Request {
+    head: *mut (),
+    table: *const HeadTable,
+    body: Stream,
+});

@@ -130,8 +130,18 @@ pub fn headers(mut block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-layout!(MESSAGE: Message { kind, code, data });
-layout!(RESPONSE: Response { status, headers, bytes, stream, upgrade });
+layout!(MESSAGE: Message {
+    kind: u32,
+    code: u32,
+    data: Bytes,
+});
+layout!(RESPONSE: Response {
+    status: u32,
+    headers: Bytes,
+    bytes: Bytes,
+    stream: Stream,
+    upgrade: RawHandle,
+});
 
 #[cfg(test)]
 mod tests {

@@ -152,5 +152,12 @@ impl Drop for Stream {
     }
 }
 
-layout!(STREAM: Stream { state, vtable, slot });
-layout!(STREAM_VTABLE: StreamVtable { poll_next, drop });
+layout!(STREAM: Stream {
+    state: *mut (),
+    vtable: *const StreamVtable,
+    slot: *mut (),
+});
+layout!(STREAM_VTABLE: StreamVtable {
+    poll_next: unsafe extern "C" fn(*mut (), *const WakerBase, *mut MaybeUninit<Outcome<Bytes>>) -> u32,
+    drop: unsafe extern "C" fn(*mut ()),
+});

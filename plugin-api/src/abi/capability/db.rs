@@ -259,9 +259,22 @@ impl<'a> Iterator for Params<'a> {
     }
 }
 
-layout!(COLUMN: Column<'static> { name, oid });
-layout!(CELL: Cell { ptr, len });
-layout!(ROWS: Rows { columns, column_count, cells, row_count, owner, drop });
+layout!(COLUMN: Column<'static> {
+    name: Str<'static>,
+    oid: u32,
+});
+layout!(CELL: Cell {
+    ptr: *const u8,
+    len: isize,
+});
+layout!(ROWS: Rows {
+    columns: *const Column<'static>,
+    column_count: usize,
+    cells: *const Cell,
+    row_count: usize,
+    owner: *mut (),
+    drop: Option<unsafe extern "C" fn(*mut ())>,
+});
 
 #[cfg(test)]
 mod tests {

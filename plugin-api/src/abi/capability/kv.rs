@@ -38,4 +38,8 @@ pub struct Take {
     pub retry_ms: u64,
 }
 
-layout!(TAKE: Take { allowed, remaining, retry_ms });
+layout!(TAKE: Take {
+    allowed: u32,
+    remaining: u32,
+    retry_ms: u64,
+});
