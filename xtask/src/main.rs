@@ -6,6 +6,7 @@ mod ci;
 mod common_passwords;
 mod golden;
 mod house;
+mod memory;
 mod program;
 mod tidy;
 
@@ -19,6 +20,8 @@ usage: cargo xtask COMMAND
   ci [-- ARGUMENTS]    everything that CI checks, in order; ARGUMENTS go to the test runner
   tidy                 the rules of the house that a machine can check
   golden [--check]     write the files that a reader wants to see whole, or compare them
+  miri                 the tests of the boundary in Miri, where a nightly toolchain has it
+  memcheck             the same in valgrind
   common-passwords FILE...
                        write the list of common passwords anew, from public lists
   new-plugin NAME      write a plugin crate to plugins/NAME, as `nself plugin new` does
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&house),
         ["golden"] => golden::write(&house),
         ["golden", "--check"] => golden::check(&house),
+        ["miri"] => memory::miri(&house),
+        ["memcheck"] => memory::memcheck(&house),
         ["common-passwords", sources @ ..] if !sources.is_empty() => {
             common_passwords::write(&house, sources)
         }

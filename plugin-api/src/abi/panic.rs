@@ -39,10 +39,14 @@ pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "panic with a payload that is not text".to_owned())
 }
 
-/// Drops a panic's payload; one that panics in turn is leaked, for its `Drop` has had its chance.
+/// Drops a panic's payload. Dropping can panic in turn, with a payload that does the same, and so on without an end: the
+/// third is leaked.
 fn discard(payload: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
-        std::mem::forget(second);
+    let dropped = |payload| catch_unwind(AssertUnwindSafe(move || drop(payload)));
+    if let Err(second) = dropped(payload)
+        && let Err(third) = dropped(second)
+    {
+        std::mem::forget(third);
     }
 }
 
