@@ -3,12 +3,11 @@
 use std::future::Future;
 
 use crate::{
-    abi::zst::Item,
+    abi::{future::Fut, response, zst::Item},
     cx::Cx,
     error::Result,
     extract::{Extract, Request},
     respond::{Respond, Response},
-    route::BoxFuture,
     schema::Shape,
 };
 
@@ -33,7 +32,8 @@ pub trait Handler<P, A>: Copy + Send + Sync + 'static {
 
 /// A handler with its type forgotten.
 pub(crate) trait Erased<P>: Send + Sync {
-    fn call(&self, cx: Cx<P>, request: Request) -> BoxFuture<Result<Response>>;
+    /// As the future that crosses: it is boxed once.
+    fn call(&self, cx: Cx<P>, request: Request) -> Fut<response::Response>;
 }
 
 impl<P, F, A> Erased<P> for Item<F, A>
@@ -42,8 +42,9 @@ where
     F: Handler<P, A>,
     A: 'static,
 {
-    fn call(&self, cx: Cx<P>, request: Request) -> BoxFuture<Result<Response>> {
-        Box::pin(self.get().call(cx, request))
+    fn call(&self, cx: Cx<P>, request: Request) -> Fut<response::Response> {
+        let handler = self.get();
+        Fut::new(async move { Ok(handler.call(cx, request).await?.into_abi()) })
     }
 }
 

@@ -86,12 +86,12 @@ impl<P: Plugin> InstanceProvider for Running<P> {
         route: u32,
         request: request::Request,
     ) -> impl Future<Output = Result<response::Response, AbiError>> + Send + 'static {
-        let handling = row(P::ROUTES, route, "route").map(|route| {
-            route
+        match row(P::ROUTES, route, "route") {
+            Ok(route) => route
                 .handler
-                .call(self.cx.clone(), Request { raw: request })
-        });
-        async move { Ok(handling?.await?.into_abi()) }
+                .call(self.cx.clone(), Request { raw: request }),
+            Err(unknown) => Fut::failed(unknown.into()),
+        }
     }
 
     fn run_task(&self, task: u32) -> impl Future<Output = Result<(), AbiError>> + Send + 'static {

@@ -214,7 +214,8 @@ impl Future for Later {
 fn a_waker_is_shared_for_the_life_of_a_future_and_wakes_from_another_thread() {
     let wakers = Arc::new(Mutex::new(Vec::<Waker>::new()));
     let counter = Arc::new(CountWakes(AtomicUsize::new(0)));
-    let waker = Waker::from(Arc::clone(&counter));
+    // A clone: std's first waker and its clones need not have one table, and then they are not the same.
+    let waker = Waker::from(Arc::clone(&counter)).clone();
     let mut future = Fut::new(Later {
         wakers: Arc::clone(&wakers),
         polls: 0,
@@ -241,6 +242,10 @@ fn a_waker_is_shared_for_the_life_of_a_future_and_wakes_from_another_thread() {
 }
 
 #[test]
+#[expect(
+    clippy::redundant_async_block,
+    reason = "a future of its own, which polls the other: the same one would be passed on"
+)]
 fn a_waker_that_came_across_is_handed_back_as_it_is() {
     // A future of the other side that polls a future of this side: two crossings, one waker object.
     let wakers = Arc::new(Mutex::new(Vec::<Waker>::new()));
@@ -248,7 +253,7 @@ fn a_waker_that_came_across_is_handed_back_as_it_is() {
         wakers: Arc::clone(&wakers),
         polls: 0,
     });
-    let mut outer = Fut::new(inner);
+    let mut outer = Fut::new(async move { inner.await });
     let counter = Arc::new(CountWakes(AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&counter));
     assert!(poll(&mut outer, &waker).is_pending());
@@ -257,6 +262,31 @@ fn a_waker_that_came_across_is_handed_back_as_it_is() {
     drop(outer);
     drop(waker);
     assert_eq!(Arc::strong_count(&counter), 1);
+}
+
+#[test]
+fn a_future_that_is_passed_on_wakes_whoever_polls_it_then() {
+    let wakers = Arc::new(Mutex::new(Vec::<Waker>::new()));
+    let mut future = Fut::new(Later {
+        wakers: Arc::clone(&wakers),
+        polls: 0,
+    });
+    let counters = [(); 2].map(|()| Arc::new(CountWakes(AtomicUsize::new(0))));
+    for counter in &counters {
+        let waker = Waker::from(Arc::clone(counter));
+        future = Fut::new(future);
+        assert!(poll(&mut future, &waker).is_pending());
+    }
+    wakers.lock().unwrap().drain(..).for_each(Waker::wake);
+    drop(future);
+    for counter in counters {
+        assert_eq!(counter.0.load(Ordering::SeqCst), 1);
+        assert_eq!(
+            Arc::strong_count(&counter),
+            1,
+            "no reference is left behind"
+        );
+    }
 }
 
 #[test]

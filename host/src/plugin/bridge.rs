@@ -113,9 +113,13 @@ async fn answer(
         *response.status_mut() =
             StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    for (name, value) in headers(block.as_slice()) {
-        let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
-        else {
+    // The values share the block instead of being copied one by one.
+    let block = Bytes::from(block);
+    for (name, value) in headers(&block) {
+        let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name),
+            HeaderValue::from_maybe_shared(block.slice_ref(value)),
+        ) else {
             error!(header = %String::from_utf8_lossy(name), "the plugin answered with a header that HTTP does not allow");
             return Problem::internal().into_response();
         };

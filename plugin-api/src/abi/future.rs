@@ -5,6 +5,7 @@
 //! A waker that came from the other side is handed back as the pointer that it is, without another wrapper.
 
 use std::{
+    any::Any,
     future::Future,
     marker::PhantomData,
     mem::{ManuallyDrop, MaybeUninit},
@@ -256,17 +257,35 @@ unsafe extern "C" fn drop_boxed<F>(state: *mut ()) {
 }
 
 impl<T: 'static> Fut<T> {
-    /// A future of this image for the other side.
+    /// A future of this image for the other side. One that is of the boundary already is passed on as it is.
     pub fn new<F>(future: F) -> Self
     where
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        let future = match Self::same(future) {
+            Ok(mut same) => {
+                // Whoever polls it next keeps a waker object of its own there.
+                drop(WakerSlot::take(&mut same.slot));
+                return same;
+            }
+            Err(future) => future,
+        };
         let vtable: &'static FutVtable<T> = const { &Vtables::<F, T>::VTABLE };
         Self {
             state: Box::into_raw(Box::new(future)).cast(),
             vtable,
             slot: ptr::null_mut(),
             marker: PhantomData,
+        }
+    }
+
+    /// The future as what it is, when it is one of the boundary. Known when this is compiled.
+    fn same<F: 'static>(future: F) -> Result<Self, F> {
+        let mut future = Some(future);
+        let place: &mut dyn Any = &mut future;
+        match place.downcast_mut::<Option<Self>>().and_then(Option::take) {
+            Some(same) => Ok(same),
+            None => Err(future.expect("nobody took it")),
         }
     }
 
