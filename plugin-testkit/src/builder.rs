@@ -20,7 +20,8 @@ use crate::{
     host::{Life, TestHost},
     library::{Library, library},
     logs,
-    program::{self, Program},
+    process::HostProcess,
+    program,
     wait::within,
 };
 
@@ -153,10 +154,13 @@ impl TestHostBuilder {
             .unwrap_or_else(|| Arc::new(SystemClock::default()));
         let life = if self.is_program {
             put_in_place(&self.plugins, directory.path());
+            let url = database.url();
             for plugin in &self.plugins {
-                program::enable(directory.path(), &database, &plugin.manifest.id).await;
+                program::enable(directory.path(), &url, &plugin.manifest.id).await;
             }
-            Life::Program(Box::new(Program::start(directory.path(), &database).await))
+            Life::Program(Box::new(
+                HostProcess::start(directory.path(), &url, None).await,
+            ))
         } else {
             let host = open(directory.path(), secrets, &database, Arc::clone(&clock)).await;
             put_in_place(&self.plugins, directory.path());

@@ -23,8 +23,8 @@ use crate::{
     builder::{Shared, TestHostBuilder},
     library::Library,
     outage::Outage,
-    process::HostProcessBuilder,
-    program::{self, Program},
+    process::{HostProcess, HostProcessBuilder, Signal},
+    program::log_in,
     request::{Body, Request},
     wait::{LIMIT, within},
 };
@@ -50,7 +50,7 @@ pub struct TestHost {
 /// Where a host lives.
 pub(crate) enum Life {
     Here(Box<Host>),
-    Program(Box<Program>),
+    Program(Box<HostProcess>),
 }
 
 impl TestHost {
@@ -75,7 +75,7 @@ impl TestHost {
     ) -> Self {
         let address = match &life {
             Life::Here(host) => host.gateway().expect("a started host listens"),
-            Life::Program(program) => program.address,
+            Life::Program(program) => program.address(),
         };
         let lock = shared.project.path().join("plugins.lock");
         Self {
@@ -135,7 +135,7 @@ impl TestHost {
     /// When it is none.
     pub async fn kill(&mut self) {
         match &mut self.life {
-            Life::Program(program) => program.kill().await,
+            Life::Program(program) => _ = program.end_by(Signal::KILL).await,
             Life::Here(_) => panic!("what lives in the test's process cannot be killed"),
         }
     }
@@ -147,14 +147,14 @@ impl TestHost {
     /// When it does not start.
     pub async fn start_again(&mut self) {
         let project = self.shared.project.path();
-        let program = Program::start(project, &self.shared.database).await;
-        self.address = program.address;
+        let program = HostProcess::start(project, &self.shared.database.url(), None).await;
+        self.address = program.address();
         self.life = Life::Program(Box::new(program));
     }
 
     /// What the program has logged so far.
     pub fn log(&self) -> String {
-        program::log_of(self.shared.project.path())
+        fs::read_to_string(log_in(self.shared.project.path())).unwrap_or_default()
     }
 
     /// A running plugin behind its boundary.
@@ -268,7 +268,7 @@ impl TestHost {
     pub async fn stop(self) {
         let clean = match self.life {
             Life::Here(host) => within("stopping a host", host.stop(LIMIT / 2)).await,
-            Life::Program(program) => program.stop().await.success(),
+            Life::Program(mut program) => program.end_by(Signal::TERM).await.success(),
         };
         assert!(
             clean,

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::mpsc,
 };
 
@@ -18,7 +18,7 @@ use toml::Table;
 
 use crate::{
     builder::{copy_files, merge},
-    program::{address_in, built},
+    program::{address_in, command, log_in},
     wait::{LIMIT, eventually},
 };
 
@@ -64,31 +64,8 @@ impl HostProcessBuilder {
     pub async fn start(self) -> HostProcess {
         let directory = tempfile::tempdir().expect("there is room for a project");
         self.copy_project(directory.path());
-        let log = directory.path().join("host.log");
-        let file = File::create(&log).expect("the project is writable");
-        let mut child = Command::new(built())
-            .args(["serve", "--json", "--port", "0"])
-            .env_clear()
-            .env("DATABASE_URL", &self.database_url)
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(file)
-            .spawn()
-            .expect("the built program runs");
-        let stdout = child.stdout.take().expect("standard output is piped");
-        let mut host = HostProcess {
-            child,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            log,
-            _directory: directory,
-        };
-        let line = tokio::task::spawn_blocking(move || first_line(stdout));
-        let line = line.await.expect("reading a line does not panic");
-        let address = line.and_then(|line| address_in(&line));
-        host.address =
-            address.unwrap_or_else(|| panic!("the host did not get ready:\n{}", host.log_text()));
-        host
+        let project = directory.path().to_owned();
+        HostProcess::start(&project, &self.database_url, Some(directory)).await
     }
 
     /// The replica's own project. Its lists of plugins and its secrets are those of the first.
@@ -126,10 +103,41 @@ pub struct HostProcess {
     child: Child,
     address: SocketAddr,
     log: PathBuf,
-    _directory: TempDir,
+    /// A project of its own ends with it.
+    _directory: Option<TempDir>,
 }
 
 impl HostProcess {
+    /// Starts the built `nself` in a project, and waits until it is ready.
+    pub(crate) async fn start(
+        project: &Path,
+        database_url: &str,
+        directory: Option<TempDir>,
+    ) -> Self {
+        let log = log_in(project);
+        // Another life of the same project goes on in the same log.
+        let file = File::options().append(true).create(true).open(&log);
+        let mut child = command(project, database_url)
+            .args(["serve", "--json"])
+            .stdout(Stdio::piped())
+            .stderr(file.expect("the project is writable"))
+            .spawn()
+            .expect("the built program runs");
+        let stdout = child.stdout.take().expect("standard output is piped");
+        let mut host = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log,
+            _directory: directory,
+        };
+        let line = tokio::task::spawn_blocking(move || first_line(stdout));
+        let line = line.await.expect("reading a line does not panic");
+        let address = line.and_then(|line| address_in(&line));
+        host.address =
+            address.unwrap_or_else(|| panic!("the host did not get ready:\n{}", host.log_text()));
+        host
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -161,8 +169,13 @@ impl HostProcess {
     ///
     /// When it had ended before.
     pub async fn kill(mut self) {
-        self.signal(Signal::KILL);
-        self.ended().await;
+        self.end_by(Signal::KILL).await;
+    }
+
+    /// Sends it a signal that ends it, and waits until it is gone; how it ended.
+    pub(crate) async fn end_by(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        self.ended().await
     }
 
     /// Waits until it has ended.

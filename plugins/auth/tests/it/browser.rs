@@ -1,17 +1,10 @@
 //! What a person does in a real Chromium: with our pages, and with passkeys on a page and by a client that others wrote.
 
-use std::{
-    fs,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-    sync::OnceLock,
-};
+use std::{net::TcpListener, path::PathBuf};
+
+use nself_plugin_testkit::node_scripts;
 
 use crate::stage::{PASSWORD, Stage};
-
-/// Where the script and the list of packages are.
-const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser");
 
 #[tokio::test]
 async fn a_browser_makes_a_passkey_and_signs_in_with_it_from_our_page_only() {
@@ -71,20 +64,12 @@ async fn people_find_their_way_through_the_pages() {
 }
 
 /// Runs a script with a browser of its own; what it printed is shown when it fails.
-pub(crate) async fn run<const N: usize>(
-    script: &'static str,
-    variables: [(&'static str, String); N],
-) {
-    // On a thread of its own: the host answers on this one meanwhile.
-    let ran = tokio::task::spawn_blocking(move || {
-        let profile = tempfile::tempdir().expect("there is room for a profile");
-        let mut node = Command::new("node");
-        node.arg(script).current_dir(installed());
-        node.envs(variables).env("PROFILE", profile.path());
-        output(node.env("CHROMIUM", chromium()), "nodejs")
-    });
-    let ran = ran.await.expect("the script was started");
-    assert!(ran.status.success(), "{}", printed(&ran));
+pub(crate) async fn run<const N: usize>(script: &str, variables: [(&'static str, String); N]) {
+    let profile = tempfile::tempdir().expect("there is room for a profile");
+    let scripts = node_scripts!("tests/browser").await;
+    let mut command = scripts.script(script);
+    command.envs(variables).env("PROFILE", profile.path());
+    scripts.run(command.env("CHROMIUM", chromium())).await;
 }
 
 /// A port that nobody listens on: the page's, whose address the host must know before it starts.
@@ -100,41 +85,4 @@ fn chromium() -> PathBuf {
         .flat_map(|folder| names.map(|name| folder.join(name)))
         .find(|file| file.is_file())
         .expect("there is no Chromium, and the tests need it: apt-get install chromium")
-}
-
-/// The folder with the script and its packages; made once for all runs with the same lock.
-fn installed() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(install)
-}
-
-fn install() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("auth-browser");
-    fs::create_dir_all(&folder).expect("the target folder can be written");
-    for entry in fs::read_dir(SOURCES).expect("the sources are there") {
-        let entry = entry.expect("the sources can be listed");
-        fs::copy(entry.path(), folder.join(entry.file_name())).expect("a source is copied");
-    }
-    let lock = fs::read(folder.join("package-lock.json")).expect("there is a lock");
-    let stamp = folder.join("installed");
-    if fs::read(&stamp).ok().as_ref() != Some(&lock) {
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-        let ran = output(npm.current_dir(&folder), "npm");
-        assert!(ran.status.success(), "npm ci: {}", printed(&ran));
-        fs::write(stamp, lock).expect("the target folder can be written");
-    }
-    folder
-}
-
-fn output(command: &mut Command, package: &str) -> Output {
-    command.output().unwrap_or_else(|error| {
-        let program = command.get_program().display();
-        panic!("{program}: {error}; the tests need it: apt-get install {package}")
-    })
-}
-
-fn printed(output: &Output) -> String {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}{}", text(&output.stdout), text(&output.stderr))
 }

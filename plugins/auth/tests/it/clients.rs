@@ -1,72 +1,17 @@
-//! Clients that others wrote, of pinned versions, by node. Whoever runs the tests needs `node` and `npm`; the packages are
-//! installed below `target/`.
+//! Clients that others wrote, of pinned versions, by node.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-    sync::OnceLock,
-};
-
+use nself_plugin_testkit::node_scripts;
 use serde_json::json;
 
 use crate::stage::Stage;
 
-/// Where the scripts and the list of packages are.
-const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
-
 /// Runs a script of `tests/clients` with the host's address in `BASE_URL`. What it printed is shown when it fails.
-pub(crate) async fn run(stage: &Stage, script: &'static str, variables: &[(&'static str, &str)]) {
+pub(crate) async fn run(stage: &Stage, script: &str, variables: &[(&str, &str)]) {
     let base_url = format!("http://{}", stage.host.address());
-    let mut variables: Vec<(&str, String)> = variables
-        .iter()
-        .map(|(name, value)| (*name, (*value).to_owned()))
-        .collect();
-    variables.push(("BASE_URL", base_url));
-    // On a thread of its own: the host answers on this one meanwhile.
-    let ran = tokio::task::spawn_blocking(move || {
-        let folder = installed();
-        let mut command = Command::new("node");
-        command.arg(script).current_dir(folder).envs(variables);
-        output(&mut command)
-    });
-    let ran = ran.await.expect("the script was started");
-    assert!(ran.status.success(), "{script}: {}", printed(&ran));
-}
-
-/// The folder with the scripts and their packages; made once.
-fn installed() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("auth-clients");
-        fs::create_dir_all(&folder).expect("the target folder can be written");
-        for entry in fs::read_dir(SOURCES).expect("the sources are there") {
-            let entry = entry.expect("the sources can be listed");
-            fs::copy(entry.path(), folder.join(entry.file_name())).expect("a source is copied");
-        }
-        let lock = fs::read(folder.join("package-lock.json")).expect("there is a lock file");
-        let stamp = folder.join("installed");
-        if fs::read(&stamp).ok().as_ref() != Some(&lock) {
-            let mut install = Command::new("npm");
-            install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-            let ran = output(install.current_dir(&folder));
-            assert!(ran.status.success(), "npm ci: {}", printed(&ran));
-            fs::write(stamp, lock).expect("the target folder can be written");
-        }
-        folder
-    })
-}
-
-fn output(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| {
-        let program = command.get_program().display();
-        panic!("{program}: {error}; the tests need it: apt-get install nodejs npm")
-    })
-}
-
-fn printed(output: &Output) -> String {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}{}", text(&output.stdout), text(&output.stderr))
+    let scripts = node_scripts!("tests/clients").await;
+    let mut command = scripts.script(script);
+    command.env("BASE_URL", base_url);
+    scripts.run(command.envs(variables.iter().copied())).await;
 }
 
 #[tokio::test]

@@ -1,10 +1,6 @@
 //! The foreign provider: the real `oidc-provider`, in a process of its own.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::process::Stdio;
 
 use bytes::Bytes;
 use http::Request;
@@ -13,12 +9,11 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use nself_plugin_testkit::within;
+use nself_plugin_testkit::{node_scripts, within};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
-    sync::OnceCell,
+    process::{Child, ChildStdout},
 };
 
 /// Where an installation is, if its tests do not say.
@@ -30,13 +25,6 @@ const CALLBACKS: [&str; 4] = [
     "/auth/oauth/other/callback",
     "/signin/provider/place/callback",
     "/signin/provider/other/callback",
-];
-
-const FILES: [&str; 4] = [
-    "package.json",
-    "package-lock.json",
-    "provider.mjs",
-    "apple.mjs",
 ];
 
 /// A running provider; it ends with this.
@@ -61,18 +49,10 @@ impl Place {
 
     /// Runs a script, which says where it is and goes on.
     pub(super) async fn run(script: &str, words: &[&str], variables: &[(&str, &str)]) -> Self {
-        static INSTALLED: OnceCell<PathBuf> = OnceCell::const_new();
-        let folder = INSTALLED.get_or_init(install).await;
-        let mut process = Command::new("node")
-            .arg(script)
-            .args(words)
-            .envs(variables.iter().copied())
-            .current_dir(folder)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("node is not installed: apt-get install nodejs npm");
+        let scripts = node_scripts!("tests/provider").await;
+        let mut command = scripts.script(script);
+        command.args(words).envs(variables.iter().copied());
+        let mut process = scripts.start(command.stderr(Stdio::null()));
         let output = process.stdout.take().expect("its output is piped");
         let mut lines = BufReader::new(output).lines();
         let issuer = within("the foreign provider starts", lines.next_line()).await;
@@ -101,34 +81,4 @@ impl Place {
             self.issuer
         )
     }
-}
-
-/// Installs the locked packages, once for all runs with the same lock.
-async fn install() -> PathBuf {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/provider");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("auth-provider");
-    fs::create_dir_all(&folder).expect("there is room");
-    for file in FILES {
-        fs::copy(from.join(file), folder.join(file)).expect("the package is there");
-    }
-    let lock = fs::read(folder.join("package-lock.json")).expect("there is a lock");
-    let installed = folder.join("installed-lock.json");
-    if fs::read(&installed).is_ok_and(|of| of == lock) {
-        return folder;
-    }
-    let npm = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-        .current_dir(&folder)
-        .output();
-    let output = npm
-        .await
-        .expect("npm is not installed: apt-get install nodejs npm");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        output.status.success(),
-        "npm ci in {}: {said}",
-        folder.display()
-    );
-    fs::write(installed, lock).expect("there is room");
-    folder
 }
