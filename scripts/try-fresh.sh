@@ -6,7 +6,7 @@
 #
 # `user` may install nothing and has no sudo. The last commit is cloned, not the work tree. SUITE (default bookworm) chooses the Debian release; the pristine root is
 # kept in FRESH_CACHE (default /tmp/nself-fresh), and so is nothing else. Crates come from this machine's cargo cache.
-# The network is this machine's: where something else has port 3000, name another with FRESH_PORT.
+# The network is this machine's, and so are the ports: another stack must not run here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/machine.sh
@@ -17,9 +17,12 @@ who=${1:-}
 shift
 [ "$(id -u)" -eq 0 ] || die "this makes mounts: run it as root"
 
-# Said now: the port is wanted only after the build.
+# Said now: the ports are wanted only after the build. The gateway's, the plugins' own, and the mail catcher's two.
 port=${FRESH_PORT:-3000}
-! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || die "something on this machine has port $port" "name a free one: FRESH_PORT=3900 $0 $who"
+for wanted in "$port" 3001 3003 3004 1025 8025; do
+  ! (exec 3<>"/dev/tcp/127.0.0.1/$wanted") 2>/dev/null || die "something on this machine has port $wanted" \
+    "stop it; the gateway's port can be another: FRESH_PORT=3900 $0 $who"
+done
 
 suite=${SUITE:-bookworm}
 cache=${FRESH_CACHE:-/tmp/nself-fresh}
