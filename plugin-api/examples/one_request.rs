@@ -76,10 +76,10 @@ impl HostProvider for Nothing {
 struct Head;
 
 impl RequestProvider for Head {
-    fn method(&self) -> &str {
+    fn method(&self) -> &'static str {
         "POST"
     }
-    fn path(&self) -> &str {
+    fn path(&self) -> &'static str {
         "/echo"
     }
     fn query(&self) -> Option<&str> {
@@ -97,13 +97,13 @@ impl RequestProvider for Head {
     fn principal(&self) -> Option<Principal<'_>> {
         None
     }
-    fn peer(&self) -> &str {
+    fn peer(&self) -> &'static str {
         "127.0.0.1"
     }
-    fn request_id(&self) -> &str {
+    fn request_id(&self) -> &'static str {
         "0"
     }
-    fn traceparent(&self) -> &str {
+    fn traceparent(&self) -> &'static str {
         ""
     }
 }
