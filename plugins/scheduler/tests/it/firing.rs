@@ -248,7 +248,7 @@ async fn an_event_is_told_with_the_time_that_it_is_for() {
     let host = host().await;
     let sql = host.sql().await;
     let target = json!({"event": {"type": "schedule.nightly", "data": {"a": 1}}});
-    create(&host, "nightly", "@daily", target, json!({})).await;
+    create(&host, "nightly", "0 0 1 1 *", target, json!({})).await;
     act(&host, "nightly", "run", json!({})).await;
     let event = sql
         .query_one(
@@ -273,12 +273,9 @@ async fn a_schedule_that_a_plugin_declares_runs_in_that_plugin() {
     let declared = "select count(*) from scheduler.schedules where name = 'fixture-caller/tick' and zone = 'Europe/Berlin'";
     until_count(&sql, declared, 1).await;
     act(&host, "fixture-caller%2Ftick", "run", json!({})).await;
-    until_count(
-        &sql,
-        "select count(*) from fixture.items where name like 'tick %'",
-        1,
-    )
-    .await;
+    // It may fire by itself as well while the test runs: it is one of every five minutes.
+    let ticked = "select least(count(*), 1) from fixture.items where name like 'tick %'";
+    until_count(&sql, ticked, 1).await;
     let answer = host
         .delete("/v1/schedules/fixture-caller%2Ftick")
         .operator()
@@ -333,22 +330,21 @@ async fn a_thousand_schedules_of_one_second_are_fired_and_their_next_second_as_w
     )
     .await
     .expect("they are there");
-    until_count(&sql, "select count(*) from jobs.finished", 1_000).await;
+    // What other schedules fire meanwhile is not counted.
+    let finished = "select count(*) from jobs.finished where kind = 'fixture-caller.nothing'";
+    until_count(&sql, finished, 1_000).await;
     sql.batch_execute(
         "update scheduler.schedules s set next_at = t.at, due_at = t.at from (select clock_timestamp() as at) t where owner = 'api'; \
          notify nself_scheduler",
     )
     .await
     .expect("they are due again");
-    until_count(
-        &sql,
-        "select count(*) from scheduler.fires where outcome = 'fired'",
-        2_000,
-    )
-    .await;
+    let fired = "select count(*) from scheduler.fires f join scheduler.schedules s on s.id = f.schedule_id \
+                 where s.owner = 'api' and f.outcome = 'fired'";
+    until_count(&sql, fired, 2_000).await;
     let late = "select percentile_cont(0.99) within group (order by late_ms) from scheduler.fires";
     let late: f64 = sql.query_one(late, &[]).await.expect("it is asked").get(0);
     println!("99 of 100 were fired within {late} ms");
-    until_count(&sql, "select count(*) from jobs.finished", 2_000).await;
+    until_count(&sql, finished, 2_000).await;
     host.stop().await;
 }
