@@ -1,10 +1,11 @@
 //! Fires: each time once, over all hosts, whatever dies.
 
+use jiff::Timestamp;
 use nself_plugin_testkit::eventually;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stage::{
-    act, count, create, endless, host, make_due, nothing, outcomes, show, until_count,
+    act, builder, count, create, endless, host, make_due, nothing, outcomes, show, until_count,
     until_outcomes,
 };
 
@@ -263,6 +264,60 @@ async fn an_event_is_told_with_the_time_that_it_is_for() {
         data["scheduled_at"].is_string() && data["fired_at"].is_string(),
         "{data}"
     );
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_is_told_the_time_that_it_is_for_and_its_payload_stays_as_it_was_given() {
+    let host = host().await;
+    let sql = host.sql().await;
+    let target = json!({"job": {"kind": "fixture-caller.tell", "payload": {"a": 1}}});
+    create(&host, "yearly", "0 0 1 1 *", target, json!({})).await;
+    make_due(&sql, "yearly").await;
+    let query = "select j.payload, j.result, to_jsonb(date_trunc('second', f.nominal_at)), to_jsonb(f.fired_at) \
+                 from jobs.finished j join scheduler.fires f on f.job_id = j.id where j.kind = 'fixture-caller.tell'";
+    let row = eventually("its job is done", async || {
+        sql.query_opt(query, &[]).await.expect("it is asked")
+    })
+    .await;
+    let (payload, told): (Value, Value) = (row.get(0), row.get(1));
+    assert_eq!(payload, json!({"a": 1}));
+    for (field, column) in [("scheduled_at", 2), ("fired_at", 3)] {
+        let stored: Value = row.get(column);
+        let instant = |value: &Value| {
+            value
+                .as_str()
+                .and_then(|text| text.parse::<Timestamp>().ok())
+        };
+        assert!(instant(&told[field]).is_some(), "{told}");
+        assert_eq!(instant(&told[field]), instant(&stored), "{field}");
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_schedule_mails_what_it_was_told_to() {
+    let host = builder()
+        .plugin("nself-plugin-mail")
+        .config("[plugins.mail.listen]\n1025 = 0")
+        .start()
+        .await;
+    let letter = json!({"to": "ada@example.org", "subject": "Bins", "text": "Put them out."});
+    let target = json!({"job": {"kind": "jobs.send_email", "payload": letter}});
+    create(&host, "bins", "0 0 1 1 *", target, json!({})).await;
+    make_due(&host.sql().await, "bins").await;
+    let mail = eventually("the mail is caught", async || {
+        let page = host.get("/api/v2/messages").send().await.expect_status(200);
+        page.json()["items"].get(0).cloned()
+    })
+    .await;
+    let headers = &mail["Content"]["Headers"];
+    assert_eq!(
+        (&headers["To"][0], &headers["Subject"][0]),
+        (&json!("ada@example.org"), &json!("Bins"))
+    );
+    let body = mail["Content"]["Body"].as_str().unwrap_or_default();
+    assert!(body.contains("Put them out."), "{mail}");
     host.stop().await;
 }
 

@@ -180,7 +180,7 @@ async fn a_window_is_backfilled_once_and_a_dry_run_only_says_so() {
         (Some(0), &json!(0))
     );
     assert_eq!(outcomes(&sql, "hourly").await, ["fired"; 6]);
-    let payloads = "select count(distinct payload ->> 'scheduled_at') from jobs.jobs where payload ->> 'scheduled_at' like '2026-01-01T0_:00:00Z'";
+    let payloads = "select count(distinct meta ->> 'scheduled_at') from jobs.jobs where meta ->> 'scheduled_at' like '2026-01-01T0_:00:00.000000Z'";
     assert_eq!(count(&sql, payloads).await, 6);
     let future = json!({"from": "2026-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"});
     let answer = host
