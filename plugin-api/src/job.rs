@@ -153,8 +153,32 @@ pub struct JobContext {
     pub trace_parent: Option<String>,
     /// When it was enqueued.
     pub enqueued_at: Option<jiff::Timestamp>,
+    /// The time of the schedule that it is for.
+    pub scheduled_at: Option<jiff::Timestamp>,
+    /// When the schedule fired, which is later when no host was there at that time.
+    pub fired_at: Option<jiff::Timestamp>,
+    /// What the job before it in a chain has found.
+    pub previous: Option<serde_json::Value>,
+    /// The batch whose end it follows.
+    pub ended_batch: Option<JobBatch>,
     /// Why the attempts before this one failed, oldest first.
     pub errors: Vec<JobFailure>,
+}
+
+/// How a batch of jobs ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobBatch {
+    /// Which one.
+    pub id: uuid::Uuid,
+    /// What whoever opened it calls it.
+    pub name: Option<String>,
+    /// Its jobs.
+    pub total: u32,
+    /// Those of them that did not complete.
+    pub failed: u32,
+    /// Whether somebody ended all of it.
+    pub is_cancelled: bool,
 }
 
 /// A failed attempt.
@@ -220,6 +244,14 @@ mod tests {
             (1, "BUSY")
         );
         assert!(told.is_last());
+        assert_eq!((context.scheduled_at, context.previous), (None, None));
+        let told = run(
+            r#"{"scheduled_at": "2030-01-01T00:00:00Z", "previous": 3, "ended_batch": {"total": 2}}"#,
+        );
+        let context = told.context().expect("it reads");
+        assert_eq!(context.scheduled_at, "2030-01-01T00:00:00Z".parse().ok());
+        assert_eq!(context.previous, Some(3.into()));
+        assert_eq!(context.ended_batch.expect("a batch").total, 2);
         assert_eq!(
             run("").context().expect_err("it is empty").code(),
             "JOB_CONTEXT"

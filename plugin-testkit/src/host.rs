@@ -26,8 +26,12 @@ use crate::{
     process::{HostProcess, HostProcessBuilder, Signal},
     program::log_in,
     request::{Body, Request},
-    wait::{LIMIT, within},
+    wait::within,
 };
+
+/// Time that a host which is stopped has before it cuts off what is left. It does cost something: work that waits for
+/// nothing else is given back only when this is nearly over.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// A host in this process (or, by [`TestHostBuilder::program`], in one of its own), with a project and a database that end
 /// with it.
@@ -267,7 +271,7 @@ impl TestHost {
     /// When something had to be cut off.
     pub async fn stop(self) {
         let clean = match self.life {
-            Life::Here(host) => within("stopping a host", host.stop(LIMIT / 2)).await,
+            Life::Here(host) => within("stopping a host", host.stop(DRAIN_LIMIT)).await,
             Life::Program(mut program) => program.end_by(Signal::TERM).await.success(),
         };
         assert!(

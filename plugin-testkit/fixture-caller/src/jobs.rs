@@ -47,11 +47,16 @@ pub(crate) async fn tell(_: Cx<Caller>, job: JobRun) -> Result<Value> {
         queue,
         tags,
         errors,
+        scheduled_at,
+        fired_at,
+        previous,
+        ended_batch,
         ..
     } = job.context()?;
     Ok(json!({
         "id": job.id, "kind": job.kind, "attempt": job.attempt, "attempts_max": job.attempts_max,
         "is_last": job.is_last(), "queue": queue, "tags": tags, "errors": errors.len(),
+        "scheduled_at": scheduled_at, "fired_at": fired_at, "previous": previous, "ended_batch": ended_batch,
     }))
 }
 

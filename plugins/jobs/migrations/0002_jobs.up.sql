@@ -64,8 +64,9 @@ create table jobs.suspects (
     constraint suspects_pkey primary key (queue, id)
 );
 
--- Payloads of more than 2 kB: written once, however often the job moves.
-create table jobs.payloads (id bigint primary key, body jsonb not null);
+-- Payloads of more than 2 kB, and those of jobs for which the one before in their chain has found as much: written once, however
+-- often the job moves.
+create table jobs.payloads (id bigint primary key, body jsonb not null, previous jsonb);
 
 -- Hosts that are alive. Each also holds a session lock on its number.
 create table jobs.hosts (

@@ -85,9 +85,32 @@ begin
 end
 $$;
 
+-- A time as handlers read it, whatever the text was.
+create function jobs.moment(option text, value jsonb) returns text
+    language plpgsql stable
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    moment timestamptz;
+begin
+    begin
+        moment := (value #>> '{}')::timestamptz;
+    exception when others then
+        moment := null;
+    end;
+    if moment is null or moment not between '0001-01-02 00:00:00Z' and '9999-12-30 00:00:00Z' then
+        perform jobs.refuse(option, 'a time such as "2030-01-31T12:00:00Z"', left(value::text, 200));
+    end if;
+    return to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+end
+$$;
+
 -- The one way in. `status` says what became of it: `enqueued`, or for a unique job whose key is taken `exists`, `replaced`,
--- `merged`.
-create function jobs.submit(kind text, payload jsonb, options jsonb, out id bigint, out status text)
+-- `merged`. `context` is what a chain or a batch tells the job that follows: handlers see it beside the payload, which stays
+-- as whoever wrote it wanted it.
+create function jobs.submit(
+    kind text, payload jsonb, options jsonb, context jsonb default null, out id bigint, out status text
+)
     language plpgsql volatile security definer
     set search_path = pg_catalog, pg_temp
 as $$
@@ -98,7 +121,8 @@ declare
     options jsonb := coalesce(submit.options, '{}');
     option text;
     value jsonb;
-    meta jsonb := '{}';
+    meta jsonb := coalesce(submit.context, '{}');
+    previous jsonb;
     unique_policy text;
     unique_until timestamptz;
     unique_key bytea;
@@ -193,6 +217,8 @@ begin
                 perform jobs.refuse(option, 'a text', left(value::text, 200));
             end if;
             meta := meta || jsonb_build_object(option, value);
+        when 'scheduled_at', 'fired_at' then
+            meta := meta || jsonb_build_object(option, jobs.moment(option, value));
         when 'parent' then
             if jsonb_typeof(value) <> 'number' then
                 perform jobs.refuse(option, 'the id of a job', left(value::text, 200));
@@ -228,7 +254,7 @@ begin
             end if;
         else
             perform jobs.refuse(left(option, 100), 'one of queue, priority, run_at, delay, attempts_max, retry, timeout, unique, family_id, '
-                'concurrency_key, rate_key, tags, keep, announce, trace_parent, source, parent, batch, then', 'an unknown option');
+                'concurrency_key, rate_key, tags, keep, announce, trace_parent, source, parent, scheduled_at, fired_at, batch, then', 'an unknown option');
         end case;
     end loop;
 
@@ -250,9 +276,13 @@ begin
         insert into jobs.batch_jobs (batch, id) values (batch_id, job.id);
     end if;
 
+    if submit.context is not null and pg_column_size(meta -> 'previous') > 2000 then
+        previous := meta -> 'previous';
+        meta := meta - 'previous';
+    end if;
     job.meta := nullif(meta, '{}');
-    if pg_column_size(job.payload) > 2000 then
-        insert into jobs.payloads (id, body) values (job.id, job.payload);
+    if pg_column_size(job.payload) > 2000 or previous is not null then
+        insert into jobs.payloads (id, body, previous) values (job.id, job.payload, previous);
         job.payload := null;
     end if;
     if at > clock_timestamp() then
@@ -305,6 +335,7 @@ as $$
 declare
     job jobs.ready;
     due timestamptz;
+    previous jsonb;
 begin
     select l.run_at into due from jobs.later l where l.id = job_id for update;
     with gone as (
@@ -322,9 +353,9 @@ begin
     if is_merged then
         new_payload := coalesce(job.payload, (select p.body from jobs.payloads p where p.id = job_id), '{}') || new_payload;
     end if;
-    delete from jobs.payloads p where p.id = job_id;
-    if pg_column_size(new_payload) > 2000 then
-        insert into jobs.payloads (id, body) values (job_id, new_payload);
+    delete from jobs.payloads p where p.id = job_id returning p.previous into previous;
+    if pg_column_size(new_payload) > 2000 or previous is not null then
+        insert into jobs.payloads (id, body, previous) values (job_id, new_payload, previous);
         new_payload := null;
     end if;
     job.payload := new_payload;

@@ -164,8 +164,8 @@ create function jobs.with_error(meta jsonb, error jsonb) returns jsonb
             case when jsonb_array_length(meta -> 'errors') >= 20 then (meta -> 'errors') - 0 else coalesce(meta -> 'errors', '[]') end || error)
     end;
 
--- The next job of a chain: the first of `then`, with the others behind it. It knows the result of the one before as
--- `previous` in its payload, when that is an object.
+-- The next job of a chain: the first of `then`, with the others behind it. It is told the result of the one before as
+-- `previous`, beside its payload.
 create function jobs.enqueue_next(ending jobs.ending) returns void
     language plpgsql volatile
     set search_path = pg_catalog, pg_temp
@@ -173,18 +173,17 @@ as $$
 declare
     next jsonb := ending.meta -> 'then' -> 0;
     others jsonb := (ending.meta -> 'then') - 0;
-    payload jsonb := coalesce(next -> 'payload', '{}');
     options jsonb := coalesce(next -> 'options', '{}');
 begin
-    if jsonb_typeof(payload) = 'object' and ending.result is not null then
-        payload := jsonb_build_object('previous', ending.result) || payload;
-    end if;
     if others <> '[]' then
         options := options || jsonb_build_object('then', others);
     end if;
     options := jsonb_strip_nulls(jsonb_build_object('parent', ending.id, 'family_id', ending.family_id, 'trace_parent', ending.meta -> 'trace_parent'))
         || options;
-    perform jobs.submit(next ->> 'kind', payload, options);
+    perform jobs.submit(
+        next ->> 'kind', next -> 'payload', options,
+        case when ending.result is not null then jsonb_build_object('previous', ending.result) end
+    );
 end
 $$;
 
@@ -203,7 +202,8 @@ begin
 end
 $$;
 
--- Ends a batch that takes no more jobs and has none left.
+-- Ends a batch that takes no more jobs and has none left. What follows is told of it as `ended_batch`: its option `batch` is
+-- another one, which it may be in.
 create function jobs.close_batch(batch_id uuid) returns void
     language plpgsql volatile
     set search_path = pg_catalog, pg_temp
@@ -217,9 +217,10 @@ begin
     if b.then_kind is not null then
         perform jobs.submit(
             b.then_kind,
-            coalesce(b.then_payload, '{}') || jsonb_build_object('batch', jsonb_build_object(
-                'id', b.id, 'name', b.name, 'total', b.total, 'failed', b.failed, 'is_cancelled', b.cancelled_at is not null)),
-            jsonb_strip_nulls(jsonb_build_object('family_id', b.family_id)) || coalesce(b.then_options, '{}')
+            b.then_payload,
+            jsonb_strip_nulls(jsonb_build_object('family_id', b.family_id)) || coalesce(b.then_options, '{}'),
+            jsonb_build_object('ended_batch', jsonb_build_object(
+                'id', b.id, 'name', b.name, 'total', b.total, 'failed', b.failed, 'is_cancelled', b.cancelled_at is not null))
         );
     end if;
 end

@@ -37,8 +37,10 @@ begin
             as j (lease, id, priority, attempt, attempts_max, kind, family_id, concurrency_key, rate_key, meta, payload);
         if array_position(picked.payloads, null::jsonb) is not null then
             -- The lease goes without the large ones, the worker does not.
-            select array_agg(coalesce(j.payload, p.body) order by j.at) into picked.payloads
-            from unnest(picked.ids, picked.payloads) with ordinality as j (id, payload, at)
+            select array_agg(coalesce(j.payload, p.body) order by j.at),
+                array_agg(case when p.previous is null then j.meta else j.meta || jsonb_build_object('previous', p.previous) end order by j.at)
+            into picked.payloads, picked.metas
+            from unnest(picked.ids, picked.payloads, picked.metas) with ordinality as j (id, payload, meta, at)
             left join jobs.payloads p on p.id = j.id and j.payload is null;
         end if;
         delete from jobs.sleepers s where s.queue = queue_id and s.worker = sleeper;

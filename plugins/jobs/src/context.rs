@@ -27,10 +27,24 @@ pub(crate) fn of(job: &Job, queue: &str) -> Bytes {
     if let Some(family) = job.family_id {
         let _ = write!(text, r#","family_id":"{family}""#);
     }
-    // The object that the options are in, without its first brace.
-    match std::str::from_utf8(&job.meta)
+    push_fields(&mut text, &job.meta);
+    text.into()
+}
+
+/// What a job carries, with the large result of the job before it, which lay elsewhere.
+pub(crate) fn with_previous(meta: &Bytes, previous: &Bytes) -> Bytes {
+    let previous = std::str::from_utf8(previous).unwrap_or("null");
+    let mut text = format!(r#"{{"previous":{previous}"#);
+    push_fields(&mut text, meta);
+    text.into()
+}
+
+/// Ends an object that has a field with the fields of another one.
+fn push_fields(text: &mut String, object: &Bytes) {
+    // Without its first brace.
+    match std::str::from_utf8(object)
         .ok()
-        .and_then(|meta| meta.trim().strip_prefix('{'))
+        .and_then(|object| object.trim().strip_prefix('{'))
     {
         Some(rest) if rest.trim() != "}" => {
             text.push(',');
@@ -38,7 +52,6 @@ pub(crate) fn of(job: &Job, queue: &str) -> Bytes {
         }
         _ => text.push('}'),
     }
-    text.into()
 }
 
 #[cfg(test)]
@@ -82,6 +95,17 @@ mod tests {
             let context: JobContext =
                 serde_json::from_slice(&of(&job(nothing), "q")).expect("it reads");
             assert_eq!(context.queue, "q");
+        }
+    }
+
+    #[test]
+    fn a_large_result_of_the_job_before_is_told_like_a_small_one() {
+        for meta in ["", "{}", r#"{"parent": 7}"#] {
+            let previous = Bytes::from_static(br#"{"sum": 3}"#);
+            let mut large = job(meta);
+            large.meta = with_previous(&large.meta, &previous);
+            let context: JobContext = serde_json::from_slice(&of(&large, "q")).expect("it reads");
+            assert_eq!(context.previous, Some(serde_json::json!({"sum": 3})));
         }
     }
 }

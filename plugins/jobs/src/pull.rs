@@ -84,6 +84,14 @@ pub(crate) struct Fetched {
     pub trace_parent: Option<String>,
     /// When it was enqueued.
     pub enqueued_at: Timestamp,
+    /// The time of the schedule that it is for.
+    pub scheduled_at: Option<Timestamp>,
+    /// When the schedule fired.
+    pub fired_at: Option<Timestamp>,
+    /// What the job before it in its chain has found.
+    pub previous: Option<Value>,
+    /// The batch whose end it follows: `id`, `name`, `total`, `failed`, `is_cancelled`.
+    pub ended_batch: Option<Value>,
     /// Why the attempts before this one failed, oldest first.
     pub errors: Vec<Value>,
 }
@@ -136,6 +144,10 @@ fn option(name: &str, expected: &str) -> Error {
 struct Options {
     tags: Vec<String>,
     trace_parent: Option<String>,
+    scheduled_at: Option<Timestamp>,
+    fired_at: Option<Timestamp>,
+    previous: Option<Value>,
+    ended_batch: Option<Value>,
     errors: Vec<Value>,
 }
 
@@ -156,6 +168,10 @@ fn told(queue: &str, fetch: Fetch) -> Vec<Fetched> {
             tags: options.tags,
             trace_parent: options.trace_parent,
             enqueued_at: context::enqueued_at(job.id),
+            scheduled_at: options.scheduled_at,
+            fired_at: options.fired_at,
+            previous: options.previous,
+            ended_batch: options.ended_batch,
             errors: options.errors,
         }
     };

@@ -15,23 +15,23 @@ declare
     times jsonb := jsonb_build_object(
         'scheduled_at', to_char(nominal_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'fired_at', scheduler.utc(at)
     );
+    -- A job is told the times beside its payload, which is its own: many a kind refuses fields that it does not know.
+    options jsonb := (action -> 'options') || times || jsonb_build_object('source', 'schedule ' || name);
 begin
     if action ? 'event' then
         perform nself.emit_event(action ->> 'event', action ->> 'subject', (action -> 'data') || times);
         return null;
     end if;
     if action ? 'headers' then
-        -- A request tells them in its headers: its payload has no room for more.
+        -- A request tells them to whoever gets it.
         return jobs.enqueue(
             action ->> 'kind',
             jsonb_set(action -> 'payload', '{headers}', (action #> '{payload,headers}') || jsonb_build_object(
                 'x-scheduled-at', times -> 'scheduled_at', 'x-fired-at', times -> 'fired_at')),
-            (action -> 'options') || jsonb_build_object('source', 'schedule ' || name)
+            options
         );
     end if;
-    return jobs.enqueue(
-        action ->> 'kind', (action -> 'payload') || times, (action -> 'options') || jsonb_build_object('source', 'schedule ' || name)
-    );
+    return jobs.enqueue(action ->> 'kind', action -> 'payload', options);
 end
 $$;
 

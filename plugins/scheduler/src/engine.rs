@@ -27,8 +27,9 @@ use nself_plugin_api::{
 
 use crate::{Scheduler, store};
 
-/// Longest time without a look: a notification can be lost with its connection.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Longest time without a look. Whoever changes a schedule says so, and a channel that broke says that as well; this is for a
+/// database's clock that jumps, and costs an idle host its transactions.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// Pause when what is due is in other hands.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Pause after the database could not be asked.

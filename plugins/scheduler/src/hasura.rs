@@ -206,15 +206,12 @@ fn delivery(
 #[derive(Deserialize)]
 struct Delivery {
     trigger: String,
-    scheduled_at: Timestamp,
 }
 
 /// Delivers an event to its webhook.
 pub(crate) async fn deliver(cx: Cx<Scheduler>, job: JobRun) -> Result<Value> {
-    let Delivery {
-        trigger,
-        scheduled_at,
-    } = job.json()?;
+    let Delivery { trigger } = job.json()?;
+    let scheduled_at = target::scheduled_at(&job)?;
     let stored = store::schedules::find(&cx.db(), &trigger).await?;
     let Some(stored) = stored.filter(|stored| matches!(&*stored.owner, "hasura" | "event")) else {
         return Err(Error::discard(format!("the trigger {trigger:?} is gone")));

@@ -7,7 +7,6 @@
 
 mod commands;
 mod config;
-mod declared;
 mod engine;
 mod error;
 mod files;
@@ -18,6 +17,7 @@ mod metrics;
 mod missed;
 mod next;
 mod plan;
+mod plugin_schedule;
 mod refusal;
 mod routes;
 mod rule;
@@ -121,7 +121,7 @@ impl Plugin for Scheduler {
     ];
 
     const JOBS: &'static [Job<Self>] = &[
-        Job::new(target::PLUGIN_SCHEDULE, declared::run),
+        Job::new(target::PLUGIN_SCHEDULE, plugin_schedule::run),
         Job::new(target::WEBHOOK, hasura::deliver),
     ];
 

@@ -1,7 +1,11 @@
 //! What a schedule does when it fires: read from its definition, and brought into one of the two forms that `scheduler.act` knows, a
 //! job or an event. Everything that may take long or fail is a job, so that retries, limits and history are those of jobs.
 
-use nself_plugin_api::serde_json::{Map, Value, json};
+use nself_plugin_api::{
+    jiff::Timestamp,
+    prelude::{Error, JobRun, Result},
+    serde_json::{Map, Value, json},
+};
 use serde::Deserialize;
 
 use crate::refusal::ScheduleError;
@@ -79,11 +83,7 @@ pub(crate) fn action(name: &str, target: &Value) -> Result<Value, ScheduleError>
             if !is_kind(&job.kind) {
                 return Err(refuse("job.kind: must be a name such as \"photos.resize\""));
             }
-            if job.options.contains_key("source") {
-                return Err(refuse(
-                    "job.options.source: is the schedule's name, and cannot be another",
-                ));
-            }
+            check_options("job", &job.options)?;
             Ok(json!({"kind": job.kind, "payload": job.payload, "options": job.options}))
         }
         "event" => {
@@ -112,6 +112,7 @@ pub(crate) fn action(name: &str, target: &Value) -> Result<Value, ScheduleError>
                     "http.headers.{name}: must be a text"
                 )));
             }
+            check_options("http", &http.options)?;
             let payload = json!({"method": method, "url": http.url, "headers": http.headers, "body": http.body});
             Ok(json!({"kind": HTTP, "payload": payload, "options": http.options, "headers": true}))
         }
@@ -132,6 +133,16 @@ pub(crate) fn of_plugin(plugin: &str, schedule: &str) -> Value {
     json!({"kind": PLUGIN_SCHEDULE, "payload": {"plugin": plugin, "schedule": schedule}, "options": {}})
 }
 
+/// The time that a job of this plugin's own kinds is for.
+///
+/// # Errors
+///
+/// Somebody else than a schedule has enqueued it, without one.
+pub(crate) fn scheduled_at(job: &JobRun) -> Result<Timestamp> {
+    let scheduled_at = job.context()?.scheduled_at;
+    scheduled_at.ok_or_else(|| Error::discard("it was enqueued without the option scheduled_at"))
+}
+
 /// Whether a text can be the address of a request.
 pub(crate) fn is_url(text: &str) -> bool {
     let rest = ["https://", "http://"]
@@ -140,6 +151,17 @@ pub(crate) fn is_url(text: &str) -> bool {
     rest.is_some_and(|rest| !rest.is_empty())
         && text.len() <= 2_048
         && !text.contains(char::is_whitespace)
+}
+
+/// What the schedule says of its jobs itself cannot be said in their options.
+fn check_options(target: &str, options: &Map<String, Value>) -> Result<(), ScheduleError> {
+    let own = ["source", "scheduled_at", "fired_at"];
+    match own.iter().find(|option| options.contains_key(**option)) {
+        Some(option) => Err(ScheduleError::Target(format!(
+            "{target}.options.{option}: is set by the schedule, and cannot be another"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn is_kind(text: &str) -> bool {
@@ -205,6 +227,10 @@ mod tests {
             (
                 json!({"http": {"url": "http://a", "headers": {"x": 1}}}),
                 "http.headers.x",
+            ),
+            (
+                json!({"job": {"kind": "a", "options": {"fired_at": "2030-01-01"}}}),
+                "job.options.fired_at",
             ),
             (json!({"workflow": {"name": "a"}}), "no orchestrator"),
             (json!({"capability": {"id": "mail.send/1"}}), "jobs alone"),

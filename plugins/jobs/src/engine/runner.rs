@@ -98,9 +98,12 @@ fn start(cx: &Cx<Jobs>, job: &Job, lease: &Lease, kind: &Arc<Kind>) -> Work {
         let (cx, mut job, kind) = (cx.clone(), job.clone(), Arc::clone(kind));
         let queue = Arc::clone(&lease.queue_name);
         return async move {
-            let payload = store::claim::payload(&cx.db(), job.id).await?;
-            job.payload =
-                payload.ok_or_else(|| Error::discard("the payload of the job is gone"))?;
+            let large = store::claim::large(&cx.db(), job.id).await?;
+            let large = large.ok_or_else(|| Error::discard("the payload of the job is gone"))?;
+            job.payload = large.payload;
+            if let Some(previous) = large.previous {
+                job.meta = context::with_previous(&job.meta, &previous);
+            }
             call(&cx, &job, &queue, &kind).await
         }
         .boxed();

@@ -3,9 +3,9 @@
 use nself_plugin_api::{
     bytes::Bytes,
     jiff::Timestamp,
-    job::JobContext,
+    job::{JobBatch, JobContext},
     prelude::*,
-    serde_json::{self, value::RawValue},
+    serde_json::{self, Value, value::RawValue},
     uuid::Uuid,
 };
 use serde::Serialize;
@@ -33,6 +33,15 @@ struct CloudEvent<'a> {
     /// The attribute of the distributed tracing extension.
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduledat: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    firedat: Option<Timestamp>,
+    /// JSON as a text, because an attribute is no object. The next one as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endedbatch: Option<String>,
     data: &'a RawValue,
 }
 
@@ -58,6 +67,10 @@ pub(super) fn write(job: &Job, queue: &str) -> Result<Event> {
         queue,
         familyid: told.family_id,
         traceparent: told.trace_parent.as_deref(),
+        scheduledat: told.scheduled_at,
+        firedat: told.fired_at,
+        previous: told.previous.as_ref().map(Value::to_string),
+        endedbatch: told.ended_batch.as_ref().map(text).transpose()?,
         data: serde_json::from_slice(&job.payload).map_err(Error::internal)?,
     };
     let body = serde_json::to_vec(&event).map_err(Error::internal)?.into();
@@ -67,11 +80,46 @@ pub(super) fn write(job: &Job, queue: &str) -> Result<Event> {
     })
 }
 
+fn text(batch: &JobBatch) -> Result<String> {
+    serde_json::to_string(batch).map_err(Error::internal)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn what_made_a_job_stands_in_attributes_and_not_in_its_data() {
+        let job = Job {
+            id: 1 << 22,
+            attempt: 1,
+            attempts_max: 1,
+            kind: Arc::from("a.b"),
+            family_id: None,
+            has_key: false,
+            meta: Bytes::from_static(
+                br#"{"scheduled_at": "2030-01-01T00:00:00.000000Z", "fired_at": "2030-01-01T00:00:00.250000Z", "batch": "the one that it is in",
+                    "previous": {"sum": 3}, "ended_batch": {"id": "00000000-0000-0000-0000-000000000001", "total": 2, "failed": 1}}"#,
+            ),
+            payload: Bytes::from_static(b"{}"),
+        };
+        let event = write(&job, "q").expect("it is written");
+        let event: Value = serde_json::from_slice(&event.body).expect("JSON");
+        assert_eq!(event["scheduledat"], "2030-01-01T00:00:00Z");
+        assert_eq!(event["firedat"], "2030-01-01T00:00:00.25Z");
+        assert_eq!(event["previous"], r#"{"sum":3}"#);
+        let batch: JobBatch = event["endedbatch"]
+            .as_str()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .expect("a batch as a text");
+        assert_eq!(
+            (batch.total, batch.failed, batch.is_cancelled),
+            (2, 1, false)
+        );
+        assert_eq!(event["data"], serde_json::json!({}));
+    }
 
     #[test]
     fn an_event_is_the_same_at_every_attempt_but_for_the_attempt() {

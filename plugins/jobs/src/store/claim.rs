@@ -158,13 +158,29 @@ pub(crate) fn jobs(row: &Row) -> Result<Vec<Job>> {
         .collect())
 }
 
+/// What a job has that is large.
+pub(crate) struct Large {
+    pub payload: Bytes,
+    /// The result of the job before it in a chain, when that is large as well.
+    pub previous: Option<Bytes>,
+}
+
 /// The large payload of a job.
-pub(crate) async fn payload(db: &impl Queries, job: i64) -> Result<Option<Bytes>> {
+pub(crate) async fn large(db: &impl Queries, job: i64) -> Result<Option<Large>> {
     let row = db
-        .query_opt("select body from jobs.payloads where id = $1", &[&job])
+        .query_opt(
+            "select body, previous from jobs.payloads where id = $1",
+            &[&job],
+        )
         .await?;
-    row.map(|row| Ok(row.get::<Raw<'_>>(0)?.to_bytes()))
-        .transpose()
+    row.map(|row| {
+        let previous: Option<Raw<'_>> = row.get("previous")?;
+        Ok(Large {
+            payload: row.get::<Raw<'_>>("body")?.to_bytes(),
+            previous: previous.map(Raw::to_bytes),
+        })
+    })
+    .transpose()
 }
 
 /// Jobs that were enqueued and leased in one go: their ids, and the attempts that each may have.

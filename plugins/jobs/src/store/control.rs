@@ -28,7 +28,8 @@ pub(crate) struct Shown {
     pub concurrency_key: Option<String>,
     /// Jobs with the same one share a rate.
     pub rate_key: Option<String>,
-    /// Options, and the errors of the attempts so far.
+    /// Options, what the job was told of its cause (`scheduled_at`, `fired_at`, `previous`, `ended_batch`), and the errors of the
+    /// attempts so far.
     pub meta: Option<Value>,
     /// Its input; not there for a large one of a job that has ended.
     pub payload: Option<Value>,
@@ -53,8 +54,10 @@ pub(crate) async fn find(db: &impl Queries, job: i64) -> Result<Option<Shown>> {
     let row = db
         .query_opt(
             "select f.id, f.state, f.kind, q.name as queue, f.priority, f.attempt, f.attempts_max, f.family_id, f.concurrency_key, \
-                 f.rate_key, f.meta, coalesce(f.payload, (select p.body from jobs.payloads p where p.id = f.id)) as payload, f.result, \
-                 f.error, coalesce(f.progress, (select p.progress from jobs.progress p where p.id = f.id)) as progress, f.run_at, f.claimed_at, f.finished_at \
+                 f.rate_key, f.meta || coalesce((select jsonb_build_object('previous', p.previous) from jobs.payloads p \
+                     where p.id = f.id and p.previous is not null), '{}') as meta, \
+                 coalesce(f.payload, (select p.body from jobs.payloads p where p.id = f.id)) as payload, f.result, f.error, \
+                 coalesce(f.progress, (select p.progress from jobs.progress p where p.id = f.id)) as progress, f.run_at, f.claimed_at, f.finished_at \
              from jobs.find($1) f join jobs.queues q on q.id = f.queue",
             &[&job],
         )

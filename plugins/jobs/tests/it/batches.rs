@@ -82,10 +82,11 @@ async fn the_callback_of_a_batch_is_enqueued_when_its_last_job_has_ended() {
     let callback = last_of(&host, "fixture-caller.tell").await;
     let done = until(&host, callback, "completed").await;
     assert_eq!(done["result"]["tags"], json!(["after"]));
-    assert_eq!(
-        done["payload"],
-        json!({"a": 1, "batch": {"id": batch, "name": "night", "total": 2, "failed": 1, "is_cancelled": false}})
-    );
+    assert_eq!(done["payload"], json!({"a": 1}), "as it was given");
+    let ended =
+        json!({"id": batch, "name": "night", "total": 2, "failed": 1, "is_cancelled": false});
+    assert_eq!(done["meta"]["ended_batch"], ended);
+    assert_eq!(done["result"]["ended_batch"], ended, "its handler knows");
     post(&host, &format!("{path}/seal")).await;
     let again = "select count(*) from jobs.finished where kind = 'fixture-caller.tell'";
     assert_eq!(count(&sql, again).await, 1, "once");
@@ -186,7 +187,7 @@ async fn all_of_a_batch_is_ended_those_that_wait_at_once_and_those_that_run_by_t
     assert!(!cancelled["cancelled_at"].is_null());
     until(&host, running, "cancelled").await;
     let callback = last_of(&host, "fixture-caller.tell").await;
-    let told = &job(&host, callback).await["payload"]["batch"];
+    let told = &job(&host, callback).await["meta"]["ended_batch"];
     assert_eq!(
         (&told["failed"], &told["is_cancelled"]),
         (&json!(1_201), &json!(true))
@@ -214,7 +215,7 @@ async fn a_batch_is_opened_filled_and_sealed_in_one_transaction() {
     .await
     .expect("a batch");
     let callback = last_of(&host, "fixture-caller.tell").await;
-    let told = until(&host, callback, "completed").await["payload"]["batch"].clone();
+    let told = until(&host, callback, "completed").await["meta"]["ended_batch"].clone();
     assert_eq!((&told["total"], &told["failed"]), (&json!(20), &json!(0)));
     let bad = json!({"then": {"payload": {}}});
     let answer = host
@@ -238,13 +239,12 @@ async fn the_jobs_of_a_chain_follow_each_other_and_know_what_came_of_the_one_bef
     let first = submit(&sql, "fixture-caller.add", json!({"a": 20, "b": 22}), chain).await;
     let last = last_of(&host, "fixture-caller.tell").await;
     let told = until(&host, last, "completed").await;
-    assert_eq!(
-        told["payload"],
-        json!({"last": true, "previous": {"sum": 3}})
-    );
+    assert_eq!(told["payload"], json!({"last": true}));
+    assert_eq!(told["meta"]["previous"], json!({"sum": 3}));
+    assert_eq!(told["result"]["previous"], json!({"sum": 3}));
     let middle = told["meta"]["parent"].as_i64().expect("a parent");
     let middle = until(&host, middle, "completed").await;
-    assert_eq!(middle["payload"]["previous"], json!({"sum": 42}));
+    assert_eq!(middle["meta"]["previous"], json!({"sum": 42}));
     assert_eq!(middle["meta"]["parent"], first);
     host.stop().await;
 }
@@ -259,4 +259,55 @@ async fn a_chain_ends_with_a_job_that_is_discarded() {
     let all = "select count(*) from jobs.jobs where kind = 'fixture-caller.tell'";
     assert_eq!(count(&sql, all).await, 0);
     host.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_result_is_told_to_the_next_job_of_a_chain_wherever_that_is_worked() {
+    let host = host().await;
+    let sql = host.sql().await;
+    sql.batch_execute("insert into jobs.queues (name, worker) values ('pages', 'pull')")
+        .await
+        .expect("a queue");
+    let chain = json!({"queue": "pages", "then": [
+        {"kind": "fixture-caller.tell", "payload": {"unchanged": true}},
+        {"kind": "pages.print", "payload": {"unchanged": true}, "options": {"queue": "pages"}},
+    ]});
+    let first = submit(&sql, "pages.print", json!({}), chain).await;
+    let page = "0123456789".repeat(1_000);
+    let noise: Vec<String> = (0..200).map(|_| uuid::Uuid::now_v7().to_string()).collect();
+    let large = json!({"page": page, "noise": noise});
+    let (job, lease) = fetch_page(&host).await;
+    assert_eq!(
+        (&job["id"], &job["previous"]),
+        (&json!(first), &Value::Null)
+    );
+    let path = format!("/v1/jobs/leases/{lease}/complete");
+    let done = host.post(&path).token(TestHost::SERVICE_KEY);
+    let done = done.json(&json!({"result": large})).send().await;
+    assert_eq!(done.status, 200);
+
+    let second = last_of(&host, "fixture-caller.tell").await;
+    let told = until(&host, second, "completed").await;
+    assert_eq!(told["result"]["previous"], large);
+    let (job, _) = fetch_page(&host).await;
+    assert_eq!(job["payload"], json!({"unchanged": true}));
+    assert_eq!(job["previous"], told["result"]);
+    let shown = crate::stage::job(&host, job["id"].as_i64().expect("an id")).await;
+    assert_eq!(shown["meta"]["previous"], told["result"]);
+    assert_eq!(shown["payload"], json!({"unchanged": true}));
+    let carried = "select pg_column_size(metas)::bigint from jobs.leases";
+    let carried = count(&sql, carried).await;
+    assert!(carried < 2_000, "{carried} bytes travel with the job");
+    host.stop().await;
+}
+
+/// Fetches the one job of the queue `pages`; with its lease.
+async fn fetch_page(host: &TestHost) -> (Value, String) {
+    let wish = json!({"worker": "test", "wait_seconds": 60});
+    let request = host
+        .post("/v1/jobs/queues/pages/fetch")
+        .token(TestHost::SERVICE_KEY);
+    let jobs = request.json(&wish).send().await.expect_status(200).data();
+    let lease = jobs[0]["lease"].as_str().expect("a job").to_owned();
+    (jobs[0].clone(), lease)
 }

@@ -1,13 +1,13 @@
 //! Kinds that the plugin works itself.
 
-use nself_plugin_testkit::TestHost;
+use nself_plugin_testkit::{TestHost, eventually};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 
-use crate::stage::{builder, count, enqueue, until};
+use crate::stage::{builder, count, enqueue, submit, until};
 
 /// A service that answers each connection with the next of these, and remembers what came.
 async fn service(
@@ -138,6 +138,40 @@ async fn a_mail_is_sent_once_where_a_plugin_sends_mails() {
     .await;
     let discarded = until(&host, wrong, "discarded").await;
     assert_eq!(discarded["error"]["code"], "JOB_DISCARD");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_mail_follows_a_job_and_a_batch_as_it_was_written() {
+    let host = builder()
+        .plugin("nself-plugin-mail")
+        .config("[plugins.mail.listen]\n1025 = 0")
+        .start()
+        .await;
+    let sql = host.sql().await;
+    let letter = |subject| json!({"kind": "jobs.send_email", "payload": {"to": "ada@example.org", "subject": subject, "text": "It is done."}});
+    let sum = json!({"a": 1, "b": 2});
+    let chain = json!({"then": [letter("The sum")]});
+    submit(&sql, "fixture-caller.add", sum.clone(), chain).await;
+    let batch = json!({"then": letter("All sums")});
+    let opened = host.post("/v1/jobs/batches").operator().json(&batch);
+    let batch = opened.send().await.expect_status(201).data()["id"].clone();
+    submit(&sql, "fixture-caller.add", sum, json!({"batch": batch})).await;
+    let path = format!("/v1/jobs/batches/{}/seal", batch.as_str().expect("an id"));
+    let sealed = host.post(&path).operator().send().await;
+    assert_eq!(sealed.status, 200);
+    let caught = eventually("both mails are caught", async || {
+        let page = host.get("/api/v2/messages").send().await.expect_status(200);
+        let items = page.json()["items"].as_array()?.clone();
+        (items.len() == 2).then_some(items)
+    })
+    .await;
+    for mail in &caught {
+        assert_eq!(mail["Content"]["Headers"]["To"][0], "ada@example.org");
+    }
+    let mails = "select count(distinct meta ?| '{previous,ended_batch}') from jobs.finished where kind = 'jobs.send_email'";
+    assert_eq!(count(&sql, mails).await, 1, "and each job knows why");
+    assert_eq!(count(&sql, "select count(*) from jobs.dead").await, 0);
     host.stop().await;
 }
 

@@ -108,7 +108,7 @@ async fn a_cron_trigger_of_hasura_is_delivered_in_its_form_and_tried_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("cron_triggers.yaml");
     let text = format!(
-        "- name: eod_reports\n  webhook: http://{address}/eod\n  schedule: 0 22 * * 1-5\n  include_in_metadata: true\n  payload:\n    key: value\n  \
+        "- name: eod_reports\n  webhook: http://{address}/eod\n  schedule: 0 22 1 1 *\n  include_in_metadata: true\n  payload:\n    key: value\n  \
          headers:\n    - name: x-secret\n      value_from_env: PATH\n  retry_conf:\n    num_retries: 2\n    retry_interval_seconds: 0\n    \
          timeout_seconds: 20\n    tolerance_seconds: 3600\n  comment: end of day\n"
     );
@@ -215,7 +215,7 @@ async fn a_request_is_sent_by_a_job_and_says_what_time_it_is_for() {
     let config = format!("[plugins.jobs]\negress = [\"{address}\"]\n");
     let host = builder().config(&config).start().await;
     let target = json!({"http": {"url": format!("http://{address}/tick"), "body": {"a": 1}}});
-    create(&host, "tick", "@daily", target, json!({})).await;
+    create(&host, "tick", "0 0 1 1 *", target, json!({})).await;
     act(&host, "tick", "run", json!({})).await;
     let (head, body) = received(&webhook, "200 OK").await;
     assert!(

@@ -6,6 +6,7 @@ mod against_croner;
 mod against_dateutil;
 mod defined;
 mod every_zone;
+mod faults;
 mod firing;
 mod hostile;
 mod managing;
@@ -14,6 +15,7 @@ mod rfc5545;
 mod stage;
 mod support;
 mod texts;
+mod upkeep;
 mod vectors;
 mod zones;
 

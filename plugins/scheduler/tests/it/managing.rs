@@ -127,7 +127,7 @@ async fn a_paused_schedule_says_who_and_why_and_nothing_of_the_pause_is_made_up_
     create(
         &host,
         "nightly",
-        "@daily",
+        "0 0 1 1 *",
         nothing(),
         json!({"missed": "all"}),
     )
@@ -145,7 +145,9 @@ async fn a_paused_schedule_says_who_and_why_and_nothing_of_the_pause_is_made_up_
     );
     assert!(paused["paused_by"].is_string());
     make_due(&sql, "nightly").await;
-    create(&host, "other", "@daily", nothing(), json!({})).await;
+    // It fires twice, whether the job of the first time has ended or not.
+    let more = json!({"overlap": "allow"});
+    create(&host, "other", "0 0 1 1 *", nothing(), more).await;
     make_due(&sql, "other").await;
     until_outcomes(&sql, "other", &["fired"]).await;
     let resumed = act(&host, "nightly", "resume", json!({})).await;
@@ -160,7 +162,8 @@ async fn a_paused_schedule_says_who_and_why_and_nothing_of_the_pause_is_made_up_
 async fn a_window_is_backfilled_once_and_a_dry_run_only_says_so() {
     let host = host().await;
     let sql = host.sql().await;
-    create(&host, "hourly", "0 * * * *", nothing(), json!({})).await;
+    // Each hour of one day of the year: none of them comes while the test runs.
+    create(&host, "hourly", "0 * 1 1 *", nothing(), json!({})).await;
     let window = |dry_run| json!({"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T05:00:00Z", "dry_run": dry_run});
     let tried = act(&host, "hourly", "backfill", window(true)).await;
     assert_eq!(
@@ -177,7 +180,7 @@ async fn a_window_is_backfilled_once_and_a_dry_run_only_says_so() {
         (Some(0), &json!(0))
     );
     assert_eq!(outcomes(&sql, "hourly").await, ["fired"; 6]);
-    let payloads = "select count(distinct payload ->> 'scheduled_at') from jobs.jobs where payload ->> 'scheduled_at' like '2026-01-01T0_:00:00Z'";
+    let payloads = "select count(distinct meta ->> 'scheduled_at') from jobs.jobs where meta ->> 'scheduled_at' like '2026-01-01T0_:00:00.000000Z'";
     assert_eq!(count(&sql, payloads).await, 6);
     let future = json!({"from": "2026-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z"});
     let answer = host
@@ -193,7 +196,7 @@ async fn a_window_is_backfilled_once_and_a_dry_run_only_says_so() {
 #[tokio::test]
 async fn a_run_by_hand_stands_in_the_history_and_moves_nothing() {
     let host = host().await;
-    let made = create(&host, "nightly", "@daily", nothing(), json!({})).await;
+    let made = create(&host, "nightly", "0 0 1 1 *", nothing(), json!({})).await;
     let ran = act(&host, "nightly", "run", json!({})).await;
     assert_eq!(ran["next"][0], made["next"][0]);
     let answer = host
