@@ -87,6 +87,8 @@ create table jobs.leases (
     queue smallint not null,
     claimed_at timestamptz not null default clock_timestamp(),
     is_suspect boolean not null default false,
+    -- Its queue has a limit, at which others may wait for the places of these jobs.
+    is_limited boolean not null default false,
     ids bigint[] not null,
     priorities smallint[] not null,
     attempts smallint[] not null,
@@ -210,5 +212,7 @@ create unlogged table jobs.sleepers (
     queue smallint not null,
     worker uuid not null,
     until timestamptz not null,
+    -- It found no place, rather than no job: the end of a job wakes it, and a new one does not.
+    is_at_limit boolean not null default false,
     constraint sleepers_pkey primary key (queue, worker)
 );

@@ -209,9 +209,9 @@ begin
         )
         returning s.*
     )
-    insert into jobs.leases (id, host, queue, is_suspect, ids, priorities, attempts, attempts_max, kinds, families, concurrency_keys,
+    insert into jobs.leases (id, host, queue, is_suspect, is_limited, ids, priorities, attempts, attempts_max, kinds, families, concurrency_keys,
         rate_keys, metas, payloads)
-    select lease_id, host_id, t.queue, true, array[t.id], array[t.priority], array[(t.attempt + 1)::smallint], array[t.attempts_max],
+    select lease_id, host_id, t.queue, true, q.running_max is not null or q.running_per_key_max is not null, array[t.id], array[t.priority], array[(t.attempt + 1)::smallint], array[t.attempts_max],
         array[t.kind], array[t.family_id], array[t.concurrency_key], array[t.rate_key], array[t.meta], array[t.payload]
     from taken t
     returning leases.*;
@@ -230,9 +230,9 @@ begin
     with old as (
         select l.* from jobs.leases l where l.id = lease_id and l.host = host_id and cardinality(l.ids) > 1 for update
     ), own as (
-        insert into jobs.leases (id, host, queue, claimed_at, ids, priorities, attempts, attempts_max, kinds, families, concurrency_keys,
-            rate_keys, metas, payloads, cancels)
-        select gen_random_uuid(), host_id, o.queue, o.claimed_at, array[j.id], array[j.priority], array[j.attempt], array[j.attempts_max],
+        insert into jobs.leases (id, host, queue, claimed_at, is_limited, ids, priorities, attempts, attempts_max, kinds, families,
+            concurrency_keys, rate_keys, metas, payloads, cancels)
+        select gen_random_uuid(), host_id, o.queue, o.claimed_at, o.is_limited, array[j.id], array[j.priority], array[j.attempt], array[j.attempts_max],
             array[j.kind], array[j.family_id], array[j.concurrency_key], array[j.rate_key], array[j.meta], array[j.payload],
             case when j.id = any (o.cancels) then array[j.id] else '{}' end
         from old o cross join lateral unnest(o.ids, o.priorities, o.attempts, o.attempts_max, o.kinds, o.families, o.concurrency_keys,

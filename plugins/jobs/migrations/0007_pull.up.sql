@@ -27,9 +27,9 @@ begin
         perform set_config('synchronous_commit', 'on', true);
         leases := array(select gen_random_uuid() from unnest(picked.ids));
         held_until := clock_timestamp() + make_interval(secs => lease_seconds);
-        insert into jobs.leases (id, worker, expires_at, queue, ids, priorities, attempts, attempts_max, kinds, families,
+        insert into jobs.leases (id, worker, expires_at, queue, is_limited, ids, priorities, attempts, attempts_max, kinds, families,
             concurrency_keys, rate_keys, metas, payloads)
-        select j.lease, worker_name, held_until, queue_id, array[j.id], array[j.priority], array[j.attempt],
+        select j.lease, worker_name, held_until, queue_id, picked.is_limited, array[j.id], array[j.priority], array[j.attempt],
             array[j.attempts_max], array[j.kind], array[j.family_id], array[j.concurrency_key], array[j.rate_key], array[j.meta],
             array[j.payload]
         from unnest(leases, picked.ids, picked.priorities, picked.attempts, picked.attempts_max, picked.kinds, picked.families,
@@ -42,9 +42,8 @@ begin
             left join jobs.payloads p on p.id = j.id and j.payload is null;
         end if;
         delete from jobs.sleepers s where s.queue = queue_id and s.worker = sleeper;
-    elsif picked.status = 'taken' and sleeper is not null then
-        insert into jobs.sleepers as s (queue, worker, until) values (queue_id, sleeper, clock_timestamp() + interval '5 seconds')
-        on conflict (queue, worker) do update set until = excluded.until;
+    elsif (picked.status = 'taken' or (picked.status = 'limited' and picked.is_limited)) and sleeper is not null then
+        perform jobs.fall_asleep(queue_id, sleeper, picked.status = 'limited');
     end if;
 end
 $$;
