@@ -99,9 +99,8 @@ create table jobs.leases (
     rate_keys text[] not null,
     metas jsonb[] not null,
     payloads jsonb[] not null,
-    -- Jobs of the batch that have ended, and those that somebody wants to end.
+    -- Jobs of the batch that have ended.
     done bigint[] not null default '{}',
-    cancels bigint[] not null default '{}',
     progress jsonb,
     constraint leases_holder check ((host is null) <> (worker is null)),
     constraint leases_expiry check ((worker is null) = (expires_at is null))
@@ -109,6 +108,13 @@ create table jobs.leases (
 
 create index leases_host on jobs.leases (host);
 create index leases_expires_at on jobs.leases (expires_at) where expires_at is not null;
+
+-- Running jobs that somebody wants to end. Their hosts look here, and whoever writes down how a job ended. It is no column of
+-- the lease: the ends of all its jobs would wait for whoever asks, as long as his transaction is open.
+create table jobs.cancels (
+    id bigint constraint cancels_pkey primary key,
+    at timestamptz not null default clock_timestamp()
+);
 
 -- Completed and cancelled, a partition for each day: pruning drops one. Partitions are made by `jobs.make_partitions`.
 create table jobs.finished (

@@ -58,7 +58,7 @@ begin
     perform from jobs.leases l where l.id = any (lease_ids) and l.host is not distinct from holder order by l.id for update;
     -- The leases are taken apart once, and then joined: lease by lease and job by job the work would grow with its square.
     with held as materialized (
-        select l.id as lease, l.host, l.claimed_at, l.queue, j.*, j.id = any (l.cancels) as is_unwanted
+        select l.id as lease, l.host, l.claimed_at, l.queue, j.*
         from jobs.leases l
         cross join lateral unnest(l.ids, l.priorities, l.attempts, l.attempts_max, l.kinds, l.families, l.concurrency_keys, l.rate_keys,
             l.metas, l.payloads)
@@ -76,7 +76,7 @@ begin
     from (
         select j.*, o.result,
             -- What somebody wants to end is not tried again.
-            case when j.is_unwanted and o.state in ('failed', 'snoozed') then 'cancelled' else o.state end as state,
+            case when o.state in ('failed', 'snoozed') and exists (select from jobs.cancels c where c.id = j.id) then 'cancelled' else o.state end as state,
             o.error || jsonb_build_object('attempt', j.attempt, 'at', clock_timestamp()) as error,
             coalesce(j.meta ->> 'keep', k.keep, 'all') as keep, coalesce(k.is_announced, false) as is_announced,
             case when o.state = 'snoozed' or (o.state = 'failed' and o.delay is not null and j.attempt < j.attempts_max)
@@ -139,6 +139,10 @@ begin
     delete from jobs.uniques u using unnest(endings) e
     where e.meta ? 'unique' and e.state not in ('retryable', 'snoozed') and u.queue = e.queue
         and u.key = decode(e.meta ->> 'unique', 'hex') and u.id = e.id and u.until is null;
+
+    if exists (select from jobs.cancels) then
+        delete from jobs.cancels c using unnest(endings) e where c.id = e.id;
+    end if;
 
     -- What few jobs have, job by job.
     foreach ending in array endings loop

@@ -57,7 +57,7 @@ create function jobs.beat(lease_ids uuid[], lease_seconds double precision[], pr
         set expires_at = clock_timestamp() + make_interval(secs => b.seconds), progress = coalesce(b.progress, l.progress)
         from unnest(lease_ids, lease_seconds, progresses) as b (lease, seconds, progress)
         where l.id = b.lease and l.host is null and l.expires_at > clock_timestamp()
-        returning l.id, l.cancels = '{}', l.expires_at;
+        returning l.id, not exists (select from jobs.cancels c where c.id = l.ids[1]), l.expires_at;
     end;
 
 -- How jobs ended that workers have fetched, by their leases; what became of those that were still theirs, and in which queue a
