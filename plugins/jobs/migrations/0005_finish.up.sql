@@ -144,6 +144,8 @@ begin
         delete from jobs.cancels c using unnest(endings) e where c.id = e.id;
     end if;
 
+    perform jobs.lock_batches(array(select (e.meta ->> 'batch')::uuid from unnest(endings) e where e.meta ? 'batch'));
+
     -- What few jobs have, job by job.
     foreach ending in array endings loop
         continue when ending.state in ('retryable', 'snoozed');
@@ -189,6 +191,19 @@ begin
     options := jsonb_strip_nulls(jsonb_build_object('parent', ending.id, 'family_id', ending.family_id, 'trace_parent', ending.meta -> 'trace_parent'))
         || options;
     perform jobs.submit(next ->> 'kind', payload, options);
+end
+$$;
+
+-- Locks batches. Whoever changes several jobs or batches locks jobs first, in the order of their ids, and then their batches
+-- in that of theirs: then nobody waits for somebody who waits for him.
+create function jobs.lock_batches(ids uuid[]) returns void
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if ids <> '{}' then
+        perform from jobs.batches b where b.id = any (ids) order by b.id for update;
+    end if;
 end
 $$;
 

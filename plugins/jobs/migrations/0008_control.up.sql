@@ -225,7 +225,11 @@ create function jobs.revive(job_ids bigint[]) returns bigint
 as $$
 declare
     moved bigint;
+    batch_ids uuid[];
 begin
+    perform from jobs.dead d where d.id = any (job_ids) order by d.id for update;
+    batch_ids := array(select (d.meta ->> 'batch')::uuid from jobs.dead d where d.id = any (job_ids) and d.meta ? 'batch');
+    perform jobs.lock_batches(batch_ids);
     with gone as (
         delete from jobs.dead d where d.id = any (job_ids) returning d.*
     ), waiting as (

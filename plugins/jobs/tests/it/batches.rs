@@ -260,3 +260,44 @@ async fn a_chain_ends_with_a_job_that_is_discarded() {
     assert_eq!(count(&sql, all).await, 0);
     host.stop().await;
 }
+
+#[tokio::test]
+async fn a_batch_is_ended_while_its_jobs_end_and_nobody_waits_in_a_circle() {
+    let host = host().await;
+    let sql = host.sql().await;
+    let batch = open(&host, json!({"then": {"kind": "fixture-caller.tell"}})).await;
+    let options = json!({"batch": batch, "delay": 3600});
+    let held = enqueue(&host, "fixture-caller.nothing", json!({}), options).await;
+    let options = json!({"batch": batch});
+    let running = enqueue(&host, "fixture-caller.wait", json!("word"), options).await;
+    until(&host, running, "running").await;
+    let mut other = host.sql().await;
+    let tx = other.transaction().await.expect("a transaction");
+    tx.execute("select from jobs.later where id = $1 for update", &[&held])
+        .await
+        .expect("it is locked");
+    let path = format!("/v1/jobs/batches/{batch}/cancel");
+    let ending = post(&host, &path);
+    let meanwhile = async {
+        let waits = "select count(*) from pg_stat_activity \
+            where wait_event_type = 'Lock' and query like 'select jobs.cancel_batch%'";
+        until_count(&sql, waits, 1).await;
+        sql.execute("select fixture.keep('word')", &[])
+            .await
+            .expect("kept");
+        until(&host, running, "completed").await;
+        tx.commit().await.expect("it was still open");
+    };
+    let (ended, ()) = tokio::join!(ending, meanwhile);
+    assert_eq!(
+        (&ended["pending"], &ended["failed"]),
+        (&json!(0), &json!(1))
+    );
+    until(&host, held, "cancelled").await;
+    let callback = last_of(&host, "fixture-caller.tell").await;
+    assert_eq!(
+        job(&host, callback).await["payload"]["batch"]["is_cancelled"],
+        true
+    );
+    host.stop().await;
+}
