@@ -60,22 +60,27 @@ create function jobs.beat(lease_ids uuid[], lease_seconds double precision[], pr
         returning l.id, not exists (select from jobs.cancels c where c.id = l.ids[1]), l.expires_at;
     end;
 
--- How jobs ended that workers have fetched, by their leases; what became of those that were still theirs, and in which queue a
--- place is free now. No lease twice.
+-- How jobs ended that workers have fetched, by their leases; what became of those that were still theirs, how long they had
+-- them, and in which queue a place is free now. No lease twice.
 create function jobs.settle_fetched(lease_ids uuid[], states text[], results jsonb[], errors jsonb[], delays double precision[])
-    returns table (lease uuid, id bigint, queue smallint, state text)
+    returns table (lease uuid, id bigint, queue smallint, kind text, held_seconds double precision, state text)
     language plpgsql volatile
     set search_path = pg_catalog, pg_temp
 as $$
 declare
     job_ids bigint[];
     queues smallint[];
+    kinds text[];
+    times timestamptz[];
 begin
-    select array_agg(coalesce(l.ids[1], 0) order by o.at), array_agg(l.queue order by o.at) into job_ids, queues
+    select array_agg(coalesce(l.ids[1], 0) order by o.at), array_agg(l.queue order by o.at), array_agg(l.kinds[1] order by o.at),
+        array_agg(l.claimed_at order by o.at)
+    into job_ids, queues, kinds, times
     from unnest(lease_ids) with ordinality as o (lease, at) left join jobs.leases l on l.id = o.lease and l.host is null;
     return query
-    select o.lease, s.id, o.queue, s.state from jobs.settle(null, lease_ids, job_ids, states, results, errors, delays) s
-    join unnest(lease_ids, job_ids, queues) as o (lease, id, queue) on o.id = s.id;
+    select o.lease, s.id, o.queue, o.kind, extract(epoch from clock_timestamp() - o.claimed_at)::double precision, s.state
+    from jobs.settle(null, lease_ids, job_ids, states, results, errors, delays) s
+    join unnest(lease_ids, job_ids, queues, kinds, times) as o (lease, id, queue, kind, claimed_at) on o.id = s.id;
 end
 $$;
 
