@@ -301,3 +301,39 @@ async fn a_batch_is_ended_while_its_jobs_end_and_nobody_waits_in_a_circle() {
     );
     host.stop().await;
 }
+
+#[tokio::test]
+async fn batches_are_listed_page_by_page_the_newest_first() {
+    let host = host().await;
+    let mut made = Vec::new();
+    for n in 0..3 {
+        made.push(open(&host, json!({"name": format!("night {n}")})).await);
+    }
+    post(&host, &format!("/v1/jobs/batches/{}/seal", made[0])).await;
+    post(&host, &format!("/v1/jobs/batches/{}/cancel", made[1])).await;
+    made.reverse();
+    let list = async |query: &str| {
+        let answer = host.get(&format!("/v1/jobs/batches?{query}")).operator();
+        let page = answer.send().await.expect_status(200).data();
+        let ids = page["batches"].as_array().expect("batches").iter();
+        let ids: Vec<String> = ids
+            .map(|batch| batch["id"].as_str().expect("an id").to_owned())
+            .collect();
+        (ids, page["next"].clone())
+    };
+    let (first, next) = list("limit=2").await;
+    assert_eq!(first, made[..2]);
+    let next = next.as_str().expect("another page").to_owned();
+    let (second, next) = list(&format!("limit=2&before={next}")).await;
+    assert_eq!((second, next), (made[2..].to_vec(), Value::Null));
+    for (state, expected) in [
+        ("open", &made[..1]),
+        ("cancelled", &made[1..2]),
+        ("finished", &made[1..]),
+    ] {
+        assert_eq!(list(&format!("state={state}")).await.0, expected, "{state}");
+    }
+    let answer = host.get("/v1/jobs/batches?state=gone").operator();
+    assert_eq!(answer.send().await.code(), "JOB_OPTION");
+    host.stop().await;
+}
