@@ -54,6 +54,18 @@ pub(crate) async fn work(cx: Cx<Ledger>, job: JobRun) -> Result<()> {
     store::end(&cx.db(), number).await
 }
 
+/// Is done at once.
+pub(crate) async fn nothing(_: Cx<Ledger>, _: JobRun) -> Result<()> {
+    Ok(())
+}
+
+/// Holds the thread on which it begins.
+pub(crate) async fn hold(_: Cx<Ledger>, job: JobRun) -> Result<()> {
+    let work: Work = job.json()?;
+    thread::sleep(Duration::from_millis(work.ms));
+    Ok(())
+}
+
 /// Writes one row and is done.
 pub(crate) async fn once(cx: Cx<Ledger>, job: JobRun) -> Result<()> {
     let work: Work = job.json()?;

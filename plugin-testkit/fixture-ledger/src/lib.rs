@@ -24,6 +24,8 @@ impl Plugin for Ledger {
     const JOBS: &'static [Job<Self>] = &[
         Job::new("ledger.work", jobs::work),
         Job::new("ledger.once", jobs::once),
+        Job::new("ledger.nothing", jobs::nothing),
+        Job::new("ledger.hold", jobs::hold),
     ];
 
     const MIGRATIONS: &'static [Migration] = &[migration!("0001_runs")];

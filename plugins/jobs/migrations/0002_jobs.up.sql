@@ -88,6 +88,8 @@ create table jobs.leases (
     queue smallint not null,
     claimed_at timestamptz not null default clock_timestamp(),
     is_suspect boolean not null default false,
+    -- Its queue has a limit, at which others may wait for the places of these jobs.
+    is_limited boolean not null default false,
     ids bigint[] not null,
     priorities smallint[] not null,
     attempts smallint[] not null,
@@ -98,9 +100,8 @@ create table jobs.leases (
     rate_keys text[] not null,
     metas jsonb[] not null,
     payloads jsonb[] not null,
-    -- Jobs of the batch that have ended, and those that somebody wants to end.
+    -- Jobs of the batch that have ended.
     done bigint[] not null default '{}',
-    cancels bigint[] not null default '{}',
     progress jsonb,
     constraint leases_holder check ((host is null) <> (worker is null)),
     constraint leases_expiry check ((worker is null) = (expires_at is null))
@@ -108,6 +109,13 @@ create table jobs.leases (
 
 create index leases_host on jobs.leases (host);
 create index leases_expires_at on jobs.leases (expires_at) where expires_at is not null;
+
+-- Running jobs that somebody wants to end. Their hosts look here, and whoever writes down how a job ended. It is no column of
+-- the lease: the ends of all its jobs would wait for whoever asks, as long as his transaction is open.
+create table jobs.cancels (
+    id bigint constraint cancels_pkey primary key,
+    at timestamptz not null default clock_timestamp()
+);
 
 -- Completed and cancelled, a partition for each day: pruning drops one. Partitions are made by `jobs.make_partitions`.
 create table jobs.finished (
@@ -211,5 +219,7 @@ create unlogged table jobs.sleepers (
     queue smallint not null,
     worker uuid not null,
     until timestamptz not null,
+    -- It found no place, rather than no job: the end of a job wakes it, and a new one does not.
+    is_at_limit boolean not null default false,
     constraint sleepers_pkey primary key (queue, worker)
 );

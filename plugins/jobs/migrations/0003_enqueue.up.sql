@@ -9,7 +9,7 @@ create function jobs.wake() returns trigger
     set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if exists (select from jobs.sleepers s where s.queue = new.queue and s.until > clock_timestamp()) then
+    if exists (select from jobs.sleepers s where s.queue = new.queue and s.until > clock_timestamp() and not s.is_at_limit) then
         perform pg_notify('nself_jobs', 'queue ' || new.queue);
     end if;
     return null;

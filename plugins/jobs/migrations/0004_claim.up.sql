@@ -7,6 +7,7 @@
 create type jobs.picked as (
     status text,
     next_at timestamptz,
+    is_limited boolean,
     low bigint[],
     turn uuid,
     ids bigint[],
@@ -235,12 +236,43 @@ begin
 end
 $$;
 
+-- Places that a claimer may fill of a queue with `running_max`, and when there may be more. Whoever ends a job is the first to
+-- claim again, so it would keep every place: hosts that wait at the limit have a share of it, and who has more leaves to
+-- them what is free. They have a moment to come: who does not, because it is busy or gone, has no share until it asks again.
+-- (A share is one place at least: a queue that runs one job at a time may stay with one host.)
+create function jobs.free_places(q jobs.queues, claimer uuid, out places integer, out next_at timestamptz)
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    moment constant interval := '100 milliseconds';
+    own integer;
+    others integer;
+begin
+    select q.running_max - coalesce(sum(r.jobs), 0), coalesce(sum(r.jobs) filter (where r.host = claimer), 0) into places, own
+    from (select l.host, cardinality(l.ids) - cardinality(l.done) as jobs from jobs.leases l where l.queue = q.id) r;
+    if places <= 0 or claimer is null then
+        return;
+    end if;
+    select count(*) into others from jobs.sleepers s
+    where s.queue = q.id and s.worker <> claimer and s.is_at_limit and s.until > clock_timestamp();
+    if others > 0 and ceil(q.running_max / (others + 1.0)) - own < places then
+        places := greatest(ceil(q.running_max / (others + 1.0)) - own, 0);
+        next_at := clock_timestamp() + moment;
+        update jobs.sleepers s set until = free_places.next_at
+        where s.queue = q.id and s.worker <> claimer and s.is_at_limit and s.until > free_places.next_at;
+    end if;
+end
+$$;
+
 -- Takes at most `wanted` jobs out of `ready`. `status` is `busy` when another host claims, `paused`, `limited` when the queue
 -- may not have more now, else `taken`, also when there was nothing; `next_at` says when there may be more.
 -- A `careful` one passes over jobs that somebody is changing, whose transaction may be open for long. That costs a lock for each
 -- job, so hosts are not careful until a claim has waited for a moment in vain (55P03).
 -- Its plans must not depend on statistics: the tables are empty at one moment and have a million rows at the next.
-create function jobs.pick(queue_id smallint, wanted integer, low bigint[], turn uuid, careful boolean default true) returns jobs.picked
+create function jobs.pick(
+    queue_id smallint, wanted integer, low bigint[], turn uuid, careful boolean default true, claimer uuid default null
+) returns jobs.picked
     language plpgsql volatile
     set search_path = pg_catalog, pg_temp
     set enable_seqscan = off
@@ -255,6 +287,7 @@ declare
     bucket timestamptz;
     horizon bigint;
     has_key_limits boolean;
+    places integer;
 begin
     result.low := low;
     result.turn := turn;
@@ -271,17 +304,17 @@ begin
     end if;
     has_key_limits := q.running_per_key_max is not null or (q.rate_per_second is not null and q.rate_by = 'key');
 
+    result.is_limited := q.running_max is not null or q.running_per_key_max is not null;
     if q.running_max is not null then
-        wanted := least(wanted, q.running_max - (
-            select coalesce(sum(cardinality(l.ids) - cardinality(l.done)), 0) from jobs.leases l where l.queue = queue_id
-        ));
+        select f.places, f.next_at into places, result.next_at from jobs.free_places(q, claimer) f;
+        wanted := least(wanted, places);
     end if;
     if q.rate_per_second is not null and q.rate_by = 'queue' then
         period := make_interval(secs => 1 / q.rate_per_second);
         select greatest(b.next_at, clock_timestamp()) into bucket from jobs.rates b where b.queue = queue_id and b.key = '';
         bucket := coalesce(bucket, clock_timestamp());
         wanted := least(wanted, floor(q.rate_burst - extract(epoch from bucket - clock_timestamp()) * q.rate_per_second));
-        result.next_at := bucket - (q.rate_burst - 1) * period;
+        result.next_at := greatest(result.next_at, bucket - (q.rate_burst - 1) * period);
     end if;
     if wanted <= 0 then
         result.status := 'limited';
@@ -351,6 +384,50 @@ begin
 end
 $$;
 
+-- Marks a worker as one that sleeps, for a few seconds: it is woken by a new job, or at a limit by the end of one.
+create function jobs.fall_asleep(queue_id smallint, sleeper uuid, at_limit boolean) returns void
+    language sql volatile
+    begin atomic
+        insert into jobs.sleepers as s (queue, worker, until, is_at_limit)
+        values (queue_id, sleeper, clock_timestamp() + interval '5 seconds', at_limit)
+        on conflict (queue, worker) do update set until = excluded.until, is_at_limit = excluded.is_at_limit
+        -- At a limit it may come many times in a second.
+        where not at_limit or not s.is_at_limit or s.until < clock_timestamp() + interval '4 seconds';
+    end;
+
+-- Wakes workers that wait at a limit when jobs end that were under it: those that run fewer than who has ended them, which
+-- looks by itself. At the end of the transaction, as `jobs.wake`. What slips through is found by their own looks.
+create function jobs.wake_at_limit() returns trigger
+    language plpgsql volatile security definer
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from jobs.sleepers s
+        where s.queue = old.queue and s.worker is distinct from old.host and s.until > clock_timestamp()
+            and (s.is_at_limit or exists (select from jobs.waiting w where w.queue = s.queue))
+            and jobs.running_of(s.queue, s.worker) <= jobs.running_of(s.queue, old.host)
+    ) then
+        perform pg_notify('nself_jobs', 'queue ' || old.queue);
+    end if;
+    return null;
+end
+$$;
+
+-- Jobs of a queue that a host runs.
+create function jobs.running_of(queue_id smallint, host_id uuid) returns bigint
+    language sql stable
+    begin atomic
+        select coalesce(sum(cardinality(l.ids) - cardinality(l.done)), 0)::bigint from jobs.leases l
+        where l.queue = queue_id and l.host = host_id;
+    end;
+
+create constraint trigger leases_wake after delete or update of done on jobs.leases
+    deferrable initially deferred for each row
+    when (old.is_limited and current_setting('nself_jobs.freed', true) is distinct from old.queue::text
+        and set_config('nself_jobs.freed', old.queue::text, true) is not null)
+    execute function jobs.wake_at_limit();
+
 -- A host claims a batch: one lease for all of it. A host that finds nothing is marked as asleep for that queue, and claims
 -- once more before it sleeps: what was committed between its claim and its mark would wake nobody.
 -- The host names the lease, so that it can ask for it when the connection broke before it had the answer.
@@ -362,17 +439,17 @@ create function jobs.claim(
     set search_path = pg_catalog, pg_temp
 as $$
 begin
-    picked := jobs.pick(queue_id, wanted, low, turn, careful);
+    picked := jobs.pick(queue_id, wanted, low, turn, careful, host_id);
     if picked.ids is not null then
         lease := lease_id;
-        insert into jobs.leases (id, host, queue, ids, priorities, attempts, attempts_max, kinds, families, concurrency_keys, rate_keys,
-            metas, payloads)
-        values (lease, host_id, queue_id, picked.ids, picked.priorities, picked.attempts, picked.attempts_max, picked.kinds,
+        insert into jobs.leases (id, host, queue, is_limited, ids, priorities, attempts, attempts_max, kinds, families, concurrency_keys,
+            rate_keys, metas, payloads)
+        values (lease, host_id, queue_id, picked.is_limited, picked.ids, picked.priorities, picked.attempts, picked.attempts_max, picked.kinds,
             picked.families, picked.concurrency_keys, picked.rate_keys, picked.metas, picked.payloads);
-        delete from jobs.sleepers s where s.queue = queue_id and s.worker = host_id;
-    elsif picked.status = 'taken' then
-        insert into jobs.sleepers as s (queue, worker, until) values (queue_id, host_id, clock_timestamp() + interval '5 seconds')
-        on conflict (queue, worker) do update set until = excluded.until;
+        -- Who waited at the limit keeps its share of it while it comes back for more.
+        delete from jobs.sleepers s where s.queue = queue_id and s.worker = host_id and not s.is_at_limit;
+    elsif picked.status = 'taken' or (picked.status = 'limited' and picked.is_limited) then
+        perform jobs.fall_asleep(queue_id, host_id, picked.status = 'limited');
     end if;
 end
 $$;

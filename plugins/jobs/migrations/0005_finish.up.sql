@@ -58,7 +58,7 @@ begin
     perform from jobs.leases l where l.id = any (lease_ids) and l.host is not distinct from holder order by l.id for update;
     -- The leases are taken apart once, and then joined: lease by lease and job by job the work would grow with its square.
     with held as materialized (
-        select l.id as lease, l.host, l.claimed_at, l.queue, j.*, j.id = any (l.cancels) as is_unwanted
+        select l.id as lease, l.host, l.claimed_at, l.queue, j.*
         from jobs.leases l
         cross join lateral unnest(l.ids, l.priorities, l.attempts, l.attempts_max, l.kinds, l.families, l.concurrency_keys, l.rate_keys,
             l.metas, l.payloads)
@@ -76,7 +76,7 @@ begin
     from (
         select j.*, o.result,
             -- What somebody wants to end is not tried again.
-            case when j.is_unwanted and o.state in ('failed', 'snoozed') then 'cancelled' else o.state end as state,
+            case when o.state in ('failed', 'snoozed') and exists (select from jobs.cancels c where c.id = j.id) then 'cancelled' else o.state end as state,
             o.error || jsonb_build_object('attempt', j.attempt, 'at', clock_timestamp()) as error,
             coalesce(j.meta ->> 'keep', k.keep, 'all') as keep, coalesce(k.is_announced, false) as is_announced,
             case when o.state = 'snoozed' or (o.state = 'failed' and o.delay is not null and j.attempt < j.attempts_max)
@@ -140,6 +140,12 @@ begin
     where e.meta ? 'unique' and e.state not in ('retryable', 'snoozed') and u.queue = e.queue
         and u.key = decode(e.meta ->> 'unique', 'hex') and u.id = e.id and u.until is null;
 
+    if exists (select from jobs.cancels) then
+        delete from jobs.cancels c using unnest(endings) e where c.id = e.id;
+    end if;
+
+    perform jobs.lock_batches(array(select (e.meta ->> 'batch')::uuid from unnest(endings) e where e.meta ? 'batch'));
+
     -- What few jobs have, job by job.
     foreach ending in array endings loop
         continue when ending.state in ('retryable', 'snoozed');
@@ -184,6 +190,19 @@ begin
         next ->> 'kind', next -> 'payload', options,
         case when ending.result is not null then jsonb_build_object('previous', ending.result) end
     );
+end
+$$;
+
+-- Locks batches. Whoever changes several jobs or batches locks jobs first, in the order of their ids, and then their batches
+-- in that of theirs: then nobody waits for somebody who waits for him.
+create function jobs.lock_batches(ids uuid[]) returns void
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if ids <> '{}' then
+        perform from jobs.batches b where b.id = any (ids) order by b.id for update;
+    end if;
 end
 $$;
 

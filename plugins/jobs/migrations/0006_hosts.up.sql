@@ -19,7 +19,10 @@ begin
         insert into jobs.sleepers as s (queue, worker, until) select q, host_id, tick.now + interval '5 seconds' from unnest(sleeping) q
         on conflict (queue, worker) do update set until = excluded.until;
     end if;
-    select array_agg(c) into cancels from jobs.leases l cross join lateral unnest(l.cancels) c where l.host = host_id and l.cancels <> '{}';
+    if exists (select from jobs.cancels) then
+        perform jobs.apply_cancels();
+        select array_agg(c.id) into cancels from jobs.cancels c join jobs.leases l on c.id = any (l.ids) where l.host = host_id;
+    end if;
     select array_agg(q.id) into queues from jobs.queues q
     where (q.worker = 'host' or q.id = any (sleeping)) and q.paused_at is null and jobs.has_work(q.id);
     if exists (select from jobs.hosts h where h.seen_at < tick.now - interval '5 seconds')
@@ -53,7 +56,8 @@ begin
     with gone as (
         delete from jobs.leases l where l.id = any (lease_ids) returning l.*
     ), lost as (
-        select g.id as lease, g.host, g.claimed_at, g.queue, g.is_suspect, j.id = any (g.cancels) as is_unwanted, j.*, is_crash::integer + coalesce((j.meta ->> 'crashes')::integer, 0) as crashes,
+        select g.id as lease, g.host, g.claimed_at, g.queue, g.is_suspect, j.*, is_crash::integer + coalesce((j.meta ->> 'crashes')::integer, 0) as crashes,
+            exists (select from jobs.cancels c where c.id = j.id) as is_unwanted,
             jsonb_build_object('attempt', j.attempt, 'at', clock_timestamp(), 'code', code, 'message', message) as error
         from gone g cross join lateral unnest(g.ids, g.priorities, g.attempts, g.attempts_max, g.kinds, g.families, g.concurrency_keys,
             g.rate_keys, g.metas, g.payloads)
@@ -142,13 +146,14 @@ begin
 end
 $$;
 
--- Gives jobs of a host back as if they had not been begun: all of its leases, or those of which it never had the answer.
+-- Gives jobs of a host back as if they had not been begun: all of its leases, or those of which it never had the answer. Those
+-- that somebody wanted to end are ended.
 create function jobs.unclaim(host_id uuid, lease_ids uuid[] default null) returns bigint
     language plpgsql volatile
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    moved bigint;
+    moved bigint[];
 begin
     with gone as (
         delete from jobs.leases l where l.host = host_id and (lease_ids is null or l.id = any (lease_ids)) returning l.*
@@ -159,15 +164,16 @@ begin
             g.rate_keys, g.metas, g.payloads)
             as j (id, priority, attempt, attempts_max, kind, family_id, concurrency_key, rate_key, meta, payload)
         where j.id <> all (g.done)
-        returning queue, concurrency_key
+        returning id, queue, concurrency_key
     ), free as (
         insert into jobs.freed (queue, concurrency_key)
         select distinct b.queue, b.concurrency_key
         from back b join jobs.queues q on q.id = b.queue and q.running_per_key_max is not null
         where b.concurrency_key is not null
     )
-    select count(*) into moved from back;
-    return moved;
+    select array_agg(b.id) into moved from back b;
+    perform jobs.cancel(c.id, 'cancelled while it ran') from jobs.cancels c where c.id = any (moved);
+    return coalesce(cardinality(moved), 0);
 end
 $$;
 
@@ -209,9 +215,9 @@ begin
         )
         returning s.*
     )
-    insert into jobs.leases (id, host, queue, is_suspect, ids, priorities, attempts, attempts_max, kinds, families, concurrency_keys,
+    insert into jobs.leases (id, host, queue, is_suspect, is_limited, ids, priorities, attempts, attempts_max, kinds, families, concurrency_keys,
         rate_keys, metas, payloads)
-    select lease_id, host_id, t.queue, true, array[t.id], array[t.priority], array[(t.attempt + 1)::smallint], array[t.attempts_max],
+    select lease_id, host_id, t.queue, true, q.running_max is not null or q.running_per_key_max is not null, array[t.id], array[t.priority], array[(t.attempt + 1)::smallint], array[t.attempts_max],
         array[t.kind], array[t.family_id], array[t.concurrency_key], array[t.rate_key], array[t.meta], array[t.payload]
     from taken t
     returning leases.*;
@@ -230,11 +236,10 @@ begin
     with old as (
         select l.* from jobs.leases l where l.id = lease_id and l.host = host_id and cardinality(l.ids) > 1 for update
     ), own as (
-        insert into jobs.leases (id, host, queue, claimed_at, ids, priorities, attempts, attempts_max, kinds, families, concurrency_keys,
-            rate_keys, metas, payloads, cancels)
-        select gen_random_uuid(), host_id, o.queue, o.claimed_at, array[j.id], array[j.priority], array[j.attempt], array[j.attempts_max],
-            array[j.kind], array[j.family_id], array[j.concurrency_key], array[j.rate_key], array[j.meta], array[j.payload],
-            case when j.id = any (o.cancels) then array[j.id] else '{}' end
+        insert into jobs.leases (id, host, queue, claimed_at, is_limited, ids, priorities, attempts, attempts_max, kinds, families,
+            concurrency_keys, rate_keys, metas, payloads)
+        select gen_random_uuid(), host_id, o.queue, o.claimed_at, o.is_limited, array[j.id], array[j.priority], array[j.attempt], array[j.attempts_max],
+            array[j.kind], array[j.family_id], array[j.concurrency_key], array[j.rate_key], array[j.meta], array[j.payload]
         from old o cross join lateral unnest(o.ids, o.priorities, o.attempts, o.attempts_max, o.kinds, o.families, o.concurrency_keys,
             o.rate_keys, o.metas, o.payloads)
             as j (id, priority, attempt, attempts_max, kind, family_id, concurrency_key, rate_key, meta, payload)

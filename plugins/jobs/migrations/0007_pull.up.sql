@@ -27,9 +27,9 @@ begin
         perform set_config('synchronous_commit', 'on', true);
         leases := array(select gen_random_uuid() from unnest(picked.ids));
         held_until := clock_timestamp() + make_interval(secs => lease_seconds);
-        insert into jobs.leases (id, worker, expires_at, queue, ids, priorities, attempts, attempts_max, kinds, families,
+        insert into jobs.leases (id, worker, expires_at, queue, is_limited, ids, priorities, attempts, attempts_max, kinds, families,
             concurrency_keys, rate_keys, metas, payloads)
-        select j.lease, worker_name, held_until, queue_id, array[j.id], array[j.priority], array[j.attempt],
+        select j.lease, worker_name, held_until, queue_id, picked.is_limited, array[j.id], array[j.priority], array[j.attempt],
             array[j.attempts_max], array[j.kind], array[j.family_id], array[j.concurrency_key], array[j.rate_key], array[j.meta],
             array[j.payload]
         from unnest(leases, picked.ids, picked.priorities, picked.attempts, picked.attempts_max, picked.kinds, picked.families,
@@ -44,9 +44,8 @@ begin
             left join jobs.payloads p on p.id = j.id and j.payload is null;
         end if;
         delete from jobs.sleepers s where s.queue = queue_id and s.worker = sleeper;
-    elsif picked.status = 'taken' and sleeper is not null then
-        insert into jobs.sleepers as s (queue, worker, until) values (queue_id, sleeper, clock_timestamp() + interval '5 seconds')
-        on conflict (queue, worker) do update set until = excluded.until;
+    elsif (picked.status = 'taken' or (picked.status = 'limited' and picked.is_limited)) and sleeper is not null then
+        perform jobs.fall_asleep(queue_id, sleeper, picked.status = 'limited');
     end if;
 end
 $$;
@@ -60,25 +59,30 @@ create function jobs.beat(lease_ids uuid[], lease_seconds double precision[], pr
         set expires_at = clock_timestamp() + make_interval(secs => b.seconds), progress = coalesce(b.progress, l.progress)
         from unnest(lease_ids, lease_seconds, progresses) as b (lease, seconds, progress)
         where l.id = b.lease and l.host is null and l.expires_at > clock_timestamp()
-        returning l.id, l.cancels = '{}', l.expires_at;
+        returning l.id, not exists (select from jobs.cancels c where c.id = l.ids[1]), l.expires_at;
     end;
 
--- How jobs ended that workers have fetched, by their leases; what became of those that were still theirs, and in which queue a
--- place is free now. No lease twice.
+-- How jobs ended that workers have fetched, by their leases; what became of those that were still theirs, how long they had
+-- them, and in which queue a place is free now. No lease twice.
 create function jobs.settle_fetched(lease_ids uuid[], states text[], results jsonb[], errors jsonb[], delays double precision[])
-    returns table (lease uuid, id bigint, queue smallint, state text)
+    returns table (lease uuid, id bigint, queue smallint, kind text, held_seconds double precision, state text)
     language plpgsql volatile
     set search_path = pg_catalog, pg_temp
 as $$
 declare
     job_ids bigint[];
     queues smallint[];
+    kinds text[];
+    times timestamptz[];
 begin
-    select array_agg(coalesce(l.ids[1], 0) order by o.at), array_agg(l.queue order by o.at) into job_ids, queues
+    select array_agg(coalesce(l.ids[1], 0) order by o.at), array_agg(l.queue order by o.at), array_agg(l.kinds[1] order by o.at),
+        array_agg(l.claimed_at order by o.at)
+    into job_ids, queues, kinds, times
     from unnest(lease_ids) with ordinality as o (lease, at) left join jobs.leases l on l.id = o.lease and l.host is null;
     return query
-    select o.lease, s.id, o.queue, s.state from jobs.settle(null, lease_ids, job_ids, states, results, errors, delays) s
-    join unnest(lease_ids, job_ids, queues) as o (lease, id, queue) on o.id = s.id;
+    select o.lease, s.id, o.queue, o.kind, extract(epoch from clock_timestamp() - o.claimed_at)::double precision, s.state
+    from jobs.settle(null, lease_ids, job_ids, states, results, errors, delays) s
+    join unnest(lease_ids, job_ids, queues, kinds, times) as o (lease, id, queue, kind, claimed_at) on o.id = s.id;
 end
 $$;
 

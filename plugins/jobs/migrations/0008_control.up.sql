@@ -132,50 +132,88 @@ begin
 end
 $$;
 
--- Ends a job: at once when it has not begun, else its worker is told. Returns the state that it was in, null when there is no
--- such job; a job that has ended stays as it is.
+-- Takes a job out of where it waits, and returns how it ends; one that runs is asked to end. `was` is the state that it was in,
+-- null when there is no such job; one that has ended stays as it is.
+create function jobs.begin_cancel(job_id bigint, reason text, out was text, out ending jobs.ending)
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    of_queue smallint;
+    job jobs.ready;
+    holder uuid;
+begin
+    loop
+        select f.state, f.queue into was, of_queue from jobs.find(job_id) f;
+        if was = 'available' then
+            job := jobs.take_ready(job_id, of_queue);
+        elsif was in ('scheduled', 'retryable') then
+            with gone as (delete from jobs.later l where l.id = job_id returning l.*)
+            select g.id, g.queue, g.priority, g.attempt, g.attempts_max, g.kind, g.family_id, g.concurrency_key, g.rate_key, g.meta,
+                g.payload
+            into job from gone g;
+        elsif was = 'running' then
+            select l.host into holder from jobs.leases l where job_id = any (l.ids) and job_id <> all (l.done);
+            if found then
+                -- It may end at this moment. When it is not over with that, `jobs.apply_cancels` comes back to it.
+                insert into jobs.cancels (id) values (job_id) on conflict do nothing;
+                if holder is not null then
+                    perform pg_notify('nself_jobs', 'cancel ' || holder);
+                end if;
+                return;
+            end if;
+        else
+            return;
+        end if;
+        exit when job.id is not null;
+        -- Somebody claimed it in between, or its attempt has ended: look again.
+    end loop;
+    ending := row(
+        null, null, null, job.id, job.queue, job.priority, job.attempt, job.attempts_max, job.kind, job.family_id, job.concurrency_key,
+        job.rate_key, job.meta, job.payload, 'cancelled', null,
+        jsonb_build_object('code', 'JOB_CANCELLED', 'message', coalesce(reason, 'cancelled before it began')), null, true, true
+    )::jobs.ending;
+end
+$$;
+
+-- Ends a job: at once when it has not begun, else its worker is told. Returns the state that it was in.
 create function jobs.cancel(job_id bigint, reason text default null) returns text
     language plpgsql volatile security definer
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    was text;
-    of_queue smallint;
-    job jobs.ready;
-    holder uuid;
+    begun record;
 begin
-    select f.state, f.queue into was, of_queue from jobs.find(job_id) f;
-    if was in ('available') then
-        job := jobs.take_ready(job_id, of_queue);
-    elsif was in ('scheduled', 'retryable') then
-        with gone as (delete from jobs.later l where l.id = job_id returning l.*)
-        select g.id, g.queue, g.priority, g.attempt, g.attempts_max, g.kind, g.family_id, g.concurrency_key, g.rate_key, g.meta, g.payload
-        into job from gone g;
-    elsif was = 'running' then
-        update jobs.leases l set cancels = l.cancels || job_id
-        where job_id = any (l.ids) and job_id <> all (l.done) and job_id <> all (l.cancels)
-        returning l.host into holder;
-        if not found and not exists (select from jobs.leases l where job_id = any (l.ids) and job_id <> all (l.done)) then
-            -- Its attempt has ended in between: what came of it is to be ended, if anything is.
-            return jobs.cancel(job_id, reason);
-        end if;
-        if holder is not null then
-            perform pg_notify('nself_jobs', 'cancel ' || holder);
-        end if;
-        return was;
-    else
-        return was;
+    select * into begun from jobs.begin_cancel(job_id, reason);
+    if (begun.ending).id is not null then
+        perform jobs.end_jobs(array[begun.ending]);
     end if;
-    if job.id is null then
-        -- Somebody claimed it in between.
-        return jobs.cancel(job_id, reason);
-    end if;
-    perform jobs.end_jobs(array[row(
-        null, null, null, job.id, job.queue, job.priority, job.attempt, job.attempts_max, job.kind, job.family_id, job.concurrency_key,
-        job.rate_key, job.meta, job.payload, 'cancelled', null,
-        jsonb_build_object('code', 'JOB_CANCELLED', 'message', coalesce(reason, 'cancelled before it began')), null, true, true
-    )::jobs.ending]);
-    return was;
+    return begun.was;
+end
+$$;
+
+-- Jobs that somebody wanted to end while they ran and that do not run any more: their attempt ended at the same moment. What
+-- is not over with that is ended now. It waits for nobody: a host calls it when it says that it lives.
+create function jobs.apply_cancels() returns void
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+    set lock_timeout = '100ms'
+as $$
+declare
+    job_id bigint;
+begin
+    for job_id in
+        select c.id from jobs.cancels c
+        where not exists (select from jobs.leases l where c.id = any (l.ids) and c.id <> all (l.done))
+        order by c.id limit 100 for update skip locked
+    loop
+        begin
+            delete from jobs.cancels c where c.id = job_id;
+            perform jobs.cancel(job_id, 'cancelled while it ran');
+        exception when lock_not_available then
+            return;
+        end;
+    end loop;
 end
 $$;
 
@@ -187,7 +225,11 @@ create function jobs.revive(job_ids bigint[]) returns bigint
 as $$
 declare
     moved bigint;
+    batch_ids uuid[];
 begin
+    perform from jobs.dead d where d.id = any (job_ids) order by d.id for update;
+    batch_ids := array(select (d.meta ->> 'batch')::uuid from jobs.dead d where d.id = any (job_ids) and d.meta ? 'batch');
+    perform jobs.lock_batches(batch_ids);
     with gone as (
         delete from jobs.dead d where d.id = any (job_ids) returning d.*
     ), waiting as (

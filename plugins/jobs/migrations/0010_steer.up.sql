@@ -138,24 +138,33 @@ end
 $$;
 
 -- Ends at most `jobs_max` jobs of a batch, and seals it; how many of them, null when there is no such batch. Those that run
--- are told, and are in the number each time until they have ended.
+-- are told, and are in the number each time until they have ended. First the jobs are locked and then the batch, as by those that end.
 create function jobs.cancel_batch(batch_id uuid, reason text, jobs_max integer) returns bigint
     language plpgsql volatile security definer
     set search_path = pg_catalog, pg_temp
 as $$
 declare
-    member bigint;
+    begun record;
+    endings jobs.ending[] := '{}';
     cancelled bigint := 0;
 begin
+    for begun in
+        select c.* from (select m.id from jobs.batch_jobs m where m.batch = batch_id order by m.id limit jobs_max) o
+        cross join lateral jobs.begin_cancel(o.id, reason) c
+    loop
+        cancelled := cancelled + 1;
+        if (begun.ending).id is not null then
+            endings := endings || begun.ending;
+        end if;
+    end loop;
     update jobs.batches b set is_sealed = true, cancelled_at = coalesce(b.cancelled_at, clock_timestamp()) where b.id = batch_id;
     if not found then
         return null;
     end if;
+    if endings <> '{}' then
+        perform jobs.end_jobs(endings);
+    end if;
     perform jobs.close_batch(batch_id);
-    for member in select m.id from jobs.batch_jobs m where m.batch = batch_id order by m.id limit jobs_max loop
-        perform jobs.cancel(member, reason);
-        cancelled := cancelled + 1;
-    end loop;
     return cancelled;
 end
 $$;

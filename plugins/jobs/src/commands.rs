@@ -4,6 +4,7 @@ use nself_plugin_api::prelude::*;
 
 const JOB: &[Argument] = &[Argument::text("id", "The job's number, see `list`")];
 const QUEUE: &[Argument] = &[Argument::text("name", "The queue, see `queues`")];
+const BATCH: &[Argument] = &[Argument::text("id", "The batch, see `batches list`")];
 const KIND: Argument = Argument::text("kind", "Of that kind");
 const OF_QUEUE: Argument = Argument::text("queue", "Of that queue");
 const BEFORE: Argument = Argument::integer("before", "`next` of the page before (see --json)");
@@ -85,6 +86,58 @@ pub(crate) const ALL: &[Command] = &[
             Argument::text("reason", "Why, for who wonders later"),
             Argument::integer("wait_seconds", "How long to wait, at most 60"),
         ]),
+    Command::get("limits list", "/v1/jobs/queues")
+        .summary("List queues and their limits; an empty cell is none")
+        .columns(&[
+            ("QUEUE", "name"),
+            ("WORKER", "worker"),
+            ("RUNNING", "running"),
+            ("MAX", "running_max"),
+            ("MAX PER KEY", "running_per_key_max"),
+            ("PER SECOND", "rate.per_second"),
+            ("BURST", "rate.burst"),
+            ("BY", "rate.by"),
+        ]),
+    Command::put("limits set", "/v1/jobs/queues/{name}/limits")
+        .summary("Set the limits of a queue, all of them: what is left out has none")
+        .arguments(&[
+            Argument::text("name", "The queue, see `queues`"),
+            Argument::integer("running_max", "Jobs that run at a time, over all hosts"),
+            Argument::integer("running_per_key_max", "The same for each concurrency key"),
+            Argument::text("rate", "Jobs that start, such as 30/minute"),
+            Argument::integer("burst", "Starts that may come at once, after a pause"),
+            Argument::text("by", "`queue`, or `key`: a rate for each rate key"),
+        ]),
+    Command::delete("limits remove", "/v1/jobs/queues/{name}/limits")
+        .summary("Take all limits from a queue")
+        .arguments(QUEUE)
+        .confirm("Take all limits from the queue {name}?"),
+    Command::get("batches list", "/v1/jobs/batches")
+        .summary("List batches, the newest first")
+        .arguments(&[
+            Argument::text("state", "open, finished or cancelled"),
+            Argument::text("before", "`next` of the page before (see --json)"),
+            LIMIT,
+        ])
+        .rows("batches")
+        .columns(&[
+            ("ID", "id"),
+            ("NAME", "name"),
+            ("TOTAL", "total"),
+            ("PENDING", "pending"),
+            ("FAILED", "failed"),
+            ("SEALED", "is_sealed"),
+            ("OPENED", "created_at"),
+            ("ENDED", "finished_at"),
+            ("CANCELLED", "cancelled_at"),
+        ]),
+    Command::get("batches show", "/v1/jobs/batches/{id}")
+        .summary("Show a batch")
+        .arguments(BATCH),
+    Command::post("batches cancel", "/v1/jobs/batches/{id}/cancel")
+        .summary("End all jobs of a batch; those that run are told")
+        .arguments(BATCH)
+        .confirm("End all jobs of the batch {id}?"),
     Command::get("stats", "/v1/jobs/stats").summary("Show all queues together"),
     Command::tail("tail", "/v1/jobs/tail")
         .summary("Show what the jobs of this host do, as it happens")

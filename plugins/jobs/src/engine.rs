@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// The database's time.
-    fn now(&self, cx: &Cx<Jobs>) -> Timestamp {
+    pub(crate) fn now(&self, cx: &Cx<Jobs>) -> Timestamp {
         let own = cx.clock().now().unwrap_or_default();
         Timestamp::from_microsecond(self.claims.now(own)).unwrap_or_default()
     }

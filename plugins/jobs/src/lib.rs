@@ -30,7 +30,7 @@ use crate::{
     engine::Engine,
     enqueue::Enqueuer,
     observed::Observed,
-    routes::{batches, dead, jobs, kinds, leases, live, pull as fetching, queues},
+    routes::{batches, dead, jobs, kinds, leases, limits, live, pull as fetching, queues},
 };
 
 /// The plugin: its declaration, and what its handlers share.
@@ -138,6 +138,9 @@ impl Plugin for Jobs {
         Route::post("/v1/jobs/batches", batches::open)
             .service("jobs")
             .summary("Make a batch, which jobs join by their option"),
+        Route::get("/v1/jobs/batches", batches::list)
+            .service("jobs")
+            .summary("Batches, the newest first"),
         Route::get("/v1/jobs/batches/{id}", batches::show)
             .service("jobs")
             .summary("A batch, and how many of its jobs have not ended"),
@@ -157,6 +160,12 @@ impl Plugin for Jobs {
         Route::put("/v1/jobs/queues/{name}", queues::set)
             .operator()
             .summary("Set who works on a queue and its limits; it is made when it is not there"),
+        Route::put("/v1/jobs/queues/{name}/limits", limits::set)
+            .operator()
+            .summary("Set the limits of a queue, all of them"),
+        Route::delete("/v1/jobs/queues/{name}/limits", limits::remove)
+            .operator()
+            .summary("Take all limits from a queue"),
         Route::post("/v1/jobs/queues/{name}/pause", queues::pause)
             .operator()
             .summary("Let nothing of a queue begin; what runs goes on"),

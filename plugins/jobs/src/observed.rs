@@ -170,6 +170,21 @@ impl Observed {
 }
 
 impl KindMetrics {
+    /// What became of a job that somebody had fetched.
+    pub(crate) fn settled(&self, state: &str, held_seconds: f64) {
+        self.run.record(held_seconds);
+        let counters: &[&Metric] = match state {
+            "completed" => &[&self.completed],
+            "retryable" => &[&self.failed, &self.retried],
+            "discarded" => &[&self.failed, &self.discarded],
+            "cancelled" => &[&self.cancelled],
+            _ => &[],
+        };
+        for counter in counters {
+            counter.record(1.0);
+        }
+    }
+
     /// An attempt begins. `now` is the database's time.
     pub(crate) fn begin(&self, job: &Job, now: Timestamp) -> Instant {
         if job.attempt == 1 {

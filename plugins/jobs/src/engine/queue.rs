@@ -135,7 +135,9 @@ impl Queue {
                 self.look_at = Some(now + BUSY_PAUSE);
                 self.reason = reason;
             }
-            Status::Paused | Status::Limited => {}
+            Status::Paused => {}
+            // It is marked as one that waits at the limit, not as one that found nothing.
+            Status::Limited => self.empty = 0,
             Status::Taken if taken > 0 => {
                 self.empty = 0;
                 self.look_at = Some(now);

@@ -2,6 +2,11 @@
 //!
 //! A job is polled once where it begins. Most small jobs are done then; one that waits for something goes on as a piece of
 //! work of its own, with its time limit, and can be cancelled.
+//!
+//! A handler that holds its thread, which none may, holds a runner, and a thread of the host, of which there are four at
+//! least. What it must not hold is whoever was woken on that thread since the runner was polled, such as the completer: the last
+//! one that was woken waits there for the poll to end, and no other thread takes it away. So a runner lets those go first
+//! before it polls a job of a kind that has not shown that it does not hold its thread.
 
 use std::{
     future::poll_fn,
@@ -75,9 +80,13 @@ async fn begin(cx: &Cx<Jobs>, job: Job, lease: Arc<Lease>) {
         return free_place(cx);
     };
     let observed = &cx.plugin().observed;
+    if !kind.observed.is_swift() {
+        let_others_go().await;
+    }
     let begun = kind.observed.begin(&job, engine.now(cx));
     let mut work = start(cx, &job, &lease, &kind);
     let first = poll_fn(|task| Poll::Ready(work.as_mut().poll(task))).await;
+    kind.observed.polled(begun.elapsed());
     match first {
         Poll::Ready(outcome) => {
             let ending = ending(&job, outcome);
@@ -90,6 +99,19 @@ async fn begin(cx: &Cx<Jobs>, job: Job, lease: Arc<Lease>) {
             go_on(cx, job, lease, &kind, (begun, work));
         }
     }
+}
+
+/// Whoever was woken on this thread is polled before this goes on.
+async fn let_others_go() {
+    let mut has_let_go = false;
+    poll_fn(|task| {
+        if std::mem::replace(&mut has_let_go, true) {
+            return Poll::Ready(());
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn start(cx: &Cx<Jobs>, job: &Job, lease: &Lease, kind: &Arc<Kind>) -> Work {

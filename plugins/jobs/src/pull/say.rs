@@ -99,6 +99,11 @@ async fn endings(cx: &Cx<Jobs>, endings: &[(Uuid, Ending)]) -> Result<Answers> {
     };
     let queues: Vec<i16> = settled.iter().map(|settled| settled.queue).collect();
     cx.plugin().engine.pulls.freed(&queues);
+    let observed = &cx.plugin().observed;
+    for settled in &settled {
+        let kind = observed.kind(cx, &settled.kind);
+        kind.settled(&settled.state, settled.held_seconds);
+    }
     let answers = settled
         .into_iter()
         .map(|settled| (settled.lease, settled.into()));

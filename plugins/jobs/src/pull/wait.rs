@@ -101,6 +101,10 @@ async fn look(
     match store::pull::fetch(&cx.db(), wish, place, sleeper).await? {
         Ok(found) => {
             queue.learn(found.queue, found.has_limits);
+            let now = cx.plugin().engine.now(cx);
+            for (_, job) in &found.jobs {
+                cx.plugin().observed.kind(cx, &job.kind).begin(job, now);
+            }
             Ok(found)
         }
         Err(reason) => {

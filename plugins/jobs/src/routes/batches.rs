@@ -5,8 +5,22 @@ use nself_plugin_api::{prelude::*, serde_json::json, uuid::Uuid};
 use super::jobs::Reason;
 use crate::{
     Jobs, audit, batch,
-    store::batches::{Batch, NewBatch},
+    error::JobError,
+    store::{
+        self,
+        batches::{Batch, Filter, NewBatch, Page},
+    },
 };
+
+pub(crate) async fn list(cx: Cx<Jobs>, Query(filter): Query<Filter>) -> Result<Data<Page>> {
+    if let Some(state) = filter.state.as_deref()
+        && !["open", "finished", "cancelled"].contains(&state)
+    {
+        let message = "state: expected open, finished or cancelled".to_owned();
+        return Err(JobError::Option { message }.into());
+    }
+    store::batches::page(&cx.db(), &filter).await.map(Data)
+}
 
 pub(crate) async fn open(cx: Cx<Jobs>, Json(new): Json<NewBatch>) -> Result<Created<Batch>> {
     batch::open(&cx.db(), &new).await.map(Created)

@@ -52,7 +52,7 @@ pub(crate) async fn show(cx: Cx<Jobs>, Path(name): Path<String>) -> Result<Data<
     one(&cx.db(), name).await.map(Data)
 }
 
-async fn one(db: &impl Queries, name: String) -> Result<Queue> {
+pub(super) async fn one(db: &impl Queries, name: String) -> Result<Queue> {
     let found = store::queues::all(db, Some(&name)).await?;
     let queue = found.into_iter().next();
     Ok(queue.ok_or(JobError::UnknownQueue { name })?)
@@ -68,10 +68,7 @@ pub(crate) async fn set(
     store::queues::set(&tx, &name, &settings)
         .await
         .map_err(refused)?;
-    let details = json!({
-        "worker": settings.worker, "running_max": settings.running_max,
-        "running_per_key_max": settings.running_per_key_max, "rate": settings.rate,
-    });
+    let details = json!(settings);
     audit::note(&tx, &principal, "jobs.queue_limited", &name, details).await?;
     let queue = one(&tx, name).await?;
     tx.commit().await?;

@@ -74,28 +74,73 @@ pub(crate) async fn cancel(
     .get(0)
 }
 
-/// A batch by its id.
-pub(crate) async fn find(db: &impl Queries, batch: Uuid) -> Result<Option<Batch>> {
-    let row = db
-        .query_opt(
-            "select id, name, family_id, total, pending, failed, is_sealed, created_at, finished_at, cancelled_at \
-             from jobs.batches where id = $1",
-            &[&batch],
+/// Which batches.
+#[derive(Debug, Default, Deserialize, Schema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Filter {
+    /// `open` (some of its jobs have not ended, or it takes more), `finished` or `cancelled`.
+    pub state: Option<String>,
+    /// `next` of the page before.
+    pub before: Option<Uuid>,
+    /// Batches on the page, at most 1000.
+    #[schema(minimum = 1, maximum = 1_000)]
+    pub limit: Option<u16>,
+}
+
+/// A page, the newest batch first.
+#[derive(Debug, Serialize, Schema)]
+pub(crate) struct Page {
+    /// The batches.
+    pub batches: Vec<Batch>,
+    /// Where the next page begins; null at the end.
+    pub next: Option<Uuid>,
+}
+
+/// The page that a filter asks for.
+pub(crate) async fn page(db: &impl Queries, filter: &Filter) -> Result<Page> {
+    let limit = i64::from(filter.limit.unwrap_or(100).clamp(1, 1_000));
+    let state = filter.state.as_deref().unwrap_or_default();
+    let rows = db
+        .query(
+            &format!(
+                "{COLUMNS} where ($1::uuid is null or id < $1) and case $2::text when 'open' then finished_at is null \
+                 when 'finished' then finished_at is not null when 'cancelled' then cancelled_at is not null else true end \
+                 order by id desc limit $3"
+            ),
+            &[&filter.before, &state, &(limit + 1)],
         )
         .await?;
-    row.map(|row| {
-        Ok(Batch {
-            id: row.get("id")?,
-            name: row.get("name")?,
-            family_id: row.get("family_id")?,
-            total: row.get("total")?,
-            pending: row.get("pending")?,
-            failed: row.get("failed")?,
-            is_sealed: row.get("is_sealed")?,
-            created_at: row.get("created_at")?,
-            finished_at: row.get("finished_at")?,
-            cancelled_at: row.get("cancelled_at")?,
-        })
+    let mut batches = rows.map(batch)?;
+    let has_more = batches.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    if has_more {
+        batches.pop();
+    }
+    let next = batches.last().filter(|_| has_more).map(|last| last.id);
+    Ok(Page { batches, next })
+}
+
+const COLUMNS: &str = "select id, name, family_id, total, pending, failed, is_sealed, created_at, finished_at, cancelled_at \
+    from jobs.batches";
+
+/// A batch by its id.
+pub(crate) async fn find(db: &impl Queries, id: Uuid) -> Result<Option<Batch>> {
+    let row = db
+        .query_opt(&format!("{COLUMNS} where id = $1"), &[&id])
+        .await?;
+    row.as_ref().map(batch).transpose()
+}
+
+fn batch(row: &Row) -> Result<Batch> {
+    Ok(Batch {
+        id: row.get("id")?,
+        name: row.get("name")?,
+        family_id: row.get("family_id")?,
+        total: row.get("total")?,
+        pending: row.get("pending")?,
+        failed: row.get("failed")?,
+        is_sealed: row.get("is_sealed")?,
+        created_at: row.get("created_at")?,
+        finished_at: row.get("finished_at")?,
+        cancelled_at: row.get("cancelled_at")?,
     })
-    .transpose()
 }

@@ -30,7 +30,7 @@ fn by_queue() -> String {
 }
 
 /// What is set of a queue. All of it is set: what is not given has no limit.
-#[derive(Debug, Deserialize, Schema)]
+#[derive(Debug, Deserialize, Serialize, Schema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
     /// `host` for plugins and endpoints, `pull` for workers that fetch.
@@ -128,6 +128,13 @@ fn queue(row: &Row) -> Result<Queue> {
         paused_by: row.get("paused_by")?,
         pause_reason: row.get("pause_reason")?,
     })
+}
+
+/// Who works on a queue, which nobody else changes until the transaction ends; none when there is no such queue.
+pub(crate) async fn lock(tx: &impl Queries, name: &str) -> Result<Option<String>> {
+    tx.query_one("select (jobs.lock_queue($1)).worker", &[&name])
+        .await?
+        .get(0)
 }
 
 /// Sets limits; whether the queue is new.

@@ -311,3 +311,80 @@ async fn fetch_page(host: &TestHost) -> (Value, String) {
     let lease = jobs[0]["lease"].as_str().expect("a job").to_owned();
     (jobs[0].clone(), lease)
 }
+
+#[tokio::test]
+async fn a_batch_is_ended_while_its_jobs_end_and_nobody_waits_in_a_circle() {
+    let host = host().await;
+    let sql = host.sql().await;
+    let batch = open(&host, json!({"then": {"kind": "fixture-caller.tell"}})).await;
+    let options = json!({"batch": batch, "delay": 3600});
+    let held = enqueue(&host, "fixture-caller.nothing", json!({}), options).await;
+    let options = json!({"batch": batch});
+    let running = enqueue(&host, "fixture-caller.wait", json!("word"), options).await;
+    until(&host, running, "running").await;
+    let mut other = host.sql().await;
+    let tx = other.transaction().await.expect("a transaction");
+    tx.execute("select from jobs.later where id = $1 for update", &[&held])
+        .await
+        .expect("it is locked");
+    let path = format!("/v1/jobs/batches/{batch}/cancel");
+    let ending = post(&host, &path);
+    let meanwhile = async {
+        let waits = "select count(*) from pg_stat_activity \
+            where wait_event_type = 'Lock' and query like 'select jobs.cancel_batch%'";
+        until_count(&sql, waits, 1).await;
+        sql.execute("select fixture.keep('word')", &[])
+            .await
+            .expect("kept");
+        until(&host, running, "completed").await;
+        tx.commit().await.expect("it was still open");
+    };
+    let (ended, ()) = tokio::join!(ending, meanwhile);
+    assert_eq!(
+        (&ended["pending"], &ended["failed"]),
+        (&json!(0), &json!(1))
+    );
+    until(&host, held, "cancelled").await;
+    let callback = last_of(&host, "fixture-caller.tell").await;
+    assert_eq!(
+        job(&host, callback).await["meta"]["ended_batch"]["is_cancelled"],
+        true
+    );
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn batches_are_listed_page_by_page_the_newest_first() {
+    let host = host().await;
+    let mut made = Vec::new();
+    for n in 0..3 {
+        made.push(open(&host, json!({"name": format!("night {n}")})).await);
+    }
+    post(&host, &format!("/v1/jobs/batches/{}/seal", made[0])).await;
+    post(&host, &format!("/v1/jobs/batches/{}/cancel", made[1])).await;
+    made.reverse();
+    let list = async |query: &str| {
+        let answer = host.get(&format!("/v1/jobs/batches?{query}")).operator();
+        let page = answer.send().await.expect_status(200).data();
+        let ids = page["batches"].as_array().expect("batches").iter();
+        let ids: Vec<String> = ids
+            .map(|batch| batch["id"].as_str().expect("an id").to_owned())
+            .collect();
+        (ids, page["next"].clone())
+    };
+    let (first, next) = list("limit=2").await;
+    assert_eq!(first, made[..2]);
+    let next = next.as_str().expect("another page").to_owned();
+    let (second, next) = list(&format!("limit=2&before={next}")).await;
+    assert_eq!((second, next), (made[2..].to_vec(), Value::Null));
+    for (state, expected) in [
+        ("open", &made[..1]),
+        ("cancelled", &made[1..2]),
+        ("finished", &made[1..]),
+    ] {
+        assert_eq!(list(&format!("state={state}")).await.0, expected, "{state}");
+    }
+    let answer = host.get("/v1/jobs/batches?state=gone").operator();
+    assert_eq!(answer.send().await.code(), "JOB_OPTION");
+    host.stop().await;
+}

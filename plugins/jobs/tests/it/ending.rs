@@ -249,3 +249,30 @@ async fn jobs_of_a_plugin_that_is_disabled_wait_for_it_and_lose_no_attempt() {
     );
     host.stop().await;
 }
+
+#[tokio::test]
+async fn a_transaction_that_wants_to_end_a_job_and_stays_open_holds_up_no_other_job() {
+    let host = host().await;
+    let sql = host.sql().await;
+    let both = "select jobs.enqueue('fixture-caller.wait', '\"a\"'), jobs.enqueue('fixture-caller.wait', '\"b\"')";
+    let row = sql.query_one(both, &[]).await.expect("they are enqueued");
+    let (unwanted, wanted): (i64, i64) = (row.get(0), row.get(1));
+    until(&host, unwanted, "running").await;
+    until(&host, wanted, "running").await;
+    let mut other = host.sql().await;
+    let tx = other.transaction().await.expect("a transaction");
+    tx.execute("select jobs.cancel($1)", &[&unwanted])
+        .await
+        .expect("it is asked");
+    sql.execute("select fixture.keep('b')", &[])
+        .await
+        .expect("kept");
+    until(&host, wanted, "completed").await;
+    let after = enqueue(&host, "fixture-caller.tell", json!({}), json!({})).await;
+    until(&host, after, "completed").await;
+    assert_eq!(job(&host, unwanted).await["state"], "running");
+    tx.commit().await.expect("it was still open");
+    until(&host, unwanted, "cancelled").await;
+    until_count(&sql, "select count(*) from jobs.cancels", 0).await;
+    host.stop().await;
+}

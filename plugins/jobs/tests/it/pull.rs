@@ -543,3 +543,67 @@ async fn a_worker_in_node_does_it_with_nothing_but_fetch() {
     );
     host.stop().await;
 }
+
+#[tokio::test]
+async fn a_job_whose_attempt_ends_while_somebody_wants_to_end_it_is_not_tried_again() {
+    let host = host().await;
+    let sql = host.sql().await;
+    let id = letter(&host, json!({}), json!({})).await;
+    let (_, held) = fetch_one(&host).await;
+    let mut other = host.sql().await;
+    let tx = other.transaction().await.expect("a transaction");
+    tx.execute("select jobs.cancel($1)", &[&id])
+        .await
+        .expect("it is asked");
+    let failed = json!({"code": "PRINTER_AWAY", "retry_after": 3600});
+    let failed = call(&host, &lease(&held, "fail"), failed).await;
+    assert_eq!(failed.expect_status(200).data()["state"], "retryable");
+    tx.commit().await.expect("it was still open");
+    until(&host, id, "cancelled").await;
+    until_count(&sql, "select count(*) from jobs.cancels", 0).await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn what_became_of_fetched_jobs_is_counted_by_their_kinds() {
+    let host = host().await;
+    let endings = [
+        ("complete", json!({})),
+        ("fail", json!({"code": "PRINTER_AWAY", "retry_after": 3600})),
+        ("fail", json!({"code": "PRINTER_GONE", "discard": true})),
+        ("snooze", json!({"delay": 3600})),
+    ];
+    for (action, said) in endings {
+        letter(&host, json!({}), json!({})).await;
+        let (_, held) = fetch_one(&host).await;
+        let said = call(&host, &lease(&held, action), said).await;
+        assert_eq!(said.status, 200, "{action}");
+    }
+    let unwanted = letter(&host, json!({}), json!({})).await;
+    let (_, held) = fetch_one(&host).await;
+    let path = format!("/v1/jobs/{unwanted}/cancel");
+    let asked = host.post(&path).operator().send().await;
+    assert_eq!(asked.status, 200);
+    let failed = call(
+        &host,
+        &lease(&held, "fail"),
+        json!({"code": "PRINTER_AWAY"}),
+    )
+    .await;
+    assert_eq!(failed.expect_status(200).data()["state"], "cancelled");
+    let expected = [
+        ("completed_total", 1),
+        ("failed_total", 2),
+        ("retried_total", 1),
+        ("discarded_total", 1),
+        ("cancelled_total", 1),
+        ("run_seconds_count", 5),
+        ("wait_seconds_count", 5),
+    ];
+    let text = host.metrics().await;
+    for (name, value) in expected {
+        let line = format!("nself_jobs_{name}{{kind=\"letters.print\",plugin=\"jobs\"}} {value}\n");
+        assert!(text.contains(&line), "{line}{text}");
+    }
+    host.stop().await;
+}

@@ -356,3 +356,47 @@ async fn what_an_operator_does_to_a_job_is_audited() {
     .await;
     host.stop().await;
 }
+
+#[tokio::test]
+async fn limits_are_set_and_taken_away_by_themselves_and_the_queue_keeps_its_workers() {
+    let host = host().await;
+    let sql = host.sql().await;
+    put(&host, "/v1/jobs/queues/letters", &json!({"worker": "pull"})).await;
+    let path = "/v1/jobs/queues/letters/limits";
+    let limits = json!({"running_max": 4, "rate": "30/minute", "burst": 2, "by": "key"});
+    put(&host, path, &limits).await;
+    let shown = host.get("/v1/jobs/queues/letters").operator().send().await;
+    let shown = shown.expect_status(200).data();
+    assert_eq!(
+        (&shown["worker"], &shown["running_max"], &shown["rate"]),
+        (
+            &json!("pull"),
+            &json!(4),
+            &json!({"per_second": 0.5, "burst": 2, "by": "key"})
+        )
+    );
+    let removed = host.delete(path).operator().send().await;
+    let removed = removed.expect_status(200).data();
+    assert_eq!(
+        (
+            &removed["worker"],
+            &removed["running_max"],
+            &removed["rate"]
+        ),
+        (&json!("pull"), &Value::Null, &Value::Null)
+    );
+    assert_eq!(audited(&sql).await, ["jobs.queue_limited"; 3]);
+    for rate in ["fast", "3/fortnight", "0/second", "-1/minute", "inf/hour"] {
+        let body = json!({"rate": rate});
+        let answer = host.put(path).operator().json(&body).send().await;
+        assert_eq!(answer.code(), "JOB_OPTION", "{rate}");
+    }
+    let nobody = "/v1/jobs/queues/nobody/limits";
+    for answer in [
+        host.put(nobody).operator().json(&json!({})).send().await,
+        host.delete(nobody).operator().send().await,
+    ] {
+        assert_eq!(answer.code(), "JOB_QUEUE_NOT_FOUND");
+    }
+    host.stop().await;
+}

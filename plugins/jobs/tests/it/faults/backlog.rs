@@ -1,5 +1,7 @@
 //! Much that waits, and transactions that stay open.
 
+use std::collections::BTreeSet;
+
 use nself_plugin_testkit::{TestHost, eventually};
 use serde_json::json;
 use tokio_postgres::Client;
@@ -139,7 +141,6 @@ async fn the_one_job_of_a_family_does_not_wait_for_thousands_of_another_on_two_h
     sql.execute("update jobs.queues set running_max = 10", &[])
         .await
         .expect("a limit");
-    // Who of the two works how much is not promised: at its limit a queue stays with the host that has its places.
     let _second = host.process_beside().start().await;
     until_count(&sql, "select count(*) from jobs.hosts", 2).await;
     let crowd = json!({"family_id": Uuid::now_v7()});
@@ -151,5 +152,7 @@ async fn the_one_job_of_a_family_does_not_wait_for_thousands_of_another_on_two_h
     let place = runs.iter().position(|run| run.job == single);
     let place = place.expect("it ran");
     assert!(place < 9_000, "{place} of the crowd ran before it");
+    let processes: BTreeSet<u32> = runs.iter().map(|run| run.process).collect();
+    assert_eq!(processes.len(), 2, "both hosts took part");
     host.stop().await;
 }

@@ -1,9 +1,11 @@
 //! Jobs that hurt the host that works them.
 
+use std::time::SystemTime;
+
 use nself_plugin_testkit::{HostProcess, eventually};
 use serde_json::json;
 
-use super::ledger::{assert_each_done_once, by_job, bystander, enqueue, runs};
+use super::ledger::{assert_each_done_once, by_job, bystander, enqueue, enqueue_kind, runs};
 use crate::stage::{count, until_count};
 
 const OVER: &str = "select count(*) from jobs.jobs where state in ('completed', 'discarded')";
@@ -91,5 +93,48 @@ async fn handlers_that_hold_their_thread_panic_or_never_return_end_no_host_and_n
     assert_each_done_once(&quick_runs, &quick);
     assert!(quick_runs.iter().all(|run| run.process == other.pid()));
     assert_eq!(count(&sql, "select count(*) from jobs.hosts").await, 1);
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_handlers_hold_all_threads_but_one_the_host_lives_and_completes_what_others_have_done()
+ {
+    let host = bystander().await;
+    let sql = host.sql().await;
+    let other = host.process_beside().start().await;
+    until_count(&sql, "select count(*) from jobs.hosts", 1).await;
+    // One lease, in which what is done at once and what holds its thread take turns, for longer than this test waits.
+    let threads = std::thread::available_parallelism()
+        .map_or(4, usize::from)
+        .max(4);
+    let mixed = "select jobs.enqueue_many(jsonb_agg(case when n % 2 = 0 then '{\"kind\": \"ledger.hold\", \"payload\": {\"ms\": 600000}}'::jsonb \
+        else '{\"kind\": \"ledger.nothing\"}'::jsonb end order by n)) from generate_series(1, $1::bigint) n";
+    let holders = i64::try_from(threads).expect("few") - 1;
+    sql.query(mixed, &[&(2 * holders)]).await.expect("enqueued");
+    let done = "select count(*) from jobs.finished where kind = 'ledger.nothing'";
+    until_count(&sql, done, holders).await;
+    eventually("the host names what holds its threads", async || {
+        let told = other.log_text().matches("blocks a thread").count();
+        (i64::try_from(told).is_ok_and(|told| told >= holders)).then_some(())
+    })
+    .await;
+    // It goes on: what comes is claimed, worked and written down, and it says that it lives.
+    for _ in 0..3 {
+        enqueue_kind(&sql, "ledger.once", 10, &json!({}), &json!({})).await;
+        until_count(&sql, "select count(*) from jobs.ready", 0).await;
+    }
+    let done = "select count(*) from jobs.finished where kind = 'ledger.once'";
+    until_count(&sql, done, 30).await;
+    let row = sql.query_one("select seen_at from jobs.hosts", &[]).await;
+    let seen: SystemTime = row.expect("the host").get(0);
+    eventually("it is seen again", async || {
+        let query = "select seen_at > $1 from jobs.hosts";
+        let row = sql.query_one(query, &[&seen]).await;
+        row.expect("the host").get::<_, bool>(0).then_some(())
+    })
+    .await;
+    let held = "select count(*) from jobs.jobs where kind = 'ledger.hold' and state = 'running' and attempt = 1";
+    assert_eq!(count(&sql, held).await, holders, "they still hold");
+    drop(other);
     host.stop().await;
 }
