@@ -29,12 +29,18 @@ create function jobs.promote_due(queue_id smallint, low bigint[]) returns bigint
 as $$
 declare
     lane record;
+    -- Once: a time that may be another for each row is none that an index can be searched with, and all that is delayed would
+    -- be looked at.
+    moment timestamptz := clock_timestamp();
 begin
+    if not exists (select from jobs.later l where l.queue = queue_id and l.run_at <= moment) then
+        return low;
+    end if;
     for lane in
         with due as (
             delete from jobs.later l
             where l.ctid = any (array(
-                select d.ctid from jobs.later d where d.queue = queue_id and d.run_at <= clock_timestamp() order by d.run_at limit 1000
+                select d.ctid from jobs.later d where d.queue = queue_id and d.run_at <= moment order by d.run_at limit 1000
                 for update skip locked
             ))
             returning l.*

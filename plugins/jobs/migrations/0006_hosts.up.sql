@@ -32,11 +32,11 @@ begin
 end
 $$;
 
--- Whether something may be claimed now.
+-- Whether something may be claimed now, or is due before the next look around: who looks then learns when.
 create function jobs.has_work(queue_id smallint) returns boolean
     language sql stable
     return exists (select from jobs.ready r where r.queue = queue_id)
-        or exists (select from jobs.later l where l.queue = queue_id and l.run_at <= clock_timestamp())
+        or exists (select from jobs.later l where l.queue = queue_id and l.run_at <= statement_timestamp() + interval '3 seconds')
         or exists (select from jobs.suspects s where s.queue = queue_id)
         or exists (select from jobs.freed f where f.queue = queue_id);
 
