@@ -1,2 +1,2 @@
-drop function jobs.submit_leased, jobs.claim, jobs.raise_marks, jobs.pick, jobs.look, jobs.admit, jobs.promote_waiting, jobs.running_keys, jobs.promote_due;
+drop function jobs.submit_leased, jobs.claim, jobs.move_marks, jobs.pick, jobs.look, jobs.admit, jobs.promote_waiting, jobs.running_keys, jobs.promote_due;
 drop type jobs.picked;
