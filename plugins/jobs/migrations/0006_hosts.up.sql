@@ -1,6 +1,6 @@
 -- Hosts: who is alive, and what becomes of the jobs of one that is not.
 
--- A host's look around, every two seconds: says that it lives, that its idle queues wake it, and learns what there is to do.
+-- A host's look around, every two and a half seconds: says that it lives, that its idle queues wake it, and learns what there is to do.
 -- `is_alive` is false when somebody has declared it dead: what it holds has been given to others.
 create function jobs.tick(
     host_id uuid, sleeping smallint[], out is_alive boolean, out cancels bigint[], out queues smallint[], out now timestamptz

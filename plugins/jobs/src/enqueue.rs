@@ -148,11 +148,7 @@ async fn gather(cx: &Cx<Jobs>, answered: usize, took: Duration) {
     }
     let patience = (took / 4).clamp(GATHER, GATHER_MAX);
     let clock = cx.clock();
-    future::select(
-        pin!(enqueuer.gathered.wait()),
-        pin!(clock.sleep(patience)),
-    )
-    .await;
+    future::select(pin!(enqueuer.gathered.wait()), pin!(clock.sleep(patience))).await;
     enqueuer.queue().expected = 0;
 }
 

@@ -28,7 +28,7 @@ use nself_plugin_api::{
 use crate::{Scheduler, store};
 
 /// Longest time without a look: a notification can be lost with its connection.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Pause when what is due is in other hands.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Pause after the database could not be asked.
