@@ -80,12 +80,12 @@ impl Place {
         if !self.is_whole {
             return;
         }
-        let every = (now - self.begun) * WHOLE_LOOK_PART;
+        let every = now.duration_since(self.begun) * WHOLE_LOOK_PART;
         self.whole_at = now + every.clamp(WHOLE_LOOK_EVERY, WHOLE_LOOK_EVERY_MAX);
         self.lag = if is_late {
             (self.lag * 2).min(LAG_MAX)
         } else {
-            (self.lag - self.lag / 16).max(LAG)
+            (self.lag * 15 / 16).max(LAG)
         };
     }
 }
