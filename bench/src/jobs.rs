@@ -35,7 +35,11 @@ const ENQUEUE: &str = "select jobs.enqueue('bench.unworked', $1)";
 /// A build without optimisation only shows that the benchmark works.
 const IS_FAST: bool = !cfg!(debug_assertions);
 
-pub(crate) async fn measure(report: &mut Report, backlog: Option<u32>) -> Result<()> {
+pub(crate) async fn measure(
+    report: &mut Report,
+    backlog: Option<u32>,
+    rounds: Option<u32>,
+) -> Result<()> {
     let (jobs, backlog) = if IS_FAST {
         (JOBS, backlog.unwrap_or(BACKLOG))
     } else {
@@ -46,7 +50,7 @@ pub(crate) async fn measure(report: &mut Report, backlog: Option<u32>) -> Result
     single::idle(report, &ours).await?;
     let mut peers = Peers::start().await?;
     let mut samples = Samples::default();
-    for round in 0..at_most(ROUNDS) {
+    for round in 0..at_most(rounds.unwrap_or(ROUNDS)) {
         eprintln!("  round {}", round + 1);
         samples.round(&ours, &mut peers, &limit, jobs).await?;
     }

@@ -2,7 +2,7 @@
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
 //! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs]...` measures the named parts, all of them without a name, and
-//! prints a table; `jobs=1000000` says how many jobs are a large backlog. The exit code is 0 whatever the figures are: they are for reading.
+//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `rounds=2` how often `jobs` takes its turns. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
 mod auth;
@@ -35,6 +35,9 @@ const PARTS: &[&str] = &[
     "memory", "database", "tcp", "sizes", "changes", "panics", "auth", "jobs",
 ];
 
+/// The argument that says how many rounds there are.
+const ROUNDS: &str = "rounds";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [first, directory, log] = arguments.as_slice()
@@ -44,7 +47,7 @@ fn main() -> ExitCode {
     }
     if let Some(unknown) = arguments
         .iter()
-        .find(|part| !PARTS.contains(&split(part).0))
+        .find(|part| !PARTS.contains(&split(part).0) && split(part).0 != ROUNDS)
     {
         eprintln!(
             "there is no part {unknown}: choose from {}",
@@ -52,13 +55,16 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     }
+    let mut wanted = arguments.iter().map(|wanted| split(wanted));
+    let rounds = wanted.find(|(name, _)| *name == ROUNDS);
+    let rounds = rounds.and_then(|(_, rounds)| rounds);
     let mut report = Report::default();
     for part in PARTS {
         let mut wanted = arguments.iter().map(|wanted| split(wanted));
         let named = wanted.find(|(name, _)| name == part);
         if let Some((_, size)) = named.or(arguments.is_empty().then_some((*part, None))) {
             eprintln!("measuring: {part}");
-            if let Err(failure) = measure(part, size, &mut report) {
+            if let Err(failure) = measure(part, (size, rounds), &mut report) {
                 report.failed(part, &*failure);
             }
         }
@@ -86,7 +92,11 @@ fn exit(done: Result<()>) -> ExitCode {
 }
 
 /// One thread for everything here: its CPU time is then all that a side costs, and the server process has the other core.
-fn measure(part: &str, size: Option<u32>, report: &mut Report) -> Result<()> {
+fn measure(
+    part: &str,
+    (size, rounds): (Option<u32>, Option<u32>),
+    report: &mut Report,
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -99,7 +109,7 @@ fn measure(part: &str, size: Option<u32>, report: &mut Report) -> Result<()> {
             "changes" => changes::measure(report).await,
             "panics" => panics::measure(report).await,
             "auth" => auth::measure(report).await,
-            _ => jobs::measure(report, size).await,
+            _ => jobs::measure(report, size, rounds).await,
         }
     })
 }

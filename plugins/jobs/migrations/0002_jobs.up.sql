@@ -107,6 +107,20 @@ create table jobs.leases (
     constraint leases_expiry check ((worker is null) = (expires_at is null))
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 
+-- A batch is written once and read once, and compressed between: lz4 takes a quarter of a claim's time less than what is usual.
+-- A server may have been built without it.
+do $$
+begin
+    if exists (select from pg_settings s where s.name = 'default_toast_compression' and 'lz4' = any (s.enumvals)) then
+        alter table jobs.leases
+            alter ids set compression lz4, alter priorities set compression lz4, alter attempts set compression lz4,
+            alter attempts_max set compression lz4, alter kinds set compression lz4, alter families set compression lz4,
+            alter concurrency_keys set compression lz4, alter rate_keys set compression lz4, alter metas set compression lz4,
+            alter payloads set compression lz4;
+    end if;
+end
+$$;
+
 create index leases_host on jobs.leases (host);
 create index leases_expires_at on jobs.leases (expires_at) where expires_at is not null;
 

@@ -1,6 +1,6 @@
 -- Hosts: who is alive, and what becomes of the jobs of one that is not.
 
--- A host's look around, every two seconds: says that it lives, that its idle queues wake it, and learns what there is to do.
+-- A host's look around, every two and a half seconds: says that it lives, that its idle queues wake it, and learns what there is to do.
 -- `is_alive` is false when somebody has declared it dead: what it holds has been given to others.
 create function jobs.tick(
     host_id uuid, sleeping smallint[], out is_alive boolean, out cancels bigint[], out queues smallint[], out now timestamptz
@@ -35,11 +35,11 @@ begin
 end
 $$;
 
--- Whether something may be claimed now.
+-- Whether something may be claimed now, or is due before the next look around: who looks then learns when.
 create function jobs.has_work(queue_id smallint) returns boolean
     language sql stable
     return exists (select from jobs.ready r where r.queue = queue_id)
-        or exists (select from jobs.later l where l.queue = queue_id and l.run_at <= clock_timestamp())
+        or exists (select from jobs.later l where l.queue = queue_id and l.run_at <= statement_timestamp() + interval '3 seconds')
         or exists (select from jobs.suspects s where s.queue = queue_id)
         or exists (select from jobs.freed f where f.queue = queue_id);
 

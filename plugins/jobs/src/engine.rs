@@ -15,6 +15,7 @@ mod claimer;
 mod completer;
 mod kinds;
 mod lease;
+mod place;
 mod presence;
 mod pulls;
 mod queue;
@@ -46,6 +47,7 @@ pub(crate) use self::{
     completer::is_refused,
     kinds::{Kinds, reread as reread_kinds},
     lease::{Job, Lease},
+    place::Place,
     pulls::{PullQueue, Pulls},
     queue::{BUSY_PAUSE, probe},
 };

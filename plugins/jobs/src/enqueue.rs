@@ -1,10 +1,17 @@
 //! Enqueueing over this host: jobs that arrive while a commit is under way share the next one, and a host that has nothing else
 //! to do begins them when they are committed, without a claim.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use futures_channel::oneshot;
-use nself_plugin_api::{bytes::Bytes, prelude::*, serde_json::value::RawValue, tracing::debug};
+use nself_plugin_api::{
+    bytes::Bytes, futures_util::future, prelude::*, serde_json::value::RawValue, tracing::debug,
+    wake::Wake,
+};
 use serde::Deserialize;
 
 use crate::{
@@ -16,6 +23,11 @@ use crate::{
 
 /// Most jobs of one commit.
 const SHARED_MAX: usize = 1_000;
+
+/// A commit waits for company for a quarter of the time that the last one took, within these. Where the disk is faster than
+/// the first it does not wait: no timer is as short.
+const GATHER: Duration = Duration::from_millis(1);
+const GATHER_MAX: Duration = Duration::from_millis(10);
 
 /// A job to be enqueued. What stands in `options` is read by the database, the one place that knows them.
 #[derive(Debug, Deserialize, Schema)]
@@ -57,12 +69,15 @@ type Waiting = (NewJob, oneshot::Sender<Result<Receipt>>);
 #[derive(Default)]
 pub(crate) struct Enqueuer {
     waiting: Mutex<Queue>,
+    gathered: Wake,
 }
 
 #[derive(Default)]
 struct Queue {
     jobs: Vec<Waiting>,
     is_led: bool,
+    /// As many are expected.
+    expected: usize,
 }
 
 impl Enqueuer {
@@ -77,6 +92,9 @@ pub(crate) async fn one(cx: &Cx<Jobs>, job: NewJob) -> Result<Receipt> {
     let is_leader = {
         let mut queue = cx.plugin().enqueuer.queue();
         queue.jobs.push((job, sender));
+        if queue.jobs.len() == queue.expected {
+            cx.plugin().enqueuer.gathered.wake();
+        }
         !std::mem::replace(&mut queue.is_led, true)
     };
     if is_leader {
@@ -91,7 +109,7 @@ pub(crate) async fn one(cx: &Cx<Jobs>, job: NewJob) -> Result<Receipt> {
         Err(Error::unavailable(
             "JOBS_STOPPING",
             "jobs are not taken while the plugin ends",
-            std::time::Duration::from_secs(1),
+            Duration::from_secs(1),
         ))
     })
 }
@@ -108,8 +126,30 @@ async fn lead(cx: &Cx<Jobs>) {
             let amount = queue.jobs.len().min(SHARED_MAX);
             queue.jobs.drain(..amount).collect::<Vec<_>>()
         };
+        let (amount, begun) = (jobs.len(), Instant::now());
         commit(cx, jobs).await;
+        gather(cx, amount, begun.elapsed()).await;
     }
+}
+
+/// Waits a moment for callers that were answered together: they are likely to come again together. Without it they and those
+/// who wait already take turns, and each commit has half of them.
+async fn gather(cx: &Cx<Jobs>, answered: usize, took: Duration) {
+    let enqueuer = &cx.plugin().enqueuer;
+    if answered < 2 || took < GATHER * 2 {
+        return;
+    }
+    {
+        let mut queue = enqueuer.queue();
+        queue.expected = (answered + queue.jobs.len()).min(SHARED_MAX);
+        if queue.jobs.len() >= queue.expected {
+            return;
+        }
+    }
+    let patience = (took / 4).clamp(GATHER, GATHER_MAX);
+    let clock = cx.clock();
+    future::select(pin!(enqueuer.gathered.wait()), pin!(clock.sleep(patience))).await;
+    enqueuer.queue().expected = 0;
 }
 
 async fn commit(cx: &Cx<Jobs>, jobs: Vec<Waiting>) {

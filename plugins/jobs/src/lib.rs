@@ -207,7 +207,7 @@ impl Plugin for Jobs {
     const TASKS: &'static [Task<Self>] = &[
         Task::every(Duration::from_secs(5), "engine", sweep::engine),
         Task::every(Duration::from_secs(3_600), "prune", sweep::prune).singleton(),
-        Task::every(Duration::from_secs(10), "metrics", observed::refresh),
+        Task::every(Duration::from_secs(15), "metrics", observed::refresh),
     ];
 
     const MIGRATIONS: &'static [Migration] = &[

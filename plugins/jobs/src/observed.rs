@@ -1,7 +1,7 @@
 //! What is counted of jobs on this host for `/metrics`, and told to who looks at them live.
 //!
 //! A job costs a few atomics here. What is known by name (the metrics of a kind, of a queue) is looked up when the list of kinds
-//! is read and every ten seconds, never for a job; what is told live is put together only while somebody looks.
+//! is read and every fifteen seconds, never for a job; what is told live is put together only while somebody looks.
 
 mod kind;
 mod queues;

@@ -20,8 +20,10 @@ use crate::postgres::connect::Target;
 /// How often one that waits for a lease asks again. A lease that is given up is taken after at most this long.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// How often the session is asked whether it is still there; a peer that vanished does not close the socket.
-const CHECK_EVERY: Duration = Duration::from_secs(2);
+/// How often the session is asked whether it is still there, and how long it may take to answer; a peer that vanished does not
+/// close the socket. One that closes it is noticed at once, so this need not be often: an idle host should be one.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_LIMIT: Duration = Duration::from_secs(2);
 
 /// The leases of this host.
 pub struct Leases {
@@ -130,7 +132,7 @@ async fn connect(target: &Target) -> Result<Session, tokio_postgres::Error> {
 async fn check(client: Arc<Client>, driver: AbortHandle) {
     loop {
         tokio::time::sleep(CHECK_EVERY).await;
-        let asked = tokio::time::timeout(CHECK_EVERY, client.batch_execute("select 1")).await;
+        let asked = tokio::time::timeout(CHECK_LIMIT, client.batch_execute("select 1")).await;
         if !matches!(asked, Ok(Ok(()))) {
             return driver.abort();
         }

@@ -127,10 +127,13 @@ impl Kinds {
 pub(super) async fn follow(cx: Cx<Jobs>) -> Result<()> {
     let tasks = cx.tasks();
     let mut draining = pin!(tasks.draining());
-    let mut seen = 0;
+    let (mut seen, mut is_changed) = (0, true);
     loop {
-        let pause = match read(&cx).await {
-            Ok(()) => LOOK_EVERY,
+        let pause = match read(&cx, is_changed).await {
+            Ok(()) => {
+                is_changed = false;
+                LOOK_EVERY
+            }
             Err(error) => {
                 warn!(error = %error, cause = error.cause(), "the kinds of jobs cannot be read");
                 TROUBLE_PAUSE
@@ -143,31 +146,40 @@ pub(super) async fn follow(cx: Cx<Jobs>) -> Result<()> {
         let reason = future::select(declared, future::select(told, late));
         match future::select(draining.as_mut(), reason).await {
             Either::Left(_) => return Ok(()),
-            Either::Right((Either::Left((generation, _)), _)) => seen = generation?,
-            Either::Right((Either::Right(_), _)) => {}
+            Either::Right((Either::Left((generation, _)), _)) => {
+                seen = generation?;
+                is_changed = true;
+            }
+            Either::Right((Either::Right((Either::Left(_), _)), _)) => is_changed = true,
+            Either::Right((Either::Right((Either::Right(_), _)), _)) => {}
         }
     }
 }
 
 /// Somebody has changed a kind over this host, which knows it from now on; others hear of it.
 pub(crate) async fn reread(cx: &Cx<Jobs>) {
-    if let Err(error) = read(cx).await {
+    if let Err(error) = read(cx, true).await {
         warn!(error = %error, cause = error.cause(), "the kinds of jobs cannot be read");
         cx.plugin().engine.kinds.look();
     }
 }
 
-async fn read(cx: &Cx<Jobs>) -> Result<()> {
+/// Reads the table, after what is declared was written into it: when something is said to have changed, or it is not there.
+async fn read(cx: &Cx<Jobs>, is_changed: bool) -> Result<()> {
     let declared = cx.handlers().list()?;
     let db = cx.db();
-    for plugin in declared.iter().filter(|plugin| !plugin.jobs.is_empty()) {
-        store::kinds::declare(&db, &plugin.plugin, &plugin.jobs).await?;
-    }
     let handled: HashSet<&str> = declared
         .iter()
         .flat_map(|plugin| plugin.jobs.iter().map(|job| &*job.kind))
         .collect();
-    let known = store::kinds::all(&db).await?;
+    let mut known = store::kinds::all(&db).await?;
+    let written: HashSet<&str> = known.iter().map(|known| &*known.kind).collect();
+    if is_changed || !handled.is_subset(&written) {
+        for plugin in declared.iter().filter(|plugin| !plugin.jobs.is_empty()) {
+            store::kinds::declare(&db, &plugin.plugin, &plugin.jobs).await?;
+        }
+        known = store::kinds::all(&db).await?;
+    }
     let kinds = known.into_iter().map(|mut known| {
         let source = if handled.contains(&*known.kind) {
             Source::Handler

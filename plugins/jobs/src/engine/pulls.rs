@@ -15,8 +15,7 @@ use std::{
 
 use nself_plugin_api::{futures_util::lock::Mutex as Line, wake::Wake};
 
-use super::queue::WHOLE_LOOK_EVERY;
-use crate::store::claim::Place;
+use super::place::Place;
 
 /// The queues, by their names.
 #[derive(Default)]
@@ -25,12 +24,11 @@ pub(crate) struct Pulls {
 }
 
 /// One of them.
-#[derive(Default)]
 pub(crate) struct PullQueue {
     /// Its number, once it is known; numbers begin at 1.
     id: AtomicI16,
     /// Looks come one after another.
-    pub place: Line<Marks>,
+    pub place: Line<Place>,
     /// The first of those that wait holds it.
     pub head: Line<()>,
     /// Wakes the first.
@@ -40,26 +38,18 @@ pub(crate) struct PullQueue {
     has_limits: AtomicBool,
 }
 
-/// Where this host is in a queue.
-#[derive(Default)]
-pub(crate) struct Marks {
-    place: Place,
-    since: Option<Instant>,
-}
-
-impl Marks {
-    /// The place for the next look: from the beginning once in a while.
-    pub(crate) fn next(&mut self, now: Instant) -> &mut Place {
-        let is_old = |since: Instant| now.duration_since(since) >= WHOLE_LOOK_EVERY;
-        if self.since.is_none_or(is_old) {
-            self.place.reset();
-            self.since = Some(now);
-        }
-        &mut self.place
-    }
-}
-
 impl PullQueue {
+    fn new() -> Self {
+        Self {
+            id: AtomicI16::default(),
+            place: Line::new(Place::new(Instant::now())),
+            head: Line::default(),
+            bell: Wake::default(),
+            is_asleep: AtomicBool::default(),
+            has_limits: AtomicBool::default(),
+        }
+    }
+
     /// What a look has found out about it.
     pub(crate) fn learn(&self, id: i16, has_limits: bool) {
         self.id.store(id, Ordering::Relaxed);
@@ -101,7 +91,7 @@ impl Pulls {
         if let Some(queue) = queues.get(name) {
             return Arc::clone(queue);
         }
-        let queue = Arc::<PullQueue>::default();
+        let queue = Arc::new(PullQueue::new());
         queues.insert(Arc::from(name), Arc::clone(&queue));
         queue
     }
@@ -159,13 +149,5 @@ mod tests {
         assert!(pulls.sleeping().is_empty());
         pulls.forget("photos");
         assert!(!pulls.wake(7));
-    }
-
-    #[test]
-    fn a_place_begins_anew_once_in_a_while() {
-        let (mut marks, now) = (Marks::default(), Instant::now());
-        marks.next(now).low[5] = 77;
-        assert_eq!(marks.next(now).low[5], 77);
-        assert_eq!(marks.next(now + WHOLE_LOOK_EVERY).low[5], 0);
     }
 }

@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::store::claim::{Place, Status};
+use super::place::Place;
+use crate::store::claim::Status;
 
 /// Looks after a queue was found empty: what was committed while this host fell asleep woke nobody.
 const PROBES: [Duration; 4] = [
@@ -17,9 +18,6 @@ const PROBES: [Duration; 4] = [
 
 /// Pause when another host claims at this moment.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(2);
-
-/// How often the marks are dropped: a transaction that was open for longer commits jobs below them.
-pub(super) const WHOLE_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a queue is looked at, and how far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +37,6 @@ const CAREFUL: Duration = Duration::from_secs(10);
 pub(super) struct Queue {
     pub name: Arc<str>,
     pub place: Place,
-    marks_since: Instant,
     careful_until: Option<Instant>,
     look_at: Option<Instant>,
     due_at: Option<Instant>,
@@ -54,12 +51,9 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(name: Arc<str>, now: Instant) -> Self {
-        let mut place = Place::default();
-        place.reset();
         Self {
             name,
-            place,
-            marks_since: now,
+            place: Place::new(now),
             careful_until: None,
             look_at: Some(now),
             due_at: None,
@@ -108,15 +102,12 @@ impl Queue {
             self.due_at = None;
         }
         // The last look before the queue sleeps is whole as well: nobody tells of what was committed before it fell asleep.
-        let is_due = now.duration_since(self.marks_since) >= WHOLE_LOOK_EVERY;
-        if is_due || self.empty == PROBES.len() + 1 {
+        let is_whole = self.reason == Reason::Hidden || self.empty == PROBES.len() + 1;
+        self.place.begin(now, is_whole);
+        if self.place.is_whole {
             self.reason = Reason::Hidden;
         }
         self.place.is_careful = self.careful_until.is_some_and(|until| now < until);
-        if self.reason == Reason::Hidden {
-            self.place.reset();
-            self.marks_since = now;
-        }
     }
 
     /// After a claim that took `taken` jobs; `due_in` says when there may be more.
@@ -193,15 +184,16 @@ mod tests {
             queue.begin(now);
             queue.end(now, Status::Taken, 0, None);
         }
-        queue.place.low = vec![7; 10];
+        queue.place.end(now, Some(1), false);
         queue.tell(now);
-        let mut marks = Vec::new();
+        let mut looks = Vec::new();
         for _ in 0..2 {
             queue.begin(now);
-            marks.push(queue.place.low[0]);
+            looks.push(queue.place.is_whole);
+            queue.place.end(now, Some(1), false);
             queue.end(now, Status::Taken, 0, None);
         }
-        assert_eq!(marks, [7, 0]);
+        assert_eq!(looks, [false, true]);
         assert_ne!(queue.next(), Some(now), "one whole look is enough");
     }
 

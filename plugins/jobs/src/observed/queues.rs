@@ -1,4 +1,4 @@
-//! Gauges of the queues: read every ten seconds, by a query whose cost has a limit (see `jobs.queue_stats`).
+//! Gauges of the queues: read every fifteen seconds, by a query whose cost has a limit (see `jobs.queue_stats`).
 
 use nself_plugin_api::{capability::metrics::Metric, prelude::*};
 

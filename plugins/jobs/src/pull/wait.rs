@@ -96,9 +96,9 @@ async fn look(
     wish: &Wish<'_>,
     sleeper: Option<Uuid>,
 ) -> Result<Fetch> {
-    let mut marks = queue.place.lock().await;
-    let place = marks.next(Instant::now());
-    match store::pull::fetch(&cx.db(), wish, place, sleeper).await? {
+    let mut place = queue.place.lock().await;
+    place.begin(Instant::now(), false);
+    match store::pull::fetch(&cx.db(), wish, &mut place, sleeper).await? {
         Ok(found) => {
             queue.learn(found.queue, found.has_limits);
             let now = cx.plugin().engine.now(cx);

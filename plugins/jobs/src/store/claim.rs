@@ -1,32 +1,11 @@
 //! Claiming, and what a claimed batch is read into.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use nself_plugin_api::{bytes::Bytes, jiff::Timestamp, prelude::*, uuid::Uuid};
 
 use super::raw::{self, Raw};
-use crate::engine::Job;
-
-/// Priorities that there are.
-pub(crate) const PRIORITIES: usize = 10;
-
-/// What a claimer knows of a queue, and hands in again at its next claim.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Place {
-    /// For each priority the id below which nothing is left.
-    pub low: Vec<i64>,
-    /// The family that was served last.
-    pub turn: Option<Uuid>,
-    /// Jobs that somebody is changing are passed over.
-    pub is_careful: bool,
-}
-
-impl Place {
-    /// Forgets the marks: all of the queue is looked at.
-    pub(crate) fn reset(&mut self) {
-        self.low = vec![0; PRIORITIES];
-    }
-}
+use crate::engine::{Job, Place};
 
 /// The host that claims, and how it calls the lease.
 #[derive(Debug, Clone, Copy)]
@@ -76,12 +55,14 @@ pub(crate) async fn claim(
     let wanted = i32::try_from(wanted).unwrap_or(i32::MAX);
     let row = db
         .query_one(
-            "select (c.picked).*, c.lease from jobs.claim($1, $2, $3, $4, $5, $6, $7) c",
+            "select (c.picked).*, c.lease from jobs.claim($1, $2, $3, $4, $5, $6, $7, $8, $9) c",
             &[
                 &queue,
                 &host,
                 &wanted,
                 &place.low,
+                &place.horizon,
+                &place.is_whole,
                 &place.turn,
                 &lease,
                 &place.is_careful,
@@ -94,8 +75,7 @@ pub(crate) async fn claim(
         "limited" => Status::Limited,
         _ => Status::Busy,
     };
-    place.low = row.get("low")?;
-    place.turn = row.get("turn")?;
+    move_to(place, &row)?;
     let lease: Option<Uuid> = row.get("lease")?;
     let taken = match lease {
         Some(lease) => Some((lease, jobs(&row)?)),
@@ -107,6 +87,15 @@ pub(crate) async fn claim(
         next_at,
         taken,
     })
+}
+
+/// Notes where a look ended.
+pub(crate) fn move_to(place: &mut Place, row: &Row) -> Result<()> {
+    place.low = row.get("low")?;
+    place.turn = row.get("turn")?;
+    let is_late: Option<bool> = row.get("is_late")?;
+    place.end(Instant::now(), row.get("seen")?, is_late.unwrap_or(false));
+    Ok(())
 }
 
 /// The one suspect that a host may have, if the queue has one.

@@ -6,11 +6,11 @@ use nself_plugin_api::{
 };
 
 use super::{
-    claim::{self, Place, Status},
+    claim::{self, Status},
     finish::{self, Ending},
     raw,
 };
-use crate::engine::Job;
+use crate::engine::{Job, Place};
 
 /// What a worker asks for.
 #[derive(Debug)]
@@ -52,13 +52,15 @@ pub(crate) async fn fetch(
 ) -> Result<Result<Fetch, NoPull>> {
     let row = db
         .query_one(
-            "select (f.picked).*, f.queue_id, f.has_limits, f.leases, f.held_until from jobs.fetch($1, $2, $3, $4, $5, $6, $7) f",
+            "select (f.picked).*, f.queue_id, f.has_limits, f.leases, f.held_until from jobs.fetch($1, $2, $3, $4, $5, $6, $7, $8, $9) f",
             &[
                 &wish.queue,
                 &wish.worker,
                 &wish.jobs_max,
                 &wish.lease_seconds,
                 &place.low,
+                &place.horizon,
+                &place.is_whole,
                 &place.turn,
                 &sleeper,
             ],
@@ -72,8 +74,7 @@ pub(crate) async fn fetch(
         "limited" => Status::Limited,
         _ => Status::Busy,
     };
-    place.low = row.get("low")?;
-    place.turn = row.get("turn")?;
+    claim::move_to(place, &row)?;
     let leases: Option<Vec<Uuid>> = row.get("leases")?;
     let jobs = match leases {
         Some(leases) => leases.into_iter().zip(claim::jobs(&row)?).collect(),
