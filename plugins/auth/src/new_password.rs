@@ -25,21 +25,34 @@ use crate::{
 /// Mails a link that sets a new password, to an address that has an account. Nothing tells whether it has one.
 pub(crate) async fn mail_link(cx: &Cx<Auth>, email: &str, landing: Landing<'_>) -> Result<()> {
     let email = account::email(email)?;
-    let account = accounts::find_by_email(&cx.db(), &email).await?;
+    let transaction = cx.db().begin().await?;
+    mail_link_in(cx, &transaction, &email, landing).await?;
+    transaction.commit().await
+}
+
+/// As [`mail_link`], in the transaction of its cause.
+pub(crate) async fn mail_link_in(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    email: &str,
+    landing: Landing<'_>,
+) -> Result<()> {
+    let account = accounts::find_by_email(transaction, email).await?;
     let account = account.filter(|account| account.is_active);
     let subject = Subject {
         purpose: Purpose::ResetPassword,
-        target: &email,
+        target: email,
         user_id: account.as_ref().map(|account| account.user.id),
         payload: json!({}),
     };
     // Made for an unknown address, too: it costs the same, and leads nowhere.
-    let token = one_time::link(cx, subject).await?;
-    if let (Some(account), Some(token)) = (account, token)
-        && throttle::may_mail(cx, &email).await?
-    {
+    let token = one_time::link(cx, transaction, subject).await?;
+    if !throttle::may_mail(cx, email).await? {
+        return Ok(());
+    }
+    if let (Some(account), Some(token)) = (account, token) {
         let mail = Mail {
-            to: &email,
+            to: email,
             template: "auth/reset-password",
             language: &account.user.locale,
             variables: json!({
@@ -48,9 +61,10 @@ pub(crate) async fn mail_link(cx: &Cx<Auth>, email: &str, landing: Landing<'_>) 
                 "expires_minutes": Purpose::ResetPassword.lifetime().as_mins(),
             }),
         };
-        notify::send(cx, mail);
+        notify::post(transaction, &mail).await
+    } else {
+        notify::post_to_nobody(transaction).await
     }
-    Ok(())
 }
 
 /// Sets a new password by a link, ends every session and every token for scripts, and proves the address on the way. The
@@ -84,9 +98,15 @@ pub(crate) async fn by_link(
     sessions::revoke_others(&transaction, user_id, None, "password", now).await?;
     // Whoever had the account until now may have made some.
     api_tokens::revoke_all(&transaction, user_id, now).await?;
-    transaction.commit().await?;
-    notify::of_change(cx, &account.user, "auth/password-changed", caller);
-    Ok(())
+    notify::of_change(
+        cx,
+        &transaction,
+        &account.user,
+        "auth/password-changed",
+        caller,
+    )
+    .await?;
+    transaction.commit().await
 }
 
 /// What stands for the right to set a new password.
@@ -136,9 +156,15 @@ pub(crate) async fn change(
     store(&transaction, &account.user, &hash, now).await?;
     session::must_go_on(&transaction, principal).await?;
     sessions::revoke_others(&transaction, user_id, principal.session_id, "password", now).await?;
-    transaction.commit().await?;
-    notify::of_change(cx, &account.user, "auth/password-changed", caller);
-    Ok(())
+    notify::of_change(
+        cx,
+        &transaction,
+        &account.user,
+        "auth/password-changed",
+        caller,
+    )
+    .await?;
+    transaction.commit().await
 }
 
 async fn hash(cx: &Cx<Auth>, password: &str, user: Option<&User>) -> Result<String> {

@@ -114,18 +114,26 @@ pub(crate) struct Used {
 
 /// A new code, to be mailed, and the flow that it belongs to. `None` when the one before has used up its tries and has not
 /// run out yet: asking again does not give more of them.
-pub(crate) async fn code(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<(Uuid, String)>> {
+pub(crate) async fn code(
+    cx: &Cx<Auth>,
+    db: &impl Queries,
+    subject: Subject<'_>,
+) -> Result<Option<(Uuid, String)>> {
     let code = digits(&cx.crypto().random(8)?);
     let flow = Uuid::now_v7();
-    let is_there = keep(cx, flow, subject, code.as_bytes()).await?;
+    let is_there = keep(cx, db, flow, subject, code.as_bytes()).await?;
     Ok(is_there.then_some((flow, code)))
 }
 
 /// A new link's token, to be mailed.
-pub(crate) async fn link(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<String>> {
+pub(crate) async fn link(
+    cx: &Cx<Auth>,
+    db: &impl Queries,
+    subject: Subject<'_>,
+) -> Result<Option<String>> {
     let secret = cx.crypto().random(LINK_BYTES)?;
     let flow = Uuid::now_v7();
-    let is_there = keep(cx, flow, subject, &secret).await?;
+    let is_there = keep(cx, db, flow, subject, &secret).await?;
     let token = || URL_SAFE_NO_PAD.encode([flow.as_bytes(), &secret[..]].concat());
     Ok(is_there.then(token))
 }
@@ -133,7 +141,8 @@ pub(crate) async fn link(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<S
 /// Remembers where somebody stands, without a secret: the second factor is checked against the account.
 pub(crate) async fn flow(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<Uuid>> {
     let flow = Uuid::now_v7();
-    Ok(replace(cx, flow, subject, None).await?.then_some(flow))
+    let is_there = replace(cx, &cx.db(), flow, subject, None).await?;
+    Ok(is_there.then_some(flow))
 }
 
 /// The flow that is alive for a purpose and target.
@@ -171,20 +180,27 @@ pub(crate) async fn take_flow(
     store::take(transaction, flow, purpose.name(), cx.clock().now()?).await
 }
 
-async fn keep(cx: &Cx<Auth>, flow: Uuid, subject: Subject<'_>, secret: &[u8]) -> Result<bool> {
+async fn keep(
+    cx: &Cx<Auth>,
+    db: &impl Queries,
+    flow: Uuid,
+    subject: Subject<'_>,
+    secret: &[u8],
+) -> Result<bool> {
     let mac = mac(cx, subject.purpose, flow, secret);
-    replace(cx, flow, subject, Some(&mac)).await
+    replace(cx, db, flow, subject, Some(&mac)).await
 }
 
 async fn replace(
     cx: &Cx<Auth>,
+    db: &impl Queries,
     flow: Uuid,
     subject: Subject<'_>,
     mac: Option<&[u8]>,
 ) -> Result<bool> {
     let now = cx.clock().now()?;
     let expires_at = now + subject.purpose.lifetime();
-    store::replace(&cx.db(), flow, &subject, mac, now, expires_at).await
+    store::replace(db, flow, &subject, mac, now, expires_at).await
 }
 
 /// Uses a code in a transaction, which goes on when it was right. Each call counts as a try, also those that come at the same

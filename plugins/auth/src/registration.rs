@@ -186,14 +186,15 @@ pub(crate) async fn register_by_code(
             "profile": candidate.profile,
         }),
     };
-    if let Some((_, code)) = one_time::code(cx, subject).await?
+    let transaction = cx.db().begin().await?;
+    if let Some((_, code)) = one_time::code(cx, &transaction, subject).await?
         && throttle::may_mail(cx, &candidate.email).await?
     {
         let (to, name) = (&candidate.email, &candidate.display_name);
         let mail = mailbox::code_mail(Purpose::AddressCode, to, name, &candidate.locale, &code);
-        notify::send(cx, mail);
+        notify::post(&transaction, &mail).await?;
     }
-    Ok(())
+    transaction.commit().await
 }
 
 /// Makes the account that has waited for its address.
@@ -229,9 +230,10 @@ async fn ask_for_proof(cx: &Cx<Auth>, candidate: &Candidate, landing: Landing<'_
             "upgrade": candidate.user_id.is_some(), "invited": candidate.invited,
         }),
     };
-    let token = one_time::link(cx, subject).await?;
+    let transaction = cx.db().begin().await?;
+    let token = one_time::link(cx, &transaction, subject).await?;
     if let Some(token) = token.filter(|_| !is_taken) {
-        mail_link(cx, candidate, landing, &token).await?;
+        mail_link(cx, &transaction, candidate, landing, &token).await?;
     } else if throttle::may_mail(cx, &candidate.email).await? {
         let mail = Mail {
             to: &candidate.email,
@@ -239,9 +241,9 @@ async fn ask_for_proof(cx: &Cx<Auth>, candidate: &Candidate, landing: Landing<'_
             language: &candidate.locale,
             variables: json!({"link": cx.plugin().config.public_url}),
         };
-        notify::send(cx, mail);
+        notify::post(&transaction, &mail).await?;
     }
-    Ok(())
+    transaction.commit().await
 }
 
 async fn sign_up_at_once(
@@ -272,8 +274,8 @@ async fn sign_up_at_once(
     }
     accounts::set_profile(&transaction, user.id, &candidate.profile).await?;
     accounts::announce(&transaction, &user).await?;
+    mail_proof(cx, &transaction, candidate, user.id, landing).await?;
     transaction.commit().await?;
-    mail_proof(cx, candidate, user.id, landing).await?;
     let method = passkey.map_or("pwd", NewPasskey::method);
     let amr = [method, "mfa"];
     let proof = Proof {
@@ -287,6 +289,7 @@ async fn sign_up_at_once(
 /// Mails the link that proves the address of an account which is there already.
 async fn mail_proof(
     cx: &Cx<Auth>,
+    transaction: &Transaction,
     candidate: &Candidate,
     user_id: Uuid,
     landing: Landing<'_>,
@@ -297,14 +300,15 @@ async fn mail_proof(
         user_id: Some(user_id),
         payload: json!({"email": candidate.email, "invited": candidate.invited}),
     };
-    match one_time::link(cx, subject).await? {
-        Some(token) => mail_link(cx, candidate, landing, &token).await,
+    match one_time::link(cx, transaction, subject).await? {
+        Some(token) => mail_link(cx, transaction, candidate, landing, &token).await,
         None => Ok(()),
     }
 }
 
 async fn mail_link(
     cx: &Cx<Auth>,
+    transaction: &Transaction,
     candidate: &Candidate,
     landing: Landing<'_>,
     token: &str,
@@ -321,8 +325,7 @@ async fn mail_link(
             "expires_minutes": Purpose::VerifyEmail.lifetime().as_mins(),
         }),
     };
-    notify::send(cx, mail);
-    Ok(())
+    notify::post(transaction, &mail).await
 }
 
 /// Makes an account that has neither address nor password. It is lost with its session, unless it is given both.
@@ -426,8 +429,8 @@ pub(crate) async fn upgrade(
     if let Some(hash) = &candidate.password_hash {
         accounts::set_password(&transaction, user_id, hash, now).await?;
     }
+    mail_proof(cx, &transaction, &candidate, user_id, landing).await?;
     transaction.commit().await?;
-    mail_proof(cx, &candidate, user_id, landing).await?;
     Ok(Upgraded::AtOnce)
 }
 

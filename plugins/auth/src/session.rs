@@ -193,13 +193,21 @@ async fn not_rotated(
         // A token from the future: the database was restored from a backup. Nobody has stolen anything.
         behind if behind < 0 => Err(problem::bad_refresh()),
         _ => {
-            store::end_reused(&cx.db(), token.session, now).await?;
-            if let Some(user_id) = standing.user_id {
-                notify::of_reuse(cx, user_id, token.session);
-            }
+            end_reused(cx, token.session, now).await?;
             Err(problem::refresh_reused())
         }
     }
+}
+
+/// Ends a session whose refresh token was used twice, and tells its owner.
+async fn end_reused(cx: &Cx<Auth>, session: Uuid, now: Timestamp) -> Result<()> {
+    let transaction = cx.db().begin().await?;
+    if let Some(Some(user_id)) = store::end_reused(&transaction, session, now).await?
+        && let Some(account) = accounts::find_by_id(&transaction, user_id).await?
+    {
+        notify::of_reuse(cx, &transaction, &account.user).await?;
+    }
+    transaction.commit().await
 }
 
 /// For a write that gives its caller a way in, asked after it and before its commit: the write has waited for whoever takes

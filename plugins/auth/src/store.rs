@@ -16,6 +16,7 @@ pub(crate) mod identities;
 pub(crate) mod import;
 pub(crate) mod invitations;
 pub(crate) mod keys;
+pub(crate) mod mails;
 pub(crate) mod one_time;
 pub(crate) mod passkeys;
 pub(crate) mod sessions;

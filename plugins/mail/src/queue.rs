@@ -1,7 +1,7 @@
 //! The courier: work beside the requests that takes mails which are due and delivers several at a time.
 //!
-//! It is woken by whoever puts a mail into the queue here, by another replica that has its hands full, and by the time of the
-//! next mail that is due. The task `sweep` looks after it: a lost wake-up costs a few seconds, and a courier that has died is
+//! It is woken by whoever puts a mail into the queue here, by another replica that has its hands full, by a transaction that
+//! asked for a mail, and by the time of the next mail that is due. The task `sweep` looks after it: a lost wake-up costs a few seconds, and a courier that has died is
 //! replaced.
 
 use std::{
@@ -24,7 +24,7 @@ use nself_plugin_api::{
     wake::Wake,
 };
 
-use crate::{Mail, delivery, store};
+use crate::{Mail, delivery, post, store};
 
 /// Longest time without a look at the queue.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -135,7 +135,11 @@ impl Round {
         if self.heard.is_none() {
             self.heard = cx.db().listen(store::messages::CHANNEL).await.ok();
         }
-        let pause = match take(cx, places(cx) - self.under_way.len()).await {
+        let taken = match post::write(cx).await {
+            Ok(()) => take(cx, places(cx) - self.under_way.len()).await,
+            Err(error) => Err(error),
+        };
+        let pause = match taken {
             Ok(Taken { mails, pause }) => {
                 for claimed in mails {
                     let delivery = delivery::deliver(cx.clone(), claimed);

@@ -217,7 +217,7 @@ async fn finish(
         user_id: Some(user_id),
         payload: serde_json::to_value(&arrival).map_err(Error::internal)?,
     };
-    let code = one_time::link(cx, subject).await?;
+    let code = one_time::link(cx, &cx.db(), subject).await?;
     code.ok_or_else(problem::bad_code)
 }
 

@@ -323,19 +323,25 @@ pub(crate) async fn revoke_own(
     Ok(!ended.is_empty())
 }
 
-/// Ends a session whose refresh token came back after its time, and says so in the audit log.
-pub(crate) async fn end_reused(db: &impl Queries, id: Uuid, now: Timestamp) -> Result<()> {
-    db.query(
+/// Ends a session whose refresh token came back after its time, and says so in the audit log. Whose it was, unless it had
+/// ended already.
+pub(crate) async fn end_reused(
+    db: &impl Queries,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<Option<Option<Uuid>>> {
+    let row = db
+        .query_opt(
         "with ended as (\
            update auth.sessions set revoked_at = $2, revoked_why = 'reuse' \
            where id = $1 and revoked_at is null returning id, user_id) \
-         select pg_notify('auth', 'revoked ' || id), \
+         select user_id, pg_notify('auth', 'revoked ' || id), \
            nself.audit('auth.refresh_reused', id::text, jsonb_build_object('user_id', user_id), null, user_id::text) \
          from ended",
         &[&id, &now],
     )
     .await?;
-    Ok(())
+    row.map(|row| row.get("user_id")).transpose()
 }
 
 /// Makes the access tokens that a person holds for a family outdated: what they say is no longer so.

@@ -15,7 +15,7 @@ use crate::{
     erasure,
     hooks::{self, Origin, Registration, Way},
     landing::Landing,
-    new_password, notify,
+    new_password,
     password::{self, Context},
     routes::{Done, Private, done},
     store::{
@@ -164,10 +164,10 @@ pub(crate) async fn create(
         &details,
     )
     .await?;
-    transaction.commit().await?;
     if hash.is_none() {
-        new_password::mail_link(&cx, &email, Landing::Page).await?;
+        new_password::mail_link_in(&cx, &transaction, &email, Landing::Page).await?;
     }
+    transaction.commit().await?;
     Ok(Private(Created(shown(&cx, user.id).await?)))
 }
 
@@ -265,10 +265,8 @@ pub(crate) async fn delete(
     caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Private<Data<Done>>> {
-    let user = erasure::erase(&cx, id, &actor(&principal))
-        .await?
-        .ok_or_else(no_user)?;
-    notify::of_change(&cx, &user, "auth/account-deleted", &caller);
+    let erased = erasure::erase(&cx, id, &actor(&principal), &caller).await?;
+    erased.then_some(()).ok_or_else(no_user)?;
     Ok(done("account_deleted"))
 }
 

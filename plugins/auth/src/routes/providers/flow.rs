@@ -170,7 +170,7 @@ impl<G: Goal> Flow<G> {
             user_id: kept.goal.owner(),
             payload: serde_json::to_value(&kept).map_err(Error::internal)?,
         };
-        let state = one_time::link(cx, subject).await?;
+        let state = one_time::link(cx, &cx.db(), subject).await?;
         let state = state.ok_or_else(problem::bad_flow)?;
         Ok(Self {
             state,
