@@ -12,7 +12,8 @@ use crate::{
     store::{
         accounts,
         audit::{self, New},
-        erasure, sessions,
+        erasure,
+        sessions::{self, End},
     },
 };
 
@@ -78,7 +79,8 @@ async fn erase_locked(
     let alone: Vec<Uuid> = alone.iter().map(|family| family.family_id).collect();
     erasure::close_families(&transaction, &alone, actor, now).await?;
     erasure::leave(&transaction, user_id, now).await?;
-    sessions::revoke_others(&transaction, user_id, None, "deleted", now).await?;
+    let end = End::of("deleted", now).by(actor);
+    sessions::revoke_others(&transaction, user_id, None, end).await?;
     erasure::erase(&transaction, user_id, now).await?;
     erasure::announce(&transaction, user_id).await?;
     let entry = New {

@@ -11,6 +11,7 @@ use crate::{
     Auth, account,
     account::User,
     caller::Caller,
+    failed_proof::{self, Way},
     landing::{Landing, Ticket},
     notify::{self, Mail},
     one_time::{self, Purpose, Subject},
@@ -18,9 +19,15 @@ use crate::{
     problem,
     registration::take_over,
     session,
-    store::{accounts, api_tokens, sessions},
+    store::{
+        accounts, api_tokens,
+        sessions::{self, End},
+    },
     throttle::{self, Action},
 };
+
+/// What the audit log says of a new password, once the sessions are ended that it ends.
+const CHANGED: &str = "auth.password_changed";
 
 /// Mails a link that sets a new password, to an address that has an account. Nothing tells whether it has one.
 pub(crate) async fn mail_link(cx: &Cx<Auth>, email: &str, landing: Landing<'_>) -> Result<()> {
@@ -95,7 +102,8 @@ pub(crate) async fn by_link(
         accounts::verify_email(&transaction, user_id, &used.target, now).await?;
     }
     store(&transaction, &account.user, &hash, now).await?;
-    sessions::revoke_others(&transaction, user_id, None, "password", now).await?;
+    sessions::revoke_others(&transaction, user_id, None, End::of("password", now)).await?;
+    accounts::audit(&transaction, CHANGED, user_id, &json!({})).await?;
     // Whoever had the account until now may have made some.
     api_tokens::revoke_all(&transaction, user_id, now).await?;
     notify::of_change(
@@ -144,6 +152,8 @@ pub(crate) async fn change(
     match (&account.password, right) {
         (Some(stored), Right::Current(Some(current))) => {
             if password::verify(cx, current, stored).await? == PasswordCheck::Wrong {
+                let way = Way::PasswordChange;
+                failed_proof::note(cx, &cx.db(), Some(user_id), way, caller).await?;
                 return Err(problem::bad_credentials());
             }
         }
@@ -155,7 +165,9 @@ pub(crate) async fn change(
     let transaction = cx.db().begin().await?;
     store(&transaction, &account.user, &hash, now).await?;
     session::must_go_on(&transaction, principal).await?;
-    sessions::revoke_others(&transaction, user_id, principal.session_id, "password", now).await?;
+    let (kept, end) = (principal.session_id, End::of("password", now));
+    sessions::revoke_others(&transaction, user_id, kept, end).await?;
+    accounts::audit(&transaction, CHANGED, user_id, &json!({})).await?;
     notify::of_change(
         cx,
         &transaction,
@@ -185,5 +197,5 @@ async fn store(transaction: &Transaction, user: &User, hash: &str, now: Timestam
     ] {
         crate::store::one_time::cancel(transaction, user.id, purpose.name(), now).await?;
     }
-    accounts::audit(transaction, "auth.password_changed", user.id, &json!({})).await
+    Ok(())
 }

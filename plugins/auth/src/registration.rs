@@ -25,9 +25,15 @@ use crate::{
     problem,
     proof::{Proof, SignedIn, after_first_factor},
     session::{self, Tokens},
-    store::{accounts, sessions},
+    store::{
+        accounts,
+        sessions::{self, End},
+    },
     throttle,
 };
+
+/// What the audit log says of an anonymous account that has an address from now on.
+const UPGRADED: &str = "auth.account_upgraded";
 
 /// Who wants an account.
 pub(crate) struct Applicant<'a> {
@@ -429,6 +435,7 @@ pub(crate) async fn upgrade(
     if let Some(hash) = &candidate.password_hash {
         accounts::set_password(&transaction, user_id, hash, now).await?;
     }
+    accounts::audit(&transaction, UPGRADED, user_id, &json!({})).await?;
     mail_proof(cx, &transaction, &candidate, user_id, landing).await?;
     transaction.commit().await?;
     Ok(Upgraded::AtOnce)
@@ -441,11 +448,8 @@ async fn take_address(
     user_id: Uuid,
     verified_at: Option<Timestamp>,
 ) -> Result<Option<()>> {
-    if !accounts::name_anonymous(transaction, user_id, email, verified_at).await? {
-        return Ok(None);
-    }
-    accounts::audit(transaction, "auth.account_upgraded", user_id, &json!({})).await?;
-    Ok(Some(()))
+    let is_named = accounts::name_anonymous(transaction, user_id, email, verified_at).await?;
+    Ok(is_named.then_some(()))
 }
 
 /// Proves an address by a link, and signs in: whoever holds the link holds the mailbox. An account that waited for the proof
@@ -546,7 +550,8 @@ async fn finish_upgrade(
     if let Some(hash) = &waiting.password_hash {
         accounts::set_password(transaction, user_id, hash, now).await?;
     }
-    sessions::revoke_others(transaction, user_id, None, "upgraded", now).await?;
+    sessions::revoke_others(transaction, user_id, None, End::of("upgraded", now)).await?;
+    accounts::audit(transaction, UPGRADED, user_id, &json!({})).await?;
     accounts::audit(transaction, "auth.email_verified", user_id, &json!({})).await
 }
 
@@ -557,7 +562,7 @@ pub(crate) async fn take_over(
     now: Timestamp,
 ) -> Result<()> {
     accounts::strip(transaction, user_id).await?;
-    sessions::revoke_others(transaction, user_id, None, "taken_over", now).await?;
+    sessions::revoke_others(transaction, user_id, None, End::of("taken_over", now)).await?;
     accounts::audit(
         transaction,
         "auth.unproved_access_removed",

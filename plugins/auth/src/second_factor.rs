@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     Auth,
     caller::Caller,
+    failed_proof::{self, Way},
     one_time::{self, Purpose},
     passkey::{self, PasskeyProof},
     problem,
@@ -102,6 +103,10 @@ pub(crate) async fn try_now(
     count_try(cx, user_id, caller).await?;
     let transaction = cx.db().begin().await?;
     let method = show(cx, &transaction, user_id, factor).await?;
+    if method.is_none() {
+        let way = Way::Reauthentication;
+        failed_proof::note(cx, &transaction, Some(user_id), way, caller).await?;
+    }
     transaction.commit().await?;
     method.ok_or_else(problem::bad_code)
 }
@@ -195,6 +200,9 @@ pub(crate) async fn finish(
     let method = show(cx, &transaction, user_id, factor).await?;
     if method.is_some() {
         one_time::take_flow(cx, &transaction, Purpose::SecondFactor, flow_id).await?;
+    } else {
+        let way = Way::SecondFactor;
+        failed_proof::note(cx, &transaction, Some(user_id), way, caller).await?;
     }
     transaction.commit().await?;
     let method = method.ok_or_else(problem::bad_code)?;

@@ -16,7 +16,10 @@ use crate::{
     notify, problem,
     proof::Proof,
     refresh::RefreshToken,
-    store::{accounts, sessions as store},
+    store::{
+        accounts,
+        sessions::{self as store, End},
+    },
 };
 
 /// A session with everything that its tokens say.
@@ -118,7 +121,7 @@ pub(crate) async fn begin(
     };
     let session = store::insert(&cx.db(), &new).await?;
     if let Some(family) = family.filter(|family| session.active_family() != Some(*family)) {
-        store::revoke(&cx.db(), &[session.id], "family", now).await?;
+        store::revoke(&cx.db(), &[session.id], End::of("family", now)).await?;
         return Err(problem::not_a_member(family));
     }
     first_tokens(cx, &session, Some(user.clone()), now).await
@@ -226,16 +229,11 @@ pub(crate) async fn must_go_on(db: &impl Queries, principal: &Principal) -> Resu
 
 /// Ends sessions: their refresh tokens at once, their access tokens as soon as every host has heard, which is well within
 /// a second.
-pub(crate) async fn end(
-    queries: &impl Queries,
-    ids: &[Uuid],
-    why: &str,
-    now: Timestamp,
-) -> Result<()> {
-    if ids.is_empty() {
-        return Ok(());
+pub(crate) async fn end(queries: &impl Queries, ids: &[Uuid], end: End<'_>) -> Result<()> {
+    if !ids.is_empty() {
+        store::revoke(queries, ids, end).await?;
     }
-    store::revoke(queries, ids, why, now).await
+    Ok(())
 }
 
 /// Ends the session of a refresh token, also of an old one; does nothing for what is none.
@@ -244,7 +242,7 @@ pub(crate) async fn end_by_token(cx: &Cx<Auth>, token: &str) -> Result<()> {
         return Ok(());
     };
     let now = cx.clock().now()?;
-    end(&cx.db(), &[token.session], "signed_out", now).await
+    end(&cx.db(), &[token.session], End::of("signed_out", now)).await
 }
 
 /// The tokens of a session that goes on.
@@ -275,7 +273,7 @@ pub(crate) async fn first_tokens(
 ) -> Result<Tokens> {
     let tokens = tokens(cx, session, user, now).await;
     if tokens.is_err() {
-        store::revoke(&cx.db(), &[session.id], "hook", now).await?;
+        store::revoke(&cx.db(), &[session.id], End::of("hook", now)).await?;
     }
     tokens
 }

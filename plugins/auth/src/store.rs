@@ -11,6 +11,7 @@ pub(crate) mod devices;
 pub(crate) mod erasure;
 pub(crate) mod export;
 pub(crate) mod factors;
+pub(crate) mod failed_proofs;
 pub(crate) mod families;
 pub(crate) mod identities;
 pub(crate) mod import;

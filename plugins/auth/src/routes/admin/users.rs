@@ -22,7 +22,7 @@ use crate::{
         accounts::{self, Membership},
         admin::{self, Factors, Filter, Listed},
         audit::{self, New},
-        sessions,
+        sessions::{self, End},
     },
 };
 
@@ -232,7 +232,13 @@ pub(crate) async fn change(
     }
     match change.status {
         Some(Status::Suspended) if admin::set_status(&transaction, id, "suspended").await? => {
-            let ended = sessions::revoke_others(&transaction, id, None, "suspended", now).await?;
+            let ended = sessions::revoke_others(
+                &transaction,
+                id,
+                None,
+                End::of("suspended", now).by(&actor(&principal)),
+            )
+            .await?;
             let details = json!({"sessions": ended});
             note(
                 &transaction,
@@ -286,7 +292,13 @@ pub(crate) async fn sign_out(
     let transaction = cx.db().begin().await?;
     let account = accounts::find_by_id(&transaction, id).await?;
     let id = account.ok_or_else(no_user)?.user.id;
-    let ended = sessions::revoke_others(&transaction, id, None, "operator", now).await?;
+    let ended = sessions::revoke_others(
+        &transaction,
+        id,
+        None,
+        End::of("operator", now).by(&actor(&principal)),
+    )
+    .await?;
     let details = json!({"sessions": ended});
     note(
         &transaction,
