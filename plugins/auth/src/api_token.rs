@@ -327,6 +327,7 @@ pub(crate) async fn exchange(
         elevated_until: None,
         idle_expiry: ends_at,
         absolute_expiry: ends_at,
+        begun_by: None,
     };
     let transaction = cx.db().begin().await?;
     let session = sessions::insert(&transaction, &new).await?;

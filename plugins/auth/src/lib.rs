@@ -43,6 +43,7 @@ mod recovery;
 mod redirect;
 mod refresh;
 mod registration;
+mod replay;
 mod routes;
 mod second_factor;
 mod secret;

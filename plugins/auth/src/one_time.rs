@@ -12,8 +12,11 @@ use uuid::Uuid;
 use crate::{
     Auth,
     mac::{BYTES, Purpose as MacPurpose},
-    problem,
-    store::one_time as store,
+    problem, replay,
+    store::{
+        failed_proofs,
+        one_time::{self as store, Attempt},
+    },
 };
 
 /// Bytes of a link's secret.
@@ -107,6 +110,7 @@ pub(crate) struct Subject<'a> {
 /// One that was used.
 #[derive(Debug, Clone)]
 pub(crate) struct Used {
+    pub(crate) id: Uuid,
     pub(crate) target: String,
     pub(crate) user_id: Option<Uuid>,
     pub(crate) payload: Value,
@@ -251,12 +255,15 @@ async fn attempt(
 ) -> Result<(Transaction, Used)> {
     let now = cx.clock().now()?;
     let mac = mac(cx, purpose, flow, secret);
-    if let Some(used) = store::attempt(&transaction, flow, purpose.name(), &mac, now).await? {
-        Ok((transaction, used))
-    } else {
-        transaction.commit().await?;
-        Err(problem::bad_code())
+    match store::attempt(&transaction, flow, purpose.name(), &mac, now).await? {
+        Attempt::Right(used) => return Ok((transaction, used)),
+        Attempt::Wrong(user_id) => {
+            failed_proofs::note(&transaction, user_id, purpose.name(), None, now).await?;
+        }
+        Attempt::Gone => replay::end(cx, &transaction, purpose, flow, &mac, now).await?,
     }
+    transaction.commit().await?;
+    Err(problem::bad_code())
 }
 
 /// The flow is part of what is authenticated, so a code is good in its own flow only.

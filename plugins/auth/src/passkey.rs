@@ -24,7 +24,7 @@ use crate::{
     notify,
     one_time::{self, Purpose, Subject},
     problem,
-    proof::after_both_factors,
+    proof::{Proof, after_both_factors},
     session::{self, Tokens},
     store::{accounts, passkeys as store},
     webauthn::{
@@ -314,7 +314,7 @@ pub(crate) async fn sign_in(
         .filter(|account| account.is_active)
         .ok_or_else(problem::bad_passkey)?;
     let amr = [proved.method, "mfa"];
-    after_both_factors(cx, &account, &amr, family, caller).await
+    after_both_factors(cx, &account, Proof::double(&amr), family, caller).await
 }
 
 /// Whose passkey is shown, in a transaction that the caller commits whatever the answer is: the challenge is used up.

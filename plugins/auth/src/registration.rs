@@ -284,9 +284,9 @@ async fn sign_up_at_once(
     transaction.commit().await?;
     let method = passkey.map_or("pwd", NewPasskey::method);
     let amr = [method, "mfa"];
-    let proof = Proof {
-        amr: if passkey.is_some() { &amr } else { &amr[..1] },
-        has_two_factors: passkey.is_some(),
+    let proof = match passkey {
+        Some(_) => Proof::double(&amr),
+        None => Proof::single(&amr[..1]),
     };
     let tokens = session::begin(cx, &user, proof, None, caller).await?;
     Ok(Registered::SignedIn(Box::new(tokens)))
@@ -379,10 +379,7 @@ pub(crate) async fn anonymous(
     accounts::set_profile(&transaction, user.id, &profile).await?;
     accounts::announce(&transaction, &user).await?;
     transaction.commit().await?;
-    let proof = Proof {
-        amr: &["anonymous"],
-        has_two_factors: false,
-    };
+    let proof = Proof::single(&["anonymous"]);
     session::begin(cx, &user, proof, None, caller).await
 }
 

@@ -11,7 +11,7 @@ use crate::{
     one_time::{self, Purpose},
     passkey::{self, PasskeyProof},
     problem,
-    proof::after_both_factors,
+    proof::{Proof, after_both_factors},
     recovery,
     session::Tokens,
     store::{accounts, factors},
@@ -213,7 +213,12 @@ pub(crate) async fn finish(
     let amr = both(first, method);
     let family = flow.payload["family_id"].as_str();
     let family = family.and_then(|family| family.parse().ok());
-    after_both_factors(cx, &account, &amr, family, caller).await
+    let begun_by = flow.payload["begun_by"].as_str();
+    let proof = Proof {
+        begun_by: begun_by.and_then(|code| code.parse().ok()),
+        ..Proof::double(&amr)
+    };
+    after_both_factors(cx, &account, proof, family, caller).await
 }
 
 /// The methods of a sign-in: the first one, the second one, and that there were two.

@@ -16,6 +16,7 @@ use crate::{
     notify, problem,
     proof::Proof,
     refresh::RefreshToken,
+    replay,
     store::{
         accounts,
         sessions::{self as store, End},
@@ -118,8 +119,15 @@ pub(crate) async fn begin(
         elevated_until: (!user.is_child()).then(|| now + minutes(config.step_up_minutes)),
         idle_expiry: now + days(config.session_idle_days),
         absolute_expiry: now + days(config.session_days),
+        begun_by: proof.begun_by,
     };
     let session = store::insert(&cx.db(), &new).await?;
+    // Asked once the session is there to be found: whoever brings the code again now ends it.
+    if replay::has_come_again(&cx.db(), proof.begun_by).await? {
+        let end = End::of("code_replayed", now);
+        store::revoke(&cx.db(), &[session.id], end).await?;
+        return Err(problem::bad_code());
+    }
     if let Some(family) = family.filter(|family| session.active_family() != Some(*family)) {
         store::revoke(&cx.db(), &[session.id], End::of("family", now)).await?;
         return Err(problem::not_a_member(family));
