@@ -1,5 +1,6 @@
 //! How an account begins: with an address that is proved first, with one that is proved later, or without any.
 
+pub(crate) mod by_mailbox;
 pub(crate) mod by_passkey;
 
 use nself_plugin_api::{
@@ -17,7 +18,7 @@ use crate::{
     hooks::{self, Origin, Way},
     invitation::Invited,
     landing::{Landing, Ticket},
-    mailbox, newcomer,
+    newcomer,
     notify::{self, Mail},
     one_time::{self, Purpose, Subject},
     passkey::sign_up::NewPasskey,
@@ -124,6 +125,26 @@ async fn candidate(
     user_id: Option<Uuid>,
     caller: &Caller,
 ) -> Result<Candidate> {
+    let password = applicant.password;
+    let mut candidate = drafted(cx, applicant, user_id, caller).await?;
+    ask(cx, &candidate, caller).await?;
+    if let Some(password) = password {
+        let context = Context {
+            email: Some(&candidate.email),
+            name: Some(&candidate.display_name),
+        };
+        candidate.password_hash = Some(password::hash_new(cx, password, context).await?);
+    }
+    Ok(candidate)
+}
+
+/// The parts of an application, but for what it is proved by.
+async fn drafted(
+    cx: &Cx<Auth>,
+    applicant: Applicant<'_>,
+    user_id: Option<Uuid>,
+    caller: &Caller,
+) -> Result<Candidate> {
     let email = account::email(applicant.email)?;
     let invited = match applicant.invitation {
         Some(token) => Some(Invited::register(cx, token, &email).await?),
@@ -134,7 +155,7 @@ async fn candidate(
         Some(locale) => account::locale(locale)?.to_owned(),
         None => caller.language.clone(),
     };
-    let mut candidate = Candidate {
+    Ok(Candidate {
         invited,
         email,
         display_name,
@@ -143,16 +164,7 @@ async fn candidate(
         passkey: None,
         profile: newcomer::profile(applicant.profile)?,
         user_id,
-    };
-    ask(cx, &candidate, caller).await?;
-    if let Some(password) = applicant.password {
-        let context = Context {
-            email: Some(&candidate.email),
-            name: Some(&candidate.display_name),
-        };
-        candidate.password_hash = Some(password::hash_new(cx, password, context).await?);
-    }
-    Ok(candidate)
+    })
 }
 
 /// Asks whether another plugin has something against an account. Whether the address is taken is not known here: the answer
@@ -169,38 +181,6 @@ async fn ask(cx: &Cx<Auth>, candidate: &Candidate, caller: &Caller) -> Result<()
         from: Origin::caller(caller),
     };
     hooks::before_register(cx, &registration).await
-}
-
-/// As [`register`] where the address is proved first, by a code in the place of a link: whoever types it in is in the app that
-/// asked for it.
-///
-/// # Errors
-///
-/// What is wrong with a part; what another plugin refuses it with.
-pub(crate) async fn register_by_code(
-    cx: &Cx<Auth>,
-    applicant: Applicant<'_>,
-    caller: &Caller,
-) -> Result<()> {
-    let candidate = candidate(cx, applicant, None, caller).await?;
-    let subject = Subject {
-        purpose: Purpose::AddressCode,
-        target: &candidate.email,
-        user_id: None,
-        payload: json!({
-            "email": candidate.email, "display_name": candidate.display_name, "locale": candidate.locale,
-            "profile": candidate.profile,
-        }),
-    };
-    let transaction = cx.db().begin().await?;
-    if let Some((_, code)) = one_time::code(cx, &transaction, subject).await?
-        && throttle::may_mail(cx, &candidate.email).await?
-    {
-        let (to, name) = (&candidate.email, &candidate.display_name);
-        let mail = mailbox::code_mail(Purpose::AddressCode, to, name, &candidate.locale, &code);
-        notify::post(&transaction, &mail).await?;
-    }
-    transaction.commit().await
 }
 
 /// Makes the account that has waited for its address.
