@@ -44,6 +44,10 @@ pub(crate) async fn mail_link_in(
     email: &str,
     landing: Landing<'_>,
 ) -> Result<()> {
+    // Before the link: one that is not mailed must not take the place of one that was.
+    if !throttle::may_mail(cx, email).await? {
+        return Ok(());
+    }
     let account = accounts::find_by_email(transaction, email).await?;
     let account = account.filter(|account| account.is_active);
     let subject = Subject {
@@ -54,9 +58,6 @@ pub(crate) async fn mail_link_in(
     };
     // Made for an unknown address, too: it costs the same, and leads nowhere.
     let token = one_time::link(cx, transaction, subject).await?;
-    if !throttle::may_mail(cx, email).await? {
-        return Ok(());
-    }
     if let (Some(account), Some(token)) = (account, token) {
         let mail = Mail {
             to: email,

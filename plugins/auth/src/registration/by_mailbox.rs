@@ -83,6 +83,9 @@ async fn visitor(cx: &Cx<Auth>, applicant: Applicant<'_>, caller: &Caller) -> Re
 }
 
 async fn mail_code(cx: &Cx<Auth>, candidate: &Candidate) -> Result<()> {
+    if !throttle::may_mail(cx, &candidate.email).await? {
+        return Ok(());
+    }
     let subject = Subject {
         purpose: Purpose::AddressCode,
         target: &candidate.email,
@@ -93,9 +96,7 @@ async fn mail_code(cx: &Cx<Auth>, candidate: &Candidate) -> Result<()> {
         }),
     };
     let transaction = cx.db().begin().await?;
-    if let Some((_, code)) = one_time::code(cx, &transaction, subject).await?
-        && throttle::may_mail(cx, &candidate.email).await?
-    {
+    if let Some((_, code)) = one_time::code(cx, &transaction, subject).await? {
         let (to, name) = (&candidate.email, &candidate.display_name);
         let mail = mailbox::code_mail(Purpose::AddressCode, to, name, &candidate.locale, &code);
         notify::post(&transaction, &mail).await?;
