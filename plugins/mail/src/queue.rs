@@ -135,17 +135,18 @@ impl Round {
         if self.heard.is_none() {
             self.heard = cx.db().listen(store::messages::CHANNEL).await.ok();
         }
-        let taken = match post::write(cx).await {
-            Ok(()) => take(cx, places(cx) - self.under_way.len()).await,
-            Err(error) => Err(error),
-        };
+        let (taken, has_place_again) = self.look(cx).await;
         let pause = match taken {
             Ok(Taken { mails, pause }) => {
                 for claimed in mails {
                     let delivery = delivery::deliver(cx.clone(), claimed);
                     self.under_way.push(Box::pin(delivery));
                 }
-                pause
+                if has_place_again {
+                    Duration::ZERO
+                } else {
+                    pause
+                }
             }
             Err(error) => {
                 debug!(error = %error, "the queue cannot be read");
@@ -155,6 +156,26 @@ impl Round {
         let under_way = &cx.plugin().courier.under_way;
         under_way.store(self.under_way.len(), Ordering::SeqCst);
         pause
+    }
+
+    /// Writes what was asked for, and takes what is due. The deliveries are driven meanwhile: they have connections that this
+    /// may be waiting for. Whether one has ended.
+    async fn look(&mut self, cx: &Cx<Mail>) -> (Result<Taken>, bool) {
+        let free = places(cx) - self.under_way.len();
+        let mut looking = pin!(async move {
+            post::write(cx).await?;
+            take(cx, free).await
+        });
+        let mut is_delivered = false;
+        let taken = future::poll_fn(|task| {
+            while let Poll::Ready(Some(outcome)) = self.under_way.poll_next_unpin(task) {
+                note(outcome);
+                is_delivered = true;
+            }
+            looking.as_mut().poll(task)
+        })
+        .await;
+        (taken, is_delivered)
     }
 
     /// Waits for a reason to look at the queue, and drives the deliveries meanwhile.
