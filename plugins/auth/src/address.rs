@@ -18,30 +18,34 @@ pub(crate) async fn mail_proof(cx: &Cx<Auth>, email: &str, landing: Landing<'_>)
     let email = account::email(email)?;
     let account = accounts::find_by_email(&cx.db(), &email).await?;
     let account = account.filter(|account| account.is_active && !account.user.is_email_verified);
-    if let Some(account) = account
-        && throttle::may_mail(cx, &email).await?
-    {
-        let subject = Subject {
-            purpose: Purpose::VerifyEmail,
-            target: &email,
-            user_id: Some(account.user.id),
-            payload: json!({"email": email}),
-        };
-        if let Some(token) = one_time::link(cx, subject).await? {
-            let mail = Mail {
-                to: &email,
-                template: "auth/verify-email",
-                language: &account.user.locale,
-                variables: json!({
-                    "name": account.user.display_name,
-                    "link": landing.link(cx, Ticket::VerifyEmail, &token),
-                    "expires_minutes": Purpose::VerifyEmail.lifetime().as_mins(),
-                }),
-            };
-            notify::send(cx, mail);
-        }
+    if !throttle::may_mail(cx, &email).await? {
+        return Ok(());
     }
-    Ok(())
+    let transaction = cx.db().begin().await?;
+    let Some(account) = account else {
+        notify::post_to_nobody(&transaction).await?;
+        return transaction.commit().await;
+    };
+    let subject = Subject {
+        purpose: Purpose::VerifyEmail,
+        target: &email,
+        user_id: Some(account.user.id),
+        payload: json!({"email": email}),
+    };
+    if let Some(token) = one_time::link(cx, &transaction, subject).await? {
+        let mail = Mail {
+            to: &email,
+            template: "auth/verify-email",
+            language: &account.user.locale,
+            variables: json!({
+                "name": account.user.display_name,
+                "link": landing.link(cx, Ticket::VerifyEmail, &token),
+                "expires_minutes": Purpose::VerifyEmail.lifetime().as_mins(),
+            }),
+        };
+        notify::post(&transaction, &mail).await?;
+    }
+    transaction.commit().await
 }
 
 /// Asks for another address: the link goes there, and the change happens when it is used.
@@ -74,12 +78,13 @@ pub(crate) async fn ask_to_change(
         user_id: Some(user_id),
         payload: json!({"email": email}),
     };
-    let token = one_time::link(cx, subject).await?;
-    // Before the mail: a link that nobody has is worth nothing.
-    session::must_go_on(&cx.db(), principal).await?;
-    if let Some(token) = token.filter(|_| !is_taken)
-        && throttle::may_mail(cx, &email).await?
-    {
+    let transaction = cx.db().begin().await?;
+    let token = one_time::link(cx, &transaction, subject).await?;
+    session::must_go_on(&transaction, principal).await?;
+    if !throttle::may_mail(cx, &email).await? {
+        return transaction.commit().await;
+    }
+    if let Some(token) = token.filter(|_| !is_taken) {
         let mail = Mail {
             to: &email,
             template: "auth/change-email",
@@ -90,9 +95,11 @@ pub(crate) async fn ask_to_change(
                 "expires_minutes": Purpose::ChangeEmail.lifetime().as_mins(),
             }),
         };
-        notify::send(cx, mail);
+        notify::post(&transaction, &mail).await?;
+    } else {
+        notify::post_to_nobody(&transaction).await?;
     }
-    Ok(())
+    transaction.commit().await
 }
 
 /// Changes the address, by the link that was mailed to the new one.
@@ -115,8 +122,7 @@ pub(crate) async fn change(cx: &Cx<Auth>, token: &str, caller: &Caller) -> Resul
     }
     let details = json!({"from": before.user.email, "to": email});
     accounts::audit(&transaction, "auth.email_changed", user_id, &details).await?;
-    transaction.commit().await?;
     // The old address hears of it: if that was a thief, its owner must know.
-    notify::of_change(cx, &before.user, "auth/email-changed", caller);
-    Ok(())
+    notify::of_change(cx, &transaction, &before.user, "auth/email-changed", caller).await?;
+    transaction.commit().await
 }

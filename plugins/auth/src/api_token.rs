@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     Auth,
     access::{self, AccessToken},
+    account::User,
     caller::Caller,
     hooks,
     mac::Purpose,
@@ -158,9 +159,7 @@ pub(crate) async fn make(
         scopes: &[],
         expires_at: Some(expires_at),
     };
-    let made = keep(cx, &new, principal).await?;
-    notify::of_change(cx, &account.user, "auth/token-made", caller);
-    Ok(made)
+    keep(cx, &new, principal, Some((&account.user, caller))).await
 }
 
 /// Makes a token for a service. It has no person and no family, and reaches what its scopes name.
@@ -193,7 +192,7 @@ pub(crate) async fn make_service(
             .map(|at| if at > now { Ok(at) } else { Err(bad_end()) })
             .transpose()?,
     };
-    keep(cx, &new, operator).await
+    keep(cx, &new, operator, None).await
 }
 
 struct Draft<'a> {
@@ -205,7 +204,12 @@ struct Draft<'a> {
     expires_at: Option<Timestamp>,
 }
 
-async fn keep(cx: &Cx<Auth>, draft: &Draft<'_>, maker: &Principal) -> Result<Made> {
+async fn keep(
+    cx: &Cx<Auth>,
+    draft: &Draft<'_>,
+    maker: &Principal,
+    told: Option<(&User, &Caller)>,
+) -> Result<Made> {
     let now = cx.clock().now()?;
     let token = format!("{}{}", draft.kind.prefix(), secret::text(cx, SECRET_BYTES)?);
     let prefix = &token[..draft.kind.prefix().len() + SHOWN_CHARS];
@@ -242,6 +246,9 @@ async fn keep(cx: &Cx<Auth>, draft: &Draft<'_>, maker: &Principal) -> Result<Mad
     .await?;
     if draft.user_id.is_some() {
         session::must_go_on(&transaction, maker).await?;
+    }
+    if let Some((user, caller)) = told {
+        notify::of_change(cx, &transaction, user, "auth/token-made", caller).await?;
     }
     transaction.commit().await?;
     Ok(Made {
@@ -320,6 +327,7 @@ pub(crate) async fn exchange(
         elevated_until: None,
         idle_expiry: ends_at,
         absolute_expiry: ends_at,
+        begun_by: None,
     };
     let transaction = cx.db().begin().await?;
     let session = sessions::insert(&transaction, &new).await?;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::{
     Auth, account,
     caller::Caller,
+    failed_proof::{self, Way},
     password, problem,
     proof::{SignedIn, after_first_factor},
     store::accounts::{self, Account},
@@ -32,7 +33,7 @@ pub(crate) async fn sign_in(
         None => false,
     };
     throttle::account(cx, Action::SignIn, &email, caller, is_known_pair).await?;
-    let account = check(cx, account, password).await?;
+    let account = check(cx, account, password, Way::SignIn, caller).await?;
     after_first_factor(cx, &account, "pwd", family, caller).await
 }
 
@@ -41,24 +42,36 @@ pub(crate) async fn check(
     cx: &Cx<Auth>,
     account: Option<Account>,
     password: &str,
+    way: Way,
+    caller: &Caller,
 ) -> Result<Account> {
+    let user_id = account.as_ref().map(|account| account.user.id);
+    if let Some(account) = right(cx, account, password).await? {
+        return Ok(account);
+    }
+    failed_proof::note(cx, &cx.db(), user_id, way, caller).await?;
+    Err(problem::bad_credentials())
+}
+
+async fn right(cx: &Cx<Auth>, account: Option<Account>, password: &str) -> Result<Option<Account>> {
     let stored = account
         .as_ref()
         .and_then(|account| account.password.as_deref())
         .unwrap_or(&cx.plugin().dummy_hash);
     let checked = password::verify(cx, password, stored).await?;
-    let account = account
-        .filter(|account| account.is_active && account.password.is_some())
-        .ok_or_else(problem::bad_credentials)?;
+    let account = account.filter(|account| account.is_active && account.password.is_some());
+    let Some(account) = account else {
+        return Ok(None);
+    };
     match checked {
-        PasswordCheck::Wrong => Err(problem::bad_credentials()),
-        PasswordCheck::Right => Ok(account),
+        PasswordCheck::Wrong => Ok(None),
+        PasswordCheck::Right => Ok(Some(account)),
         PasswordCheck::RightAndOutdated => {
             let password = password::normalized(password);
             let stronger = cx.crypto().hash_password(&password).await?;
             let outdated = account.password.as_deref().unwrap_or_default();
             accounts::rehash(&cx.db(), account.user.id, outdated, &stronger).await?;
-            Ok(account)
+            Ok(Some(account))
         }
     }
 }

@@ -7,30 +7,42 @@ use uuid::Uuid;
 
 use crate::{
     Auth,
-    account::User,
-    problem,
+    caller::Caller,
+    notify, problem,
     store::{
         accounts,
         audit::{self, New},
-        erasure, sessions,
+        erasure,
+        sessions::{self, End},
     },
 };
 
 /// The constraint that a family has an owner, looked at when a transaction commits.
 const OWNER_CHECK: &str = "family_members_owner_check";
 
-/// Deletes an account in one transaction and returns the person as they were; `None` when there is no such account.
+/// Deletes an account in one transaction, and tells its owner; whether there was one.
 ///
 /// # Errors
 ///
 /// 409 `LAST_OWNER` with the families that would be left to nobody.
-pub(crate) async fn erase(cx: &Cx<Auth>, user_id: Uuid, actor: &str) -> Result<Option<User>> {
+pub(crate) async fn erase(
+    cx: &Cx<Auth>,
+    user_id: Uuid,
+    actor: &str,
+    caller: &Caller,
+) -> Result<bool> {
     let now = cx.clock().now()?;
     let transaction = cx.db().begin().await?;
     if !erasure::lock(&transaction, user_id).await? {
-        return Ok(None);
+        return Ok(false);
     }
-    erase_locked(transaction, user_id, actor, now).await
+    // While there is an address to write to.
+    if let Some(account) = accounts::find_by_id(&transaction, user_id).await? {
+        let template = "auth/account-deleted";
+        notify::of_change(cx, &transaction, &account.user, template, caller).await?;
+    }
+    erase_locked(transaction, user_id, actor, now).await?;
+    Ok(true)
 }
 
 /// Deletes an anonymous account that nobody has used since then; whether it was one.
@@ -49,8 +61,8 @@ pub(crate) async fn erase_unused(
     if !erasure::lock_unused(&transaction, user_id, since).await? {
         return Ok(false);
     }
-    let erased = erase_locked(transaction, user_id, actor, now).await?;
-    Ok(erased.is_some())
+    erase_locked(transaction, user_id, actor, now).await?;
+    Ok(true)
 }
 
 async fn erase_locked(
@@ -58,8 +70,7 @@ async fn erase_locked(
     user_id: Uuid,
     actor: &str,
     now: Timestamp,
-) -> Result<Option<User>> {
-    let account = accounts::find_by_id(&transaction, user_id).await?;
+) -> Result<()> {
     let owned = erasure::solely_owned(&transaction, user_id).await?;
     let (shared, alone): (Vec<_>, Vec<_>) = owned.into_iter().partition(|family| family.has_others);
     if !shared.is_empty() {
@@ -68,7 +79,8 @@ async fn erase_locked(
     let alone: Vec<Uuid> = alone.iter().map(|family| family.family_id).collect();
     erasure::close_families(&transaction, &alone, actor, now).await?;
     erasure::leave(&transaction, user_id, now).await?;
-    sessions::revoke_others(&transaction, user_id, None, "deleted", now).await?;
+    let end = End::of("deleted", now).by(actor);
+    sessions::revoke_others(&transaction, user_id, None, end).await?;
     erasure::erase(&transaction, user_id, now).await?;
     erasure::announce(&transaction, user_id).await?;
     let entry = New {
@@ -80,7 +92,7 @@ async fn erase_locked(
     };
     audit::append(&transaction, &entry).await?;
     match transaction.commit().await {
-        Ok(()) => Ok(account.map(|account| account.user)),
+        Ok(()) => Ok(()),
         // Somebody else gave up their ownership at this moment, by a way that does not lock the family first.
         Err(error) if error.constraint().as_deref() == Some(OWNER_CHECK) => {
             Err(problem::last_owner_of(&[]))

@@ -17,6 +17,7 @@ mod config;
 mod credentials;
 mod device;
 mod erasure;
+mod failed_proof;
 mod family;
 mod hooks;
 mod import;
@@ -42,6 +43,7 @@ mod recovery;
 mod redirect;
 mod refresh;
 mod registration;
+mod replay;
 mod routes;
 mod second_factor;
 mod secret;
@@ -678,6 +680,12 @@ impl Plugin for Auth {
 
     const TASKS: &'static [Task<Self>] = &[
         Task::every(Duration::from_secs(60), "keys", sweep::turn_keys),
+        Task::every(
+            Duration::from_secs(60),
+            "failed_proofs",
+            sweep::write_failed_proofs,
+        )
+        .singleton(),
         Task::every(Duration::from_secs(600), "sweep", sweep::forget).singleton(),
     ];
 
@@ -686,6 +694,7 @@ impl Plugin for Auth {
         migration!("0002_accounts"),
         migration!("0003_passkeys"),
         migration!("0004_families"),
+        migration!("0005_traces"),
     ];
 
     type Config = Config;

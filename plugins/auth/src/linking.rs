@@ -103,8 +103,8 @@ pub(crate) async fn account_of(
                 return Ok(user_id);
             }
             Found::Linked(user) => {
+                notify::of_change(cx, &transaction, &user, "auth/new-sign-in", caller).await?;
                 transaction.commit().await?;
-                notify::of_change(cx, &user, "auth/new-sign-in", caller);
                 return Ok(user.id);
             }
             Found::Nobody => {
@@ -312,9 +312,9 @@ pub(crate) async fn link(
             )
         })?;
     identities::settle(&transaction, owner.user_id).await?;
-    transaction.commit().await?;
     if is_new {
-        notify::of_change(cx, &user, "auth/new-sign-in", caller);
+        notify::of_change(cx, &transaction, &user, "auth/new-sign-in", caller).await?;
     }
+    transaction.commit().await?;
     Ok(identity)
 }

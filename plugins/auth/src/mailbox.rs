@@ -34,11 +34,15 @@ fn subject<'a>(purpose: Purpose, email: &'a str, account: Option<&Account>) -> S
 /// Mails a link that signs in, to an address that has an account. Nothing tells whether it has one.
 pub(crate) async fn start_link(cx: &Cx<Auth>, email: &str, landing: Landing<'_>) -> Result<()> {
     let email = account::email(email)?;
+    // Before the link: one that is not mailed must not take the place of one that was.
+    if !throttle::may_mail(cx, &email).await? {
+        return Ok(());
+    }
     let account = reachable(cx, &email).await?;
-    let token = one_time::link(cx, subject(Purpose::MagicLink, &email, account.as_ref())).await?;
-    if let (Some(account), Some(token)) = (account, token)
-        && throttle::may_mail(cx, &email).await?
-    {
+    let transaction = cx.db().begin().await?;
+    let subject = subject(Purpose::MagicLink, &email, account.as_ref());
+    let token = one_time::link(cx, &transaction, subject).await?;
+    if let (Some(account), Some(token)) = (account, token) {
         let mail = Mail {
             to: &email,
             template: "auth/magic-link",
@@ -49,24 +53,33 @@ pub(crate) async fn start_link(cx: &Cx<Auth>, email: &str, landing: Landing<'_>)
                 "expires_minutes": Purpose::MagicLink.lifetime().as_mins(),
             }),
         };
-        notify::send(cx, mail);
+        notify::post(&transaction, &mail).await?;
+    } else {
+        notify::post_to_nobody(&transaction).await?;
     }
-    Ok(())
+    transaction.commit().await
 }
 
 /// Mails a code that signs in; the flow that it belongs to. An address without an account gets a flow, too.
 pub(crate) async fn start_code(cx: &Cx<Auth>, email: &str, purpose: Purpose) -> Result<Uuid> {
     let email = account::email(email)?;
-    let account = reachable(cx, &email).await?;
-    let made = one_time::code(cx, subject(purpose, &email, account.as_ref())).await?;
-    // When the tries are used up there is no code, and the flow that is named is nobody's.
-    let flow_id = made.as_ref().map_or_else(Uuid::now_v7, |(flow, _)| *flow);
-    if let (Some(account), Some((_, code))) = (account, made)
-        && throttle::may_mail(cx, &email).await?
-    {
-        let (name, language) = (&account.user.display_name, &account.user.locale);
-        notify::send(cx, code_mail(purpose, &email, name, language, &code));
+    // When there is no mail, or the tries are used up, there is no code, and the flow that is named is nobody's.
+    if !throttle::may_mail(cx, &email).await? {
+        return Ok(Uuid::now_v7());
     }
+    let account = reachable(cx, &email).await?;
+    let transaction = cx.db().begin().await?;
+    let subject = subject(purpose, &email, account.as_ref());
+    let made = one_time::code(cx, &transaction, subject).await?;
+    let flow_id = made.as_ref().map_or_else(Uuid::now_v7, |(flow, _)| *flow);
+    if let (Some(account), Some((_, code))) = (account, made) {
+        let (name, language) = (&account.user.display_name, &account.user.locale);
+        let mail = code_mail(purpose, &email, name, language, &code);
+        notify::post(&transaction, &mail).await?;
+    } else {
+        notify::post_to_nobody(&transaction).await?;
+    }
+    transaction.commit().await?;
     Ok(flow_id)
 }
 

@@ -11,6 +11,7 @@ use crate::{
     Auth, account,
     account::User,
     caller::Caller,
+    failed_proof::{self, Way},
     landing::{Landing, Ticket},
     notify::{self, Mail},
     one_time::{self, Purpose, Subject},
@@ -18,28 +19,48 @@ use crate::{
     problem,
     registration::take_over,
     session,
-    store::{accounts, api_tokens, sessions},
+    store::{
+        accounts, api_tokens,
+        sessions::{self, End},
+    },
     throttle::{self, Action},
 };
+
+/// What the audit log says of a new password, once the sessions are ended that it ends.
+const CHANGED: &str = "auth.password_changed";
 
 /// Mails a link that sets a new password, to an address that has an account. Nothing tells whether it has one.
 pub(crate) async fn mail_link(cx: &Cx<Auth>, email: &str, landing: Landing<'_>) -> Result<()> {
     let email = account::email(email)?;
-    let account = accounts::find_by_email(&cx.db(), &email).await?;
+    let transaction = cx.db().begin().await?;
+    mail_link_in(cx, &transaction, &email, landing).await?;
+    transaction.commit().await
+}
+
+/// As [`mail_link`], in the transaction of its cause.
+pub(crate) async fn mail_link_in(
+    cx: &Cx<Auth>,
+    transaction: &Transaction,
+    email: &str,
+    landing: Landing<'_>,
+) -> Result<()> {
+    // Before the link: one that is not mailed must not take the place of one that was.
+    if !throttle::may_mail(cx, email).await? {
+        return Ok(());
+    }
+    let account = accounts::find_by_email(transaction, email).await?;
     let account = account.filter(|account| account.is_active);
     let subject = Subject {
         purpose: Purpose::ResetPassword,
-        target: &email,
+        target: email,
         user_id: account.as_ref().map(|account| account.user.id),
         payload: json!({}),
     };
     // Made for an unknown address, too: it costs the same, and leads nowhere.
-    let token = one_time::link(cx, subject).await?;
-    if let (Some(account), Some(token)) = (account, token)
-        && throttle::may_mail(cx, &email).await?
-    {
+    let token = one_time::link(cx, transaction, subject).await?;
+    if let (Some(account), Some(token)) = (account, token) {
         let mail = Mail {
-            to: &email,
+            to: email,
             template: "auth/reset-password",
             language: &account.user.locale,
             variables: json!({
@@ -48,9 +69,10 @@ pub(crate) async fn mail_link(cx: &Cx<Auth>, email: &str, landing: Landing<'_>) 
                 "expires_minutes": Purpose::ResetPassword.lifetime().as_mins(),
             }),
         };
-        notify::send(cx, mail);
+        notify::post(transaction, &mail).await
+    } else {
+        notify::post_to_nobody(transaction).await
     }
-    Ok(())
 }
 
 /// Sets a new password by a link, ends every session and every token for scripts, and proves the address on the way. The
@@ -81,12 +103,19 @@ pub(crate) async fn by_link(
         accounts::verify_email(&transaction, user_id, &used.target, now).await?;
     }
     store(&transaction, &account.user, &hash, now).await?;
-    sessions::revoke_others(&transaction, user_id, None, "password", now).await?;
+    sessions::revoke_others(&transaction, user_id, None, End::of("password", now)).await?;
+    accounts::audit(&transaction, CHANGED, user_id, &json!({})).await?;
     // Whoever had the account until now may have made some.
     api_tokens::revoke_all(&transaction, user_id, now).await?;
-    transaction.commit().await?;
-    notify::of_change(cx, &account.user, "auth/password-changed", caller);
-    Ok(())
+    notify::of_change(
+        cx,
+        &transaction,
+        &account.user,
+        "auth/password-changed",
+        caller,
+    )
+    .await?;
+    transaction.commit().await
 }
 
 /// What stands for the right to set a new password.
@@ -124,6 +153,8 @@ pub(crate) async fn change(
     match (&account.password, right) {
         (Some(stored), Right::Current(Some(current))) => {
             if password::verify(cx, current, stored).await? == PasswordCheck::Wrong {
+                let way = Way::PasswordChange;
+                failed_proof::note(cx, &cx.db(), Some(user_id), way, caller).await?;
                 return Err(problem::bad_credentials());
             }
         }
@@ -135,10 +166,18 @@ pub(crate) async fn change(
     let transaction = cx.db().begin().await?;
     store(&transaction, &account.user, &hash, now).await?;
     session::must_go_on(&transaction, principal).await?;
-    sessions::revoke_others(&transaction, user_id, principal.session_id, "password", now).await?;
-    transaction.commit().await?;
-    notify::of_change(cx, &account.user, "auth/password-changed", caller);
-    Ok(())
+    let (kept, end) = (principal.session_id, End::of("password", now));
+    sessions::revoke_others(&transaction, user_id, kept, end).await?;
+    accounts::audit(&transaction, CHANGED, user_id, &json!({})).await?;
+    notify::of_change(
+        cx,
+        &transaction,
+        &account.user,
+        "auth/password-changed",
+        caller,
+    )
+    .await?;
+    transaction.commit().await
 }
 
 async fn hash(cx: &Cx<Auth>, password: &str, user: Option<&User>) -> Result<String> {
@@ -159,5 +198,5 @@ async fn store(transaction: &Transaction, user: &User, hash: &str, now: Timestam
     ] {
         crate::store::one_time::cancel(transaction, user.id, purpose.name(), now).await?;
     }
-    accounts::audit(transaction, "auth.password_changed", user.id, &json!({})).await
+    Ok(())
 }

@@ -12,8 +12,11 @@ use uuid::Uuid;
 use crate::{
     Auth,
     mac::{BYTES, Purpose as MacPurpose},
-    problem,
-    store::one_time as store,
+    problem, replay,
+    store::{
+        failed_proofs,
+        one_time::{self as store, Attempt},
+    },
 };
 
 /// Bytes of a link's secret.
@@ -107,6 +110,7 @@ pub(crate) struct Subject<'a> {
 /// One that was used.
 #[derive(Debug, Clone)]
 pub(crate) struct Used {
+    pub(crate) id: Uuid,
     pub(crate) target: String,
     pub(crate) user_id: Option<Uuid>,
     pub(crate) payload: Value,
@@ -114,18 +118,26 @@ pub(crate) struct Used {
 
 /// A new code, to be mailed, and the flow that it belongs to. `None` when the one before has used up its tries and has not
 /// run out yet: asking again does not give more of them.
-pub(crate) async fn code(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<(Uuid, String)>> {
+pub(crate) async fn code(
+    cx: &Cx<Auth>,
+    db: &impl Queries,
+    subject: Subject<'_>,
+) -> Result<Option<(Uuid, String)>> {
     let code = digits(&cx.crypto().random(8)?);
     let flow = Uuid::now_v7();
-    let is_there = keep(cx, flow, subject, code.as_bytes()).await?;
+    let is_there = keep(cx, db, flow, subject, code.as_bytes()).await?;
     Ok(is_there.then_some((flow, code)))
 }
 
 /// A new link's token, to be mailed.
-pub(crate) async fn link(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<String>> {
+pub(crate) async fn link(
+    cx: &Cx<Auth>,
+    db: &impl Queries,
+    subject: Subject<'_>,
+) -> Result<Option<String>> {
     let secret = cx.crypto().random(LINK_BYTES)?;
     let flow = Uuid::now_v7();
-    let is_there = keep(cx, flow, subject, &secret).await?;
+    let is_there = keep(cx, db, flow, subject, &secret).await?;
     let token = || URL_SAFE_NO_PAD.encode([flow.as_bytes(), &secret[..]].concat());
     Ok(is_there.then(token))
 }
@@ -133,7 +145,8 @@ pub(crate) async fn link(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<S
 /// Remembers where somebody stands, without a secret: the second factor is checked against the account.
 pub(crate) async fn flow(cx: &Cx<Auth>, subject: Subject<'_>) -> Result<Option<Uuid>> {
     let flow = Uuid::now_v7();
-    Ok(replace(cx, flow, subject, None).await?.then_some(flow))
+    let is_there = replace(cx, &cx.db(), flow, subject, None).await?;
+    Ok(is_there.then_some(flow))
 }
 
 /// The flow that is alive for a purpose and target.
@@ -171,20 +184,27 @@ pub(crate) async fn take_flow(
     store::take(transaction, flow, purpose.name(), cx.clock().now()?).await
 }
 
-async fn keep(cx: &Cx<Auth>, flow: Uuid, subject: Subject<'_>, secret: &[u8]) -> Result<bool> {
+async fn keep(
+    cx: &Cx<Auth>,
+    db: &impl Queries,
+    flow: Uuid,
+    subject: Subject<'_>,
+    secret: &[u8],
+) -> Result<bool> {
     let mac = mac(cx, subject.purpose, flow, secret);
-    replace(cx, flow, subject, Some(&mac)).await
+    replace(cx, db, flow, subject, Some(&mac)).await
 }
 
 async fn replace(
     cx: &Cx<Auth>,
+    db: &impl Queries,
     flow: Uuid,
     subject: Subject<'_>,
     mac: Option<&[u8]>,
 ) -> Result<bool> {
     let now = cx.clock().now()?;
     let expires_at = now + subject.purpose.lifetime();
-    store::replace(&cx.db(), flow, &subject, mac, now, expires_at).await
+    store::replace(db, flow, &subject, mac, now, expires_at).await
 }
 
 /// Uses a code in a transaction, which goes on when it was right. Each call counts as a try, also those that come at the same
@@ -235,12 +255,15 @@ async fn attempt(
 ) -> Result<(Transaction, Used)> {
     let now = cx.clock().now()?;
     let mac = mac(cx, purpose, flow, secret);
-    if let Some(used) = store::attempt(&transaction, flow, purpose.name(), &mac, now).await? {
-        Ok((transaction, used))
-    } else {
-        transaction.commit().await?;
-        Err(problem::bad_code())
+    match store::attempt(&transaction, flow, purpose.name(), &mac, now).await? {
+        Attempt::Right(used) => return Ok((transaction, used)),
+        Attempt::Wrong(user_id) => {
+            failed_proofs::note(&transaction, user_id, purpose.name(), None, now).await?;
+        }
+        Attempt::Gone => replay::end(cx, &transaction, purpose, flow, &mac, now).await?,
     }
+    transaction.commit().await?;
+    Err(problem::bad_code())
 }
 
 /// The flow is part of what is authenticated, so a code is good in its own flow only.

@@ -21,9 +21,10 @@ use crate::{
     Auth,
     account::User,
     caller::Caller,
+    notify,
     one_time::{self, Purpose, Subject},
     problem,
-    proof::after_both_factors,
+    proof::{Proof, after_both_factors},
     session::{self, Tokens},
     store::{accounts, passkeys as store},
     webauthn::{
@@ -244,10 +245,11 @@ async fn take_challenge(
 /// `PASSKEY_REFUSED` with the reason, `PASSKEY_KNOWN`, `PASSKEY_LIMIT`.
 pub(crate) async fn finish_registration(
     cx: &Cx<Auth>,
-    principal: &Principal,
+    (principal, user): (&Principal, &User),
     flow_id: Uuid,
     name: &str,
     response: &RegistrationResponse,
+    caller: &Caller,
 ) -> Result<Shown> {
     let user_id = principal.user()?;
     let transaction = cx.db().begin().await?;
@@ -270,6 +272,7 @@ pub(crate) async fn finish_registration(
     let shown = store::insert(&transaction, user_id, name, &transports, &registered, now).await?;
     if let Some(shown) = &shown {
         added(&transaction, user_id, shown).await?;
+        notify::of_change(cx, &transaction, user, "auth/passkey-added", caller).await?;
     }
     session::must_go_on(&transaction, principal).await?;
     transaction.commit().await?;
@@ -311,7 +314,7 @@ pub(crate) async fn sign_in(
         .filter(|account| account.is_active)
         .ok_or_else(problem::bad_passkey)?;
     let amr = [proved.method, "mfa"];
-    after_both_factors(cx, &account, &amr, family, caller).await
+    after_both_factors(cx, &account, Proof::double(&amr), family, caller).await
 }
 
 /// Whose passkey is shown, in a transaction that the caller commits whatever the answer is: the challenge is used up.

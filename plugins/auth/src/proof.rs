@@ -21,6 +21,45 @@ pub(crate) struct Proof<'a> {
     pub(crate) amr: &'a [&'a str],
     /// Whether two factors were shown.
     pub(crate) has_two_factors: bool,
+    /// The code that it was begun by, if that must not come again: see [`replay`](crate::replay).
+    pub(crate) begun_by: Option<Uuid>,
+}
+
+impl<'a> Proof<'a> {
+    /// By one factor.
+    pub(crate) const fn single(amr: &'a [&'a str]) -> Self {
+        Self {
+            amr,
+            has_two_factors: false,
+            begun_by: None,
+        }
+    }
+
+    /// By two.
+    pub(crate) const fn double(amr: &'a [&'a str]) -> Self {
+        Self {
+            amr,
+            has_two_factors: true,
+            begun_by: None,
+        }
+    }
+}
+
+/// A first proof.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct First {
+    pub(crate) method: &'static str,
+    /// As of a [`Proof`].
+    pub(crate) begun_by: Option<Uuid>,
+}
+
+impl From<&'static str> for First {
+    fn from(method: &'static str) -> Self {
+        Self {
+            method,
+            begun_by: None,
+        }
+    }
 }
 
 /// What a first proof leads to.
@@ -55,7 +94,7 @@ pub(crate) struct SecondFactor {
     pub methods: Vec<&'static str>,
 }
 
-/// Signs an account in after `method` was shown, or asks for the second factor that it has.
+/// Signs an account in after a first proof, or asks for the second factor that it has.
 ///
 /// # Errors
 ///
@@ -63,10 +102,11 @@ pub(crate) struct SecondFactor {
 pub(crate) async fn after_first_factor(
     cx: &Cx<Auth>,
     account: &Account,
-    method: &'static str,
+    first: impl Into<First>,
     family: Option<Uuid>,
     caller: &Caller,
 ) -> Result<SignedIn> {
+    let First { method, begun_by } = first.into();
     if !account.is_active {
         return Err(problem::bad_credentials());
     }
@@ -76,7 +116,7 @@ pub(crate) async fn after_first_factor(
             purpose: Purpose::SecondFactor,
             target: &target,
             user_id: Some(account.user.id),
-            payload: json!({"amr": method, "family_id": family}),
+            payload: json!({"amr": method, "family_id": family, "begun_by": begun_by}),
         };
         let flow_id = one_time::flow(cx, subject)
             .await?
@@ -87,9 +127,10 @@ pub(crate) async fn after_first_factor(
             methods: second_factor::methods(&cx.db(), account.user.id).await?,
         }));
     }
+    let amr = [method];
     let proof = Proof {
-        amr: &[method],
-        has_two_factors: false,
+        begun_by,
+        ..Proof::single(&amr)
     };
     let tokens = session::begin(cx, &account.user, proof, family, caller).await?;
     Ok(SignedIn::Tokens(Box::new(tokens)))
@@ -113,16 +154,12 @@ async fn flow_target(cx: &Cx<Auth>, user_id: Uuid, caller: &Caller) -> Result<St
 pub(crate) async fn after_both_factors(
     cx: &Cx<Auth>,
     account: &Account,
-    amr: &[&str],
+    proof: Proof<'_>,
     family: Option<Uuid>,
     caller: &Caller,
 ) -> Result<Tokens> {
     if !account.is_active {
         return Err(problem::bad_credentials());
     }
-    let proof = Proof {
-        amr,
-        has_two_factors: true,
-    };
     session::begin(cx, &account.user, proof, family, caller).await
 }

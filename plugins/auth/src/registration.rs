@@ -1,5 +1,6 @@
 //! How an account begins: with an address that is proved first, with one that is proved later, or without any.
 
+pub(crate) mod by_mailbox;
 pub(crate) mod by_passkey;
 
 use nself_plugin_api::{
@@ -17,7 +18,7 @@ use crate::{
     hooks::{self, Origin, Way},
     invitation::Invited,
     landing::{Landing, Ticket},
-    mailbox, newcomer,
+    newcomer,
     notify::{self, Mail},
     one_time::{self, Purpose, Subject},
     passkey::sign_up::NewPasskey,
@@ -25,9 +26,15 @@ use crate::{
     problem,
     proof::{Proof, SignedIn, after_first_factor},
     session::{self, Tokens},
-    store::{accounts, sessions},
+    store::{
+        accounts,
+        sessions::{self, End},
+    },
     throttle,
 };
+
+/// What the audit log says of an anonymous account that has an address from now on.
+const UPGRADED: &str = "auth.account_upgraded";
 
 /// Who wants an account.
 pub(crate) struct Applicant<'a> {
@@ -118,6 +125,26 @@ async fn candidate(
     user_id: Option<Uuid>,
     caller: &Caller,
 ) -> Result<Candidate> {
+    let password = applicant.password;
+    let mut candidate = drafted(cx, applicant, user_id, caller).await?;
+    ask(cx, &candidate, caller).await?;
+    if let Some(password) = password {
+        let context = Context {
+            email: Some(&candidate.email),
+            name: Some(&candidate.display_name),
+        };
+        candidate.password_hash = Some(password::hash_new(cx, password, context).await?);
+    }
+    Ok(candidate)
+}
+
+/// The parts of an application, but for what it is proved by.
+async fn drafted(
+    cx: &Cx<Auth>,
+    applicant: Applicant<'_>,
+    user_id: Option<Uuid>,
+    caller: &Caller,
+) -> Result<Candidate> {
     let email = account::email(applicant.email)?;
     let invited = match applicant.invitation {
         Some(token) => Some(Invited::register(cx, token, &email).await?),
@@ -128,7 +155,7 @@ async fn candidate(
         Some(locale) => account::locale(locale)?.to_owned(),
         None => caller.language.clone(),
     };
-    let mut candidate = Candidate {
+    Ok(Candidate {
         invited,
         email,
         display_name,
@@ -137,16 +164,7 @@ async fn candidate(
         passkey: None,
         profile: newcomer::profile(applicant.profile)?,
         user_id,
-    };
-    ask(cx, &candidate, caller).await?;
-    if let Some(password) = applicant.password {
-        let context = Context {
-            email: Some(&candidate.email),
-            name: Some(&candidate.display_name),
-        };
-        candidate.password_hash = Some(password::hash_new(cx, password, context).await?);
-    }
-    Ok(candidate)
+    })
 }
 
 /// Asks whether another plugin has something against an account. Whether the address is taken is not known here: the answer
@@ -163,37 +181,6 @@ async fn ask(cx: &Cx<Auth>, candidate: &Candidate, caller: &Caller) -> Result<()
         from: Origin::caller(caller),
     };
     hooks::before_register(cx, &registration).await
-}
-
-/// As [`register`] where the address is proved first, by a code in the place of a link: whoever types it in is in the app that
-/// asked for it.
-///
-/// # Errors
-///
-/// What is wrong with a part; what another plugin refuses it with.
-pub(crate) async fn register_by_code(
-    cx: &Cx<Auth>,
-    applicant: Applicant<'_>,
-    caller: &Caller,
-) -> Result<()> {
-    let candidate = candidate(cx, applicant, None, caller).await?;
-    let subject = Subject {
-        purpose: Purpose::AddressCode,
-        target: &candidate.email,
-        user_id: None,
-        payload: json!({
-            "email": candidate.email, "display_name": candidate.display_name, "locale": candidate.locale,
-            "profile": candidate.profile,
-        }),
-    };
-    if let Some((_, code)) = one_time::code(cx, subject).await?
-        && throttle::may_mail(cx, &candidate.email).await?
-    {
-        let (to, name) = (&candidate.email, &candidate.display_name);
-        let mail = mailbox::code_mail(Purpose::AddressCode, to, name, &candidate.locale, &code);
-        notify::send(cx, mail);
-    }
-    Ok(())
 }
 
 /// Makes the account that has waited for its address.
@@ -229,9 +216,10 @@ async fn ask_for_proof(cx: &Cx<Auth>, candidate: &Candidate, landing: Landing<'_
             "upgrade": candidate.user_id.is_some(), "invited": candidate.invited,
         }),
     };
-    let token = one_time::link(cx, subject).await?;
+    let transaction = cx.db().begin().await?;
+    let token = one_time::link(cx, &transaction, subject).await?;
     if let Some(token) = token.filter(|_| !is_taken) {
-        mail_link(cx, candidate, landing, &token).await?;
+        mail_link(cx, &transaction, candidate, landing, &token).await?;
     } else if throttle::may_mail(cx, &candidate.email).await? {
         let mail = Mail {
             to: &candidate.email,
@@ -239,9 +227,9 @@ async fn ask_for_proof(cx: &Cx<Auth>, candidate: &Candidate, landing: Landing<'_
             language: &candidate.locale,
             variables: json!({"link": cx.plugin().config.public_url}),
         };
-        notify::send(cx, mail);
+        notify::post(&transaction, &mail).await?;
     }
-    Ok(())
+    transaction.commit().await
 }
 
 async fn sign_up_at_once(
@@ -272,13 +260,13 @@ async fn sign_up_at_once(
     }
     accounts::set_profile(&transaction, user.id, &candidate.profile).await?;
     accounts::announce(&transaction, &user).await?;
+    mail_proof(cx, &transaction, candidate, user.id, landing).await?;
     transaction.commit().await?;
-    mail_proof(cx, candidate, user.id, landing).await?;
     let method = passkey.map_or("pwd", NewPasskey::method);
     let amr = [method, "mfa"];
-    let proof = Proof {
-        amr: if passkey.is_some() { &amr } else { &amr[..1] },
-        has_two_factors: passkey.is_some(),
+    let proof = match passkey {
+        Some(_) => Proof::double(&amr),
+        None => Proof::single(&amr[..1]),
     };
     let tokens = session::begin(cx, &user, proof, None, caller).await?;
     Ok(Registered::SignedIn(Box::new(tokens)))
@@ -287,6 +275,7 @@ async fn sign_up_at_once(
 /// Mails the link that proves the address of an account which is there already.
 async fn mail_proof(
     cx: &Cx<Auth>,
+    transaction: &Transaction,
     candidate: &Candidate,
     user_id: Uuid,
     landing: Landing<'_>,
@@ -297,14 +286,15 @@ async fn mail_proof(
         user_id: Some(user_id),
         payload: json!({"email": candidate.email, "invited": candidate.invited}),
     };
-    match one_time::link(cx, subject).await? {
-        Some(token) => mail_link(cx, candidate, landing, &token).await,
+    match one_time::link(cx, transaction, subject).await? {
+        Some(token) => mail_link(cx, transaction, candidate, landing, &token).await,
         None => Ok(()),
     }
 }
 
 async fn mail_link(
     cx: &Cx<Auth>,
+    transaction: &Transaction,
     candidate: &Candidate,
     landing: Landing<'_>,
     token: &str,
@@ -321,8 +311,7 @@ async fn mail_link(
             "expires_minutes": Purpose::VerifyEmail.lifetime().as_mins(),
         }),
     };
-    notify::send(cx, mail);
-    Ok(())
+    notify::post(transaction, &mail).await
 }
 
 /// Makes an account that has neither address nor password. It is lost with its session, unless it is given both.
@@ -370,10 +359,7 @@ pub(crate) async fn anonymous(
     accounts::set_profile(&transaction, user.id, &profile).await?;
     accounts::announce(&transaction, &user).await?;
     transaction.commit().await?;
-    let proof = Proof {
-        amr: &["anonymous"],
-        has_two_factors: false,
-    };
+    let proof = Proof::single(&["anonymous"]);
     session::begin(cx, &user, proof, None, caller).await
 }
 
@@ -426,8 +412,9 @@ pub(crate) async fn upgrade(
     if let Some(hash) = &candidate.password_hash {
         accounts::set_password(&transaction, user_id, hash, now).await?;
     }
+    accounts::audit(&transaction, UPGRADED, user_id, &json!({})).await?;
+    mail_proof(cx, &transaction, &candidate, user_id, landing).await?;
     transaction.commit().await?;
-    mail_proof(cx, &candidate, user_id, landing).await?;
     Ok(Upgraded::AtOnce)
 }
 
@@ -438,11 +425,8 @@ async fn take_address(
     user_id: Uuid,
     verified_at: Option<Timestamp>,
 ) -> Result<Option<()>> {
-    if !accounts::name_anonymous(transaction, user_id, email, verified_at).await? {
-        return Ok(None);
-    }
-    accounts::audit(transaction, "auth.account_upgraded", user_id, &json!({})).await?;
-    Ok(Some(()))
+    let is_named = accounts::name_anonymous(transaction, user_id, email, verified_at).await?;
+    Ok(is_named.then_some(()))
 }
 
 /// Proves an address by a link, and signs in: whoever holds the link holds the mailbox. An account that waited for the proof
@@ -543,7 +527,8 @@ async fn finish_upgrade(
     if let Some(hash) = &waiting.password_hash {
         accounts::set_password(transaction, user_id, hash, now).await?;
     }
-    sessions::revoke_others(transaction, user_id, None, "upgraded", now).await?;
+    sessions::revoke_others(transaction, user_id, None, End::of("upgraded", now)).await?;
+    accounts::audit(transaction, UPGRADED, user_id, &json!({})).await?;
     accounts::audit(transaction, "auth.email_verified", user_id, &json!({})).await
 }
 
@@ -554,7 +539,7 @@ pub(crate) async fn take_over(
     now: Timestamp,
 ) -> Result<()> {
     accounts::strip(transaction, user_id).await?;
-    sessions::revoke_others(transaction, user_id, None, "taken_over", now).await?;
+    sessions::revoke_others(transaction, user_id, None, End::of("taken_over", now)).await?;
     accounts::audit(
         transaction,
         "auth.unproved_access_removed",

@@ -7,10 +7,11 @@ use uuid::Uuid;
 use crate::{
     Auth,
     caller::Caller,
+    failed_proof::{self, Way},
     one_time::{self, Purpose},
     passkey::{self, PasskeyProof},
     problem,
-    proof::after_both_factors,
+    proof::{Proof, after_both_factors},
     recovery,
     session::Tokens,
     store::{accounts, factors},
@@ -102,6 +103,10 @@ pub(crate) async fn try_now(
     count_try(cx, user_id, caller).await?;
     let transaction = cx.db().begin().await?;
     let method = show(cx, &transaction, user_id, factor).await?;
+    if method.is_none() {
+        let way = Way::Reauthentication;
+        failed_proof::note(cx, &transaction, Some(user_id), way, caller).await?;
+    }
     transaction.commit().await?;
     method.ok_or_else(problem::bad_code)
 }
@@ -195,6 +200,9 @@ pub(crate) async fn finish(
     let method = show(cx, &transaction, user_id, factor).await?;
     if method.is_some() {
         one_time::take_flow(cx, &transaction, Purpose::SecondFactor, flow_id).await?;
+    } else {
+        let way = Way::SecondFactor;
+        failed_proof::note(cx, &transaction, Some(user_id), way, caller).await?;
     }
     transaction.commit().await?;
     let method = method.ok_or_else(problem::bad_code)?;
@@ -205,7 +213,12 @@ pub(crate) async fn finish(
     let amr = both(first, method);
     let family = flow.payload["family_id"].as_str();
     let family = family.and_then(|family| family.parse().ok());
-    after_both_factors(cx, &account, &amr, family, caller).await
+    let begun_by = flow.payload["begun_by"].as_str();
+    let proof = Proof {
+        begun_by: begun_by.and_then(|code| code.parse().ok()),
+        ..Proof::double(&amr)
+    };
+    after_both_factors(cx, &account, proof, family, caller).await
 }
 
 /// The methods of a sign-in: the first one, the second one, and that there were two.

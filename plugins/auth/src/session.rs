@@ -16,7 +16,11 @@ use crate::{
     notify, problem,
     proof::Proof,
     refresh::RefreshToken,
-    store::{accounts, sessions as store},
+    replay,
+    store::{
+        accounts,
+        sessions::{self as store, End},
+    },
 };
 
 /// A session with everything that its tokens say.
@@ -115,10 +119,17 @@ pub(crate) async fn begin(
         elevated_until: (!user.is_child()).then(|| now + minutes(config.step_up_minutes)),
         idle_expiry: now + days(config.session_idle_days),
         absolute_expiry: now + days(config.session_days),
+        begun_by: proof.begun_by,
     };
     let session = store::insert(&cx.db(), &new).await?;
+    // Asked once the session is there to be found: whoever brings the code again now ends it.
+    if replay::has_come_again(&cx.db(), proof.begun_by).await? {
+        let end = End::of("code_replayed", now);
+        store::revoke(&cx.db(), &[session.id], end).await?;
+        return Err(problem::bad_code());
+    }
     if let Some(family) = family.filter(|family| session.active_family() != Some(*family)) {
-        store::revoke(&cx.db(), &[session.id], "family", now).await?;
+        store::revoke(&cx.db(), &[session.id], End::of("family", now)).await?;
         return Err(problem::not_a_member(family));
     }
     first_tokens(cx, &session, Some(user.clone()), now).await
@@ -193,13 +204,21 @@ async fn not_rotated(
         // A token from the future: the database was restored from a backup. Nobody has stolen anything.
         behind if behind < 0 => Err(problem::bad_refresh()),
         _ => {
-            store::end_reused(&cx.db(), token.session, now).await?;
-            if let Some(user_id) = standing.user_id {
-                notify::of_reuse(cx, user_id, token.session);
-            }
+            end_reused(cx, token.session, now).await?;
             Err(problem::refresh_reused())
         }
     }
+}
+
+/// Ends a session whose refresh token was used twice, and tells its owner.
+async fn end_reused(cx: &Cx<Auth>, session: Uuid, now: Timestamp) -> Result<()> {
+    let transaction = cx.db().begin().await?;
+    if let Some(Some(user_id)) = store::end_reused(&transaction, session, now).await?
+        && let Some(account) = accounts::find_by_id(&transaction, user_id).await?
+    {
+        notify::of_reuse(cx, &transaction, &account.user).await?;
+    }
+    transaction.commit().await
 }
 
 /// For a write that gives its caller a way in, asked after it and before its commit: the write has waited for whoever takes
@@ -218,16 +237,11 @@ pub(crate) async fn must_go_on(db: &impl Queries, principal: &Principal) -> Resu
 
 /// Ends sessions: their refresh tokens at once, their access tokens as soon as every host has heard, which is well within
 /// a second.
-pub(crate) async fn end(
-    queries: &impl Queries,
-    ids: &[Uuid],
-    why: &str,
-    now: Timestamp,
-) -> Result<()> {
-    if ids.is_empty() {
-        return Ok(());
+pub(crate) async fn end(queries: &impl Queries, ids: &[Uuid], end: End<'_>) -> Result<()> {
+    if !ids.is_empty() {
+        store::revoke(queries, ids, end).await?;
     }
-    store::revoke(queries, ids, why, now).await
+    Ok(())
 }
 
 /// Ends the session of a refresh token, also of an old one; does nothing for what is none.
@@ -236,7 +250,7 @@ pub(crate) async fn end_by_token(cx: &Cx<Auth>, token: &str) -> Result<()> {
         return Ok(());
     };
     let now = cx.clock().now()?;
-    end(&cx.db(), &[token.session], "signed_out", now).await
+    end(&cx.db(), &[token.session], End::of("signed_out", now)).await
 }
 
 /// The tokens of a session that goes on.
@@ -267,7 +281,7 @@ pub(crate) async fn first_tokens(
 ) -> Result<Tokens> {
     let tokens = tokens(cx, session, user, now).await;
     if tokens.is_err() {
-        store::revoke(&cx.db(), &[session.id], "hook", now).await?;
+        store::revoke(&cx.db(), &[session.id], End::of("hook", now)).await?;
     }
     tokens
 }

@@ -21,7 +21,7 @@ pub(crate) async fn make(cx: &Cx<Auth>, tokens: &Tokens, challenge: &str) -> Res
         user_id: tokens.user.as_ref().map(|user| user.id),
         payload: json!({"code_challenge": challenge}),
     };
-    let code = one_time::link(cx, subject).await?;
+    let code = one_time::link(cx, &cx.db(), subject).await?;
     code.ok_or_else(problem::bad_code)
 }
 

@@ -4,11 +4,11 @@ use nself_plugin_api::{jiff::SignedDuration, prelude::*, tracing::warn};
 use uuid::Uuid;
 
 use crate::{
-    Auth, erasure,
+    Auth, erasure, failed_proof,
     keys::Turn,
     one_time::Purpose,
     session,
-    store::{self, api_tokens, device_codes, invitations, one_time, sessions},
+    store::{self, api_tokens, device_codes, failed_proofs, invitations, one_time, sessions},
 };
 
 /// How long ended sessions are kept: long enough to answer "what happened to mine".
@@ -23,6 +23,13 @@ const STEP: i64 = 1_000;
 pub(crate) async fn turn_keys(cx: Cx<Auth>) -> Result<()> {
     let config = &cx.plugin().config;
     cx.plugin().keys.turn(&cx, config, Turn::WhenDue).await
+}
+
+/// Writes down how often somebody's proofs were wrong, once the time is over in which they are counted together.
+pub(crate) async fn write_failed_proofs(cx: Cx<Auth>) -> Result<()> {
+    let before = cx.clock().now()? - failed_proof::WINDOW;
+    while failed_proofs::write(&cx.db(), before, STEP).await? == STEP.unsigned_abs() {}
+    Ok(())
 }
 
 pub(crate) async fn forget(cx: Cx<Auth>) -> Result<()> {

@@ -9,6 +9,7 @@ mod delivery;
 mod error;
 mod letter;
 mod metrics;
+mod post;
 mod queue;
 mod routes;
 mod send;
@@ -115,9 +116,14 @@ impl Plugin for Mail {
     const TASKS: &'static [Task<Self>] =
         &[Task::every(Duration::from_secs(5), "sweep", sweep::run)];
 
-    const PROVIDES: &'static [Provided<Self>] = &[Provided::new("mail.send/1", send::call)];
+    const PROVIDES: &'static [Provided<Self>] =
+        &[Provided::new("mail.send/1", send::call).functions(&["mail.post(jsonb)"])];
 
-    const MIGRATIONS: &'static [Migration] = &[migration!("0001_queue"), migration!("0002_caught")];
+    const MIGRATIONS: &'static [Migration] = &[
+        migration!("0001_queue"),
+        migration!("0002_caught"),
+        migration!("0003_letters"),
+    ];
 
     type Config = Config;
 

@@ -1,7 +1,7 @@
 //! The courier: work beside the requests that takes mails which are due and delivers several at a time.
 //!
-//! It is woken by whoever puts a mail into the queue here, by another replica that has its hands full, and by the time of the
-//! next mail that is due. The task `sweep` looks after it: a lost wake-up costs a few seconds, and a courier that has died is
+//! It is woken by whoever puts a mail into the queue here, by another replica that has its hands full, by a transaction that
+//! asked for a mail, and by the time of the next mail that is due. The task `sweep` looks after it: a lost wake-up costs a few seconds, and a courier that has died is
 //! replaced.
 
 use std::{
@@ -24,7 +24,7 @@ use nself_plugin_api::{
     wake::Wake,
 };
 
-use crate::{Mail, delivery, store};
+use crate::{Mail, delivery, post, store};
 
 /// Longest time without a look at the queue.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -135,13 +135,18 @@ impl Round {
         if self.heard.is_none() {
             self.heard = cx.db().listen(store::messages::CHANNEL).await.ok();
         }
-        let pause = match take(cx, places(cx) - self.under_way.len()).await {
+        let (taken, has_place_again) = self.look(cx).await;
+        let pause = match taken {
             Ok(Taken { mails, pause }) => {
                 for claimed in mails {
                     let delivery = delivery::deliver(cx.clone(), claimed);
                     self.under_way.push(Box::pin(delivery));
                 }
-                pause
+                if has_place_again {
+                    Duration::ZERO
+                } else {
+                    pause
+                }
             }
             Err(error) => {
                 debug!(error = %error, "the queue cannot be read");
@@ -151,6 +156,26 @@ impl Round {
         let under_way = &cx.plugin().courier.under_way;
         under_way.store(self.under_way.len(), Ordering::SeqCst);
         pause
+    }
+
+    /// Writes what was asked for, and takes what is due. The deliveries are driven meanwhile: they have connections that this
+    /// may be waiting for. Whether one has ended.
+    async fn look(&mut self, cx: &Cx<Mail>) -> (Result<Taken>, bool) {
+        let free = places(cx) - self.under_way.len();
+        let mut looking = pin!(async move {
+            post::write(cx).await?;
+            take(cx, free).await
+        });
+        let mut is_delivered = false;
+        let taken = future::poll_fn(|task| {
+            while let Poll::Ready(Some(outcome)) = self.under_way.poll_next_unpin(task) {
+                note(outcome);
+                is_delivered = true;
+            }
+            looking.as_mut().poll(task)
+        })
+        .await;
+        (taken, is_delivered)
     }
 
     /// Waits for a reason to look at the queue, and drives the deliveries meanwhile.

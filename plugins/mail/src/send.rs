@@ -38,7 +38,7 @@ pub(crate) async fn send(cx: &Cx<Mail>, letter: Letter) -> Result<Receipt> {
     let plugin = cx.plugin();
     let message = letter.prepare(&plugin.settings, &plugin.templates)?;
     let now = cx.clock().now()?;
-    let receipt = store::messages::insert(&cx.db(), &message, now).await?;
+    let receipt = store::messages::insert(&cx.db(), None, &message, now).await?;
     match receipt.status {
         Taken::Queued => queue::wake(cx).await,
         Taken::Suppressed => plugin.metrics.suppressed.record(1.0),

@@ -6,7 +6,7 @@ use super::{Done, Private, done};
 use crate::{
     Auth,
     caller::Caller,
-    erasure, notify, problem,
+    erasure, problem,
     store::{
         audit::{self, New},
         export,
@@ -40,9 +40,7 @@ pub(crate) async fn delete(
     if !principal.elevated {
         return Err(problem::step_up());
     }
-    let user = erasure::erase(&cx, user_id, &user_id.to_string())
-        .await?
-        .ok_or_else(problem::session_ended)?;
-    notify::of_change(&cx, &user, "auth/account-deleted", &caller);
+    let erased = erasure::erase(&cx, user_id, &user_id.to_string(), &caller).await?;
+    erased.then_some(()).ok_or_else(problem::session_ended)?;
     Ok(done("account_deleted"))
 }

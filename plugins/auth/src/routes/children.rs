@@ -158,7 +158,6 @@ pub(crate) async fn make_code(
         actor: me.user_id,
     };
     families::audit(&tx, &deed).await?;
-    tx.commit().await?;
     let target = member.user_id.to_string();
     let subject = Subject {
         purpose: Purpose::ChildSignIn,
@@ -167,8 +166,9 @@ pub(crate) async fn make_code(
         payload: json!({"family_id": id}),
     };
     let lifetime = Purpose::ChildSignIn.lifetime();
-    let made = one_time::code(&cx, subject).await?;
+    let made = one_time::code(&cx, &tx, subject).await?;
     let (flow_id, code) = made.ok_or_else(|| problem::too_many_tries(lifetime.unsigned_abs()))?;
+    tx.commit().await?;
     Ok(Private(Created(SignInCode {
         flow_id,
         code,

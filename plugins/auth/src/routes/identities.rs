@@ -121,7 +121,7 @@ pub(crate) async fn link(
         user_id: Some(user_id),
         payload: serde_json::to_value(&ticket).map_err(Error::internal)?,
     };
-    let ticket = one_time::link(&cx, subject)
+    let ticket = one_time::link(&cx, &cx.db(), subject)
         .await?
         .ok_or_else(problem::bad_code)?;
     let root = cx.plugin().config.public_url.trim_end_matches('/');

@@ -1,6 +1,8 @@
 //! `/auth/families/{id}/invitations` and `/auth/invitations`: asking somebody in, and coming in.
 
-use nself_plugin_api::{jiff::Timestamp, prelude::*, serde_json::json};
+use nself_plugin_api::{
+    capability::db::Transaction, jiff::Timestamp, prelude::*, serde_json::json,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -130,30 +132,32 @@ pub(crate) async fn create(
         actor: me.user_id,
     };
     families::audit(&tx, &deed).await?;
-    tx.commit().await?;
     let link = notify::page(&cx, "/auth/invitations/accept", &secret.text);
-    match &email {
-        Some(email) => {
-            mail(&cx, &me, email, &link, days).await?;
-            Ok(Private(Created(Made {
-                invitation: shown,
-                token: None,
-                link: None,
-            })))
-        }
-        None => Ok(Private(Created(Made {
-            invitation: shown,
-            token: Some(secret.text),
-            link: Some(link),
-        }))),
+    if let Some(email) = &email {
+        mail(&cx, &tx, &me, email, &link, days).await?;
     }
+    tx.commit().await?;
+    let told = email.is_none().then_some((secret.text, link));
+    let (token, link) = told.unzip();
+    Ok(Private(Created(Made {
+        invitation: shown,
+        token,
+        link,
+    })))
 }
 
-async fn mail(cx: &Cx<Auth>, me: &Standing, email: &str, link: &str, days: u32) -> Result<()> {
+async fn mail(
+    cx: &Cx<Auth>,
+    tx: &Transaction,
+    me: &Standing,
+    email: &str,
+    link: &str,
+    days: u32,
+) -> Result<()> {
     if !throttle::may_mail(cx, email).await? {
         return Ok(());
     }
-    let inviter = accounts::find_by_id(&cx.db(), me.user_id).await?;
+    let inviter = accounts::find_by_id(tx, me.user_id).await?;
     let language = inviter.map_or_else(|| "en".to_owned(), |inviter| inviter.user.locale);
     let mail = Mail {
         to: email,
@@ -164,8 +168,7 @@ async fn mail(cx: &Cx<Auth>, me: &Standing, email: &str, link: &str, days: u32) 
             "expires_minutes": invitation::lifetime(days).as_mins(),
         }),
     };
-    notify::send(cx, mail);
-    Ok(())
+    notify::post(tx, &mail).await
 }
 
 pub(crate) async fn revoke(

@@ -12,7 +12,7 @@ use crate::{
     store::{
         api_tokens,
         families::{self, Deed},
-        sessions,
+        sessions::{self, End},
     },
 };
 
@@ -122,12 +122,15 @@ pub(crate) async fn remove(
         spare_the_last_owner(&tx, &me, &member).await?;
     }
     families::remove(&tx, &member, now).await?;
-    api_tokens::revoke_in_family(&tx, member.user_id, id, me.user_id, now).await?;
+    // Sessions first: see `say_ended`.
     sessions::outdate(&tx, member.user_id, id, now).await?;
     if member.is_child_account() {
         // It was made for this family, and has no other.
-        sessions::revoke_others(&tx, member.user_id, None, "removed", now).await?;
+        let by = me.user_id.to_string();
+        let end = End::of("removed", now).by(&by);
+        sessions::revoke_others(&tx, member.user_id, None, end).await?;
     }
+    api_tokens::revoke_in_family(&tx, member.user_id, id, me.user_id, now).await?;
     let deed = Deed {
         action: "family.member_removed",
         family_id: id,

@@ -145,8 +145,8 @@ pub(crate) async fn confirm(
     }
     sessions::lower_others(&transaction, user_id, principal.session_id, now).await?;
     accounts::audit(&transaction, "auth.totp_enrolled", user_id, &json!({})).await?;
+    notify::of_change(&cx, &transaction, &account.user, "auth/totp-added", &caller).await?;
     transaction.commit().await?;
-    notify::of_change(&cx, &account.user, "auth/totp-added", &caller);
     Ok(Private(Data(RecoveryCodes {
         recovery_codes: codes,
     })))
@@ -170,8 +170,15 @@ pub(crate) async fn remove(
         &json!({}),
     )
     .await?;
+    notify::of_change(
+        &cx,
+        &transaction,
+        &account.user,
+        "auth/totp-removed",
+        &caller,
+    )
+    .await?;
     transaction.commit().await?;
-    notify::of_change(&cx, &account.user, "auth/totp-removed", &caller);
     Ok(done("totp_removed"))
 }
 
@@ -192,9 +199,9 @@ pub(crate) async fn recovery_codes(
     session::must_go_on(&transaction, &principal).await?;
     let action = "auth.recovery_codes_replaced";
     accounts::audit(&transaction, action, user_id, &json!({})).await?;
-    transaction.commit().await?;
     let template = "auth/recovery-codes-replaced";
-    notify::of_change(&cx, &account.user, template, &caller);
+    notify::of_change(&cx, &transaction, &account.user, template, &caller).await?;
+    transaction.commit().await?;
     Ok(Private(Data(RecoveryCodes {
         recovery_codes: codes,
     })))

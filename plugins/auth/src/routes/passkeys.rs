@@ -62,8 +62,9 @@ pub(crate) async fn finish_registration(
         credential,
         ..
     } = registration;
-    let shown = passkey::finish_registration(&cx, &principal, flow_id, &name, &credential).await?;
-    notify::of_change(&cx, &account.user, "auth/passkey-added", &caller);
+    let holder = (&principal, &account.user);
+    let shown =
+        passkey::finish_registration(&cx, holder, flow_id, &name, &credential, &caller).await?;
     Ok(Private(Created(shown)))
 }
 
@@ -158,8 +159,15 @@ pub(crate) async fn remove(
         &details,
     )
     .await?;
+    notify::of_change(
+        &cx,
+        &transaction,
+        &account.user,
+        "auth/passkey-removed",
+        &caller,
+    )
+    .await?;
     transaction.commit().await?;
-    notify::of_change(&cx, &account.user, "auth/passkey-removed", &caller);
     Ok(done("passkey_removed"))
 }
 

@@ -24,7 +24,7 @@ use crate::{
     newcomer::Newcomer,
     one_time::{self, Purpose, Subject},
     problem,
-    proof::{SecondFactor, SignedIn, after_first_factor},
+    proof::{First, SecondFactor, SignedIn, after_first_factor},
     provider::{Profile, Provider, authorization, user_field},
     redirect,
     session::Tokens,
@@ -189,6 +189,8 @@ struct Arrival {
     code_challenge: String,
     profile: Profile,
     is_linking: bool,
+    /// The code of the way there.
+    begun_by: Option<Uuid>,
 }
 
 /// What the place says becomes an account, and the account a code of our own.
@@ -209,6 +211,7 @@ async fn finish(
         code_challenge: flow.goal.code_challenge.clone(),
         profile,
         is_linking: flow.goal.link.is_some(),
+        begun_by: flow.begun_by,
     };
     let target = Uuid::now_v7().to_string();
     let subject = Subject {
@@ -217,7 +220,7 @@ async fn finish(
         user_id: Some(user_id),
         payload: serde_json::to_value(&arrival).map_err(Error::internal)?,
     };
-    let code = one_time::link(cx, subject).await?;
+    let code = one_time::link(cx, &cx.db(), subject).await?;
     code.ok_or_else(problem::bad_code)
 }
 
@@ -307,7 +310,8 @@ pub(crate) async fn exchange(
     identities::find(&cx.db(), &arrival.profile, user_id)
         .await?
         .ok_or_else(problem::bad_code)?;
-    let signed_in = sign_in(&cx, user_id, exchange.family_id, &caller).await?;
+    let (begun_by, family) = (arrival.begun_by, exchange.family_id);
+    let signed_in = sign_in(&cx, user_id, begun_by, family, &caller).await?;
     Ok(Private(Exchanged::SignedIn(signed_in)))
 }
 
@@ -323,13 +327,18 @@ fn owner(principal: Option<Principal>) -> Option<Owner> {
 pub(crate) async fn sign_in(
     cx: &Cx<Auth>,
     user_id: Uuid,
+    begun_by: Option<Uuid>,
     family: Option<Uuid>,
     caller: &Caller,
 ) -> Result<SignedIn> {
     let account = accounts::find_by_id(&cx.db(), user_id)
         .await?
         .ok_or_else(problem::bad_credentials)?;
-    after_first_factor(cx, &account, METHOD, family, caller).await
+    let first = First {
+        method: METHOD,
+        begun_by,
+    };
+    after_first_factor(cx, &account, first, family, caller).await
 }
 
 /// What the system of a phone gave to an app.
@@ -359,6 +368,6 @@ pub(crate) async fn id_token(
     let newcomer = Newcomer::default();
     let user_id = linking::account_of(&cx, provider, &profile, &newcomer, &caller).await?;
     Ok(Private(
-        sign_in(&cx, user_id, shown.family_id, &caller).await?,
+        sign_in(&cx, user_id, None, shown.family_id, &caller).await?,
     ))
 }

@@ -10,7 +10,7 @@ use crate::{
     oauth::{Form, Outcome, Refusal, field},
     refresh::RefreshToken,
     session,
-    store::devices,
+    store::{devices, sessions::End},
     throttle::{self, Action},
 };
 
@@ -53,7 +53,7 @@ async fn end(cx: &Cx<Auth>, form: &Revocation) -> Result<(), Refusal> {
         return Err(Refusal::grant());
     }
     let now = cx.clock().now()?;
-    Ok(session::end(&cx.db(), &[session_id], "signed_out", now).await?)
+    Ok(session::end(&cx.db(), &[session_id], End::of("signed_out", now)).await?)
 }
 
 fn session_of(cx: &Cx<Auth>, token: &str) -> Result<Option<Uuid>> {

@@ -4,7 +4,11 @@ use nself_plugin_api::prelude::*;
 use uuid::Uuid;
 
 use super::{Done, Private, done};
-use crate::{Auth, session::Shown, store::sessions};
+use crate::{
+    Auth,
+    session::Shown,
+    store::sessions::{self, End},
+};
 
 pub(crate) async fn list(cx: Cx<Auth>, principal: Principal) -> Result<Private<Data<Vec<Shown>>>> {
     let now = cx.clock().now()?;
@@ -19,7 +23,7 @@ pub(crate) async fn end(
     Path(id): Path<Uuid>,
 ) -> Result<Private<Data<Done>>> {
     let now = cx.clock().now()?;
-    if sessions::revoke_own(&cx.db(), principal.user()?, id, "signed_out", now).await? {
+    if sessions::revoke_own(&cx.db(), principal.user()?, id, End::of("signed_out", now)).await? {
         Ok(done("signed_out"))
     } else {
         Err(Error::not_found(

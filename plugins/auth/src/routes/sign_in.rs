@@ -9,12 +9,16 @@ use crate::{
     Auth,
     caller::Caller,
     credentials::{self, check},
+    failed_proof::Way,
     passkey::PasskeyProof,
     problem,
     proof::SignedIn,
     second_factor::{self, Factor},
     session::{self, Tokens},
-    store::{accounts, sessions},
+    store::{
+        accounts,
+        sessions::{self, End},
+    },
     throttle::{self, Action},
 };
 
@@ -99,12 +103,12 @@ pub(crate) async fn logout(
     } else {
         nself_plugin_api::serde_json::from_slice(&body).map_err(|error| misfit(&error))?
     };
-    let now = cx.clock().now()?;
+    let end = End::of("signed_out", cx.clock().now()?);
     if let Some(user_id) = principal.user_id.filter(|_| logout.all) {
-        sessions::revoke_others(&cx.db(), user_id, None, "signed_out", now).await?;
+        sessions::revoke_others(&cx.db(), user_id, None, end).await?;
     } else {
         let session: Vec<Uuid> = principal.session_id.into_iter().collect();
-        session::end(&cx.db(), &session, "signed_out", now).await?;
+        session::end(&cx.db(), &session, end).await?;
     }
     Ok(done("signed_out"))
 }
@@ -171,7 +175,9 @@ async fn prove_again(
     let factor = Factor::one_of(proof.code, proof.recovery_code, proof.passkey)?;
     match (&proof.password, &factor) {
         (None, Some(Factor::Passkey(_))) => {}
-        (Some(password), _) => _ = check(cx, Some(account), password).await?,
+        (Some(password), _) => {
+            check(cx, Some(account), password, Way::Reauthentication, caller).await?;
+        }
         (None, _) => return Err(problem::bad_credentials()),
     }
     let Some(factor) = factor else {

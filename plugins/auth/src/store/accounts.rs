@@ -228,6 +228,22 @@ pub(crate) async fn audit(
     Ok(())
 }
 
+/// An entry about an account, of what nobody in particular has done.
+pub(crate) async fn audit_by_nobody(
+    db: &impl Queries,
+    action: &str,
+    user_id: Option<Uuid>,
+    details: &Value,
+) -> Result<()> {
+    let target = user_id.map(|user_id| user_id.to_string());
+    db.query(
+        "select nself.audit($1, $2, $3)",
+        &[&action, &target, details],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Changes what is given of a person's own description.
 pub(crate) async fn describe(
     db: &impl Queries,

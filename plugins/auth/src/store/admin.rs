@@ -4,6 +4,8 @@ use nself_plugin_api::{jiff::Timestamp, prelude::*};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::sessions::say_ended;
+
 /// An account in a list.
 #[derive(Debug, Serialize, Schema)]
 pub(crate) struct Listed {
@@ -253,10 +255,12 @@ pub(crate) async fn revoke_device(
         .await?;
     let Some(row) = row else { return Ok(None) };
     db.query(
-        "with ended as (\
-           update auth.sessions set revoked_at = $2, revoked_why = 'device_revoked' \
-           where device_id = $1 and revoked_at is null returning id) \
-         select pg_notify('auth', 'revoked ' || id) from ended",
+        concat!(
+            "with ended as (\
+               update auth.sessions set revoked_at = $2, revoked_why = 'device_revoked' \
+               where device_id = $1 and revoked_at is null returning *) ",
+            say_ended!("null::text")
+        ),
         &[&id, &now],
     )
     .await?;

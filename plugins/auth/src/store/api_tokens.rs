@@ -3,6 +3,8 @@
 use nself_plugin_api::{jiff::Timestamp, prelude::*, serde_json::Value};
 use uuid::Uuid;
 
+use super::sessions::say_ended;
+
 use crate::api_token::{ApiToken, Shown};
 
 /// What a new token begins with.
@@ -137,13 +139,17 @@ pub(crate) async fn revoke(
 ) -> Result<bool> {
     let ended = db
         .query(
-            "with token as (\
-               update auth.api_tokens set revoked_at = $3 \
-               where id = $1 and user_id is not distinct from $2 and revoked_at is null returning id), \
-             ended as (\
-               update auth.sessions s set revoked_at = $3, revoked_why = 'token_revoked' from token t \
-               where s.api_token_id = t.id and s.revoked_at is null returning s.id) \
-             select pg_notify('auth', 'revoked ' || id) from (select id from token union all select id from ended) e",
+            concat!(
+                "with token as (\
+                   update auth.api_tokens set revoked_at = $3 \
+                   where id = $1 and user_id is not distinct from $2 and revoked_at is null returning id), \
+                 ended as (\
+                   update auth.sessions s set revoked_at = $3, revoked_why = 'token_revoked' from token t \
+                   where s.api_token_id = t.id and s.revoked_at is null returning s.*), \
+                 said as materialized (",
+                say_ended!("null::text"),
+                ") select pg_notify('auth', 'revoked ' || id), (select count(*) from said) from token"
+            ),
             &[&id, &user_id, &now],
         )
         .await?;
@@ -173,15 +179,19 @@ pub(crate) async fn revoke_in_family(
     now: Timestamp,
 ) -> Result<()> {
     db.query(
-        "with tokens as (\
-           update auth.api_tokens set revoked_at = $3 \
-           where user_id = $1 and family_id = $2 and revoked_at is null returning id), \
-         ended as (\
-           update auth.sessions s set revoked_at = $3, revoked_why = 'token_revoked' from tokens t \
-           where s.api_token_id = t.id and s.revoked_at is null returning s.id), \
-         told as materialized (select pg_notify('auth', 'revoked ' || id) from ended) \
-         select nself.audit('auth.token_revoked', id::text, jsonb_build_object('user_id', $1::text), $2, $4), \
-           (select count(*) from told) from tokens",
+        concat!(
+            "with tokens as (\
+               update auth.api_tokens set revoked_at = $3 \
+               where user_id = $1 and family_id = $2 and revoked_at is null returning id), \
+             ended as (\
+               update auth.sessions s set revoked_at = $3, revoked_why = 'token_revoked' from tokens t \
+               where s.api_token_id = t.id and s.revoked_at is null returning s.*), \
+             said as materialized (",
+            say_ended!("null::text"),
+            "), told as materialized (select count(*) as ended from said) \
+             select nself.audit('auth.token_revoked', id::text, jsonb_build_object('user_id', $1::text), $2, $4), ended \
+             from told, tokens"
+        ),
         &[&user_id, &family_id, &now, &actor.to_string()],
     )
     .await?;

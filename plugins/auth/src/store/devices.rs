@@ -3,6 +3,8 @@
 use nself_plugin_api::{capability::db::Transaction, jiff::Timestamp, prelude::*};
 use uuid::Uuid;
 
+use super::sessions::say_ended;
+
 use super::device_codes::Pairing;
 use crate::{caller::Caller, device::Device, family::Standing};
 
@@ -78,10 +80,12 @@ pub(crate) async fn revoke(db: &impl Queries, id: Uuid, now: Timestamp) -> Resul
     )
     .await?;
     db.query(
-        "with ended as (\
-           update auth.sessions set revoked_at = $2, revoked_why = 'device' \
-           where device_id = $1 and revoked_at is null returning id) \
-         select pg_notify('auth', 'revoked ' || id) from ended",
+        concat!(
+            "with ended as (\
+               update auth.sessions set revoked_at = $2, revoked_why = 'device' \
+               where device_id = $1 and revoked_at is null returning *) ",
+            say_ended!("null::text")
+        ),
         &[&id, &now],
     )
     .await?;

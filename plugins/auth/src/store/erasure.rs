@@ -4,6 +4,8 @@ use nself_plugin_api::{jiff::Timestamp, prelude::*};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::sessions::say_ended;
+
 /// Locks an account that is not deleted yet; whether there is one.
 pub(crate) async fn lock(db: &impl Queries, user_id: Uuid) -> Result<bool> {
     let row = db
@@ -111,12 +113,14 @@ pub(crate) async fn close_families(
     )
     .await?;
     db.query(
-        "with gone as (\
-           update public.devices set revoked_at = $2 where family_id = any($1) and revoked_at is null returning id), \
-         ended as (\
-           update auth.sessions s set revoked_at = $2, revoked_why = 'family_deleted' from gone \
-           where s.device_id = gone.id and s.revoked_at is null returning s.id) \
-         select pg_notify('auth', 'revoked ' || id) from ended",
+        concat!(
+            "with gone as (\
+               update public.devices set revoked_at = $2 where family_id = any($1) and revoked_at is null returning id), \
+             ended as (\
+               update auth.sessions s set revoked_at = $2, revoked_why = 'family_deleted' from gone \
+               where s.device_id = gone.id and s.revoked_at is null returning s.*) ",
+            say_ended!("null::text")
+        ),
         &[&ids, &now],
     )
     .await?;

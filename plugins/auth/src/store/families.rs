@@ -8,6 +8,8 @@ use nself_plugin_api::{
 };
 use uuid::Uuid;
 
+use super::sessions::say_ended;
+
 use crate::{
     family::{FAMILIES_MAX, Family, FamilyRole, MEMBERS_MAX, Member, Standing, Status},
     problem,
@@ -235,17 +237,19 @@ pub(crate) async fn delete(db: &impl Queries, family_id: Uuid, now: Timestamp) -
         "update public.devices set revoked_at = $2 where family_id = $1 and revoked_at is null",
         "update auth.invitations set revoked_at = $2 where family_id = $1 and revoked_at is null",
         "update auth.api_tokens set revoked_at = $2 where family_id = $1 and revoked_at is null",
-        "with ended as (\
-           update auth.sessions set revoked_at = $2, revoked_why = 'family_deleted' where revoked_at is null and (\
-             device_id in (select id from public.devices where family_id = $1) \
-             or api_token_id in (select id from auth.api_tokens where family_id = $1) \
-             or user_id in (select u.id from public.family_members m join public.users u on u.id = m.user_id \
-               where m.family_id = $1 and u.kind = 'child')) returning id) \
-         select pg_notify('auth', 'revoked ' || id) from ended",
         "with changed as (\
            update auth.sessions set epoch = epoch + 1, epoch_at = $2 \
            where family_id = $1 and user_id is not null and revoked_at is null returning id, epoch) \
          select pg_notify('auth', 'outdated ' || id || ' ' || epoch) from changed",
+        concat!(
+            "with ended as (\
+               update auth.sessions set revoked_at = $2, revoked_why = 'family_deleted' where revoked_at is null and (\
+                 device_id in (select id from public.devices where family_id = $1) \
+                 or api_token_id in (select id from auth.api_tokens where family_id = $1) \
+                 or user_id in (select u.id from public.family_members m join public.users u on u.id = m.user_id \
+                   where m.family_id = $1 and u.kind = 'child')) returning *) ",
+            say_ended!("null::text")
+        ),
     ] {
         db.query(sql, &[&family_id, &now]).await?;
     }

@@ -50,6 +50,16 @@ pub(crate) async fn alive(db: &impl Queries, purpose: &str, target: &str) -> Res
     row.map(|row| row.get("id")).transpose()
 }
 
+/// What came of a try.
+pub(crate) enum Attempt {
+    /// The secret was right, and is used up.
+    Right(Used),
+    /// It was wrong; whose it would have been.
+    Wrong(Option<Uuid>),
+    /// There is none that is alive.
+    Gone,
+}
+
 /// Counts a try and, if the secret is right, uses it up: one statement, so of many at once each counts and at most one wins.
 pub(crate) async fn attempt(
     db: &impl Queries,
@@ -57,23 +67,76 @@ pub(crate) async fn attempt(
     purpose: &str,
     mac: &[u8],
     now: Timestamp,
-) -> Result<Option<Used>> {
+) -> Result<Attempt> {
     let row = db
         .query_opt(
             "update auth.one_time set tries = tries + 1, \
                consumed_at = case when secret_mac = $3 then $4::timestamptz end \
              where id = $1 and purpose = $2 and consumed_at is null and expires_at > $4 and tries < tries_max \
-             returning consumed_at is not null as is_right, target, user_id, payload",
+             returning consumed_at is not null as is_right, id, target, user_id, payload",
+            &[&id, &purpose, &mac, &now],
+        )
+        .await?;
+    let Some(row) = row else {
+        return Ok(Attempt::Gone);
+    };
+    if !row.get::<bool>("is_right")? {
+        return row.get("user_id").map(Attempt::Wrong);
+    }
+    read_used(&row).map(Attempt::Right)
+}
+
+/// A code that has come a second time.
+pub(crate) struct Replayed {
+    pub(crate) target: String,
+    pub(crate) user_id: Option<Uuid>,
+    /// The code, and the one that it came of.
+    pub(crate) codes: Vec<Uuid>,
+}
+
+/// Marks a code that was used before, and the one that it came of. `None` for one that was not used, and for one that is
+/// marked.
+pub(crate) async fn mark_replayed(
+    db: &impl Queries,
+    id: Uuid,
+    purpose: &str,
+    mac: &[u8],
+    now: Timestamp,
+) -> Result<Option<Replayed>> {
+    let row = db
+        .query_opt(
+            "update auth.one_time set replayed_at = $4 \
+             where id = $1 and purpose = $2 and secret_mac = $3 and consumed_at is not null and replayed_at is null \
+             returning target, user_id, (payload ->> 'begun_by')::uuid as begun_by",
             &[&id, &purpose, &mac, &now],
         )
         .await?;
     let Some(row) = row else {
         return Ok(None);
     };
-    if !row.get::<bool>("is_right")? {
-        return Ok(None);
-    }
-    read_used(&row).map(Some)
+    let begun_by = row.get::<Option<Uuid>>("begun_by")?;
+    let codes: Vec<Uuid> = [id].into_iter().chain(begun_by).collect();
+    db.execute(
+        "update auth.one_time set replayed_at = $2 where id = any($1) and replayed_at is null",
+        &[&codes, &now],
+    )
+    .await?;
+    Ok(Some(Replayed {
+        target: row.get("target")?,
+        user_id: row.get("user_id")?,
+        codes,
+    }))
+}
+
+/// Whether a code has come a second time. Waits for whoever marks it at this moment.
+pub(crate) async fn is_replayed(db: &impl Queries, id: Uuid) -> Result<bool> {
+    let row = db
+        .query_opt(
+            "select replayed_at is not null from auth.one_time where id = $1 for share",
+            &[&id],
+        )
+        .await?;
+    row.map_or(Ok(false), |row| row.get(0))
 }
 
 /// Whose one is, while it is alive.
@@ -104,7 +167,7 @@ pub(crate) async fn count(
         .query_opt(
             "update auth.one_time set tries = tries + 1 \
              where id = $1 and purpose = $2 and consumed_at is null and expires_at > $3 and tries < tries_max \
-             returning target, user_id, payload",
+             returning id, target, user_id, payload",
             &[&id, &purpose, &now],
         )
         .await?;
@@ -122,7 +185,7 @@ pub(crate) async fn take(
         .query_opt(
             "delete from auth.one_time \
              where id = $1 and purpose = $2 and consumed_at is null and expires_at > $3 \
-             returning target, user_id, payload",
+             returning id, target, user_id, payload",
             &[&id, &purpose, &now],
         )
         .await?;
@@ -131,6 +194,7 @@ pub(crate) async fn take(
 
 fn read_used(row: &Row) -> Result<Used> {
     Ok(Used {
+        id: row.get("id")?,
         target: row.get("target")?,
         user_id: row.get("user_id")?,
         payload: row.get("payload")?,
@@ -156,7 +220,7 @@ pub(crate) async fn cancel(
 pub(crate) async fn forget_flows(db: &impl Queries, purpose: &str, now: Timestamp) -> Result<u64> {
     db.execute(
         "delete from auth.one_time where id in (\
-           select id from auth.one_time where purpose = $1 and expires_at < $2 limit 1000)",
+           select id from auth.one_time where purpose = $1 and consumed_at is null and expires_at < $2 limit 1000)",
         &[&purpose, &now],
     )
     .await

@@ -76,6 +76,8 @@ pub(crate) struct New<'a> {
     pub(crate) elevated_until: Option<Timestamp>,
     pub(crate) idle_expiry: Timestamp,
     pub(crate) absolute_expiry: Timestamp,
+    /// The first of the codes that led to it, where a code that comes again ends it.
+    pub(crate) begun_by: Option<Uuid>,
 }
 
 /// A new session in the family that was asked for, else in the one of the last session, else in the oldest; and the audit
@@ -92,8 +94,8 @@ pub(crate) async fn insert(db: &impl Queries, new: &New<'_>) -> Result<Session> 
                      where l.user_id = $1 order by l.created_at desc limit 1) desc, m.created_at, m.id limit 1), \
                  s as (\
                    insert into auth.sessions (user_id, family_id, aal, amr, client, ip, user_agent, created_at, \
-                     rotated_at, auth_time, elevated_until, idle_expiry, absolute_expiry) \
-                   values ($1, (select family_id from chosen), $3, $4, $5, $6, $7, $8, $8, $8, $9, $10, $11) returning *), \
+                     rotated_at, auth_time, elevated_until, idle_expiry, absolute_expiry, begun_by) \
+                   values ($1, (select family_id from chosen), $3, $4, $5, $6, $7, $8, $8, $8, $9, $10, $11, $12) returning *), \
                  audited as materialized (\
                    select nself.audit('auth.signed_in', s.id::text, \
                      jsonb_build_object('user_id', s.user_id, 'amr', s.amr, 'ip', host(s.ip)), null, s.user_id::text), \
@@ -115,6 +117,7 @@ pub(crate) async fn insert(db: &impl Queries, new: &New<'_>) -> Result<Session> 
                 &new.elevated_until,
                 &new.idle_expiry,
                 &new.absolute_expiry,
+                &new.begun_by,
             ],
         )
         .await?;
@@ -265,22 +268,60 @@ pub(crate) async fn is_alive(
     .get(0)
 }
 
-/// Ends sessions and tells every host, when the transaction commits.
-pub(crate) async fn revoke(
-    db: &impl Queries,
-    ids: &[Uuid],
-    why: &str,
-    now: Timestamp,
-) -> Result<()> {
-    db.query(
-        "with ended as (\
-           update auth.sessions set revoked_at = $3, revoked_why = $2 \
-           where id = any($1) and revoked_at is null returning id) \
-         select pg_notify('auth', 'revoked ' || id) from ended",
-        &[&ids, &why, &now],
-    )
-    .await?;
-    Ok(())
+/// The end of every statement that ends sessions, in `ended`: each host is told when the transaction commits, and the audit
+/// log has an entry for each. Who has ended it is whoever `$by` says, else its bearer when somebody signs out.
+///
+/// The sessions are sorted, so all of them are ended before the log is touched: whoever waits for the log holds no session
+/// that somebody else waits for who has the log.
+macro_rules! say_ended {
+    ($by:literal) => {
+        concat!(
+            "select pg_notify('auth', 'revoked ' || id), nself.audit('auth.session_ended', id::text, \
+               jsonb_strip_nulls(jsonb_build_object('user_id', user_id, 'device_id', device_id, 'why', revoked_why)), null, \
+               coalesce(",
+            $by,
+            ", case when revoked_why = 'signed_out' then coalesce(user_id, device_id)::text end)) \
+             from (select * from ended order by id) e"
+        )
+    };
+}
+pub(super) use say_ended;
+
+/// Why sessions end, and who has done it where that is not their bearer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct End<'a> {
+    pub(crate) why: &'a str,
+    pub(crate) by: Option<&'a str>,
+    pub(crate) now: Timestamp,
+}
+
+impl<'a> End<'a> {
+    pub(crate) const fn of(why: &'a str, now: Timestamp) -> Self {
+        Self { why, by: None, now }
+    }
+
+    pub(crate) const fn by(self, by: &'a str) -> Self {
+        Self {
+            by: Some(by),
+            ..self
+        }
+    }
+}
+
+/// Ends sessions; how many.
+pub(crate) async fn revoke(db: &impl Queries, ids: &[Uuid], end: End<'_>) -> Result<usize> {
+    let ended = db
+        .query(
+            concat!(
+                "with ended as (\
+                   update auth.sessions set revoked_at = $3, revoked_why = $2 \
+                   where id = any($1) and revoked_at is null returning *) ",
+                say_ended!("$4")
+            ),
+            &[&ids, &end.why, &end.now, &end.by],
+        )
+        .await?;
+    Ok(ended.len())
 }
 
 /// Ends all sessions of a person but one; how many.
@@ -288,16 +329,17 @@ pub(crate) async fn revoke_others(
     db: &impl Queries,
     user_id: Uuid,
     kept: Option<Uuid>,
-    why: &str,
-    now: Timestamp,
+    end: End<'_>,
 ) -> Result<usize> {
     let ended = db
         .query(
-            "with ended as (\
-               update auth.sessions set revoked_at = $4, revoked_why = $3 \
-               where user_id = $1 and id is distinct from $2 and revoked_at is null returning id) \
-             select pg_notify('auth', 'revoked ' || id) from ended",
-            &[&user_id, &kept, &why, &now],
+            concat!(
+                "with ended as (\
+                   update auth.sessions set revoked_at = $4, revoked_why = $3 \
+                   where user_id = $1 and id is distinct from $2 and revoked_at is null returning *) ",
+                say_ended!("$5")
+            ),
+            &[&user_id, &kept, &end.why, &end.now, &end.by],
         )
         .await?;
     Ok(ended.len())
@@ -308,34 +350,63 @@ pub(crate) async fn revoke_own(
     db: &impl Queries,
     user_id: Uuid,
     id: Uuid,
-    why: &str,
-    now: Timestamp,
+    end: End<'_>,
 ) -> Result<bool> {
     let ended = db
         .query(
-            "with ended as (\
-               update auth.sessions set revoked_at = $4, revoked_why = $3 \
-               where user_id = $1 and id = $2 and revoked_at is null returning id) \
-             select pg_notify('auth', 'revoked ' || id) from ended",
-            &[&user_id, &id, &why, &now],
+            concat!(
+                "with ended as (\
+                   update auth.sessions set revoked_at = $4, revoked_why = $3 \
+                   where user_id = $1 and id = $2 and revoked_at is null returning *) ",
+                say_ended!("$5")
+            ),
+            &[&user_id, &id, &end.why, &end.now, &end.by],
         )
         .await?;
     Ok(!ended.is_empty())
 }
 
-/// Ends a session whose refresh token came back after its time, and says so in the audit log.
-pub(crate) async fn end_reused(db: &impl Queries, id: Uuid, now: Timestamp) -> Result<()> {
-    db.query(
+/// Ends a session whose refresh token came back after its time, and says so in the audit log. Whose it was, unless it had
+/// ended already.
+pub(crate) async fn end_reused(
+    db: &impl Queries,
+    id: Uuid,
+    now: Timestamp,
+) -> Result<Option<Option<Uuid>>> {
+    let row = db
+        .query_opt(
         "with ended as (\
            update auth.sessions set revoked_at = $2, revoked_why = 'reuse' \
            where id = $1 and revoked_at is null returning id, user_id) \
-         select pg_notify('auth', 'revoked ' || id), \
+         select user_id, pg_notify('auth', 'revoked ' || id), \
            nself.audit('auth.refresh_reused', id::text, jsonb_build_object('user_id', user_id), null, user_id::text) \
          from ended",
         &[&id, &now],
     )
     .await?;
-    Ok(())
+    row.map(|row| row.get("user_id")).transpose()
+}
+
+/// Ends what a code began that has come a second time; whose sessions those were.
+pub(crate) async fn end_replayed(
+    db: &impl Queries,
+    codes: &[Uuid],
+    session: Option<Uuid>,
+    now: Timestamp,
+) -> Result<Vec<Uuid>> {
+    db.query(
+        concat!(
+            "with ended as (\
+               update auth.sessions set revoked_at = $3, revoked_why = 'code_replayed' \
+               where (begun_by = any($1) or id = $2) and revoked_at is null returning *), \
+             said as materialized (",
+            say_ended!("null::text"),
+            ") select distinct user_id from ended, (select count(*) from said) s where user_id is not null"
+        ),
+        &[&codes, &session, &now],
+    )
+    .await?
+    .map(|row| row.get("user_id"))
 }
 
 /// Makes the access tokens that a person holds for a family outdated: what they say is no longer so.

@@ -198,7 +198,7 @@ async fn short_lived() -> (Stage, Arc<TestClock>) {
 }
 
 /// Tasks run when their plugin starts.
-async fn sweep(stage: &Stage) {
+pub(crate) async fn sweep(stage: &Stage) {
     let registry = stage.host.registry();
     let disabled = registry.disable("auth", LIMIT, false).await;
     let _ = disabled.expect("nobody needs it");

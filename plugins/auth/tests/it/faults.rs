@@ -1,10 +1,11 @@
 //! What breaks on the way, and what is left of it: nothing that was half done, and nobody who cannot go on.
 
 mod clocks;
+mod letters;
 mod postbox;
 
 use nself_plugin_testkit::{TestHost, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::postbox::Postbox;
 use crate::{
@@ -138,14 +139,49 @@ async fn a_host_that_is_killed_between_a_rotation_and_its_answer_signs_nobody_ou
     stage.host.stop().await;
 }
 
+/// Kills the host while a statement of somebody's request waits for what the test holds, and ends the statement too.
+async fn dies_while_asked(stage: &mut Stage, session: &Session, path: &'static str, body: &Value) {
+    let address = stage.host.address();
+    let (access, body) = (session.access().to_owned(), body.to_string());
+    let asking =
+        tokio::spawn(
+            async move { send_without_an_answer(address, path, Some(&access), &body).await },
+        );
+    waits(stage, path).await;
+    stage.host.kill().await;
+    assert_eq!(
+        asking.await.expect("it was asked"),
+        "",
+        "there was no answer"
+    );
+    // The database does not know that nobody waits any more.
+    let sql = stage.host.sql().await;
+    let end = "select pg_terminate_backend(l.pid) from pg_locks l join pg_database d on d.oid = l.database \
+               where not l.granted and d.datname = current_database()";
+    sql.query(end, &[]).await.expect("nobody waits");
+}
+
 /// Asks for the next tokens; what comes until the connection ends.
 async fn ask_without_an_answer(address: std::net::SocketAddr, token: &str) -> String {
+    let body = json!({"refresh_token": token}).to_string();
+    send_without_an_answer(address, "/auth/refresh", None, &body).await
+}
+
+/// Sends a request; what comes until the connection ends.
+async fn send_without_an_answer(
+    address: std::net::SocketAddr,
+    path: &str,
+    token: Option<&str>,
+    body: &str,
+) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let stream = tokio::net::TcpStream::connect(address).await;
     let mut stream = stream.expect("the host listens");
-    let body = json!({"refresh_token": token}).to_string();
+    let token = token.map_or_else(String::new, |token| {
+        format!("authorization: Bearer {token}\r\n")
+    });
     let request = format!(
-        "POST /auth/refresh HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{token}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     stream

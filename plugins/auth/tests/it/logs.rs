@@ -465,6 +465,8 @@ async fn check_what_was_audited(stage: &Stage, secrets: &Secrets) {
         "auth.signed_up",
         "auth.email_verified",
         "auth.signed_in",
+        "auth.proof_failed",
+        "auth.session_ended",
         "auth.password_changed",
         "auth.totp_enrolled",
         "auth.recovery_code_used",

@@ -41,6 +41,7 @@ mod step_up;
 mod tenants;
 mod throttle;
 mod tokens;
+mod traces;
 
 nself_plugin_testkit::conformance!(|plugin| plugin
     .with("nself-plugin-mail")

@@ -12,6 +12,7 @@ mod linking;
 mod nhost;
 mod oauth;
 mod place;
+mod replay;
 mod sign_in;
 
 use nself_plugin_testkit::{Answer, TestHostBuilder};

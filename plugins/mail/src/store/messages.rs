@@ -123,6 +123,7 @@ pub(crate) struct Depth {
 /// Puts a mail into the queue, unless its key is known. One statement, so the answer is right whatever else happens.
 pub(crate) async fn insert(
     db: &impl Queries,
+    id: Option<Uuid>,
     message: &NewMessage,
     now: Timestamp,
 ) -> Result<Receipt> {
@@ -130,9 +131,9 @@ pub(crate) async fn insert(
     let row = db
         .query_one(
             "with listed as (select exists (select 1 from mail.suppressions where address = $1) as yes) \
-             insert into mail.messages (state, address, recipient, sender, reply_to, template, language, \
+             insert into mail.messages (id, state, address, recipient, sender, reply_to, template, language, \
                  subject, body_text, body_html, idempotency_key, created_at, queued_at, due_at, finished_at) \
-             select case when yes then 'suppressed' else 'queued' end, $1, $2, $3, $4, $5, $6, $7, \
+             select coalesce($12, nself.uuid_v7()), case when yes then 'suppressed' else 'queued' end, $1, $2, $3, $4, $5, $6, $7, \
                  case when not yes then $8 end, case when not yes then $9 end, $10, $11, $11, $11, \
                  case when yes then $11 end from listed \
              on conflict (idempotency_key) do update set idempotency_key = excluded.idempotency_key \
@@ -149,6 +150,7 @@ pub(crate) async fn insert(
                 &message.content.html,
                 &message.idempotency_key,
                 &now,
+                &id,
             ],
         )
         .await?;
@@ -161,6 +163,38 @@ pub(crate) async fn insert(
         id: row.get("id")?,
         status,
     })
+}
+
+/// A mail that was asked for and cannot be written.
+pub(crate) struct Unwritten<'a> {
+    pub id: Uuid,
+    pub recipient: &'a str,
+    pub sender: &'a str,
+    pub template: Option<&'a str>,
+    pub error: &'a str,
+}
+
+/// Lists a mail as failed that never came to be one.
+pub(crate) async fn insert_unwritten(
+    db: &impl Queries,
+    unwritten: &Unwritten<'_>,
+    now: Timestamp,
+) -> Result<()> {
+    db.execute(
+        "insert into mail.messages (id, state, address, recipient, sender, template, subject, last_error, created_at, \
+             queued_at, due_at, finished_at) \
+         values ($1, 'failed', lower($2), $2, $3, $4, '', $5, $6, $6, $6, $6)",
+        &[
+            &unwritten.id,
+            &unwritten.recipient,
+            &unwritten.sender,
+            &unwritten.template,
+            &unwritten.error,
+            &now,
+        ],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Takes at most `limit` mails that are due, those that wait longest first.
@@ -246,7 +280,8 @@ pub(crate) async fn next_due(db: &impl Queries) -> Result<Option<Timestamp>> {
     row.get(0)
 }
 
-/// Tells the other replicas that there is work. In no transaction of a mail: that would put commits into a row.
+/// Tells the other replicas that there is work. In no transaction that only queues a mail: that would put commits into a
+/// row. (`mail.post` does: its mails are few, and nobody else knows when its caller commits.)
 pub(crate) async fn notify(db: &impl Queries) -> Result<()> {
     db.query("select pg_notify('nself_mail', '')", &[]).await?;
     Ok(())
@@ -258,7 +293,8 @@ pub(crate) const CHANNEL: &str = "nself_mail";
 pub(crate) async fn progress(db: &impl Queries, id: Uuid) -> Result<Option<Progress>> {
     let row = db
         .query_opt(
-            "select state, attempts, last_error from mail.messages where id = $1",
+            "select state, attempts, last_error from mail.messages where id = $1 \
+             union all select 'queued', 0, null from mail.letters where id = $1 limit 1",
             &[&id],
         )
         .await?;
@@ -305,10 +341,12 @@ pub(crate) async fn page(db: &impl Queries, filter: &Filter) -> Result<Vec<Liste
 }
 
 /// Makes a mail that failed or waits due now, with all its attempts before it; the state that it was in, if there is one.
+/// One that failed before it was written has nothing to send.
 pub(crate) async fn retry(db: &impl Queries, id: Uuid, now: Timestamp) -> Result<Option<String>> {
     let row = db
         .query_opt(
-            "with found as (select id, state from mail.messages where id = $1 for update), \
+            "with found as (select id, case when state = 'failed' and body_text is null then 'never written' else state end as state \
+                 from mail.messages where id = $1 for update), \
              changed as (update mail.messages m set state = 'queued', attempts = 0, queued_at = $2, due_at = $2, \
                  finished_at = null from found where m.id = found.id and found.state in ('failed', 'queued')) \
              select state from found",

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::Config;
 
 /// Every mail that the identity plugin sends, with what it is filled with.
-const AUTH: [&str; 18] = [
+const AUTH: [&str; 19] = [
     "auth/verify-email",
     "auth/reset-password",
     "auth/magic-link",
@@ -26,6 +26,7 @@ const AUTH: [&str; 18] = [
     "auth/new-sign-in",
     "auth/invitation",
     "auth/account-exists",
+    "auth/sign-up-refused",
     "auth/account-deleted",
 ];
 
@@ -52,6 +53,7 @@ fn everything() -> Map<String, Value> {
     map(json!({
         "link": "https://example.org/?a=1&b=2", "code": "314159", "name": "Ada", "family": "Lovelace",
         "inviter": "Charles", "expires_minutes": 30, "when": "12 May 2026, 10:00 UTC", "ip": "203.0.113.7",
+        "reason": "do your chores first",
     }))
 }
 

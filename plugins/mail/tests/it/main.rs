@@ -3,6 +3,7 @@
 mod catcher;
 mod delivery;
 mod operator;
+mod posting;
 mod sending;
 mod smtp_server;
 mod stage;

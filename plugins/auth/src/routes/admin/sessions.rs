@@ -1,6 +1,6 @@
 //! `/auth/admin/sessions`.
 
-use nself_plugin_api::{prelude::*, serde_json::json};
+use nself_plugin_api::prelude::*;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::{
     session,
     store::{
         admin::{self, Session},
-        audit::{self, New},
+        sessions::End,
     },
 };
 
@@ -49,15 +49,8 @@ pub(crate) async fn end(
             "there is no such session, or it has ended",
         ));
     }
-    session::end(&transaction, &[id], "operator", now).await?;
-    let entry = New {
-        actor: &actor(&principal),
-        action: "auth.session_ended",
-        target: &id.to_string(),
-        details: &json!({}),
-        family_id: None,
-    };
-    audit::append(&transaction, &entry).await?;
+    let actor = actor(&principal);
+    session::end(&transaction, &[id], End::of("operator", now).by(&actor)).await?;
     transaction.commit().await?;
     Ok(done("signed_out"))
 }

@@ -15,14 +15,14 @@ use crate::{
     erasure,
     hooks::{self, Origin, Registration, Way},
     landing::Landing,
-    new_password, notify,
+    new_password,
     password::{self, Context},
     routes::{Done, Private, done},
     store::{
         accounts::{self, Membership},
         admin::{self, Factors, Filter, Listed},
         audit::{self, New},
-        sessions,
+        sessions::{self, End},
     },
 };
 
@@ -164,10 +164,10 @@ pub(crate) async fn create(
         &details,
     )
     .await?;
-    transaction.commit().await?;
     if hash.is_none() {
-        new_password::mail_link(&cx, &email, Landing::Page).await?;
+        new_password::mail_link_in(&cx, &transaction, &email, Landing::Page).await?;
     }
+    transaction.commit().await?;
     Ok(Private(Created(shown(&cx, user.id).await?)))
 }
 
@@ -232,7 +232,13 @@ pub(crate) async fn change(
     }
     match change.status {
         Some(Status::Suspended) if admin::set_status(&transaction, id, "suspended").await? => {
-            let ended = sessions::revoke_others(&transaction, id, None, "suspended", now).await?;
+            let ended = sessions::revoke_others(
+                &transaction,
+                id,
+                None,
+                End::of("suspended", now).by(&actor(&principal)),
+            )
+            .await?;
             let details = json!({"sessions": ended});
             note(
                 &transaction,
@@ -265,10 +271,8 @@ pub(crate) async fn delete(
     caller: Caller,
     Path(id): Path<Uuid>,
 ) -> Result<Private<Data<Done>>> {
-    let user = erasure::erase(&cx, id, &actor(&principal))
-        .await?
-        .ok_or_else(no_user)?;
-    notify::of_change(&cx, &user, "auth/account-deleted", &caller);
+    let erased = erasure::erase(&cx, id, &actor(&principal), &caller).await?;
+    erased.then_some(()).ok_or_else(no_user)?;
     Ok(done("account_deleted"))
 }
 
@@ -288,7 +292,13 @@ pub(crate) async fn sign_out(
     let transaction = cx.db().begin().await?;
     let account = accounts::find_by_id(&transaction, id).await?;
     let id = account.ok_or_else(no_user)?.user.id;
-    let ended = sessions::revoke_others(&transaction, id, None, "operator", now).await?;
+    let ended = sessions::revoke_others(
+        &transaction,
+        id,
+        None,
+        End::of("operator", now).by(&actor(&principal)),
+    )
+    .await?;
     let details = json!({"sessions": ended});
     note(
         &transaction,

@@ -62,7 +62,7 @@ pub(crate) async fn sign_in(
         let (provider, profile) = sent.accept(&cx).await?;
         let newcomer = sent.options.newcomer()?;
         let user_id = linking::account_of(&cx, provider, &profile, &newcomer, &caller).await?;
-        let signed_in = providers::sign_in(&cx, user_id, None, &caller).await?;
+        let signed_in = providers::sign_in(&cx, user_id, None, None, &caller).await?;
         SessionPayload::signed_in(&cx, signed_in).await
     })
     .await

@@ -274,7 +274,7 @@ async fn finish(
         return Ok(None);
     }
     let user_id = linking::account_of(cx, provider, &profile, &aim.newcomer, caller).await?;
-    let signed_in = providers::sign_in(cx, user_id, None, caller).await?;
+    let signed_in = providers::sign_in(cx, user_id, flow.begun_by, None, caller).await?;
     told(cx, signed_in, aim.code_challenge.as_deref())
         .await
         .map(Some)

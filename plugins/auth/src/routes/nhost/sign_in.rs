@@ -3,14 +3,14 @@
 use nself_plugin_api::prelude::*;
 use serde::Deserialize;
 
-use super::{Answer, OK, Options, Sent, SessionPayload, answer, landing, sign_up};
+use super::{Answer, OK, Options, Sent, SessionPayload, answer, landing};
 use crate::{
-    Auth, SignUp, account, api_token,
+    Auth, account, api_token,
     caller::Caller,
     credentials, mailbox,
     one_time::{self, Purpose},
-    problem, registration,
-    store::accounts,
+    problem,
+    registration::by_mailbox,
     throttle::{self, Action},
 };
 
@@ -65,21 +65,11 @@ pub(crate) async fn by_link(
         let challenge = code_challenge.as_deref();
         let landing = landing(&cx, options.redirect_to.as_deref(), challenge)?;
         options.check()?;
-        let email = account::email(&email)?;
-        if may_begin(&cx, &email).await? {
-            sign_up::register(&cx, &email, None, &options, challenge, &caller).await?;
-        } else {
-            mailbox::start_link(&cx, &email, landing).await?;
-        }
+        let applicant = options.applicant(&email, None);
+        by_mailbox::start_link(&cx, applicant, landing, &caller).await?;
         Ok(OK)
     })
     .await
-}
-
-/// Whether an account may begin at this address: there is none, and accounts are not made by invitation alone.
-async fn may_begin(cx: &Cx<Auth>, email: &str) -> Result<bool> {
-    let is_new = accounts::find_by_email(&cx.db(), email).await?.is_none();
-    Ok(is_new && cx.plugin().config.sign_up != SignUp::Closed)
 }
 
 /// Mails a code that signs in; as with a link, an address without an account gets one when the code is used.
@@ -92,13 +82,8 @@ pub(crate) async fn start_code(
         let Passwordless { email, options, .. } = sent?;
         throttle::address(&cx, Action::Code, &caller).await?;
         options.check()?;
-        let email = account::email(&email)?;
-        if may_begin(&cx, &email).await? {
-            let applicant = options.applicant(&email, None);
-            registration::register_by_code(&cx, applicant, &caller).await?;
-        } else {
-            mailbox::start_code(&cx, &email, Purpose::AddressCode).await?;
-        }
+        let applicant = options.applicant(&email, None);
+        by_mailbox::start_code(&cx, applicant, &caller).await?;
         Ok(OK)
     })
     .await

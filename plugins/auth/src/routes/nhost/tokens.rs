@@ -14,7 +14,7 @@ use crate::{
     api_token::{self, Wish},
     caller::Caller,
     introspection, session, session_code,
-    store::sessions,
+    store::sessions::{self, End},
     throttle::{self, Action},
 };
 
@@ -112,8 +112,8 @@ pub(crate) async fn sign_out(
         let sent = sent?;
         if sent.all {
             let user_id = principal.ok_or_else(unauthenticated)?.user()?;
-            let now = cx.clock().now()?;
-            sessions::revoke_others(&cx.db(), user_id, None, "signed_out", now).await?;
+            let end = End::of("signed_out", cx.clock().now()?);
+            sessions::revoke_others(&cx.db(), user_id, None, end).await?;
         } else {
             let missing = || Error::bad_request("BODY_INVALID", "refreshToken: is missing");
             session::end_by_token(&cx, &sent.refresh_token.ok_or_else(missing)?).await?;

@@ -133,6 +133,8 @@ pub(crate) fn callback<G: Goal>(cx: &Cx<Auth>, provider: &Provider) -> String {
 
 /// A sign-in on its way.
 pub(crate) struct Flow<G> {
+    /// The code that somebody has come back with, once they have.
+    pub(crate) begun_by: Option<Uuid>,
     /// Names it to the place, and authenticates the answer.
     pub(crate) state: String,
     nonce: String,
@@ -170,9 +172,10 @@ impl<G: Goal> Flow<G> {
             user_id: kept.goal.owner(),
             payload: serde_json::to_value(&kept).map_err(Error::internal)?,
         };
-        let state = one_time::link(cx, subject).await?;
+        let state = one_time::link(cx, &cx.db(), subject).await?;
         let state = state.ok_or_else(problem::bad_flow)?;
         Ok(Self {
+            begun_by: None,
             state,
             nonce: kept.nonce,
             verifier: kept.verifier,
@@ -213,6 +216,7 @@ impl<G: Goal> Flow<G> {
             return Err(problem::bad_flow());
         }
         Ok(Self {
+            begun_by: Some(used.id),
             state: state.to_owned(),
             nonce: kept.nonce,
             verifier: kept.verifier,

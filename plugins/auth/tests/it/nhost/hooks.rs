@@ -50,10 +50,6 @@ async fn every_way_of_signing_up_is_asked_about_and_can_be_refused() {
     stage.hook("register", &refusal()).await;
     for (path, body) in [
         ("/signup/email-password", &credentials(EVE)),
-        ("/signup/passwordless/email", &mailbox),
-        ("/signin/passwordless/email", &mailbox),
-        ("/signup/otp/email", &mailbox),
-        ("/signin/otp/email", &mailbox),
         ("/signin/anonymous", &json!({})),
         ("/signup/webauthn", &mailbox),
         ("/signup/webauthn/verify", &passkey),
@@ -69,23 +65,13 @@ async fn every_way_of_signing_up_is_asked_about_and_can_be_refused() {
     assert!(stage.mails(EVE).await.is_empty());
     let asked = stage.asked("register").await.split_off(asked_before);
     let ways: Vec<&Value> = asked.iter().map(|asked| &asked["way"]).collect();
-    let expected = json!([
-        "address",
-        "address",
-        "address",
-        "address",
-        "address",
-        "anonymous",
-        "address",
-        "address",
-        "address"
-    ]);
+    let expected = json!(["address", "anonymous", "address", "address", "address"]);
     assert_eq!(json!(ways), expected);
     assert_eq!(
-        asked[7]["display_name"], "Eve again",
+        asked[3]["display_name"], "Eve again",
         "what the account will say"
     );
-    assert_eq!(asked[8]["user_id"], anonymous.claims()["sub"]);
+    assert_eq!(asked[4]["user_id"], anonymous.claims()["sub"]);
 
     // It says yes: the account is made.
     stage.hook("register", &json!({})).await;
@@ -100,6 +86,53 @@ async fn every_way_of_signing_up_is_asked_about_and_can_be_refused() {
     let (signed_up, _) = stage.sign_up_with_passkey(EVE_AGAIN).await;
     check_refused("/signup/webauthn/verify", &signed_up);
     assert_eq!(stage.sessions().await, before);
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn at_the_doors_that_sign_in_and_up_a_no_is_told_by_mail_alone() {
+    const DOORS: [&str; 4] = [
+        "/signup/passwordless/email",
+        "/signin/passwordless/email",
+        "/signup/otp/email",
+        "/signin/otp/email",
+    ];
+    let stage = Stage::hooked(&with_apps("")).await;
+    stage.person(ADA).await;
+    for (act, told) in [
+        (refusal(), "do your chores first"),
+        (json!("fail"), "could not be asked"),
+    ] {
+        stage.hook("register", &act).await;
+        let before = stage.asked("register").await.len();
+        let eve = format!("eve-{before}@example.org");
+        for path in DOORS {
+            let known = stage.post(path, &json!({"email": ADA})).await;
+            let unknown = stage.post(path, &json!({"email": eve})).await;
+            let looks = |answer: &Answer| {
+                let mut names: Vec<String> =
+                    answer.headers.keys().map(ToString::to_string).collect();
+                names.sort_unstable();
+                (answer.status, answer.text(), names)
+            };
+            assert_eq!(looks(&known), looks(&unknown), "{path}");
+            assert_eq!(known.status, 200, "{path}: {}", known.text());
+        }
+        stage.mail(&eve, told).await;
+        let asked = stage.asked("register").await;
+        // About both: an answer that took longer for one of them would tell which.
+        assert_eq!(asked.len() - before, 2 * DOORS.len());
+        for mail in stage.mails(&eve).await {
+            assert!(mail.contains("No account at"), "{mail}");
+        }
+    }
+    // Whoever has an account signs in all the same.
+    let link = mailed_link(&stage, ADA, "signinPasswordless").await;
+    let location = follow(&stage, &link).await;
+    assert!(!said(&location, APP, "refreshToken").is_empty());
+    let people = "select count(*) from public.users";
+    let row = stage.host.sql().await.query_one(people, &[]).await;
+    assert_eq!(row.expect("the people are counted").get::<_, i64>(0), 1);
     stage.host.stop().await;
 }
 

@@ -1,0 +1,2 @@
+drop function mail.post(jsonb);
+drop table mail.letters;
