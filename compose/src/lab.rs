@@ -78,13 +78,13 @@ impl Lab {
         let operator_key = said.good("compose/secrets.sh").trim().to_owned();
 
         let hosts: Vec<(String, String)> = addresses(&stack);
-        let lines: String = hosts
+        let lines: Vec<String> = hosts
             .iter()
-            .map(|(name, address)| format!("{address} {name}\n"))
+            .map(|(name, address)| format!("{address} {name}"))
             .collect();
         fs::write(
             directory.path().join("hosts"),
-            format!("127.0.0.1 localhost\n{lines}"),
+            format!("127.0.0.1 localhost\n{}\n", lines.join("\n")),
         )
         .expect("hosts");
 
@@ -393,12 +393,13 @@ impl Script<'_> {
     /// What becomes of a process before the program begins: user, rights, environment, directory.
     fn inside(&self) -> String {
         let (user, group) = self.service.user();
-        let added: String = self
+        let added: Vec<String> = self
             .service
             .words("/cap_add")
             .iter()
             .map(|one| format!(",+{}", one.to_lowercase()))
             .collect();
+        let added = added.concat();
         let workdir = if self.image.workdir.is_empty() {
             "/"
         } else {

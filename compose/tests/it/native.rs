@@ -9,7 +9,7 @@ use std::{fs, path::PathBuf};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
 use nself_compose::{
     lab::{Image, Lab, stand_in},
-    shell::{answer, command, eventually, tool},
+    shell::{answer, command, eventually, tool, tools},
     stack::{Stack, Stage},
 };
 use serde_json::{Value, json};
@@ -37,6 +37,11 @@ fn the_same_services_run_with_the_environment_the_ports_and_the_health_checks_of
     buckets_are_made(&lab);
     hasura_gets_its_secrets_and_verifies_tokens(&mut lab, &stack);
     redis_is_used(&lab);
+    the_proxy_lets_through_what_is_public(&mut lab);
+    nothing_secret_is_in_a_process_list_or_an_environment(&lab, &stack);
+    nothing_can_be_written_but_the_volumes(&lab);
+    a_dump_is_restored_as_the_readme_has_it(&lab);
+    the_host_stops_well_and_comes_back_with_what_it_had(&mut lab, &nself);
 }
 
 /// Postgres, Redis, S3 and mail, with the entry points that their images have.
@@ -352,6 +357,119 @@ fn verified(token: &str, keys: &str, settings: &Value) -> Value {
     decode::<Value>(token, &key, &rules)
         .expect("Hasura takes it")
         .claims
+}
+
+fn the_proxy_lets_through_what_is_public(lab: &mut Lab) {
+    let tree = tools().join("tree/usr/bin/caddy");
+    lab.start(
+        "caddy",
+        &Image {
+            files: vec![(tree, "/usr/bin/caddy".to_owned())],
+            workdir: "/srv".to_owned(),
+            ..Image::default()
+        },
+    );
+    lab.healthy("caddy");
+    let hosts = lab.visit(&["getent", "hosts", "caddy"]).good("its address");
+    let address = hosts.split_whitespace().next().expect("an address");
+    let (https, http) = (
+        format!("localhost:443:{address}"),
+        format!("localhost:80:{address}"),
+    );
+    let through = |path: &str| {
+        let options = ["--insecure", "--resolve", https.as_str()];
+        call(lab, &format!("https://localhost{path}"), &options).expect("an answer")
+    };
+    assert_eq!(through("/readyz").0, 200);
+    assert_eq!(through("/metrics").0, 404);
+    // Hasura is not there; its other APIs are the host's 404.
+    assert_eq!(through("/v1/graphql").0, 502);
+    assert_eq!(through("/v1/metadata").0, 404);
+    let (status, _) =
+        call(lab, "http://localhost/", &["--resolve", http.as_str()]).expect("an answer");
+    assert_eq!(status, 308, "without TLS one is sent to TLS");
+}
+
+fn nothing_secret_is_in_a_process_list_or_an_environment(lab: &Lab, stack: &Stack) {
+    let arguments = lab.arguments();
+    let environment = lab
+        .exec("nself", &["cat", "/proc/self/environ"])
+        .good("its environment");
+    for name in stack.at("/secrets").as_object().expect("secrets").keys() {
+        let secret = lab.secret(name);
+        assert!(!arguments.contains(&secret), "{name} is an argument");
+        assert!(
+            !environment.contains(&secret),
+            "{name} is in an environment"
+        );
+    }
+}
+
+fn nothing_can_be_written_but_the_volumes(lab: &Lab) {
+    for (path, writable) in [
+        ("/usr/local/bin/x", false),
+        ("/etc/x", false),
+        ("/run/secrets/x", false),
+        ("/tmp/x", true),
+        ("/var/lib/nself/x", true),
+    ] {
+        let said = lab.exec("nself", &["touch", path]);
+        assert_eq!(said.success, writable, "{path}: {}", said.err);
+    }
+}
+
+/// Into another database of the same server: the roles are there, as `roles.sql` makes them in a new one.
+fn a_dump_is_restored_as_the_readme_has_it(lab: &Lab) {
+    let here = |line: &str| lab.exec("postgres", &["/bin/sh", "-euc", line]).good(line);
+    let roles = here("pg_dumpall -U postgres --roles-only");
+    assert!(
+        roles.contains("CREATE ROLE nself_auth"),
+        "the plugins' logins are in it"
+    );
+    here("pg_dump -U postgres --format=custom nself >/tmp/nself.dump");
+    here("createdb -U postgres --owner=nself again");
+    here("pg_restore -U postgres --exit-on-error --dbname=again </tmp/nself.dump");
+    let count = here(
+        "psql -U postgres --no-psqlrc --tuples-only --no-align --command 'SELECT count(*) FROM public.users' again",
+    );
+    assert_eq!(count.trim(), "1");
+    let strangers = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'nself'::regnamespace AND has_function_privilege('public', oid, 'execute')";
+    let open = here(&format!(
+        "psql -U postgres --no-psqlrc --tuples-only --no-align --command \"{strangers}\" again"
+    ));
+    assert_eq!(open.trim(), "0", "the rights are restored, too");
+}
+
+fn the_host_stops_well_and_comes_back_with_what_it_had(lab: &mut Lab, nself: &Image) {
+    let same = lab
+        .exec("nself", &["nself-container", "upgrade"])
+        .good("an upgrade to the same files");
+    assert_eq!(same.matches("runs already").count(), 4, "{same}");
+    lab.exec("nself", &["nself", "plugin", "disable", "scheduler"])
+        .good("disable");
+    assert!(lab.stop("nself"), "it ends well: {}", lab.log("nself"));
+    lab.start("nself", nself);
+    lab.healthy("nself");
+    let list = lab
+        .exec("nself", &["nself", "plugin", "list"])
+        .good("the plugins");
+    let state = |id: &str| {
+        let line = list.lines().find(|line| line.starts_with(id));
+        line.and_then(|line| line.split_whitespace().nth(1))
+            .map(str::to_owned)
+    };
+    assert_eq!(state("auth").as_deref(), Some("started"), "{list}");
+    assert_ne!(
+        state("scheduler").as_deref(),
+        Some("started"),
+        "what was disabled stays so: {list}"
+    );
+    let (status, _) = post(
+        lab,
+        "http://nself:3001/auth/login",
+        &json!({"email": EMAIL, "password": PASSWORD}),
+    );
+    assert_eq!(status, 200, "the account is still there");
 }
 
 #[test]
