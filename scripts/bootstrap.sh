@@ -2,23 +2,26 @@
 # From a fresh clone to a running stack:
 #
 #   scripts/bootstrap.sh [--foreground] [--no-install] [--machine-only]
+#   scripts/bootstrap.sh --compose
 #
 # Installs the Debian packages that are missing when it may (root, or sudo without a password); otherwise it unpacks them
 # below target/ and .nself/, and says which an administrator could install. Builds the host and all plugins, makes
 # the project in this directory, starts it, enables the plugins, prints the URLs.
 # The stack keeps running in the background (`target/release/nself stop` ends it); with --foreground it stays in the
 # terminal. --machine-only ends before the build. Can be run again: it changes only what is not there or not current.
+# With --compose nothing is built or installed on this machine: Docker does it, out of compose/ (see its README.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/machine.sh
 . scripts/machine.sh
 
-foreground='' install=yes machine_only=''
+foreground='' install=yes machine_only='' containers=''
 for argument in "$@"; do
   case $argument in
     --foreground) foreground=yes ;;
     --no-install) install='' ;;
     --machine-only) machine_only=yes ;;
+    --compose) containers=yes ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     *) die "unknown argument $argument" "see scripts/bootstrap.sh --help" ;;
   esac
@@ -126,6 +129,29 @@ accept_plugins() {
   done <<<"$1"
   [ ${#new[@]} -eq 0 ] || "$nself" plugin enable "${new[@]}"
 }
+
+# The same host with Hasura, Redis, object storage and a mail catcher, as containers.
+has_docker() { docker compose version >/dev/null 2>&1 && docker info >/dev/null 2>&1; }
+start_containers() {
+  has_docker ||
+    die "--compose needs Docker with Compose 2 and a daemon that this user may use; without --compose no Docker is needed"
+  step "Secrets"
+  [ -e compose/.env ] || cp compose/.env.example compose/.env
+  compose/secrets.sh
+  step "Build and start"
+  cd compose
+  docker compose up --build --detach
+  # Named, because jobs that have ended are nothing to wait for.
+  docker compose up --detach --wait nself hasura
+  step "Ready"
+  say "gateway http://localhost:3000, Hasura http://localhost:8080, mails http://localhost:8025, objects http://localhost:9001
+What can be done with it: compose/README.md. It ends with: cd compose && docker compose down"
+}
+
+if [ -n "$containers" ]; then
+  start_containers
+  exit 0
+fi
 
 step "Machine"
 repair_null_device

@@ -19,6 +19,12 @@ have git || missing+=(git)
 have node || missing+=(nodejs)
 have npm || missing+=(npm)
 have chromium || missing+=(chromium)
+# The stack of compose/ is started in namespaces of this machine, and checked by tools that live below target/.
+have ip || missing+=(iproute2)
+have curl || missing+=(curl)
+have wget || missing+=(wget)
+have sysctl || missing+=(procps)
+/usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
 if ! find_rust && is_debian; then
   read -r -a rust <<<"$(rust_packages)" && missing+=("${rust[@]}")
 fi
