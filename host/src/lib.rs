@@ -12,6 +12,7 @@ pub mod identity;
 pub mod loader;
 pub mod migrate;
 pub mod plugin;
+pub mod policy;
 pub mod postgres;
 pub mod run;
 pub mod telemetry;

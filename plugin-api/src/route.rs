@@ -95,6 +95,13 @@ impl<P: Send + Sync + 'static> Route<P> {
         self
     }
 
+    /// Principals whose role may do `action` by the host's policy may call: `member.manage`.
+    #[must_use]
+    pub const fn action(mut self, action: &'static str) -> Self {
+        self.access = Access::action(action);
+        self
+    }
+
     /// Service tokens and keys with this scope may call.
     #[must_use]
     pub const fn service(mut self, scope: &'static str) -> Self {

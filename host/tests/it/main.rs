@@ -14,3 +14,4 @@ mod loader;
 mod migrate;
 mod postgres;
 mod schema;
+mod tenancy;
