@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod events;
+pub mod hasura;
 pub mod http;
 pub mod identity;
 pub mod loader;

@@ -11,6 +11,8 @@ use clap::{Args, Subcommand};
 
 use super::{CliError, Context};
 
+pub(super) use open::with_database;
+
 /// Migrations, seeds, a shell.
 #[derive(Debug, Clone, Args)]
 pub struct DbArgs {

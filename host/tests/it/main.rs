@@ -6,6 +6,7 @@ mod crypto;
 mod egress;
 mod events;
 mod faults;
+mod hasura;
 mod http;
 mod identity;
 mod kv;
