@@ -2,6 +2,9 @@
 -- hundred. Row n is the same in a world of every size, so a larger one adds to a smaller one, and running it again
 -- changes nothing. Ten families; the first has half of all.
 
+-- ANALYZE, at the end, may have to wait for a vacuum of the same table to give way.
+SET LOCAL lock_timeout = '30s';
+
 -- An id made of a kind and a number, ordered by time as real ones are.
 CREATE FUNCTION pg_temp.seed_id(kind text, n bigint) RETURNS uuid
     LANGUAGE sql IMMUTABLE

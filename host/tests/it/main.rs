@@ -12,5 +12,6 @@ mod kv;
 mod lifecycle;
 mod loader;
 mod migrate;
+mod model;
 mod postgres;
 mod schema;
