@@ -106,13 +106,15 @@ END
 $$;
 
 CREATE FUNCTION nself.crosses_families() RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT EXISTS (
+BEGIN
+    RETURN EXISTS (
         SELECT FROM nself.plugins p
         WHERE p.granted ->> 'families' = 'all' AND nself.login_name(p.id) = session_user
-    )
+    );
+END
 $$;
 
 CREATE FUNCTION nself.current_family_id() RETURNS uuid
@@ -681,11 +683,12 @@ END
 $_$;
 
 CREATE FUNCTION public.family_user_ids() RETURNS uuid[]
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-    SELECT coalesce(array_agg(m.user_id), '{}') FROM public.family_members m
-    WHERE m.family_id = nself.current_family_id()
+BEGIN
+    RETURN ARRAY(SELECT m.user_id FROM public.family_members m WHERE m.family_id = nself.current_family_id());
+END
 $$;
 
 CREATE FUNCTION public.furnish_family() RETURNS trigger
@@ -2768,6 +2771,8 @@ ALTER TABLE public.device_heartbeats ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.devices ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY erased_people ON public.users FOR DELETE USING (( SELECT nself.crosses_families() AS crosses_families));
+
 ALTER TABLE public.event_invites ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.event_markers ENABLE ROW LEVEL SECURITY;
@@ -2860,8 +2865,6 @@ CREATE POLICY family_isolation ON public.trips USING (((family_id = ( SELECT nse
 
 ALTER TABLE public.family_members ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY family_people ON public.users FOR SELECT USING ((id = ANY (( SELECT public.family_user_ids() AS family_user_ids)::uuid[])));
-
 ALTER TABLE public.family_quotas ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.family_settings ENABLE ROW LEVEL SECURITY;
@@ -2892,9 +2895,11 @@ ALTER TABLE public.message_reactions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.messages ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY new_people ON public.users FOR INSERT WITH CHECK (( SELECT nself.crosses_families() AS crosses_families));
+
 ALTER TABLE public.notification_preferences ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY own_account ON public.users USING (((id = ( SELECT nself.current_user_id() AS current_user_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((id = ( SELECT nself.current_user_id() AS current_user_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+CREATE POLICY own_account ON public.users FOR UPDATE USING (((id = ( SELECT nself.current_user_id() AS current_user_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
 
 CREATE POLICY own_memberships ON public.family_members FOR SELECT USING ((user_id = ( SELECT nself.current_user_id() AS current_user_id)));
 
@@ -2919,6 +2924,8 @@ ALTER TABLE public.relationships ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.reminders ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.search_index ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY seen_people ON public.users FOR SELECT USING (((id = ANY (( SELECT public.family_user_ids() AS family_user_ids)::uuid[])) OR (id = ( SELECT nself.current_user_id() AS current_user_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
 
 ALTER TABLE public.trips ENABLE ROW LEVEL SECURITY;
 

@@ -1,8 +1,10 @@
 DROP POLICY all_roles ON public.user_app_roles;
 DROP POLICY own_roles ON public.user_app_roles;
 ALTER TABLE public.user_app_roles DISABLE ROW LEVEL SECURITY;
-DROP POLICY family_people ON public.users;
+DROP POLICY erased_people ON public.users;
+DROP POLICY new_people ON public.users;
 DROP POLICY own_account ON public.users;
+DROP POLICY seen_people ON public.users;
 ALTER TABLE public.users DISABLE ROW LEVEL SECURITY;
 DROP FUNCTION public.family_user_ids();
 DROP POLICY own_memberships ON public.family_members;

@@ -3,15 +3,18 @@
 -- it enforce by their own permissions.
 
 -- Whether the caller's login is a plugin's that the operator let work across families: signing people in, sweeping.
--- `session_user` is who connected; neither SET ROLE nor a SECURITY DEFINER function changes it.
+-- `session_user` is who connected; neither SET ROLE nor a SECURITY DEFINER function changes it. In plpgsql, which keeps
+-- its plan for the session: as a function in SQL it would be planned in every query, for longer than many of them run.
 CREATE FUNCTION nself.crosses_families() RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT EXISTS (
+BEGIN
+    RETURN EXISTS (
         SELECT FROM nself.plugins p
         WHERE p.granted ->> 'families' = 'all' AND nself.login_name(p.id) = session_user
-    )
+    );
+END
 $$;
 
 -- Holds the rows of a table apart by its column `family_id`. The functions stand in sub-selects so that each is asked

@@ -7,6 +7,7 @@ mod common_passwords;
 mod golden;
 mod house;
 mod program;
+mod squawk;
 mod tidy;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ usage: cargo xtask COMMAND
 
   ci [-- ARGUMENTS]    everything that CI checks, in order; ARGUMENTS go to the test runner
   tidy                 the rules of the house that a machine can check
+  squawk               what a linter of others says about the migrations
   golden [--check]     write the files that a reader wants to see whole, or compare them
   common-passwords FILE...
                        write the list of common passwords anew, from public lists
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&house, &[]),
         ["ci", "--", rest @ ..] => ci::run(&house, rest),
         ["tidy"] => tidy::run(&house),
+        ["squawk"] => squawk::run(&house),
         ["golden"] => golden::write(&house),
         ["golden", "--check"] => golden::check(&house),
         ["common-passwords", sources @ ..] if !sources.is_empty() => {

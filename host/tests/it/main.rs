@@ -13,6 +13,7 @@ mod kv;
 mod lifecycle;
 mod loader;
 mod migrate;
+mod model;
 mod postgres;
 mod schema;
 mod tenancy;
