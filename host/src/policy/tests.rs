@@ -1,3 +1,5 @@
+//! The policy of this program, and what keeps a text from being one.
+
 use super::*;
 use crate::plugin::manifest::Role;
 
