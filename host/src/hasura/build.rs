@@ -36,10 +36,10 @@ pub fn build(policy: &Policy, catalog: &Catalog, fragments: &[Fragment]) -> Valu
         relate(&mut entry, relationships.get(&fragment.table));
         entries.insert(fragment.table.clone(), entry);
     }
-    document(entries.into_values().collect())
+    document(&entries.into_values().collect::<Vec<_>>())
 }
 
-fn document(tables: Vec<Value>) -> Value {
+fn document(tables: &[Value]) -> Value {
     let mut document = json!({
         "version": 3,
         "sources": [{

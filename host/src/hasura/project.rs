@@ -121,7 +121,7 @@ fn write_tables(directory: &Path, tables: &[Value]) -> Result<Vec<String>, Proje
             .to_string_lossy()
             .into_owned();
         let is_kept = name == "tables.yaml" || names.contains(&format!("{INCLUDE}{name}"));
-        if name.ends_with(".yaml") && !is_kept {
+        if path.extension().is_some_and(|end| end == "yaml") && !is_kept {
             fs::remove_file(&path).map_err(|source| file(&path, source))?;
         }
     }

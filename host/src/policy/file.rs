@@ -196,7 +196,7 @@ pub(super) fn read(text: &str) -> Result<Policy, PolicyError> {
     let used = rules::named(&document.rules);
     let policy = Policy {
         actions,
-        rules: rules::spelled_out(document.rules)?,
+        rules: rules::spelled_out(&document.rules)?,
         tables: tables.map(|(name, entry)| (name, entry.into())).collect(),
     };
     names(&policy, &document.routing.routes, &used)?;

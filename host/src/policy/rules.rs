@@ -23,9 +23,9 @@ pub(super) fn named(rules: &Rules) -> Vec<String> {
 }
 
 /// The rules with every name replaced by what it stands for.
-pub(super) fn spelled_out(rules: Rules) -> Result<Rules, PolicyError> {
+pub(super) fn spelled_out(rules: &Rules) -> Result<Rules, PolicyError> {
     let spelled = rules.iter().map(|(name, rule)| {
-        let rule = map(rule, &rules, name, DEPTH_MAX)?;
+        let rule = map(rule, rules, name, DEPTH_MAX)?;
         Ok((name.clone(), rule))
     });
     spelled.collect()

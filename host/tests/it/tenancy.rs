@@ -1,7 +1,11 @@
 //! In whose name a plugin's statements run: the host says it, for one transaction at a time, and on a connection that many requests
 //! share nothing of it stays.
 
-use std::{future::Future, sync::Arc, task::Poll};
+use std::{
+    future::{Future, ready},
+    sync::Arc,
+    task::Poll,
+};
 
 use futures_util::future::poll_fn;
 use nself::{
@@ -331,8 +335,10 @@ async fn a_wrong_statement_changes_nothing_of_another_family() {
 async fn work_beside_requests_has_no_family_also_when_a_request_began_it() {
     let world = World::new(Families::Active).await;
     let db = Arc::clone(&world.db);
-    let begun = in_name_of(Some(&world.smiths), || async {
-        tokio::spawn(async move { db.query(NAMES.into(), no_params()).await })
+    let begun = in_name_of(Some(&world.smiths), || {
+        ready(tokio::spawn(async move {
+            db.query(NAMES.into(), no_params()).await
+        }))
     });
     let seen = begun.await.await.expect("it ends").expect("it is answered");
     World::check(&names(&seen), &[]);

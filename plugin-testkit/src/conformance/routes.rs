@@ -222,8 +222,9 @@ impl Conformance {
     }
 
     fn of_families(&self) -> impl Iterator<Item = &Route> {
-        self.routes()
-            .filter(|route| matches!(route.access, Access::Roles(_) | Access::Action(_)) && !self.is_excepted(route))
+        self.routes().filter(|route| {
+            matches!(route.access, Access::Roles(_) | Access::Action(_)) && !self.is_excepted(route)
+        })
     }
 
     fn is_excepted(&self, route: &Route) -> bool {

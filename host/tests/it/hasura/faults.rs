@@ -86,7 +86,7 @@ async fn names_that_are_not_in_the_live_schema_are_told() {
         .tells("neither a column nor a relationship friends");
     changed(|document| {
         *filter(document, "posts") =
-            json!({"_exists": {"_table": {"schema": "public", "name": "x"}, "_where": {}}})
+            json!({"_exists": {"_table": {"schema": "public", "name": "x"}, "_where": {}}});
     })
     .tells("there is no table public.x");
     changed(|document| *filter(document, "posts") = json!({"title": {"_equals": "x"}}))
@@ -149,11 +149,11 @@ async fn variables_that_nobody_vouches_for_are_told() {
     })
     .tells("anonymous comes without a token, so anybody could forge x-hasura-family-id");
     changed(|document| {
-        *filter(document, "posts") = json!({"family_id": {"_in": "X-Hasura-Family-Ids"}})
+        *filter(document, "posts") = json!({"family_id": {"_in": "X-Hasura-Family-Ids"}});
     })
     .tells("the token of OWNER does not carry X-Hasura-Family-Ids");
     changed(|document| {
-        *filter(document, "posts") = json!({"family_id": {"_eq": "X-Hasura-Famly-Id"}})
+        *filter(document, "posts") = json!({"family_id": {"_eq": "X-Hasura-Famly-Id"}});
     })
     .tells("the token of OWNER does not carry X-Hasura-Famly-Id");
 }

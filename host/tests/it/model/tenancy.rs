@@ -143,7 +143,7 @@ async fn write(owner: &Client, plugin: &Client, table: &str) -> usize {
         .err()
         .unwrap_or_else(|| panic!("{table}: a row for another family"));
     assert_eq!(
-        error.code().map(|code| code.code()),
+        error.code().map(tokio_postgres::error::SqlState::code),
         Some("42501"),
         "{table}: {}",
         told(&error)
