@@ -105,6 +105,18 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION nself.crosses_families() RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM nself.plugins p
+        WHERE p.granted ->> 'families' = 'all' AND nself.login_name(p.id) = session_user
+    );
+END
+$$;
+
 CREATE FUNCTION nself.current_family_id() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (NULLIF(current_setting('nself.family_id'::text, true), ''::text))::uuid;
@@ -187,6 +199,21 @@ CREATE TABLE nself.events (
 CREATE FUNCTION nself.events_are_foreign() RETURNS boolean
     LANGUAGE sql
     RETURN ((EXISTS (SELECT FROM nself.events e WHERE ((e.xid >= pg_snapshot_xmax(pg_current_snapshot())) AND (e.xid IS DISTINCT FROM pg_current_xact_id_if_assigned())))) OR (EXISTS (SELECT FROM nself.event_cursors c WHERE (c.xid > pg_snapshot_xmax(pg_current_snapshot())))));
+
+CREATE FUNCTION nself.isolate(relation regclass) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    rule CONSTANT text :=
+        'family_id = (SELECT nself.current_family_id()) OR (SELECT nself.crosses_families())';
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
+    EXECUTE format(
+        'CREATE POLICY family_isolation ON %s FOR ALL TO PUBLIC USING (%s) WITH CHECK (%s)', relation, rule, rule
+    );
+END
+$$;
 
 CREATE FUNCTION nself.like_pattern(pattern text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -351,6 +378,105 @@ CREATE FUNCTION nself.verify_audit(only_stream text DEFAULT NULL::text) RETURNS 
     ORDER BY b.stream, b.sequence
 $$;
 
+CREATE FUNCTION public.add_member(family uuid, person uuid, new_role text, inviter uuid, actor uuid, more jsonb DEFAULT '{}'::jsonb) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    member uuid;
+BEGIN
+    PERFORM public.lock_family(family);
+    INSERT INTO public.family_members AS m (family_id, user_id, role, invited_by)
+    VALUES (family, person, new_role, inviter)
+    ON CONFLICT (family_id, user_id) DO UPDATE SET
+        role = excluded.role, invited_by = coalesce(excluded.invited_by, m.invited_by),
+        status = 'active', left_at = NULL
+    WHERE m.status IN ('inactive', 'pending_invite')
+    RETURNING m.id INTO member;
+    IF member IS NULL THEN
+        RAISE unique_violation USING
+            MESSAGE = format('%s is in the family already', person),
+            CONSTRAINT = 'family_members_family_id_user_id_key';
+    END IF;
+    PERFORM public.announce_deed(
+        'family.member_added', family, member,
+        jsonb_build_object('member_id', member, 'user_id', person, 'role', new_role) || more, actor
+    );
+    RETURN member;
+END
+$$;
+
+CREATE FUNCTION public.announce_deed(deed text, family uuid, target uuid, details jsonb, actor uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM nself.audit(deed, target::text, details, family, actor::text);
+    PERFORM nself.emit_event(deed, target::text, details, family);
+END
+$$;
+
+CREATE FUNCTION public.answer_invitation(family uuid, person uuid, is_accepted boolean) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    invited public.family_members;
+BEGIN
+    PERFORM public.lock_family(family);
+    SELECT m.* INTO invited FROM public.family_members m
+    WHERE m.family_id = family AND m.user_id = person AND m.status = 'pending_invite';
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = 'no open invitation into this family';
+    END IF;
+    IF is_accepted THEN
+        RETURN public.add_member(family, person, invited.role, NULL, person, '{"is_invited": true}');
+    END IF;
+    UPDATE public.family_members m SET status = 'inactive', left_at = now() WHERE m.id = invited.id;
+    PERFORM public.announce_deed(
+        'family.invitation_declined', family, invited.id,
+        jsonb_build_object('member_id', invited.id, 'user_id', person, 'role', invited.role), person
+    );
+    RETURN invited.id;
+END
+$$;
+
+CREATE FUNCTION public.change_member(family uuid, member uuid, actor uuid, new_role text DEFAULT NULL::text, new_status text DEFAULT NULL::text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    was public.family_members;
+BEGIN
+    PERFORM public.lock_family(family);
+    SELECT m.* INTO was FROM public.family_members m
+    WHERE m.family_id = family AND m.id = member AND m.status IN ('active', 'suspended');
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = format('no member %s in this family', member);
+    END IF;
+    IF new_status NOT IN ('active', 'suspended') THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('a member is not made %s by a change', new_status),
+            HINT = 'use remove_member';
+    END IF;
+    new_role := coalesce(new_role, was.role);
+    new_status := coalesce(new_status, was.status);
+    IF (new_role, new_status) = (was.role, was.status) THEN
+        RETURN false;
+    END IF;
+    UPDATE public.family_members m SET role = new_role, status = new_status WHERE m.id = member;
+    PERFORM public.announce_deed(
+        'family.member_changed', family, member,
+        jsonb_build_object(
+            'member_id', member, 'user_id', was.user_id,
+            'role_before', was.role, 'role', new_role, 'status_before', was.status, 'status', new_status
+        ),
+        actor
+    );
+    RETURN true;
+END
+$$;
+
 CREATE FUNCTION public.check_family_has_owner() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -372,6 +498,417 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.check_membership() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF NEW.role NOT IN ('CHILD_MEMBER', 'YOUTH_MEMBER')
+        AND EXISTS (SELECT FROM public.users u WHERE u.id = NEW.user_id AND u.kind = 'child')
+    THEN
+        RAISE check_violation USING
+            MESSAGE = format('a child''s account cannot be %s', NEW.role),
+            CONSTRAINT = 'family_members_child_account_check',
+            HINT = 'it can be CHILD_MEMBER or YOUTH_MEMBER';
+    END IF;
+    IF TG_OP = 'UPDATE' AND OLD.status <> NEW.status AND (OLD.status, NEW.status) NOT IN (
+        ('pending_invite', 'active'), ('pending_invite', 'inactive'),
+        ('active', 'suspended'), ('suspended', 'active'),
+        ('active', 'inactive'), ('suspended', 'inactive'),
+        ('inactive', 'active'), ('inactive', 'pending_invite')
+    ) THEN
+        RAISE check_violation USING
+            MESSAGE = format('a membership does not go from %s to %s', OLD.status, NEW.status),
+            CONSTRAINT = 'family_members_life_check';
+    END IF;
+    IF NEW.status = 'active' AND (TG_OP = 'INSERT' OR OLD.status <> 'active')
+        AND EXISTS (SELECT FROM public.families f WHERE f.id = NEW.family_id AND f.deleted_at IS NOT NULL)
+    THEN
+        RAISE check_violation USING
+            MESSAGE = 'the family is deleted',
+            CONSTRAINT = 'family_members_family_deleted_check';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.check_message_author() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM public.conversation_members m
+        WHERE m.family_id = NEW.family_id AND m.conversation_id = NEW.conversation_id
+            AND m.member_id = NEW.author_id AND m.left_at IS NOT NULL
+    ) THEN
+        RAISE check_violation USING
+            MESSAGE = 'the author has left the conversation',
+            CONSTRAINT = 'messages_author_left_check',
+            HINT = 'only who is in a conversation writes into it';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.count_media() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    full_family uuid;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        UPDATE public.family_usage u
+        SET storage_bytes = u.storage_bytes + c.bytes, media_items = u.media_items + c.items
+        FROM (SELECT n.family_id, sum(n.bytes) AS bytes, count(*) AS items FROM new_rows n GROUP BY n.family_id) AS c
+        WHERE u.family_id = c.family_id;
+    ELSIF TG_OP = 'DELETE' THEN
+        UPDATE public.family_usage u
+        SET storage_bytes = u.storage_bytes - c.bytes, media_items = u.media_items - c.items
+        FROM (SELECT o.family_id, sum(o.bytes) AS bytes, count(*) AS items FROM old_rows o GROUP BY o.family_id) AS c
+        WHERE u.family_id = c.family_id;
+        RETURN NULL;
+    ELSE
+        UPDATE public.family_usage u
+        SET storage_bytes = u.storage_bytes + c.bytes
+        FROM (
+            SELECT n.family_id, sum(n.bytes - o.bytes) AS bytes
+            FROM new_rows n JOIN old_rows o USING (id)
+            WHERE n.bytes <> o.bytes GROUP BY n.family_id
+        ) AS c
+        WHERE u.family_id = c.family_id;
+    END IF;
+    IF FOUND THEN
+        SELECT u.family_id INTO full_family
+        FROM public.family_usage u JOIN public.family_quotas q ON q.family_id = u.family_id
+        WHERE u.storage_bytes > q.storage_bytes_max
+            AND u.family_id IN (SELECT n.family_id FROM new_rows n)
+        LIMIT 1;
+        IF full_family IS NOT NULL THEN
+            RAISE check_violation USING
+                MESSAGE = 'the family has no room for these files',
+                CONSTRAINT = 'family_quotas_storage_check',
+                HINT = 'delete media for good, or raise family_quotas.storage_bytes_max';
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.count_posts() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE public.family_usage u
+    SET posts = u.posts + CASE TG_OP WHEN 'INSERT' THEN c.posts ELSE -c.posts END
+    FROM (SELECT r.family_id, count(*) AS posts FROM changed_rows r GROUP BY r.family_id) AS c
+    WHERE u.family_id = c.family_id;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.create_family(family_name text, owner uuid) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    -- Chosen here: who may insert a row need not be one who may see it before it is a member.
+    family uuid := nself.uuid_v7();
+BEGIN
+    INSERT INTO public.families (id, name, created_by) VALUES (family, family_name, owner);
+    INSERT INTO public.family_members (family_id, user_id, role) VALUES (family, owner, 'OWNER');
+    PERFORM public.announce_deed(
+        'family.created', family, family, jsonb_build_object('family_id', family, 'owner_id', owner), owner
+    );
+    RETURN family;
+END
+$$;
+
+CREATE FUNCTION public.delete_family(family uuid, actor uuid, at timestamp with time zone DEFAULT now()) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM public.lock_family(family);
+    UPDATE public.families f SET deleted_at = at WHERE f.id = family;
+    UPDATE public.devices d SET revoked_at = at WHERE d.family_id = family AND d.revoked_at IS NULL;
+    PERFORM public.announce_deed('family.deleted', family, family, jsonb_build_object('family_id', family), actor);
+END
+$$;
+
+CREATE FUNCTION public.export_family(family uuid, actor uuid) RETURNS SETOF jsonb
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    lines text;
+    written bigint;
+BEGIN
+    PERFORM FROM public.families f WHERE f.id = family;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = format('no family %s', family);
+    END IF;
+    SELECT string_agg(
+        format(
+            'SELECT jsonb_build_object(''table'', %L, ''row'', to_jsonb(t)) FROM public.%I t WHERE t.family_id = $1',
+            c.relname, c.relname
+        ),
+        ' UNION ALL ' ORDER BY c.relname
+    ) INTO lines
+    FROM pg_class c
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+        -- Made from other rows, or about exports.
+        AND c.relname NOT IN ('search_index', 'family_usage', 'family_exports')
+        AND EXISTS (
+            SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'family_id' AND NOT a.attisdropped
+        );
+    RETURN NEXT jsonb_build_object('format', 'nself.family/1', 'family_id', family, 'exported_at', now());
+    RETURN QUERY EXECUTE
+        'SELECT jsonb_build_object(''table'', ''families'', ''row'', to_jsonb(f))'
+        || ' FROM public.families f WHERE f.id = $1'
+        -- Of a person, what the family sees of them.
+        || ' UNION ALL SELECT jsonb_build_object(''table'', ''users'', ''row'', jsonb_build_object('
+        || '''id'', u.id, ''kind'', u.kind, ''display_name'', u.display_name, ''avatar_url'', u.avatar_url))'
+        || ' FROM public.users u JOIN public.family_members m ON m.user_id = u.id WHERE m.family_id = $1'
+        || ' UNION ALL ' || lines
+    USING family;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    INSERT INTO public.family_exports (family_id, exported_by, rows) VALUES (family, actor, written);
+    PERFORM public.announce_deed(
+        'family.exported', family, family, jsonb_build_object('family_id', family, 'rows', written), actor
+    );
+END
+$_$;
+
+CREATE FUNCTION public.family_user_ids() RETURNS uuid[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    RETURN ARRAY(SELECT m.user_id FROM public.family_members m WHERE m.family_id = nself.current_family_id());
+END
+$$;
+
+CREATE FUNCTION public.furnish_family() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    INSERT INTO public.family_settings (family_id) VALUES (NEW.id);
+    INSERT INTO public.family_quotas (family_id) VALUES (NEW.id);
+    INSERT INTO public.family_usage (family_id) VALUES (NEW.id);
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.index_for_search() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    subject_kind CONSTANT text := TG_ARGV[0];
+    title CONSTANT text := format('n.%I', TG_ARGV[1]);
+    rest text := '';
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM public.search_index s USING old_rows o
+        WHERE s.family_id = o.family_id AND s.kind = subject_kind AND s.subject_id = o.id;
+        RETURN NULL;
+    END IF;
+    FOR argument IN 2 .. TG_NARGS - 1 LOOP
+        rest := rest || format(' || %L || n.%I', ' ', TG_ARGV[argument]);
+    END LOOP;
+    IF TG_OP = 'UPDATE' THEN
+        DELETE FROM public.search_index s USING new_rows n
+        WHERE n.deleted_at IS NOT NULL
+            AND s.family_id = n.family_id AND s.kind = subject_kind AND s.subject_id = n.id;
+    END IF;
+    EXECUTE format(
+        $sql$
+        INSERT INTO public.search_index AS s
+            (family_id, kind, subject_id, author_id, visibility, child_approved_at, title, document, created_at)
+        SELECT n.family_id, $1, n.id, n.author_id, n.visibility, n.child_approved_at, left(%1$s, 300),
+            setweight(to_tsvector('simple', left(%1$s, 10000)), 'A')
+                || setweight(to_tsvector('simple', left(''%2$s, 100000)), 'B'),
+            n.created_at
+        FROM new_rows n
+        -- Rows that lose their author while their family is purged have no family to be found in.
+        WHERE n.deleted_at IS NULL AND EXISTS (SELECT FROM public.families f WHERE f.id = n.family_id)
+        ON CONFLICT (family_id, kind, subject_id) DO UPDATE SET
+            author_id = excluded.author_id, visibility = excluded.visibility,
+            child_approved_at = excluded.child_approved_at, title = excluded.title, document = excluded.document
+        WHERE (s.author_id, s.visibility, s.child_approved_at, s.title, s.document)
+            IS DISTINCT FROM
+            (excluded.author_id, excluded.visibility, excluded.child_approved_at, excluded.title, excluded.document)
+        $sql$,
+        title, rest
+    ) USING subject_kind;
+    RETURN NULL;
+END
+$_$;
+
+CREATE FUNCTION public.invite_member(family uuid, person uuid, new_role text, inviter uuid) RETURNS uuid
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    member uuid;
+BEGIN
+    PERFORM public.lock_family(family);
+    IF new_role = 'OWNER' THEN
+        RAISE check_violation USING
+            MESSAGE = 'nobody is invited as OWNER',
+            CONSTRAINT = 'family_members_invited_role_check',
+            HINT = 'a family is handed over to one of its members';
+    END IF;
+    INSERT INTO public.family_members AS m (family_id, user_id, role, status, invited_by)
+    VALUES (family, person, new_role, 'pending_invite', inviter)
+    ON CONFLICT (family_id, user_id) DO UPDATE SET
+        role = excluded.role, invited_by = excluded.invited_by, status = 'pending_invite', left_at = NULL
+    WHERE m.status IN ('inactive', 'pending_invite')
+    RETURNING m.id INTO member;
+    IF member IS NULL THEN
+        RAISE unique_violation USING
+            MESSAGE = format('%s is in the family already', person),
+            CONSTRAINT = 'family_members_family_id_user_id_key';
+    END IF;
+    PERFORM public.announce_deed(
+        'family.member_invited', family, member,
+        jsonb_build_object('member_id', member, 'user_id', person, 'role', new_role), inviter
+    );
+    RETURN member;
+END
+$$;
+
+CREATE FUNCTION public.keep_sealed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    family uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.family_id ELSE NEW.family_id END;
+    vaults uuid[] := ARRAY[
+        CASE TG_OP WHEN 'INSERT' THEN NULL ELSE OLD.vault_id END,
+        CASE TG_OP WHEN 'DELETE' THEN NULL ELSE NEW.vault_id END
+    ];
+    is_sealed boolean;
+BEGIN
+    SELECT bool_or(held.state <> 'draft') INTO is_sealed FROM (
+        SELECT v.state FROM public.legacy_vaults v JOIN public.families f ON f.id = v.family_id
+        WHERE v.family_id = family AND v.id = ANY (vaults) FOR SHARE OF v
+    ) AS held;
+    IF is_sealed THEN
+        RAISE check_violation USING
+            MESSAGE = 'the vault is sealed',
+            CONSTRAINT = 'legacy_vaults_sealed_check',
+            HINT = 'what is in a sealed vault stays as it is';
+    END IF;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END
+$$;
+
+CREATE FUNCTION public.keep_vault_order() RETURNS trigger
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    IF (OLD.state, NEW.state) NOT IN (('draft', 'sealed'), ('sealed', 'released'))
+        OR (OLD.state <> 'draft' AND NEW.sealed_at IS DISTINCT FROM OLD.sealed_at)
+    THEN
+        RAISE check_violation USING
+            MESSAGE = format('a vault does not go from %s to %s', OLD.state, NEW.state),
+            CONSTRAINT = 'legacy_vaults_order_check',
+            HINT = 'a draft is sealed, and what is sealed is released: never back';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.lock_family(family uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM FROM public.families f WHERE f.id = family AND f.deleted_at IS NULL FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = format('no family %s', family);
+    END IF;
+END
+$$;
+
+CREATE FUNCTION public.purge_family(family uuid, actor uuid, kept interval DEFAULT '30 days'::interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    gone_at timestamptz;
+BEGIN
+    SELECT f.deleted_at INTO gone_at FROM public.families f WHERE f.id = family FOR UPDATE;
+    IF gone_at IS NULL THEN
+        RAISE no_data_found USING MESSAGE = format('no deleted family %s', family);
+    END IF;
+    IF gone_at > now() - kept THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('the family is kept until %s', gone_at + kept);
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM public.family_exports e WHERE e.family_id = family AND e.exported_at >= gone_at
+    ) THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = 'the family was not exported since it was deleted',
+            HINT = 'store what export_family returns first';
+    END IF;
+    PERFORM public.announce_deed('family.purged', family, family, jsonb_build_object('family_id', family), actor);
+    DELETE FROM public.families f WHERE f.id = family;
+END
+$$;
+
+CREATE FUNCTION public.raise_conversation() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE public.conversations c SET last_message_at = m.last_at
+    FROM (SELECT n.family_id, n.conversation_id, max(n.created_at) AS last_at FROM new_rows n GROUP BY 1, 2) AS m
+    WHERE c.family_id = m.family_id AND c.id = m.conversation_id AND c.last_message_at < m.last_at;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.remove_member(family uuid, member uuid, actor uuid, removed_at timestamp with time zone DEFAULT now()) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    person uuid;
+BEGIN
+    PERFORM public.lock_family(family);
+    UPDATE public.family_members m SET status = 'inactive', left_at = removed_at
+    WHERE m.family_id = family AND m.id = member AND m.status <> 'inactive'
+    RETURNING m.user_id INTO person;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = format('no member %s in this family', member);
+    END IF;
+    PERFORM public.announce_deed(
+        'family.member_removed', family, member,
+        jsonb_build_object('member_id', member, 'user_id', person, 'has_left', person = actor), actor
+    );
+END
+$$;
+
+CREATE FUNCTION public.see_device() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    UPDATE public.devices d SET last_seen_at = h.at
+    FROM (SELECT n.family_id, n.device_id, max(n.at) AS at FROM new_rows n GROUP BY 1, 2) AS h
+    WHERE d.family_id = h.family_id AND d.id = h.device_id AND (d.last_seen_at IS NULL OR d.last_seen_at < h.at);
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION public.touch_updated_at() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -379,6 +916,35 @@ CREATE FUNCTION public.touch_updated_at() RETURNS trigger
 BEGIN
     NEW.updated_at := clock_timestamp();
     RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION public.transfer_ownership(family uuid, owner_member uuid, heir_member uuid) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    owner uuid;
+    heir uuid;
+BEGIN
+    PERFORM public.lock_family(family);
+    UPDATE public.family_members m SET role = 'OWNER'
+    WHERE m.family_id = family AND m.id = heir_member AND m.id <> owner_member AND m.status = 'active'
+    RETURNING m.user_id INTO heir;
+    UPDATE public.family_members m SET role = 'ADMIN'
+    WHERE m.family_id = family AND m.id = owner_member AND m.role = 'OWNER' AND m.status = 'active'
+    RETURNING m.user_id INTO owner;
+    IF owner IS NULL OR heir IS NULL THEN
+        RAISE no_data_found USING
+            MESSAGE = 'a family goes from one of its active owners to another active member';
+    END IF;
+    PERFORM public.announce_deed(
+        'family.ownership_transferred', family, heir_member,
+        jsonb_build_object(
+            'from_member_id', owner_member, 'from_user_id', owner, 'to_member_id', heir_member, 'to_user_id', heir
+        ),
+        owner
+    );
 END
 $$;
 
@@ -468,6 +1034,26 @@ CREATE TABLE nself.plugins (
     CONSTRAINT plugins_state_check CHECK ((state = ANY (ARRAY['discovered'::text, 'loaded'::text, 'migrated'::text, 'started'::text, 'draining'::text, 'stopped'::text, 'failed'::text])))
 );
 
+CREATE TABLE public.albums (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    author_id uuid,
+    title text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    visibility text DEFAULT 'family'::text NOT NULL,
+    child_approved_at timestamp with time zone,
+    child_approved_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT albums_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT albums_description_check CHECK ((length(description) <= 5000)),
+    CONSTRAINT albums_title_check CHECK (((length(title) >= 1) AND (length(title) <= 200))),
+    CONSTRAINT albums_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
+);
+
+COMMENT ON TABLE public.albums IS 'A collection of media that belongs together';
+
 CREATE TABLE public.apps (
     id uuid DEFAULT nself.uuid_v7() NOT NULL,
     slug text NOT NULL,
@@ -476,6 +1062,113 @@ CREATE TABLE public.apps (
     CONSTRAINT apps_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
     CONSTRAINT apps_slug_check CHECK (((slug ~ '^[a-z][a-z0-9]*(-[a-z0-9]+)*$'::text) AND (length(slug) <= 63)))
 );
+
+COMMENT ON TABLE public.apps IS 'An app of the ecosystem that people sign in to';
+
+CREATE TABLE public.calendar_events (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    author_id uuid,
+    trip_id uuid,
+    title text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    location text DEFAULT ''::text NOT NULL,
+    kind text DEFAULT 'event'::text NOT NULL,
+    starts_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    is_all_day boolean DEFAULT false NOT NULL,
+    timezone text NOT NULL,
+    rrule text,
+    excluded_at timestamp with time zone[] DEFAULT '{}'::timestamp with time zone[] NOT NULL,
+    last_ends_at timestamp with time zone,
+    visibility text DEFAULT 'family'::text NOT NULL,
+    child_approved_at timestamp with time zone,
+    child_approved_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT calendar_events_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT calendar_events_description_check CHECK ((length(description) <= 20000)),
+    CONSTRAINT calendar_events_excluded_at_check CHECK ((cardinality(excluded_at) <= 1000)),
+    CONSTRAINT calendar_events_kind_check CHECK ((kind = ANY (ARRAY['event'::text, 'birthday'::text, 'anniversary'::text, 'appointment'::text, 'chore'::text, 'meal'::text]))),
+    CONSTRAINT calendar_events_last_ends_at_check CHECK (((last_ends_at >= ends_at) AND ((rrule IS NOT NULL) OR (last_ends_at = ends_at)))),
+    CONSTRAINT calendar_events_location_check CHECK ((length(location) <= 500)),
+    CONSTRAINT calendar_events_order_check CHECK ((ends_at >= starts_at)),
+    CONSTRAINT calendar_events_rrule_check CHECK (((rrule ~ '^FREQ=(YEARLY|MONTHLY|WEEKLY|DAILY|HOURLY)(;[A-Z]+=[A-Z0-9,+:-]+)*$'::text) AND (length(rrule) <= 500))),
+    CONSTRAINT calendar_events_timezone_check CHECK (((length(timezone) >= 1) AND (length(timezone) <= 64))),
+    CONSTRAINT calendar_events_title_check CHECK (((length(title) >= 1) AND (length(title) <= 200))),
+    CONSTRAINT calendar_events_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
+);
+
+COMMENT ON TABLE public.calendar_events IS 'An entry of the family calendar, once or by a rule';
+
+CREATE TABLE public.comments (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    post_id uuid,
+    media_item_id uuid,
+    recipe_id uuid,
+    author_id uuid,
+    parent_id uuid,
+    body text NOT NULL,
+    edited_at timestamp with time zone,
+    child_approved_at timestamp with time zone,
+    child_approved_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT comments_body_check CHECK (((length(body) >= 1) AND (length(body) <= 10000))),
+    CONSTRAINT comments_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT comments_parent_check CHECK ((parent_id <> id)),
+    CONSTRAINT comments_subject_check CHECK ((num_nonnulls(post_id, media_item_id, recipe_id) = 1))
+);
+
+COMMENT ON TABLE public.comments IS 'What a member says about a post, a media item or a recipe';
+
+CREATE TABLE public.conversation_members (
+    family_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    is_moderator boolean DEFAULT false NOT NULL,
+    muted_until timestamp with time zone,
+    left_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.conversation_members IS 'Who is in a conversation; who left stays listed, for what they wrote';
+
+CREATE TABLE public.conversations (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    kind text DEFAULT 'group'::text NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    created_by uuid,
+    last_message_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT conversations_kind_check CHECK ((kind = ANY (ARRAY['direct'::text, 'group'::text, 'everyone'::text]))),
+    CONSTRAINT conversations_title_check CHECK ((length(title) <= 200))
+);
+
+COMMENT ON TABLE public.conversations IS 'A conversation of some members';
+
+CREATE TABLE public.device_heartbeats (
+    family_id uuid NOT NULL,
+    device_id uuid NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    app_version text DEFAULT ''::text NOT NULL,
+    battery_percent smallint,
+    free_bytes bigint,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT device_heartbeats_app_version_check CHECK ((length(app_version) <= 100)),
+    CONSTRAINT device_heartbeats_battery_percent_check CHECK (((battery_percent >= 0) AND (battery_percent <= 100))),
+    CONSTRAINT device_heartbeats_details_check CHECK (((jsonb_typeof(details) = 'object'::text) AND (pg_column_size(details) <= 8192))),
+    CONSTRAINT device_heartbeats_free_bytes_check CHECK ((free_bytes >= 0))
+);
+
+COMMENT ON TABLE public.device_heartbeats IS 'What a machine said of itself at a moment; kept for some days';
 
 CREATE TABLE public.devices (
     id uuid DEFAULT nself.uuid_v7() NOT NULL,
@@ -492,6 +1185,38 @@ CREATE TABLE public.devices (
     CONSTRAINT devices_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
 );
 
+COMMENT ON TABLE public.devices IS 'A machine that was paired with a family';
+
+CREATE TABLE public.event_invites (
+    family_id uuid NOT NULL,
+    event_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    invited_by uuid,
+    response text DEFAULT 'pending'::text NOT NULL,
+    responded_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT event_invites_responded_check CHECK (((response = 'pending'::text) = (responded_at IS NULL))),
+    CONSTRAINT event_invites_response_check CHECK ((response = ANY (ARRAY['pending'::text, 'accepted'::text, 'declined'::text, 'maybe'::text])))
+);
+
+COMMENT ON TABLE public.event_invites IS 'Who is asked to an event, and what they said';
+
+CREATE TABLE public.event_markers (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    live_event_id uuid NOT NULL,
+    author_id uuid,
+    offset_ms bigint NOT NULL,
+    label text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT event_markers_label_check CHECK (((length(label) >= 1) AND (length(label) <= 200))),
+    CONSTRAINT event_markers_offset_ms_check CHECK ((offset_ms >= 0))
+);
+
+COMMENT ON TABLE public.event_markers IS 'A moment in a live event that is worth finding again';
+
 CREATE TABLE public.families (
     id uuid DEFAULT nself.uuid_v7() NOT NULL,
     name text NOT NULL,
@@ -501,6 +1226,31 @@ CREATE TABLE public.families (
     deleted_at timestamp with time zone,
     CONSTRAINT families_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
 );
+
+COMMENT ON TABLE public.families IS 'A family: the tenant that everything else belongs to';
+
+CREATE TABLE public.family_exports (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    exported_by uuid NOT NULL,
+    rows bigint NOT NULL,
+    exported_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT family_exports_rows_check CHECK ((rows >= 0))
+);
+
+COMMENT ON TABLE public.family_exports IS 'An export of everything that a family has; the rows went to who asked';
+
+CREATE TABLE public.family_flags (
+    family_id uuid NOT NULL,
+    flag text NOT NULL,
+    is_on boolean NOT NULL,
+    set_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT family_flags_flag_check CHECK ((flag ~ '^[a-z][a-z0-9_]{0,62}$'::text))
+);
+
+COMMENT ON TABLE public.family_flags IS 'Switches of a family: what its owner allowed or forbade beyond the roles';
 
 CREATE TABLE public.family_members (
     id uuid DEFAULT nself.uuid_v7() NOT NULL,
@@ -517,6 +1267,492 @@ CREATE TABLE public.family_members (
     CONSTRAINT family_members_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text, 'suspended'::text, 'pending_invite'::text])))
 );
 
+COMMENT ON TABLE public.family_members IS 'A person in a family: the role, and whether it lasts';
+
+CREATE TABLE public.family_quotas (
+    family_id uuid NOT NULL,
+    storage_bytes_max bigint DEFAULT '53687091200'::bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT family_quotas_storage_bytes_max_check CHECK ((storage_bytes_max >= 0))
+);
+
+COMMENT ON TABLE public.family_quotas IS 'What a family may use up; set by the operator, made with the family';
+
+CREATE TABLE public.family_settings (
+    family_id uuid NOT NULL,
+    locale text DEFAULT 'en'::text NOT NULL,
+    timezone text DEFAULT 'UTC'::text NOT NULL,
+    week_starts_on smallint DEFAULT 1 NOT NULL,
+    default_visibility text DEFAULT 'family'::text NOT NULL,
+    motto text DEFAULT ''::text NOT NULL,
+    cover_url text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT family_settings_cover_url_check CHECK ((length(cover_url) <= 2000)),
+    CONSTRAINT family_settings_default_visibility_check CHECK ((default_visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text]))),
+    CONSTRAINT family_settings_locale_check CHECK (((length(locale) >= 2) AND (length(locale) <= 35))),
+    CONSTRAINT family_settings_motto_check CHECK ((length(motto) <= 500)),
+    CONSTRAINT family_settings_timezone_check CHECK (((length(timezone) >= 1) AND (length(timezone) <= 64))),
+    CONSTRAINT family_settings_week_starts_on_check CHECK (((week_starts_on >= 0) AND (week_starts_on <= 6)))
+);
+
+COMMENT ON TABLE public.family_settings IS 'How a family is set up; made with the family';
+
+CREATE TABLE public.family_usage (
+    family_id uuid NOT NULL,
+    storage_bytes bigint DEFAULT 0 NOT NULL,
+    media_items bigint DEFAULT 0 NOT NULL,
+    posts bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT family_usage_counts_check CHECK (((storage_bytes >= 0) AND (media_items >= 0) AND (posts >= 0)))
+);
+
+COMMENT ON TABLE public.family_usage IS 'What a family uses up; counted by triggers, once per statement';
+
+CREATE TABLE public.favourites (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    post_id uuid,
+    media_item_id uuid,
+    recipe_id uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT favourites_subject_check CHECK ((num_nonnulls(post_id, media_item_id, recipe_id) = 1))
+);
+
+COMMENT ON TABLE public.favourites IS 'What a member wants to find again; nobody else sees it';
+
+CREATE TABLE public.inheritance_scenarios (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    vault_id uuid NOT NULL,
+    name text NOT NULL,
+    opens_by text NOT NULL,
+    opens_on date,
+    inactive_days integer,
+    confirmations_min smallint DEFAULT 1 NOT NULL,
+    is_active boolean DEFAULT true NOT NULL,
+    triggered_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT inheritance_scenarios_confirmations_min_check CHECK (((confirmations_min >= 1) AND (confirmations_min <= 20))),
+    CONSTRAINT inheritance_scenarios_date_check CHECK (((opens_by = 'date'::text) = (opens_on IS NOT NULL))),
+    CONSTRAINT inheritance_scenarios_inactive_days_check CHECK ((((opens_by = 'inactivity'::text) = (inactive_days IS NOT NULL)) AND ((inactive_days >= 30) AND (inactive_days <= 3650)))),
+    CONSTRAINT inheritance_scenarios_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
+    CONSTRAINT inheritance_scenarios_opens_by_check CHECK ((opens_by = ANY (ARRAY['date'::text, 'inactivity'::text, 'confirmation'::text])))
+);
+
+COMMENT ON TABLE public.inheritance_scenarios IS 'What opens a vault';
+
+CREATE TABLE public.legacy_items (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    vault_id uuid NOT NULL,
+    media_item_id uuid,
+    kind text NOT NULL,
+    title text NOT NULL,
+    body text DEFAULT ''::text NOT NULL,
+    place integer DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT legacy_items_body_check CHECK ((length(body) <= 100000)),
+    CONSTRAINT legacy_items_kind_check CHECK ((kind = ANY (ARRAY['letter'::text, 'media'::text, 'document'::text, 'wish'::text]))),
+    CONSTRAINT legacy_items_title_check CHECK (((length(title) >= 1) AND (length(title) <= 200)))
+);
+
+COMMENT ON TABLE public.legacy_items IS 'A thing in a vault';
+
+CREATE TABLE public.legacy_recipients (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    vault_id uuid NOT NULL,
+    member_id uuid,
+    name text DEFAULT ''::text NOT NULL,
+    email text,
+    told_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT legacy_recipients_either_check CHECK ((num_nonnulls(member_id, email) = 1)),
+    CONSTRAINT legacy_recipients_email_check CHECK (((email = lower(email)) AND (length(email) <= 254) AND (email ~~ '_%@_%'::text))),
+    CONSTRAINT legacy_recipients_name_check CHECK ((length(name) <= 200))
+);
+
+COMMENT ON TABLE public.legacy_recipients IS 'Who is given a vault when it opens: a member, or somebody with an address';
+
+CREATE TABLE public.legacy_vaults (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    author_id uuid,
+    title text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    state text DEFAULT 'draft'::text NOT NULL,
+    sealed_at timestamp with time zone,
+    released_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT legacy_vaults_description_check CHECK ((length(description) <= 10000)),
+    CONSTRAINT legacy_vaults_released_check CHECK (((state = 'released'::text) = (released_at IS NOT NULL))),
+    CONSTRAINT legacy_vaults_sealed_check CHECK (((state = 'draft'::text) = (sealed_at IS NULL))),
+    CONSTRAINT legacy_vaults_state_check CHECK ((state = ANY (ARRAY['draft'::text, 'sealed'::text, 'released'::text]))),
+    CONSTRAINT legacy_vaults_title_check CHECK (((length(title) >= 1) AND (length(title) <= 200)))
+);
+
+COMMENT ON TABLE public.legacy_vaults IS 'A vault: letters, media and papers that are given to others later';
+
+CREATE TABLE public.live_events (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    author_id uuid,
+    calendar_event_id uuid,
+    title text NOT NULL,
+    state text DEFAULT 'planned'::text NOT NULL,
+    planned_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    recording_media_id uuid,
+    visibility text DEFAULT 'family'::text NOT NULL,
+    child_approved_at timestamp with time zone,
+    child_approved_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT live_events_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT live_events_ended_check CHECK ((((state = 'ended'::text) = (ended_at IS NOT NULL)) AND (ended_at >= started_at))),
+    CONSTRAINT live_events_started_check CHECK (
+CASE state
+    WHEN 'planned'::text THEN (started_at IS NULL)
+    WHEN 'cancelled'::text THEN true
+    ELSE (started_at IS NOT NULL)
+END),
+    CONSTRAINT live_events_state_check CHECK ((state = ANY (ARRAY['planned'::text, 'live'::text, 'ended'::text, 'cancelled'::text]))),
+    CONSTRAINT live_events_title_check CHECK (((length(title) >= 1) AND (length(title) <= 200))),
+    CONSTRAINT live_events_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
+);
+
+COMMENT ON TABLE public.live_events IS 'Something shown live: a wedding, a call to grandmother';
+
+CREATE TABLE public.media_items (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    author_id uuid,
+    album_id uuid,
+    kind text NOT NULL,
+    mime_type text NOT NULL,
+    bytes bigint NOT NULL,
+    storage_key text NOT NULL,
+    sha256 bytea,
+    width integer,
+    height integer,
+    duration_ms bigint,
+    caption text DEFAULT ''::text NOT NULL,
+    taken_at timestamp with time zone,
+    state text DEFAULT 'uploading'::text NOT NULL,
+    visibility text DEFAULT 'family'::text NOT NULL,
+    child_approved_at timestamp with time zone,
+    child_approved_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT media_items_bytes_check CHECK ((bytes >= 0)),
+    CONSTRAINT media_items_caption_check CHECK ((length(caption) <= 5000)),
+    CONSTRAINT media_items_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT media_items_duration_ms_check CHECK ((duration_ms >= 0)),
+    CONSTRAINT media_items_kind_check CHECK ((kind = ANY (ARRAY['photo'::text, 'video'::text, 'audio'::text, 'document'::text]))),
+    CONSTRAINT media_items_mime_type_check CHECK ((mime_type ~ '^[a-z]+/[a-z0-9][a-z0-9.+-]{0,126}$'::text)),
+    CONSTRAINT media_items_sha256_check CHECK ((length(sha256) = 32)),
+    CONSTRAINT media_items_size_check CHECK (((width > 0) AND (height > 0))),
+    CONSTRAINT media_items_state_check CHECK ((state = ANY (ARRAY['uploading'::text, 'processing'::text, 'ready'::text, 'failed'::text]))),
+    CONSTRAINT media_items_storage_key_check CHECK (((length(storage_key) >= 1) AND (length(storage_key) <= 1000))),
+    CONSTRAINT media_items_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
+);
+
+COMMENT ON TABLE public.media_items IS 'A picture, a film, a recording or a document of a family';
+
+CREATE TABLE public.media_tags (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    media_item_id uuid NOT NULL,
+    tag text,
+    member_id uuid,
+    tagged_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT media_tags_either_check CHECK ((num_nonnulls(tag, member_id) = 1)),
+    CONSTRAINT media_tags_tag_check CHECK ((((length(tag) >= 1) AND (length(tag) <= 64)) AND (tag = lower(tag))))
+);
+
+COMMENT ON TABLE public.media_tags IS 'A word on a media item, or a member who can be seen in it';
+
+CREATE TABLE public.media_variants (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    media_item_id uuid NOT NULL,
+    name text NOT NULL,
+    mime_type text NOT NULL,
+    bytes bigint NOT NULL,
+    storage_key text NOT NULL,
+    width integer,
+    height integer,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT media_variants_bytes_check CHECK ((bytes >= 0)),
+    CONSTRAINT media_variants_mime_type_check CHECK ((mime_type ~ '^[a-z]+/[a-z0-9][a-z0-9.+-]{0,126}$'::text)),
+    CONSTRAINT media_variants_name_check CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text)),
+    CONSTRAINT media_variants_size_check CHECK (((width > 0) AND (height > 0))),
+    CONSTRAINT media_variants_storage_key_check CHECK (((length(storage_key) >= 1) AND (length(storage_key) <= 1000)))
+);
+
+COMMENT ON TABLE public.media_variants IS 'A file derived from a media item: a thumbnail, a smaller film';
+
+CREATE TABLE public.member_locations (
+    family_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    latitude double precision NOT NULL,
+    longitude double precision NOT NULL,
+    accuracy_m real,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    shared_until timestamp with time zone NOT NULL,
+    CONSTRAINT member_locations_accuracy_m_check CHECK ((accuracy_m >= (0)::double precision)),
+    CONSTRAINT member_locations_latitude_check CHECK (((latitude >= ('-90'::integer)::double precision) AND (latitude <= (90)::double precision))),
+    CONSTRAINT member_locations_longitude_check CHECK (((longitude >= ('-180'::integer)::double precision) AND (longitude <= (180)::double precision)))
+);
+
+COMMENT ON TABLE public.member_locations IS 'Where a member is, as long as they share it; the last place only';
+
+CREATE TABLE public.message_reactions (
+    family_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    emoji text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT message_reactions_emoji_check CHECK (((length(emoji) >= 1) AND (length(emoji) <= 32)))
+);
+
+COMMENT ON TABLE public.message_reactions IS 'How a member of the conversation feels about a message';
+
+CREATE TABLE public.messages (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    author_id uuid,
+    reply_to_id uuid,
+    media_item_id uuid,
+    body text DEFAULT ''::text NOT NULL,
+    edited_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT messages_body_check CHECK ((length(body) <= 20000)),
+    CONSTRAINT messages_content_check CHECK (((body <> ''::text) OR (media_item_id IS NOT NULL) OR (deleted_at IS NOT NULL)))
+);
+
+COMMENT ON TABLE public.messages IS 'A message in a conversation';
+
+CREATE TABLE public.notification_preferences (
+    family_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    topic text NOT NULL,
+    channel text NOT NULL,
+    is_on boolean NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT notification_preferences_channel_check CHECK ((channel = ANY (ARRAY['push'::text, 'mail'::text, 'in_app'::text]))),
+    CONSTRAINT notification_preferences_topic_check CHECK (((topic ~ '^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$'::text) AND (length(topic) <= 100)))
+);
+
+COMMENT ON TABLE public.notification_preferences IS 'Whether a member wants to hear of a topic by a channel';
+
+CREATE TABLE public.parental_controls (
+    family_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    content_rating text DEFAULT 'all_ages'::text NOT NULL,
+    screen_minutes_daily smallint,
+    bedtime_from time without time zone,
+    bedtime_until time without time zone,
+    is_review_required boolean DEFAULT true NOT NULL,
+    set_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT parental_controls_bedtime_check CHECK (((bedtime_from IS NULL) = (bedtime_until IS NULL))),
+    CONSTRAINT parental_controls_content_rating_check CHECK ((content_rating = ANY (ARRAY['all_ages'::text, 'from_7'::text, 'from_13'::text, 'from_16'::text, 'adults'::text]))),
+    CONSTRAINT parental_controls_screen_minutes_daily_check CHECK (((screen_minutes_daily >= 0) AND (screen_minutes_daily <= 1440)))
+);
+
+COMMENT ON TABLE public.parental_controls IS 'What a guardian set for a child or a youth; no row is no limit beyond the role';
+
+CREATE TABLE public.post_assets (
+    family_id uuid NOT NULL,
+    post_id uuid NOT NULL,
+    media_item_id uuid NOT NULL,
+    place smallint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT post_assets_place_check CHECK (((place >= 0) AND (place <= 999)))
+);
+
+COMMENT ON TABLE public.post_assets IS 'A media item shown with a post, in its order';
+
+CREATE TABLE public.post_audiences (
+    family_id uuid NOT NULL,
+    post_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.post_audiences IS 'Who may see a private post besides its author';
+
+CREATE TABLE public.post_reactions (
+    family_id uuid NOT NULL,
+    post_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    emoji text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT post_reactions_emoji_check CHECK (((length(emoji) >= 1) AND (length(emoji) <= 32)))
+);
+
+COMMENT ON TABLE public.post_reactions IS 'How a member feels about a post; one of each kind';
+
+CREATE TABLE public.posts (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    author_id uuid,
+    kind text DEFAULT 'text'::text NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    body text DEFAULT ''::text NOT NULL,
+    is_pinned boolean DEFAULT false NOT NULL,
+    edited_at timestamp with time zone,
+    visibility text DEFAULT 'family'::text NOT NULL,
+    child_approved_at timestamp with time zone,
+    child_approved_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT posts_body_check CHECK ((length(body) <= 50000)),
+    CONSTRAINT posts_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT posts_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'media'::text, 'milestone'::text, 'story'::text, 'announcement'::text]))),
+    CONSTRAINT posts_title_check CHECK ((length(title) <= 300)),
+    CONSTRAINT posts_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
+);
+
+COMMENT ON TABLE public.posts IS 'A post in the feed of a family';
+
+CREATE TABLE public.read_states (
+    family_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    last_read_message_id uuid,
+    last_read_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.read_states IS 'How far a member has read a conversation';
+
+CREATE TABLE public.recipes (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    author_id uuid,
+    cover_media_id uuid,
+    title text NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    ingredients jsonb DEFAULT '[]'::jsonb NOT NULL,
+    steps jsonb DEFAULT '[]'::jsonb NOT NULL,
+    servings smallint,
+    prepare_minutes integer,
+    cook_minutes integer,
+    origin text DEFAULT ''::text NOT NULL,
+    visibility text DEFAULT 'family'::text NOT NULL,
+    child_approved_at timestamp with time zone,
+    child_approved_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT recipes_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT recipes_description_check CHECK ((length(description) <= 10000)),
+    CONSTRAINT recipes_ingredients_check CHECK (((jsonb_typeof(ingredients) = 'array'::text) AND (pg_column_size(ingredients) <= 65536))),
+    CONSTRAINT recipes_minutes_check CHECK (((prepare_minutes >= 0) AND (cook_minutes >= 0))),
+    CONSTRAINT recipes_origin_check CHECK ((length(origin) <= 500)),
+    CONSTRAINT recipes_servings_check CHECK (((servings >= 1) AND (servings <= 1000))),
+    CONSTRAINT recipes_steps_check CHECK (((jsonb_typeof(steps) = 'array'::text) AND (pg_column_size(steps) <= 65536))),
+    CONSTRAINT recipes_title_check CHECK (((length(title) >= 1) AND (length(title) <= 200))),
+    CONSTRAINT recipes_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
+);
+
+COMMENT ON TABLE public.recipes IS 'A recipe of the family';
+
+CREATE TABLE public.relationships (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    relative_id uuid NOT NULL,
+    kind text NOT NULL,
+    is_mahram boolean DEFAULT false NOT NULL,
+    note text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT relationships_kind_check CHECK ((kind = ANY (ARRAY['parent'::text, 'spouse'::text, 'sibling'::text, 'grandparent'::text, 'aunt_or_uncle'::text, 'cousin'::text, 'guardian'::text, 'parent_in_law'::text, 'sibling_in_law'::text, 'foster_parent'::text, 'other'::text]))),
+    CONSTRAINT relationships_note_check CHECK ((length(note) <= 500)),
+    CONSTRAINT relationships_self_check CHECK ((member_id <> relative_id))
+);
+
+COMMENT ON TABLE public.relationships IS 'The family graph: what one member is to another, read from the first; one row per pair';
+
+CREATE TABLE public.reminders (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    event_id uuid,
+    text text DEFAULT ''::text NOT NULL,
+    remind_at timestamp with time zone NOT NULL,
+    sent_at timestamp with time zone,
+    done_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT reminders_subject_check CHECK (((event_id IS NOT NULL) OR (text <> ''::text))),
+    CONSTRAINT reminders_text_check CHECK ((length(text) <= 500))
+);
+
+COMMENT ON TABLE public.reminders IS 'A member wants to be reminded, of an event or of something else';
+
+CREATE TABLE public.search_index (
+    family_id uuid NOT NULL,
+    kind text NOT NULL,
+    subject_id uuid NOT NULL,
+    author_id uuid,
+    visibility text NOT NULL,
+    child_approved_at timestamp with time zone,
+    title text NOT NULL,
+    document tsvector NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT search_index_kind_check CHECK ((kind = ANY (ARRAY['post'::text, 'album'::text, 'media'::text, 'recipe'::text, 'trip'::text, 'event'::text])))
+);
+
+COMMENT ON TABLE public.search_index IS 'What a family can look for, in one place; derived, filled by triggers';
+
+CREATE TABLE public.trips (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    author_id uuid,
+    title text NOT NULL,
+    destination text DEFAULT ''::text NOT NULL,
+    notes text DEFAULT ''::text NOT NULL,
+    starts_on date NOT NULL,
+    ends_on date NOT NULL,
+    visibility text DEFAULT 'family'::text NOT NULL,
+    child_approved_at timestamp with time zone,
+    child_approved_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT trips_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT trips_destination_check CHECK ((length(destination) <= 500)),
+    CONSTRAINT trips_notes_check CHECK ((length(notes) <= 20000)),
+    CONSTRAINT trips_order_check CHECK ((ends_on >= starts_on)),
+    CONSTRAINT trips_title_check CHECK (((length(title) >= 1) AND (length(title) <= 200))),
+    CONSTRAINT trips_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
+);
+
+COMMENT ON TABLE public.trips IS 'A journey that several days and events belong to';
+
 CREATE TABLE public.user_app_roles (
     user_id uuid NOT NULL,
     app_id uuid NOT NULL,
@@ -524,6 +1760,8 @@ CREATE TABLE public.user_app_roles (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT user_app_roles_role_check CHECK (((role ~ '^[a-z][a-z0-9_]{0,62}$'::text) AND (role <> ALL (ARRAY['admin'::text, 'anonymous'::text]))))
 );
+
+COMMENT ON TABLE public.user_app_roles IS 'What a person may do in an app';
 
 CREATE TABLE public.users (
     id uuid DEFAULT nself.uuid_v7() NOT NULL,
@@ -553,6 +1791,8 @@ CREATE TABLE public.users (
     CONSTRAINT users_timezone_check CHECK (((length(timezone) >= 1) AND (length(timezone) <= 64)))
 );
 
+COMMENT ON TABLE public.users IS 'A person, once for all families and apps; what proves who they are is in schema auth';
+
 ALTER TABLE ONLY nself.audit_heads
     ADD CONSTRAINT audit_heads_pkey PRIMARY KEY (stream);
 
@@ -580,11 +1820,41 @@ ALTER TABLE ONLY nself.migrations
 ALTER TABLE ONLY nself.plugins
     ADD CONSTRAINT plugins_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.albums
+    ADD CONSTRAINT albums_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.albums
+    ADD CONSTRAINT albums_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.apps
     ADD CONSTRAINT apps_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.apps
     ADD CONSTRAINT apps_slug_key UNIQUE (slug);
+
+ALTER TABLE ONLY public.calendar_events
+    ADD CONSTRAINT calendar_events_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.calendar_events
+    ADD CONSTRAINT calendar_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.comments
+    ADD CONSTRAINT comments_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.comments
+    ADD CONSTRAINT comments_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.conversation_members
+    ADD CONSTRAINT conversation_members_pkey PRIMARY KEY (family_id, conversation_id, member_id);
+
+ALTER TABLE ONLY public.conversations
+    ADD CONSTRAINT conversations_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.conversations
+    ADD CONSTRAINT conversations_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.device_heartbeats
+    ADD CONSTRAINT device_heartbeats_pkey PRIMARY KEY (family_id, device_id, at);
 
 ALTER TABLE ONLY public.devices
     ADD CONSTRAINT devices_family_id_id_key UNIQUE (family_id, id);
@@ -592,8 +1862,26 @@ ALTER TABLE ONLY public.devices
 ALTER TABLE ONLY public.devices
     ADD CONSTRAINT devices_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.event_invites
+    ADD CONSTRAINT event_invites_pkey PRIMARY KEY (family_id, event_id, member_id);
+
+ALTER TABLE ONLY public.event_markers
+    ADD CONSTRAINT event_markers_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.event_markers
+    ADD CONSTRAINT event_markers_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.families
     ADD CONSTRAINT families_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.family_exports
+    ADD CONSTRAINT family_exports_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.family_exports
+    ADD CONSTRAINT family_exports_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.family_flags
+    ADD CONSTRAINT family_flags_pkey PRIMARY KEY (family_id, flag);
 
 ALTER TABLE ONLY public.family_members
     ADD CONSTRAINT family_members_family_id_id_key UNIQUE (family_id, id);
@@ -603,6 +1891,168 @@ ALTER TABLE ONLY public.family_members
 
 ALTER TABLE ONLY public.family_members
     ADD CONSTRAINT family_members_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.family_quotas
+    ADD CONSTRAINT family_quotas_pkey PRIMARY KEY (family_id);
+
+ALTER TABLE ONLY public.family_settings
+    ADD CONSTRAINT family_settings_pkey PRIMARY KEY (family_id);
+
+ALTER TABLE ONLY public.family_usage
+    ADD CONSTRAINT family_usage_pkey PRIMARY KEY (family_id);
+
+ALTER TABLE ONLY public.favourites
+    ADD CONSTRAINT favourites_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.favourites
+    ADD CONSTRAINT favourites_media_item_id_key UNIQUE (family_id, member_id, media_item_id);
+
+ALTER TABLE ONLY public.favourites
+    ADD CONSTRAINT favourites_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.favourites
+    ADD CONSTRAINT favourites_post_id_key UNIQUE (family_id, member_id, post_id);
+
+ALTER TABLE ONLY public.favourites
+    ADD CONSTRAINT favourites_recipe_id_key UNIQUE (family_id, member_id, recipe_id);
+
+ALTER TABLE ONLY public.inheritance_scenarios
+    ADD CONSTRAINT inheritance_scenarios_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.inheritance_scenarios
+    ADD CONSTRAINT inheritance_scenarios_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.legacy_items
+    ADD CONSTRAINT legacy_items_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.legacy_items
+    ADD CONSTRAINT legacy_items_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.legacy_recipients
+    ADD CONSTRAINT legacy_recipients_email_key UNIQUE (family_id, vault_id, email);
+
+ALTER TABLE ONLY public.legacy_recipients
+    ADD CONSTRAINT legacy_recipients_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.legacy_recipients
+    ADD CONSTRAINT legacy_recipients_member_id_key UNIQUE (family_id, vault_id, member_id);
+
+ALTER TABLE ONLY public.legacy_recipients
+    ADD CONSTRAINT legacy_recipients_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.legacy_vaults
+    ADD CONSTRAINT legacy_vaults_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.legacy_vaults
+    ADD CONSTRAINT legacy_vaults_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.live_events
+    ADD CONSTRAINT live_events_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.live_events
+    ADD CONSTRAINT live_events_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.media_items
+    ADD CONSTRAINT media_items_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.media_items
+    ADD CONSTRAINT media_items_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.media_items
+    ADD CONSTRAINT media_items_storage_key_key UNIQUE (storage_key);
+
+ALTER TABLE ONLY public.media_tags
+    ADD CONSTRAINT media_tags_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.media_tags
+    ADD CONSTRAINT media_tags_member_id_key UNIQUE (family_id, media_item_id, member_id);
+
+ALTER TABLE ONLY public.media_tags
+    ADD CONSTRAINT media_tags_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.media_tags
+    ADD CONSTRAINT media_tags_tag_key UNIQUE (family_id, media_item_id, tag);
+
+ALTER TABLE ONLY public.media_variants
+    ADD CONSTRAINT media_variants_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.media_variants
+    ADD CONSTRAINT media_variants_name_key UNIQUE (family_id, media_item_id, name);
+
+ALTER TABLE ONLY public.media_variants
+    ADD CONSTRAINT media_variants_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.media_variants
+    ADD CONSTRAINT media_variants_storage_key_key UNIQUE (storage_key);
+
+ALTER TABLE ONLY public.member_locations
+    ADD CONSTRAINT member_locations_pkey PRIMARY KEY (family_id, member_id);
+
+ALTER TABLE ONLY public.message_reactions
+    ADD CONSTRAINT message_reactions_pkey PRIMARY KEY (family_id, conversation_id, message_id, member_id, emoji);
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_conversation_id_id_key UNIQUE (family_id, conversation_id, id);
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.notification_preferences
+    ADD CONSTRAINT notification_preferences_pkey PRIMARY KEY (family_id, member_id, topic, channel);
+
+ALTER TABLE ONLY public.parental_controls
+    ADD CONSTRAINT parental_controls_pkey PRIMARY KEY (family_id, member_id);
+
+ALTER TABLE ONLY public.post_assets
+    ADD CONSTRAINT post_assets_pkey PRIMARY KEY (family_id, post_id, media_item_id);
+
+ALTER TABLE ONLY public.post_assets
+    ADD CONSTRAINT post_assets_place_key UNIQUE (family_id, post_id, place);
+
+ALTER TABLE ONLY public.post_audiences
+    ADD CONSTRAINT post_audiences_pkey PRIMARY KEY (family_id, post_id, member_id);
+
+ALTER TABLE ONLY public.post_reactions
+    ADD CONSTRAINT post_reactions_pkey PRIMARY KEY (family_id, post_id, member_id, emoji);
+
+ALTER TABLE ONLY public.posts
+    ADD CONSTRAINT posts_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.posts
+    ADD CONSTRAINT posts_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.read_states
+    ADD CONSTRAINT read_states_pkey PRIMARY KEY (family_id, conversation_id, member_id);
+
+ALTER TABLE ONLY public.recipes
+    ADD CONSTRAINT recipes_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.recipes
+    ADD CONSTRAINT recipes_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.relationships
+    ADD CONSTRAINT relationships_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.relationships
+    ADD CONSTRAINT relationships_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.reminders
+    ADD CONSTRAINT reminders_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.reminders
+    ADD CONSTRAINT reminders_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.search_index
+    ADD CONSTRAINT search_index_pkey PRIMARY KEY (family_id, kind, subject_id);
+
+ALTER TABLE ONLY public.trips
+    ADD CONSTRAINT trips_family_id_id_key UNIQUE (family_id, id);
+
+ALTER TABLE ONLY public.trips
+    ADD CONSTRAINT trips_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.user_app_roles
     ADD CONSTRAINT user_app_roles_pkey PRIMARY KEY (user_id, app_id, role);
@@ -627,13 +2077,179 @@ CREATE INDEX events_order_idx ON nself.events USING btree (xid, "position");
 
 CREATE INDEX kv_expires_at_idx ON nself.kv USING btree (expires_at) WHERE (expires_at IS NOT NULL);
 
+CREATE INDEX albums_author_id_idx ON public.albums USING btree (family_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX albums_child_approved_by_idx ON public.albums USING btree (family_id, child_approved_by) WHERE (child_approved_by IS NOT NULL);
+
+CREATE INDEX albums_recent_idx ON public.albums USING btree (family_id, created_at DESC, id DESC) WHERE (deleted_at IS NULL);
+
+CREATE INDEX calendar_events_author_id_idx ON public.calendar_events USING btree (family_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX calendar_events_child_approved_by_idx ON public.calendar_events USING btree (family_id, child_approved_by) WHERE (child_approved_by IS NOT NULL);
+
+CREATE INDEX calendar_events_recurring_idx ON public.calendar_events USING btree (family_id, last_ends_at) WHERE ((rrule IS NOT NULL) AND (deleted_at IS NULL));
+
+CREATE INDEX calendar_events_starts_at_idx ON public.calendar_events USING btree (family_id, starts_at, id) WHERE (deleted_at IS NULL);
+
+CREATE INDEX calendar_events_trip_id_idx ON public.calendar_events USING btree (family_id, trip_id) WHERE (trip_id IS NOT NULL);
+
+CREATE INDEX comments_author_id_idx ON public.comments USING btree (family_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX comments_child_approved_by_idx ON public.comments USING btree (family_id, child_approved_by) WHERE (child_approved_by IS NOT NULL);
+
+CREATE INDEX comments_media_item_id_idx ON public.comments USING btree (family_id, media_item_id, created_at, id) WHERE (media_item_id IS NOT NULL);
+
+CREATE INDEX comments_parent_id_idx ON public.comments USING btree (family_id, parent_id) WHERE (parent_id IS NOT NULL);
+
+CREATE INDEX comments_post_id_idx ON public.comments USING btree (family_id, post_id, created_at, id) WHERE (post_id IS NOT NULL);
+
+CREATE INDEX comments_recipe_id_idx ON public.comments USING btree (family_id, recipe_id, created_at, id) WHERE (recipe_id IS NOT NULL);
+
+CREATE INDEX conversation_members_member_id_idx ON public.conversation_members USING btree (family_id, member_id);
+
+CREATE INDEX conversations_created_by_idx ON public.conversations USING btree (family_id, created_by) WHERE (created_by IS NOT NULL);
+
+CREATE INDEX conversations_recent_idx ON public.conversations USING btree (family_id, last_message_at DESC, id DESC) WHERE (deleted_at IS NULL);
+
+CREATE INDEX device_heartbeats_at_idx ON public.device_heartbeats USING btree (at);
+
 CREATE INDEX devices_approved_by_idx ON public.devices USING btree (family_id, approved_by) WHERE (approved_by IS NOT NULL);
+
+CREATE INDEX event_invites_invited_by_idx ON public.event_invites USING btree (family_id, invited_by) WHERE (invited_by IS NOT NULL);
+
+CREATE INDEX event_invites_member_id_idx ON public.event_invites USING btree (family_id, member_id);
+
+CREATE INDEX event_markers_author_id_idx ON public.event_markers USING btree (family_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX event_markers_live_event_id_idx ON public.event_markers USING btree (family_id, live_event_id, offset_ms, id);
 
 CREATE INDEX families_created_by_idx ON public.families USING btree (created_by) WHERE (created_by IS NOT NULL);
 
+CREATE INDEX family_exports_recent_idx ON public.family_exports USING btree (family_id, exported_at DESC);
+
+CREATE INDEX family_flags_set_by_idx ON public.family_flags USING btree (family_id, set_by) WHERE (set_by IS NOT NULL);
+
 CREATE INDEX family_members_invited_by_idx ON public.family_members USING btree (invited_by) WHERE (invited_by IS NOT NULL);
 
-CREATE INDEX family_members_user_id_idx ON public.family_members USING btree (user_id) WHERE (status = 'active'::text);
+CREATE INDEX family_members_user_id_idx ON public.family_members USING btree (user_id);
+
+CREATE INDEX favourites_media_item_id_idx ON public.favourites USING btree (family_id, media_item_id) WHERE (media_item_id IS NOT NULL);
+
+CREATE INDEX favourites_member_id_idx ON public.favourites USING btree (family_id, member_id, created_at DESC, id DESC);
+
+CREATE INDEX favourites_post_id_idx ON public.favourites USING btree (family_id, post_id) WHERE (post_id IS NOT NULL);
+
+CREATE INDEX favourites_recipe_id_idx ON public.favourites USING btree (family_id, recipe_id) WHERE (recipe_id IS NOT NULL);
+
+CREATE INDEX inheritance_scenarios_due_idx ON public.inheritance_scenarios USING btree (opens_on) WHERE (is_active AND (triggered_at IS NULL) AND (opens_by = 'date'::text));
+
+CREATE INDEX inheritance_scenarios_vault_id_idx ON public.inheritance_scenarios USING btree (family_id, vault_id);
+
+CREATE INDEX legacy_items_media_item_id_idx ON public.legacy_items USING btree (family_id, media_item_id) WHERE (media_item_id IS NOT NULL);
+
+CREATE INDEX legacy_items_vault_id_idx ON public.legacy_items USING btree (family_id, vault_id, place, id);
+
+CREATE INDEX legacy_recipients_member_id_idx ON public.legacy_recipients USING btree (family_id, member_id) WHERE (member_id IS NOT NULL);
+
+CREATE INDEX legacy_vaults_author_id_idx ON public.legacy_vaults USING btree (family_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX legacy_vaults_recent_idx ON public.legacy_vaults USING btree (family_id, created_at DESC, id DESC) WHERE (deleted_at IS NULL);
+
+CREATE INDEX live_events_author_id_idx ON public.live_events USING btree (family_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX live_events_calendar_event_id_idx ON public.live_events USING btree (family_id, calendar_event_id) WHERE (calendar_event_id IS NOT NULL);
+
+CREATE INDEX live_events_child_approved_by_idx ON public.live_events USING btree (family_id, child_approved_by) WHERE (child_approved_by IS NOT NULL);
+
+CREATE INDEX live_events_planned_idx ON public.live_events USING btree (family_id, planned_at DESC, id DESC) WHERE (deleted_at IS NULL);
+
+CREATE INDEX live_events_recording_media_id_idx ON public.live_events USING btree (family_id, recording_media_id) WHERE (recording_media_id IS NOT NULL);
+
+CREATE INDEX media_items_album_id_idx ON public.media_items USING btree (family_id, album_id, taken_at, id) WHERE (album_id IS NOT NULL);
+
+CREATE INDEX media_items_author_id_idx ON public.media_items USING btree (family_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX media_items_child_approved_by_idx ON public.media_items USING btree (family_id, child_approved_by) WHERE (child_approved_by IS NOT NULL);
+
+CREATE INDEX media_items_recent_idx ON public.media_items USING btree (family_id, created_at DESC, id DESC) WHERE (deleted_at IS NULL);
+
+CREATE INDEX media_items_taken_idx ON public.media_items USING btree (family_id, taken_at DESC, id DESC) WHERE ((deleted_at IS NULL) AND (taken_at IS NOT NULL));
+
+CREATE INDEX media_items_unready_idx ON public.media_items USING btree (state, created_at) WHERE (state = ANY (ARRAY['uploading'::text, 'processing'::text]));
+
+CREATE INDEX media_tags_member_id_idx ON public.media_tags USING btree (family_id, member_id) WHERE (member_id IS NOT NULL);
+
+CREATE INDEX media_tags_tag_idx ON public.media_tags USING btree (family_id, tag) WHERE (tag IS NOT NULL);
+
+CREATE INDEX media_tags_tagged_by_idx ON public.media_tags USING btree (family_id, tagged_by) WHERE (tagged_by IS NOT NULL);
+
+CREATE INDEX member_locations_shared_until_idx ON public.member_locations USING btree (shared_until);
+
+CREATE INDEX message_reactions_member_id_idx ON public.message_reactions USING btree (family_id, conversation_id, member_id);
+
+CREATE INDEX messages_author_id_idx ON public.messages USING btree (family_id, conversation_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX messages_media_item_id_idx ON public.messages USING btree (family_id, media_item_id) WHERE (media_item_id IS NOT NULL);
+
+CREATE INDEX messages_recent_idx ON public.messages USING btree (family_id, conversation_id, created_at DESC, id DESC);
+
+CREATE INDEX messages_reply_to_id_idx ON public.messages USING btree (family_id, conversation_id, reply_to_id) WHERE (reply_to_id IS NOT NULL);
+
+CREATE INDEX parental_controls_set_by_idx ON public.parental_controls USING btree (family_id, set_by) WHERE (set_by IS NOT NULL);
+
+CREATE INDEX post_assets_media_item_id_idx ON public.post_assets USING btree (family_id, media_item_id);
+
+CREATE INDEX post_audiences_member_id_idx ON public.post_audiences USING btree (family_id, member_id);
+
+CREATE INDEX post_reactions_member_id_idx ON public.post_reactions USING btree (family_id, member_id);
+
+CREATE INDEX posts_author_id_idx ON public.posts USING btree (family_id, author_id, created_at DESC, id DESC) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX posts_child_approved_by_idx ON public.posts USING btree (family_id, child_approved_by) WHERE (child_approved_by IS NOT NULL);
+
+CREATE INDEX posts_child_feed_idx ON public.posts USING btree (family_id, created_at DESC, id DESC) WHERE ((deleted_at IS NULL) AND (child_approved_at IS NOT NULL));
+
+CREATE INDEX posts_feed_idx ON public.posts USING btree (family_id, created_at DESC, id DESC) WHERE (deleted_at IS NULL);
+
+CREATE INDEX posts_pinned_idx ON public.posts USING btree (family_id, created_at DESC) WHERE (is_pinned AND (deleted_at IS NULL));
+
+CREATE INDEX posts_unreviewed_idx ON public.posts USING btree (family_id, created_at) WHERE ((deleted_at IS NULL) AND (child_approved_at IS NULL));
+
+CREATE INDEX read_states_last_read_message_id_idx ON public.read_states USING btree (family_id, conversation_id, last_read_message_id) WHERE (last_read_message_id IS NOT NULL);
+
+CREATE INDEX recipes_author_id_idx ON public.recipes USING btree (family_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX recipes_child_approved_by_idx ON public.recipes USING btree (family_id, child_approved_by) WHERE (child_approved_by IS NOT NULL);
+
+CREATE INDEX recipes_cover_media_id_idx ON public.recipes USING btree (family_id, cover_media_id) WHERE (cover_media_id IS NOT NULL);
+
+CREATE INDEX recipes_recent_idx ON public.recipes USING btree (family_id, created_at DESC, id DESC) WHERE (deleted_at IS NULL);
+
+CREATE INDEX recipes_title_idx ON public.recipes USING btree (family_id, lower(title)) WHERE (deleted_at IS NULL);
+
+CREATE INDEX relationships_member_id_idx ON public.relationships USING btree (family_id, member_id);
+
+CREATE UNIQUE INDEX relationships_pair_key ON public.relationships USING btree (family_id, LEAST(member_id, relative_id), GREATEST(member_id, relative_id));
+
+CREATE INDEX relationships_relative_id_idx ON public.relationships USING btree (family_id, relative_id);
+
+CREATE INDEX reminders_due_idx ON public.reminders USING btree (remind_at) WHERE (sent_at IS NULL);
+
+CREATE INDEX reminders_event_id_idx ON public.reminders USING btree (family_id, event_id) WHERE (event_id IS NOT NULL);
+
+CREATE INDEX reminders_member_id_idx ON public.reminders USING btree (family_id, member_id, remind_at);
+
+CREATE INDEX search_index_author_id_idx ON public.search_index USING btree (family_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX search_index_document_idx ON public.search_index USING gin (document);
+
+CREATE INDEX search_index_recent_idx ON public.search_index USING btree (family_id, created_at DESC);
+
+CREATE INDEX trips_author_id_idx ON public.trips USING btree (family_id, author_id) WHERE (author_id IS NOT NULL);
+
+CREATE INDEX trips_child_approved_by_idx ON public.trips USING btree (family_id, child_approved_by) WHERE (child_approved_by IS NOT NULL);
+
+CREATE INDEX trips_starts_on_idx ON public.trips USING btree (family_id, starts_on, id) WHERE (deleted_at IS NULL);
 
 CREATE INDEX user_app_roles_app_id_idx ON public.user_app_roles USING btree (app_id);
 
@@ -665,15 +2281,188 @@ CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON nself.audit_log FOR EACH
 
 ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_no_truncate;
 
+CREATE TRIGGER albums_search_delete AFTER DELETE ON public.albums REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('album', 'title', 'description');
+
+CREATE TRIGGER albums_search_insert AFTER INSERT ON public.albums REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('album', 'title', 'description');
+
+CREATE TRIGGER albums_search_update AFTER UPDATE ON public.albums REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('album', 'title', 'description');
+
+CREATE TRIGGER albums_touch BEFORE UPDATE ON public.albums FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER calendar_events_search_delete AFTER DELETE ON public.calendar_events REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('event', 'title', 'description', 'location');
+
+CREATE TRIGGER calendar_events_search_insert AFTER INSERT ON public.calendar_events REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('event', 'title', 'description', 'location');
+
+CREATE TRIGGER calendar_events_search_update AFTER UPDATE ON public.calendar_events REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('event', 'title', 'description', 'location');
+
+CREATE TRIGGER calendar_events_touch BEFORE UPDATE ON public.calendar_events FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER comments_touch BEFORE UPDATE ON public.comments FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER conversation_members_touch BEFORE UPDATE ON public.conversation_members FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER conversations_touch BEFORE UPDATE ON public.conversations FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER device_heartbeats_see AFTER INSERT ON public.device_heartbeats REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.see_device();
+
 CREATE TRIGGER devices_touch BEFORE UPDATE ON public.devices FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
+CREATE TRIGGER event_invites_touch BEFORE UPDATE ON public.event_invites FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER event_markers_touch BEFORE UPDATE ON public.event_markers FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER families_furnish AFTER INSERT ON public.families FOR EACH ROW EXECUTE FUNCTION public.furnish_family();
+
 CREATE TRIGGER families_touch BEFORE UPDATE ON public.families FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER family_flags_touch BEFORE UPDATE ON public.family_flags FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER family_members_life BEFORE INSERT OR UPDATE OF role, status, user_id ON public.family_members FOR EACH ROW EXECUTE FUNCTION public.check_membership();
 
 CREATE CONSTRAINT TRIGGER family_members_owner_check AFTER INSERT OR DELETE OR UPDATE ON public.family_members DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.check_family_has_owner();
 
 CREATE TRIGGER family_members_touch BEFORE UPDATE ON public.family_members FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
+CREATE TRIGGER family_quotas_touch BEFORE UPDATE ON public.family_quotas FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER family_settings_touch BEFORE UPDATE ON public.family_settings FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER family_usage_touch BEFORE UPDATE ON public.family_usage FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER inheritance_scenarios_touch BEFORE UPDATE ON public.inheritance_scenarios FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER legacy_items_sealed BEFORE INSERT OR DELETE OR UPDATE ON public.legacy_items FOR EACH ROW EXECUTE FUNCTION public.keep_sealed();
+
+CREATE TRIGGER legacy_items_touch BEFORE UPDATE ON public.legacy_items FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER legacy_recipients_touch BEFORE UPDATE ON public.legacy_recipients FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER legacy_vaults_order BEFORE UPDATE OF state, sealed_at ON public.legacy_vaults FOR EACH ROW WHEN (((old.state <> new.state) OR (old.sealed_at IS DISTINCT FROM new.sealed_at))) EXECUTE FUNCTION public.keep_vault_order();
+
+CREATE TRIGGER legacy_vaults_touch BEFORE UPDATE ON public.legacy_vaults FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER live_events_touch BEFORE UPDATE ON public.live_events FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER media_items_count_delete AFTER DELETE ON public.media_items REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.count_media();
+
+CREATE TRIGGER media_items_count_insert AFTER INSERT ON public.media_items REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.count_media();
+
+CREATE TRIGGER media_items_count_update AFTER UPDATE ON public.media_items REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.count_media();
+
+CREATE TRIGGER media_items_search_delete AFTER DELETE ON public.media_items REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('media', 'caption');
+
+CREATE TRIGGER media_items_search_insert AFTER INSERT ON public.media_items REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('media', 'caption');
+
+CREATE TRIGGER media_items_search_update AFTER UPDATE ON public.media_items REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('media', 'caption');
+
+CREATE TRIGGER media_items_touch BEFORE UPDATE ON public.media_items FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER messages_author BEFORE INSERT ON public.messages FOR EACH ROW EXECUTE FUNCTION public.check_message_author();
+
+CREATE TRIGGER messages_raise AFTER INSERT ON public.messages REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.raise_conversation();
+
+CREATE TRIGGER messages_touch BEFORE UPDATE ON public.messages FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER notification_preferences_touch BEFORE UPDATE ON public.notification_preferences FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER parental_controls_touch BEFORE UPDATE ON public.parental_controls FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER posts_count_delete AFTER DELETE ON public.posts REFERENCING OLD TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION public.count_posts();
+
+CREATE TRIGGER posts_count_insert AFTER INSERT ON public.posts REFERENCING NEW TABLE AS changed_rows FOR EACH STATEMENT EXECUTE FUNCTION public.count_posts();
+
+CREATE TRIGGER posts_search_delete AFTER DELETE ON public.posts REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('post', 'title', 'body');
+
+CREATE TRIGGER posts_search_insert AFTER INSERT ON public.posts REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('post', 'title', 'body');
+
+CREATE TRIGGER posts_search_update AFTER UPDATE ON public.posts REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('post', 'title', 'body');
+
+CREATE TRIGGER posts_touch BEFORE UPDATE ON public.posts FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER recipes_search_delete AFTER DELETE ON public.recipes REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('recipe', 'title', 'description', 'origin');
+
+CREATE TRIGGER recipes_search_insert AFTER INSERT ON public.recipes REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('recipe', 'title', 'description', 'origin');
+
+CREATE TRIGGER recipes_search_update AFTER UPDATE ON public.recipes REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('recipe', 'title', 'description', 'origin');
+
+CREATE TRIGGER recipes_touch BEFORE UPDATE ON public.recipes FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER relationships_touch BEFORE UPDATE ON public.relationships FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER reminders_touch BEFORE UPDATE ON public.reminders FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER trips_search_delete AFTER DELETE ON public.trips REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('trip', 'title', 'destination', 'notes');
+
+CREATE TRIGGER trips_search_insert AFTER INSERT ON public.trips REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('trip', 'title', 'destination', 'notes');
+
+CREATE TRIGGER trips_search_update AFTER UPDATE ON public.trips REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('trip', 'title', 'destination', 'notes');
+
+CREATE TRIGGER trips_touch BEFORE UPDATE ON public.trips FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
 CREATE TRIGGER users_touch BEFORE UPDATE ON public.users FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+ALTER TABLE ONLY public.albums
+    ADD CONSTRAINT albums_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.albums
+    ADD CONSTRAINT albums_child_approved_by_fkey FOREIGN KEY (family_id, child_approved_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (child_approved_by);
+
+ALTER TABLE ONLY public.albums
+    ADD CONSTRAINT albums_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.calendar_events
+    ADD CONSTRAINT calendar_events_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.calendar_events
+    ADD CONSTRAINT calendar_events_child_approved_by_fkey FOREIGN KEY (family_id, child_approved_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (child_approved_by);
+
+ALTER TABLE ONLY public.calendar_events
+    ADD CONSTRAINT calendar_events_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.calendar_events
+    ADD CONSTRAINT calendar_events_trip_id_fkey FOREIGN KEY (family_id, trip_id) REFERENCES public.trips(family_id, id) ON DELETE SET NULL (trip_id);
+
+ALTER TABLE ONLY public.comments
+    ADD CONSTRAINT comments_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.comments
+    ADD CONSTRAINT comments_child_approved_by_fkey FOREIGN KEY (family_id, child_approved_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (child_approved_by);
+
+ALTER TABLE ONLY public.comments
+    ADD CONSTRAINT comments_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.comments
+    ADD CONSTRAINT comments_media_item_id_fkey FOREIGN KEY (family_id, media_item_id) REFERENCES public.media_items(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.comments
+    ADD CONSTRAINT comments_parent_id_fkey FOREIGN KEY (family_id, parent_id) REFERENCES public.comments(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.comments
+    ADD CONSTRAINT comments_post_id_fkey FOREIGN KEY (family_id, post_id) REFERENCES public.posts(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.comments
+    ADD CONSTRAINT comments_recipe_id_fkey FOREIGN KEY (family_id, recipe_id) REFERENCES public.recipes(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.conversation_members
+    ADD CONSTRAINT conversation_members_conversation_id_fkey FOREIGN KEY (family_id, conversation_id) REFERENCES public.conversations(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.conversation_members
+    ADD CONSTRAINT conversation_members_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.conversation_members
+    ADD CONSTRAINT conversation_members_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.conversations
+    ADD CONSTRAINT conversations_created_by_fkey FOREIGN KEY (family_id, created_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (created_by);
+
+ALTER TABLE ONLY public.conversations
+    ADD CONSTRAINT conversations_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.device_heartbeats
+    ADD CONSTRAINT device_heartbeats_device_id_fkey FOREIGN KEY (family_id, device_id) REFERENCES public.devices(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.device_heartbeats
+    ADD CONSTRAINT device_heartbeats_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.devices
     ADD CONSTRAINT devices_approved_by_fkey FOREIGN KEY (family_id, approved_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (approved_by);
@@ -681,8 +2470,38 @@ ALTER TABLE ONLY public.devices
 ALTER TABLE ONLY public.devices
     ADD CONSTRAINT devices_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.event_invites
+    ADD CONSTRAINT event_invites_event_id_fkey FOREIGN KEY (family_id, event_id) REFERENCES public.calendar_events(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.event_invites
+    ADD CONSTRAINT event_invites_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.event_invites
+    ADD CONSTRAINT event_invites_invited_by_fkey FOREIGN KEY (family_id, invited_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (invited_by);
+
+ALTER TABLE ONLY public.event_invites
+    ADD CONSTRAINT event_invites_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.event_markers
+    ADD CONSTRAINT event_markers_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.event_markers
+    ADD CONSTRAINT event_markers_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.event_markers
+    ADD CONSTRAINT event_markers_live_event_id_fkey FOREIGN KEY (family_id, live_event_id) REFERENCES public.live_events(family_id, id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.families
     ADD CONSTRAINT families_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.family_exports
+    ADD CONSTRAINT family_exports_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.family_flags
+    ADD CONSTRAINT family_flags_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.family_flags
+    ADD CONSTRAINT family_flags_set_by_fkey FOREIGN KEY (family_id, set_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (set_by);
 
 ALTER TABLE ONLY public.family_members
     ADD CONSTRAINT family_members_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
@@ -693,6 +2512,240 @@ ALTER TABLE ONLY public.family_members
 ALTER TABLE ONLY public.family_members
     ADD CONSTRAINT family_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.family_quotas
+    ADD CONSTRAINT family_quotas_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.family_settings
+    ADD CONSTRAINT family_settings_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.family_usage
+    ADD CONSTRAINT family_usage_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.favourites
+    ADD CONSTRAINT favourites_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.favourites
+    ADD CONSTRAINT favourites_media_item_id_fkey FOREIGN KEY (family_id, media_item_id) REFERENCES public.media_items(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.favourites
+    ADD CONSTRAINT favourites_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.favourites
+    ADD CONSTRAINT favourites_post_id_fkey FOREIGN KEY (family_id, post_id) REFERENCES public.posts(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.favourites
+    ADD CONSTRAINT favourites_recipe_id_fkey FOREIGN KEY (family_id, recipe_id) REFERENCES public.recipes(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.inheritance_scenarios
+    ADD CONSTRAINT inheritance_scenarios_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.inheritance_scenarios
+    ADD CONSTRAINT inheritance_scenarios_vault_id_fkey FOREIGN KEY (family_id, vault_id) REFERENCES public.legacy_vaults(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.legacy_items
+    ADD CONSTRAINT legacy_items_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.legacy_items
+    ADD CONSTRAINT legacy_items_media_item_id_fkey FOREIGN KEY (family_id, media_item_id) REFERENCES public.media_items(family_id, id) ON DELETE SET NULL (media_item_id);
+
+ALTER TABLE ONLY public.legacy_items
+    ADD CONSTRAINT legacy_items_vault_id_fkey FOREIGN KEY (family_id, vault_id) REFERENCES public.legacy_vaults(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.legacy_recipients
+    ADD CONSTRAINT legacy_recipients_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.legacy_recipients
+    ADD CONSTRAINT legacy_recipients_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.legacy_recipients
+    ADD CONSTRAINT legacy_recipients_vault_id_fkey FOREIGN KEY (family_id, vault_id) REFERENCES public.legacy_vaults(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.legacy_vaults
+    ADD CONSTRAINT legacy_vaults_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.legacy_vaults
+    ADD CONSTRAINT legacy_vaults_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.live_events
+    ADD CONSTRAINT live_events_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.live_events
+    ADD CONSTRAINT live_events_calendar_event_id_fkey FOREIGN KEY (family_id, calendar_event_id) REFERENCES public.calendar_events(family_id, id) ON DELETE SET NULL (calendar_event_id);
+
+ALTER TABLE ONLY public.live_events
+    ADD CONSTRAINT live_events_child_approved_by_fkey FOREIGN KEY (family_id, child_approved_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (child_approved_by);
+
+ALTER TABLE ONLY public.live_events
+    ADD CONSTRAINT live_events_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.live_events
+    ADD CONSTRAINT live_events_recording_media_id_fkey FOREIGN KEY (family_id, recording_media_id) REFERENCES public.media_items(family_id, id) ON DELETE SET NULL (recording_media_id);
+
+ALTER TABLE ONLY public.media_items
+    ADD CONSTRAINT media_items_album_id_fkey FOREIGN KEY (family_id, album_id) REFERENCES public.albums(family_id, id) ON DELETE SET NULL (album_id);
+
+ALTER TABLE ONLY public.media_items
+    ADD CONSTRAINT media_items_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.media_items
+    ADD CONSTRAINT media_items_child_approved_by_fkey FOREIGN KEY (family_id, child_approved_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (child_approved_by);
+
+ALTER TABLE ONLY public.media_items
+    ADD CONSTRAINT media_items_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.media_tags
+    ADD CONSTRAINT media_tags_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.media_tags
+    ADD CONSTRAINT media_tags_media_item_id_fkey FOREIGN KEY (family_id, media_item_id) REFERENCES public.media_items(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.media_tags
+    ADD CONSTRAINT media_tags_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.media_tags
+    ADD CONSTRAINT media_tags_tagged_by_fkey FOREIGN KEY (family_id, tagged_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (tagged_by);
+
+ALTER TABLE ONLY public.media_variants
+    ADD CONSTRAINT media_variants_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.media_variants
+    ADD CONSTRAINT media_variants_media_item_id_fkey FOREIGN KEY (family_id, media_item_id) REFERENCES public.media_items(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.member_locations
+    ADD CONSTRAINT member_locations_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.member_locations
+    ADD CONSTRAINT member_locations_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.message_reactions
+    ADD CONSTRAINT message_reactions_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.message_reactions
+    ADD CONSTRAINT message_reactions_member_id_fkey FOREIGN KEY (family_id, conversation_id, member_id) REFERENCES public.conversation_members(family_id, conversation_id, member_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.message_reactions
+    ADD CONSTRAINT message_reactions_message_id_fkey FOREIGN KEY (family_id, conversation_id, message_id) REFERENCES public.messages(family_id, conversation_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_author_id_fkey FOREIGN KEY (family_id, conversation_id, author_id) REFERENCES public.conversation_members(family_id, conversation_id, member_id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_conversation_id_fkey FOREIGN KEY (family_id, conversation_id) REFERENCES public.conversations(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_media_item_id_fkey FOREIGN KEY (family_id, media_item_id) REFERENCES public.media_items(family_id, id) ON DELETE SET NULL (media_item_id);
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_reply_to_id_fkey FOREIGN KEY (family_id, conversation_id, reply_to_id) REFERENCES public.messages(family_id, conversation_id, id) ON DELETE SET NULL (reply_to_id);
+
+ALTER TABLE ONLY public.notification_preferences
+    ADD CONSTRAINT notification_preferences_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.notification_preferences
+    ADD CONSTRAINT notification_preferences_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.parental_controls
+    ADD CONSTRAINT parental_controls_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.parental_controls
+    ADD CONSTRAINT parental_controls_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.parental_controls
+    ADD CONSTRAINT parental_controls_set_by_fkey FOREIGN KEY (family_id, set_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (set_by);
+
+ALTER TABLE ONLY public.post_assets
+    ADD CONSTRAINT post_assets_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.post_assets
+    ADD CONSTRAINT post_assets_media_item_id_fkey FOREIGN KEY (family_id, media_item_id) REFERENCES public.media_items(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.post_assets
+    ADD CONSTRAINT post_assets_post_id_fkey FOREIGN KEY (family_id, post_id) REFERENCES public.posts(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.post_audiences
+    ADD CONSTRAINT post_audiences_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.post_audiences
+    ADD CONSTRAINT post_audiences_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.post_audiences
+    ADD CONSTRAINT post_audiences_post_id_fkey FOREIGN KEY (family_id, post_id) REFERENCES public.posts(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.post_reactions
+    ADD CONSTRAINT post_reactions_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.post_reactions
+    ADD CONSTRAINT post_reactions_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.post_reactions
+    ADD CONSTRAINT post_reactions_post_id_fkey FOREIGN KEY (family_id, post_id) REFERENCES public.posts(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.posts
+    ADD CONSTRAINT posts_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.posts
+    ADD CONSTRAINT posts_child_approved_by_fkey FOREIGN KEY (family_id, child_approved_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (child_approved_by);
+
+ALTER TABLE ONLY public.posts
+    ADD CONSTRAINT posts_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.read_states
+    ADD CONSTRAINT read_states_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.read_states
+    ADD CONSTRAINT read_states_last_read_message_id_fkey FOREIGN KEY (family_id, conversation_id, last_read_message_id) REFERENCES public.messages(family_id, conversation_id, id) ON DELETE SET NULL (last_read_message_id);
+
+ALTER TABLE ONLY public.read_states
+    ADD CONSTRAINT read_states_member_id_fkey FOREIGN KEY (family_id, conversation_id, member_id) REFERENCES public.conversation_members(family_id, conversation_id, member_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.recipes
+    ADD CONSTRAINT recipes_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.recipes
+    ADD CONSTRAINT recipes_child_approved_by_fkey FOREIGN KEY (family_id, child_approved_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (child_approved_by);
+
+ALTER TABLE ONLY public.recipes
+    ADD CONSTRAINT recipes_cover_media_id_fkey FOREIGN KEY (family_id, cover_media_id) REFERENCES public.media_items(family_id, id) ON DELETE SET NULL (cover_media_id);
+
+ALTER TABLE ONLY public.recipes
+    ADD CONSTRAINT recipes_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.relationships
+    ADD CONSTRAINT relationships_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.relationships
+    ADD CONSTRAINT relationships_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.relationships
+    ADD CONSTRAINT relationships_relative_id_fkey FOREIGN KEY (family_id, relative_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.reminders
+    ADD CONSTRAINT reminders_event_id_fkey FOREIGN KEY (family_id, event_id) REFERENCES public.calendar_events(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.reminders
+    ADD CONSTRAINT reminders_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.reminders
+    ADD CONSTRAINT reminders_member_id_fkey FOREIGN KEY (family_id, member_id) REFERENCES public.family_members(family_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.search_index
+    ADD CONSTRAINT search_index_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.search_index
+    ADD CONSTRAINT search_index_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.trips
+    ADD CONSTRAINT trips_author_id_fkey FOREIGN KEY (family_id, author_id) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (author_id);
+
+ALTER TABLE ONLY public.trips
+    ADD CONSTRAINT trips_child_approved_by_fkey FOREIGN KEY (family_id, child_approved_by) REFERENCES public.family_members(family_id, id) ON DELETE SET NULL (child_approved_by);
+
+ALTER TABLE ONLY public.trips
+    ADD CONSTRAINT trips_family_id_fkey FOREIGN KEY (family_id) REFERENCES public.families(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.user_app_roles
     ADD CONSTRAINT user_app_roles_app_id_fkey FOREIGN KEY (app_id) REFERENCES public.apps(id) ON DELETE CASCADE;
 
@@ -701,3 +2754,181 @@ ALTER TABLE ONLY public.user_app_roles
 
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users(id) ON DELETE SET NULL;
+
+ALTER TABLE public.albums ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY all_roles ON public.user_app_roles USING (( SELECT nself.crosses_families() AS crosses_families)) WITH CHECK (( SELECT nself.crosses_families() AS crosses_families));
+
+ALTER TABLE public.calendar_events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.comments ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.conversation_members ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.conversations ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.device_heartbeats ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.devices ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY erased_people ON public.users FOR DELETE USING (( SELECT nself.crosses_families() AS crosses_families));
+
+ALTER TABLE public.event_invites ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.event_markers ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.families ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.family_exports ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.family_flags ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY family_isolation ON public.albums USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.calendar_events USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.comments USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.conversation_members USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.conversations USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.device_heartbeats USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.devices USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.event_invites USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.event_markers USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.families USING (((id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.family_exports USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.family_flags USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.family_members USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.family_quotas USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.family_settings USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.family_usage USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.favourites USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.inheritance_scenarios USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.legacy_items USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.legacy_recipients USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.legacy_vaults USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.live_events USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.media_items USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.media_tags USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.media_variants USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.member_locations USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.message_reactions USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.messages USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.notification_preferences USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.parental_controls USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.post_assets USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.post_audiences USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.post_reactions USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.posts USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.read_states USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.recipes USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.relationships USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.reminders USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.search_index USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY family_isolation ON public.trips USING (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families))) WITH CHECK (((family_id = ( SELECT nself.current_family_id() AS current_family_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+ALTER TABLE public.family_members ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.family_quotas ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.family_settings ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.family_usage ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.favourites ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.inheritance_scenarios ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.legacy_items ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.legacy_recipients ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.legacy_vaults ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.live_events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.media_items ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.media_tags ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.media_variants ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.member_locations ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.message_reactions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.messages ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY new_people ON public.users FOR INSERT WITH CHECK (( SELECT nself.crosses_families() AS crosses_families));
+
+ALTER TABLE public.notification_preferences ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY own_account ON public.users FOR UPDATE USING (((id = ( SELECT nself.current_user_id() AS current_user_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+CREATE POLICY own_memberships ON public.family_members FOR SELECT USING ((user_id = ( SELECT nself.current_user_id() AS current_user_id)));
+
+CREATE POLICY own_roles ON public.user_app_roles FOR SELECT USING ((user_id = ( SELECT nself.current_user_id() AS current_user_id)));
+
+ALTER TABLE public.parental_controls ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.post_assets ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.post_audiences ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.post_reactions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.posts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.read_states ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.recipes ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.relationships ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.reminders ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.search_index ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY seen_people ON public.users FOR SELECT USING (((id = ANY (( SELECT public.family_user_ids() AS family_user_ids)::uuid[])) OR (id = ( SELECT nself.current_user_id() AS current_user_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+
+ALTER TABLE public.trips ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.user_app_roles ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;

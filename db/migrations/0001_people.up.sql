@@ -34,6 +34,8 @@ CREATE TABLE public.users (
     CONSTRAINT users_deleted_check CHECK ((status = 'deleted') = (deleted_at IS NOT NULL))
 );
 
+COMMENT ON TABLE public.users IS 'A person, once for all families and apps; what proves who they are is in schema auth';
+
 CREATE INDEX users_created_by_idx ON public.users (created_by) WHERE created_by IS NOT NULL;
 -- Those that nobody comes back to are looked for among few.
 CREATE INDEX users_anonymous_idx ON public.users (id) WHERE is_anonymous;
@@ -50,6 +52,8 @@ CREATE TABLE public.apps (
     CONSTRAINT apps_name_check CHECK (length(name) BETWEEN 1 AND 200)
 );
 
+COMMENT ON TABLE public.apps IS 'An app of the ecosystem that people sign in to';
+
 CREATE TABLE public.user_app_roles (
     user_id uuid NOT NULL,
     app_id uuid NOT NULL,
@@ -61,6 +65,8 @@ CREATE TABLE public.user_app_roles (
     -- Hasura knows these two by name: one may do everything, the other is nobody.
     CONSTRAINT user_app_roles_role_check CHECK (role ~ '^[a-z][a-z0-9_]{0,62}$' AND role NOT IN ('admin', 'anonymous'))
 );
+
+COMMENT ON TABLE public.user_app_roles IS 'What a person may do in an app';
 
 CREATE INDEX user_app_roles_app_id_idx ON public.user_app_roles (app_id);
 
@@ -75,6 +81,8 @@ CREATE TABLE public.families (
     CONSTRAINT families_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.users (id) ON DELETE SET NULL,
     CONSTRAINT families_name_check CHECK (length(name) BETWEEN 1 AND 200)
 );
+
+COMMENT ON TABLE public.families IS 'A family: the tenant that everything else belongs to';
 
 CREATE INDEX families_created_by_idx ON public.families (created_by) WHERE created_by IS NOT NULL;
 
@@ -103,7 +111,9 @@ CREATE TABLE public.family_members (
     CONSTRAINT family_members_left_check CHECK ((status = 'inactive') = (left_at IS NOT NULL))
 );
 
-CREATE INDEX family_members_user_id_idx ON public.family_members (user_id) WHERE status = 'active';
+COMMENT ON TABLE public.family_members IS 'A person in a family: the role, and whether it lasts';
+
+CREATE INDEX family_members_user_id_idx ON public.family_members (user_id);
 CREATE INDEX family_members_invited_by_idx ON public.family_members (invited_by) WHERE invited_by IS NOT NULL;
 
 -- A family without an owner can be managed by nobody. Looked at when the transaction commits, so that ownership can be
@@ -154,6 +164,8 @@ CREATE TABLE public.devices (
     CONSTRAINT devices_name_check CHECK (length(name) BETWEEN 1 AND 200),
     CONSTRAINT devices_kind_check CHECK (kind IN ('tv', 'box', 'phone', 'tablet', 'computer', 'speaker', 'other'))
 );
+
+COMMENT ON TABLE public.devices IS 'A machine that was paired with a family';
 
 CREATE INDEX devices_approved_by_idx ON public.devices (family_id, approved_by) WHERE approved_by IS NOT NULL;
 

@@ -4,6 +4,7 @@
 //! instance may reach. All I/O of a plugin passes through here.
 
 pub mod call;
+pub mod caller;
 pub mod clock;
 pub mod config;
 pub mod crypto;

@@ -7,6 +7,7 @@ mod context;
 pub mod db;
 mod error;
 pub mod gaps;
+pub mod hasura;
 mod init;
 mod log_level;
 mod output;
@@ -81,6 +82,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Show the effective configuration and where each value came from
     Config(config::ConfigArgs),
+    /// The metadata of Hasura, and what it verifies tokens with
+    Hasura(hasura::HasuraArgs),
     /// List what is planned and not built yet, and check that nothing is missing from the list
     Gaps(gaps::GapsArgs),
     /// Show the version
@@ -121,6 +124,7 @@ pub fn run(arguments: &[OsString], variables: Variables) -> Exit {
         Command::Db(args) => db::run(&context, &args),
         Command::Token(args) => token::run(&context, &args),
         Command::Config(args) => config::run(&context, &args),
+        Command::Hasura(args) => hasura::run(&context, &args),
         Command::Gaps(args) => gaps::run(&context, &args),
         Command::Version => version::run(&context),
     };

@@ -12,7 +12,7 @@ mod revocations;
 mod ring;
 mod verifier;
 
-pub use access::{Verdict, check};
+pub use access::{Gate, Verdict, check};
 pub use api_key::{ApiKey, ApiKeyError, KEY_PREFIX, NewApiKey, key_digest};
 pub(crate) use claims::EXP_MAX;
 pub use principal::{Kind, Principal};

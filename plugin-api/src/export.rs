@@ -35,7 +35,10 @@ macro_rules! export_plugin {
 
             #[unsafe(no_mangle)]
             static nself_plugin_entry: $crate::abi::entry::Entry = $crate::abi::entry::Entry::new(
-                $crate::manifest::needs(&<$Plugin as $crate::Plugin>::REQUIRES),
+                $crate::manifest::needs(
+                    &<$Plugin as $crate::Plugin>::REQUIRES,
+                    <$Plugin as $crate::Plugin>::ROUTES,
+                ),
                 create,
             );
         };

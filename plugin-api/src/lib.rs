@@ -53,7 +53,9 @@ pub mod prelude {
         extract::{Body, BodyStream, Path, Query, RequestInfo},
         hasura,
         job::{Job, JobRun, Keep},
-        manifest::{About, Dependency, HasuraFragment, Migration, Requires, Role, TableGrant},
+        manifest::{
+            About, Dependency, Families, HasuraFragment, Migration, Requires, Role, TableGrant,
+        },
         migration,
         plugin::{NoConfig, Plugin},
         principal::Principal,

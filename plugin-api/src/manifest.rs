@@ -63,6 +63,8 @@ pub struct Requires {
     pub ports: &'static [u16],
     /// Event types that it emits, `family.*` style.
     pub emits: &'static [&'static str],
+    /// Whose rows of the shared tables it works on.
+    pub families: Families,
 }
 
 impl Requires {
@@ -75,7 +77,18 @@ impl Requires {
         secrets: &[],
         ports: &[],
         emits: &[],
+        families: Families::Active,
     };
+}
+
+/// Whose rows of the shared tables a plugin reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Families {
+    /// Those of the family in whose name a request comes: row-level security keeps every statement within it, and without
+    /// a family there are none.
+    Active,
+    /// Those of every family: for what works beside requests, such as sweeps and exports. Shown to the operator at `enable`.
+    All,
 }
 
 /// Rights on one table of another schema.
@@ -98,10 +111,20 @@ pub enum Access {
     Authenticated,
     /// A principal whose role in its active family is one of these.
     Roles(&'static [Role]),
+    /// A principal whose role may do this, by the policy that the host has: `member.manage`. Which roles that are is said there,
+    /// once, for routes and GraphQL alike. A host that has no such action does not load the plugin.
+    Action(&'static str),
     /// A service token or key that carries this scope.
     Service(&'static str),
     /// An operator of the host.
     Operator,
+}
+
+impl Access {
+    /// Whoever may do this by the host's policy: `Access::action("member.manage")`.
+    pub const fn action(action: &'static str) -> Self {
+        Self::Action(action)
+    }
 }
 
 /// A role in a family.
@@ -248,7 +271,7 @@ macro_rules! hasura {
 /// Writes the manifest of `P`.
 pub const fn write<P: Plugin, const N: usize>(mut json: Json<N>) -> Json<N> {
     json.raw(r#"{"schema":1"#);
-    about(&mut json, &P::ABOUT, needs(&P::REQUIRES));
+    about(&mut json, &P::ABOUT, needs(&P::REQUIRES, P::ROUTES));
     dependencies(&mut json, P::DEPENDS);
     requires(&mut json, &P::REQUIRES);
     provides::<P, N>(&mut json);
@@ -297,11 +320,17 @@ pub const NEEDS: u32 = 0;
 /// The minor whose table of `nself.call/1` this crate knows: on an older host a plugin that calls others would find none.
 const CALLS_NEED: u32 = 2;
 
+/// The minor whose hosts know routes by action: an older one could not read who may call.
+const ACTIONS_NEED: u32 = 3;
+
 /// Prefix of capabilities that the host itself provides.
 const HOST_CAPABILITY: &[u8] = b"nself.";
 
-/// The lowest minor that serves a plugin which asks for that.
-pub const fn needs(requires: &Requires) -> u32 {
+/// The lowest minor that serves a plugin which asks for that and has these routes.
+pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
+    if have_actions(routes) {
+        return ACTIONS_NEED;
+    }
     let mut calls_others = !requires.optional.is_empty();
     let mut at = 0;
     while at < requires.capabilities.len() {
@@ -309,6 +338,17 @@ pub const fn needs(requires: &Requires) -> u32 {
         at += 1;
     }
     if calls_others { CALLS_NEED } else { NEEDS }
+}
+
+const fn have_actions<P>(routes: &[Route<P>]) -> bool {
+    let mut at = 0;
+    while at < routes.len() {
+        if matches!(routes[at].access, Access::Action(_)) {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 const fn is_of_the_host(capability: &[u8]) -> bool {
@@ -391,6 +431,10 @@ const fn requires<const N: usize>(json: &mut Json<N>, requires: &Requires) {
     });
     json.key(false, "emits");
     json.strings(requires.emits);
+    // Left out otherwise: a right that is not asked for.
+    if matches!(requires.families, Families::All) {
+        json.text(false, "families", "all");
+    }
     json.raw("}");
 }
 
@@ -470,6 +514,12 @@ const fn access<const N: usize>(json: &mut Json<N>, access: &Access) {
             json.key(false, "access");
             json.raw("{");
             json.text(true, "service", scope);
+            json.raw("}");
+        }
+        Access::Action(action) => {
+            json.key(false, "access");
+            json.raw("{");
+            json.text(true, "action", action);
             json.raw("}");
         }
         Access::Roles(roles) => {

@@ -97,6 +97,13 @@ impl<P: Send + Sync + 'static> Route<P> {
         self
     }
 
+    /// Principals whose role may do `action` by the host's policy may call: `member.manage`.
+    #[must_use]
+    pub const fn action(mut self, action: &'static str) -> Self {
+        self.access = Access::action(action);
+        self
+    }
+
     /// Services with this scope may call, and operators of the host, who could give any service that scope.
     #[must_use]
     pub const fn service(mut self, scope: &'static str) -> Self {

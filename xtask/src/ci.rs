@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Failure, golden, house::House, program, tidy};
+use crate::{Failure, golden, house::House, program, squawk, tidy};
 
 /// Runs everything; `test_arguments` go to the test runner.
 ///
@@ -17,6 +17,8 @@ pub(crate) fn run(house: &House, test_arguments: &[&str]) -> Result<(), Failure>
     cargo(house, "formatting", &["fmt", "--all", "--check"], &[])?;
     heading("tidy", "cargo xtask tidy");
     tidy::run(house)?;
+    heading("steps of migrations", "cargo xtask squawk");
+    squawk::run(house)?;
     let clippy = [
         "clippy",
         "--workspace",

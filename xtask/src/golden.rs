@@ -11,9 +11,11 @@ use std::fs;
 use crate::{Failure, house::House, program};
 
 /// Tests that hold a file and what it is generated from together.
-const TESTS: [&str; 2] = [
+const TESTS: [&str; 4] = [
     "the_page_in_docs_is_this_one",
     "the_schema_file_is_this_one",
+    "the_hasura_project_is_this_one",
+    "the_data_model_page_is_this_one",
 ];
 
 struct Golden {

@@ -8,6 +8,7 @@ mod golden;
 mod house;
 mod memory;
 mod program;
+mod squawk;
 mod tidy;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND
 
   ci [-- ARGUMENTS]    everything that CI checks, in order; ARGUMENTS go to the test runner
   tidy                 the rules of the house that a machine can check
+  squawk               what a linter of others says about the migrations
   golden [--check]     write the files that a reader wants to see whole, or compare them
   miri                 the tests of the boundary in Miri, where a nightly toolchain has it
   memcheck             the same in valgrind
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&house, &[]),
         ["ci", "--", rest @ ..] => ci::run(&house, rest),
         ["tidy"] => tidy::run(&house),
+        ["squawk"] => squawk::run(&house),
         ["golden"] => golden::write(&house),
         ["golden", "--check"] => golden::check(&house),
         ["miri"] => memory::miri(&house),

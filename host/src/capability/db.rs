@@ -7,6 +7,7 @@ mod copy;
 mod failure;
 mod listen;
 mod session;
+mod tenant;
 mod wire;
 
 use std::sync::Arc;
@@ -14,12 +15,12 @@ use std::sync::Arc;
 use deadpool_postgres::{Object, Pool};
 use nself_plugin_api::abi::{
     bytes::{Bytes, Str},
-    capability::db::{Db, DbProvider, Rows, Session},
+    capability::db::{Db, DbProvider, Rows, Session, mode},
     error::Error,
     stream::Stream,
 };
 
-use crate::postgres::connect::Target;
+use crate::{plugin::manifest::Requires, postgres::connect::Target};
 
 use self::{listen::Listener, session::OpenSession};
 
@@ -27,16 +28,34 @@ use self::{listen::Listener, session::OpenSession};
 pub struct Database {
     pool: Pool,
     listener: Arc<Listener>,
+    /// Whether it reads tables whose rows are held apart by families, and is held back by that.
+    is_isolated: bool,
 }
 
 impl Database {
     /// The capability over `pool`; LISTEN gets a connection of its own to `target`, opened when first asked for.
-    pub fn capability(pool: Pool, target: Target) -> Db {
+    pub fn capability(pool: Pool, target: Target, requires: &Requires) -> Db {
         Db::new(Arc::new(Self {
             pool,
             listener: Arc::new(Listener::new(target)),
+            is_isolated: is_isolated(requires),
         }))
     }
+
+    /// What says in whose name a single statement is, where that makes a difference. Asked within the plugin's poll.
+    fn tenant(&self) -> String {
+        if self.is_isolated {
+            tenant::local()
+        } else {
+            String::new()
+        }
+    }
+}
+
+/// The tables of the shared model are isolated; those of its own schema a plugin isolates itself, and opens a transaction.
+fn is_isolated(requires: &Requires) -> bool {
+    let mut tables = requires.tables.iter();
+    requires.families.is_active() && tables.any(|grant| grant.table.starts_with("public."))
 }
 
 async fn connection(pool: &Pool) -> Result<Object, Error> {
@@ -50,15 +69,8 @@ impl DbProvider for Database {
         params: Bytes,
     ) -> impl Future<Output = Result<Rows, Error>> + Send + 'static {
         let (pool, sql) = (self.pool.clone(), sql.as_str().to_owned());
-        async move {
-            wire::query(
-                &*connection(&pool).await?,
-                &sql,
-                &params,
-                wire::Replan::Allowed,
-            )
-            .await
-        }
+        let tenant = self.tenant();
+        async move { wire::query_as(&*connection(&pool).await?, &sql, &params, &tenant).await }
     }
 
     fn execute(
@@ -67,20 +79,17 @@ impl DbProvider for Database {
         params: Bytes,
     ) -> impl Future<Output = Result<u64, Error>> + Send + 'static {
         let (pool, sql) = (self.pool.clone(), sql.as_str().to_owned());
-        async move {
-            wire::execute(
-                &*connection(&pool).await?,
-                &sql,
-                &params,
-                wire::Replan::Allowed,
-            )
-            .await
-        }
+        let tenant = self.tenant();
+        async move { wire::execute_as(&*connection(&pool).await?, &sql, &params, &tenant).await }
     }
 
     fn session(&self, mode: u32) -> impl Future<Output = Result<Session, Error>> + Send + 'static {
         let pool = self.pool.clone();
-        async move { OpenSession::open(connection(&pool).await?, mode).await }
+        let tenant = match mode {
+            mode::PLAIN => tenant::session(),
+            _ => tenant::local(),
+        };
+        async move { OpenSession::open(connection(&pool).await?, mode, tenant).await }
     }
 
     fn listen(

@@ -11,6 +11,8 @@ use clap::{Args, Subcommand};
 
 use super::{CliError, Context};
 
+pub(super) use open::with_database;
+
 /// Migrations, seeds, a shell.
 #[derive(Debug, Clone, Args)]
 pub struct DbArgs {
@@ -113,6 +115,9 @@ pub struct New {
 /// `nself db seed`
 #[derive(Debug, Clone, Args)]
 pub struct Seed {
+    /// Fill the database with a made world of that many rows (`100k`, `1m`) instead of running the files
+    #[arg(long, value_name = "ROWS", value_parser = seed::size)]
+    pub size: Option<u64>,
     /// Check the files, print what would run and change nothing
     #[arg(long)]
     pub dry_run: bool,

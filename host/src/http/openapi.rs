@@ -10,6 +10,7 @@ use super::health::{host_route, text};
 use super::table::{Entry, Routes};
 use super::{HostRoute, Problem};
 use crate::plugin::manifest::{Access, Role};
+use crate::policy::Policy;
 
 /// `/openapi.json`: the document of the table in force.
 pub fn openapi_route(routes: &Arc<Routes>, access: Access) -> HostRoute {
@@ -154,6 +155,7 @@ fn security(access: &Access) -> Value {
         Access::Public => json!([]),
         Access::Authenticated => json!([{"bearer": []}, {"apiKey": []}]),
         Access::Roles(roles) => json!([{"bearer": roles}]),
+        Access::Action(action) => json!([{"bearer": roles_of(action)}]),
         Access::Service(scope) => json!([{"bearer": [scope]}, {"apiKey": [scope]}]),
         Access::Operator => json!([{"apiKey": []}]),
     }
@@ -169,9 +171,15 @@ fn access_text(access: &Access) -> String {
             .map(role_name)
             .collect::<Vec<_>>()
             .join(", "),
+        Access::Action(action) => format!("{} ({action})", roles_of(action).join(", ")),
         Access::Service(scope) => format!("services with the scope {scope}"),
         Access::Operator => "operators".to_owned(),
     }
+}
+
+fn roles_of(action: &str) -> Vec<&'static str> {
+    let roles = Policy::embedded().action(action).unwrap_or_default();
+    roles.names().collect()
 }
 
 fn role_name(role: Role) -> String {

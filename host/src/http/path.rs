@@ -24,7 +24,7 @@ use super::{
     Admitted, Body, HttpMetrics, Problem, RequestBody, RequestId, Settings, TraceContext, address,
     headers,
 };
-use crate::identity::{IdentityError, Principal, Verdict, Verifier, check};
+use crate::identity::{IdentityError, Principal, Verdict, Verifier};
 use crate::plugin::manifest::Access;
 
 /// Pause to tell callers while a plugin is exchanged or full.
@@ -291,7 +291,7 @@ fn identify(
 }
 
 fn permit(entry: &Entry, principal: Option<&Principal>) -> Result<(), Problem> {
-    match check(&entry.route.access, principal) {
+    match entry.gate.admit(principal) {
         Verdict::Allow => Ok(()),
         Verdict::Unauthenticated => Err(Problem::unauthenticated(
             "UNAUTHENTICATED",

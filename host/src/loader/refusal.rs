@@ -282,6 +282,18 @@ pub enum ManifestFault {
     /// A route says nothing about its callers.
     #[error("has a route that states nobody who may call it ({0}): give it an access rule")]
     NoAccess(String),
+    /// A route is for those who may do something that the policy does not know.
+    #[error(
+        "has a route for those who may {action:?} ({route}), and the policy has no such action: one of {near}, or upgrade nself"
+    )]
+    Action {
+        /// Method and path.
+        route: String,
+        /// What it says.
+        action: String,
+        /// The names that come nearest.
+        near: String,
+    },
     /// A route that cannot be routed.
     #[error("has an impossible route {route}: {reason}")]
     Route {

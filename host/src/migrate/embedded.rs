@@ -9,6 +9,7 @@ pub const PLUGIN_FUNCTIONS: &[&str] = &[
     "nself.current_family_id()",
     "nself.current_user_id()",
     "nself.current_role()",
+    "nself.crosses_families()",
     "nself.emit_event(text, text, jsonb, uuid, text, text)",
     "nself.audit(text, text, jsonb, uuid, text)",
     "nself.read_audit(text, text, uuid, timestamptz, uuid, integer)",
@@ -40,9 +41,25 @@ const HOST: &[Embedded] = &[
     step!(4, "audit", "nself/0004_audit"),
     step!(5, "kv", "nself/0005_kv"),
     step!(6, "audit_reading", "nself/0006_audit_reading"),
+    step!(7, "tenancy", "nself/0007_tenancy"),
 ];
 
-const SHARED: &[Embedded] = &[step!(1, "people", "migrations/0001_people")];
+const SHARED: &[Embedded] = &[
+    step!(1, "people", "migrations/0001_people"),
+    step!(2, "family", "migrations/0002_family"),
+    step!(3, "media", "migrations/0003_media"),
+    step!(4, "posts", "migrations/0004_posts"),
+    step!(5, "recipes", "migrations/0005_recipes"),
+    step!(6, "calendar", "migrations/0006_calendar"),
+    step!(7, "social", "migrations/0007_social"),
+    step!(8, "chat", "migrations/0008_chat"),
+    step!(9, "notifications", "migrations/0009_notifications"),
+    step!(10, "legacy", "migrations/0010_legacy"),
+    step!(11, "devices", "migrations/0011_devices"),
+    step!(12, "search", "migrations/0012_search"),
+    step!(13, "family_life", "migrations/0013_family_life"),
+    step!(14, "isolation", "migrations/0014_isolation"),
+];
 
 /// The host's own schema: `db/nself`.
 pub fn host() -> Vec<Migration> {

@@ -1,6 +1,7 @@
 //! Seed files: data to begin with, each file in one transaction.
 //!
-//! Nothing is recorded: a seed says itself what it does when it runs again (`on conflict do nothing`).
+//! Nothing is recorded: a seed says itself what it does when it runs again (`on conflict do nothing`). One is embedded: the
+//! generator of a large world, for measuring.
 
 use std::{
     fs,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::error::{MigrateError, StepFailure};
 use super::files::{FilesError, io_error, sql_files};
@@ -21,6 +22,9 @@ const OWNER: &str = "seed";
 
 /// How long a statement waits for a lock, as in a step of a migration.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Makes as many rows as the setting `nself.seed_rows` says.
+const WORLD: &str = include_str!("../../../db/generator/world.sql");
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub struct SeedReport {
     pub file: String,
     /// Statements in it.
     pub statements: usize,
+    /// Rows that it inserted; none when it was not run.
+    pub rows: Option<u64>,
     /// How long it took, in milliseconds; none when it was not run.
     pub duration_ms: Option<u64>,
 }
@@ -62,6 +68,15 @@ pub fn read(directory: &Path) -> Result<Vec<Seed>, FilesError> {
 }
 
 impl Seed {
+    /// A made world of about that many rows. A larger one adds to a smaller one.
+    pub fn world(rows: u64) -> Self {
+        Self {
+            file: "world.sql".to_owned(),
+            // On the first line, a comment, so that errors name the file's own lines.
+            text: format!("SELECT set_config('nself.seed_rows', '{rows}', true); {WORLD}"),
+        }
+    }
+
     /// Checks the text without a database.
     ///
     /// # Errors
@@ -71,6 +86,7 @@ impl Seed {
         Ok(SeedReport {
             file: self.file.clone(),
             statements: self.statements()?.len(),
+            rows: None,
             duration_ms: None,
         })
     }
@@ -93,11 +109,14 @@ impl Seed {
             .batch_execute(&settings)
             .await
             .map_err(database("prepare"))?;
+        let mut rows = 0;
         for statement in &statements {
-            transaction
-                .batch_execute(statement.sql)
-                .await
-                .map_err(|error| StepFailure::error(OWNER, &self.file, statement, error))?;
+            let answer = transaction.simple_query(statement.sql).await;
+            let answer =
+                answer.map_err(|error| StepFailure::error(OWNER, &self.file, statement, error))?;
+            if statement.starts_with(&["insert"]) {
+                rows += answer.iter().map(touched).sum::<u64>();
+            }
         }
         let last = statements.last().expect("an empty script is refused");
         // Constraints that were deferred to here speak up now.
@@ -112,6 +131,7 @@ impl Seed {
         Ok(SeedReport {
             file: self.file.clone(),
             statements: statements.len(),
+            rows: Some(rows),
             duration_ms: Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
         })
     }
@@ -125,5 +145,12 @@ impl Seed {
                 "a seed runs in a transaction: what cannot is a migration",
             )),
         }
+    }
+}
+
+fn touched(message: &SimpleQueryMessage) -> u64 {
+    match message {
+        SimpleQueryMessage::CommandComplete(rows) => *rows,
+        _ => 0,
     }
 }

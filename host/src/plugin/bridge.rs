@@ -27,7 +27,7 @@ use tracing::{Instrument, Span, error, info_span};
 use self::{head::Head, websocket::Service};
 use super::{instance::Running, watchdog::Watch};
 use crate::{
-    capability::http::TRACE,
+    capability::{caller, http::TRACE},
     http::{Admitted, Body, BodyError, BoxError, Limits, Problem, RequestBody, Target},
 };
 
@@ -54,11 +54,10 @@ impl Target for PluginRoute {
         let running = Arc::clone(&self.running);
         let (number, ping) = (self.number, self.websocket_ping);
         let span = info_span!("request", plugin = running.id(), request_id = %admitted.request_id);
-        let trace = admitted.trace;
+        let (trace, principal) = (admitted.trace, admitted.principal.clone());
         async move {
-            TRACE
-                .scope(trace, answer(&running, number, ping, admitted))
-                .await
+            let answered = answer(&running, number, ping, admitted);
+            TRACE.scope(trace, caller::scope(principal, answered)).await
         }
         .instrument(span)
         .boxed()
@@ -164,16 +163,18 @@ fn body_error(failure: &BodyError) -> Error {
     crate::capability::error::error(status, code, failure.to_string(), failure)
 }
 
-/// The body is read after the handler's span has ended; what goes wrong in it shall name plugin and request, too.
+/// The body is read after the handler's span has ended; what goes wrong in it shall name plugin and request, too, and what
+/// it asks of the database is asked in the same name.
 fn stream_body(body: Stream, watch: Watch) -> Body {
-    let span = Span::current();
+    let (span, caller) = (Span::current(), caller::current());
     let mut frames = body
         .map_ok(|chunk| Frame::data(Bytes::from(chunk)))
         .map_err(|failure| BoxError::from(failure.message.to_text()))
         .inspect_err(|failure| error!(%failure, "the plugin's answer broke off"));
     let frames = stream::poll_fn(move |cx| {
         let poll = || frames.poll_next_unpin(cx);
-        span.in_scope(|| watch.poll(poll))
+        let named = || caller::sync_scope(caller.clone(), poll);
+        span.in_scope(|| watch.poll(named))
     });
     Body::stream(StreamBody::new(frames))
 }

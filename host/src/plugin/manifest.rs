@@ -122,6 +122,30 @@ pub struct Requires {
     /// Event types that it emits, `family.*` style patterns.
     #[serde(default)]
     pub emits: Vec<String>,
+    /// Whose rows of the shared tables it works on. Stored with the grants, where the database reads it.
+    #[serde(default, skip_serializing_if = "Families::is_active")]
+    pub families: Families,
+}
+
+/// Whose rows of the shared tables a plugin reads and writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Families {
+    /// Those of the family in whose name a request comes.
+    #[default]
+    Active,
+    /// Those of every family.
+    All,
+}
+
+impl Families {
+    /// What asking for every family means, for operators.
+    pub const ALL_SHOWN: &'static str = "reads and writes every family's rows";
+
+    /// Whether nothing beyond the active family is asked for.
+    pub fn is_active(&self) -> bool {
+        *self == Self::Active
+    }
 }
 
 /// Whether only one plugin at a time may have this capability of the host: two identity providers would each take the
@@ -221,6 +245,8 @@ pub enum Access {
     Authenticated,
     /// A principal whose role in its active family is one of these.
     Roles(Vec<Role>),
+    /// A principal whose role may do this by the policy.
+    Action(String),
     /// A service token or API key that carries this scope.
     Service(String),
     /// An operator: an API key or the control socket.

@@ -96,7 +96,7 @@ impl Offer {
             }
             abi::db::Db::ID => {
                 let (pool, target) = self.database.clone()?;
-                Capability::db(Database::capability(pool, target))
+                Capability::db(Database::capability(pool, target, &grant.requires))
             }
             abi::handlers::Handlers::ID => Capability::handlers(HandlersCapability::capability(
                 Arc::clone(&services.handlers),

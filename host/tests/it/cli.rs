@@ -4,6 +4,7 @@ mod config;
 mod control;
 mod db;
 mod gaps;
+mod hasura;
 mod init;
 mod keys;
 mod manners;

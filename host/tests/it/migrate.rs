@@ -2,7 +2,7 @@
 
 mod audit;
 mod concurrently;
-mod functions;
+pub(crate) mod functions;
 mod kills;
 mod locks;
 mod refusals;

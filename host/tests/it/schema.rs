@@ -43,6 +43,11 @@ async fn schema() -> String {
         .up(&[Owner::host(), Owner::shared()])
         .await
         .unwrap();
+    dump(&database.url())
+}
+
+/// A database's schema as `pg_dump` writes it, without what differs from run to run.
+pub(crate) fn dump(url: &str) -> String {
     let pg_dump = Scratch::shared()
         .binaries()
         .optional("pg_dump")
@@ -53,7 +58,7 @@ async fn schema() -> String {
             "--no-owner",
             "--no-privileges",
             "--dbname",
-            &database.url(),
+            url,
         ])
         .output()
         .unwrap();

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use nself::plugin::manifest::{Access, Role, Route};
+use nself::{
+    plugin::manifest::{Access, Role, Route},
+    policy::Policy,
+};
 use nself_plugin_api::manifest::Role as ApiRole;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -108,7 +111,7 @@ impl Conformance {
                     role.name()
                 );
             }
-            if matches!(route.access, Access::Roles(_)) {
+            if matches!(route.access, Access::Roles(_) | Access::Action(_)) {
                 let nobody = host.token_of(Uuid::now_v7(), None);
                 let request = host.request(&route.method, &path).token(&nobody);
                 let answer = filled(route, request).send().await;
@@ -223,8 +226,9 @@ impl Conformance {
     }
 
     fn of_families(&self) -> impl Iterator<Item = &Route> {
-        self.routes()
-            .filter(|route| matches!(route.access, Access::Roles(_)) && !self.is_excepted(route))
+        self.routes().filter(|route| {
+            matches!(route.access, Access::Roles(_) | Access::Action(_)) && !self.is_excepted(route)
+        })
     }
 
     fn is_excepted(&self, route: &Route) -> bool {
@@ -318,7 +322,7 @@ pub(super) fn admitted<'a>(
     match &route.access {
         Access::Public => request,
         Access::Authenticated => request.role(ApiRole::Owner, family),
-        Access::Roles(_) => {
+        Access::Roles(_) | Access::Action(_) => {
             let named = ApiRole::ALL
                 .iter()
                 .find(|role| is_named(&route.access, **role));
@@ -379,6 +383,10 @@ fn is_named(access: &Access, role: ApiRole) -> bool {
     match access {
         Access::Public | Access::Authenticated => true,
         Access::Roles(roles) => roles.iter().any(|named| same(*named, role)),
+        Access::Action(action) => {
+            let roles = Policy::embedded().action(action).unwrap_or_default();
+            roles.iter().any(|named| named.name() == role.name())
+        }
         Access::Service(_) | Access::Operator => false,
     }
 }

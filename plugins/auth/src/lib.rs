@@ -132,6 +132,8 @@ impl Plugin for Auth {
         egress: &["*"],
         secrets: &[provider::SECRET, provider::APPLE_KEY, hasura::SECRET],
         emits: &["auth.*", "family.*"],
+        // People sign in before they are in a family, and change from one to another.
+        families: Families::All,
         ..Requires::NOTHING
     };
 
@@ -339,22 +341,22 @@ impl Plugin for Auth {
             .public()
             .summary("Tokens for a paired machine, and their renewal (RFC 6749)"),
         Route::get("/auth/device/{user_code}", pairing::show)
-            .roles(Role::ADULTS)
+            .action("device.manage")
             .summary("The machine that shows a code"),
         Route::post("/auth/device/{user_code}", pairing::decide)
-            .roles(Role::ADULTS)
+            .action("device.manage")
             .summary("Let the machine into the family, or turn it away"),
         Route::get("/auth/devices", devices::list)
-            .roles(Role::ADULTS)
+            .action("device.manage")
             .summary("The machines of the family"),
         Route::post("/auth/devices/heartbeat", devices::heartbeat)
             .roles(&[Role::Device])
             .summary("A machine says that it is on"),
         Route::patch("/auth/devices/{id}", devices::change)
-            .roles(Role::ADULTS)
+            .action("device.manage")
             .summary("Rename or trust a machine"),
         Route::delete("/auth/devices/{id}", devices::revoke)
-            .roles(Role::ADULTS)
+            .action("device.manage")
             .summary("Let a machine out of the family"),
         Route::post("/auth/anonymous", anonymous::begin)
             .public()

@@ -64,10 +64,13 @@ fn section(manifest: &Value) -> String {
     text
 }
 
-/// `"public"`, `{"roles": [..]}` or `{"service": ".."}`.
+/// `"public"`, `{"roles": [..]}`, `{"action": ".."}` or `{"service": ".."}`.
 fn access(access: &Value) -> String {
     if let Some(roles) = access["roles"].as_array() {
         return roles.iter().map(word).collect::<Vec<_>>().join(", ");
+    }
+    if let Some(action) = access["action"].as_str() {
+        return format!("who may [`{action}`](../db/policy.toml)");
     }
     match access["service"].as_str() {
         Some(scope) => format!("service with `{scope}`"),
@@ -92,6 +95,7 @@ mod tests {
             "routes": [
                 {"method": "GET", "path": "/notes", "access": {"roles": ["OWNER", "ADMIN"]}, "kind": "json", "summary": "List"},
                 {"method": "POST", "path": "/hook", "access": {"service": "hooks"}, "kind": "raw", "summary": "a|b"},
+                {"method": "POST", "path": "/notes", "access": {"action": "post.create"}, "kind": "json", "summary": "Make"},
                 {"method": "GET", "path": "/about", "access": "public", "kind": "json", "summary": ""},
             ],
         });
@@ -102,6 +106,7 @@ mod tests {
             [
                 "| GET | `/notes` | OWNER, ADMIN | json | List |",
                 "| POST | `/hook` | service with `hooks` | raw | a\\|b |",
+                "| POST | `/notes` | who may [`post.create`](../db/policy.toml) | json | Make |",
                 "| GET | `/about` | public | json |  |",
             ]
         );

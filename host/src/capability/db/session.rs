@@ -23,7 +23,12 @@ pub(super) struct OpenSession {
 }
 
 impl OpenSession {
-    pub(super) async fn open(connection: Object, mode: u32) -> Result<Session, Error> {
+    /// `tenant` are the statements that say in whose name it is.
+    pub(super) async fn open(
+        connection: Object,
+        mode: u32,
+        tenant: String,
+    ) -> Result<Session, Error> {
         let begin = match mode {
             mode::PLAIN => None,
             mode::TRANSACTION => Some("begin"),
@@ -31,17 +36,26 @@ impl OpenSession {
             mode::READ_ONLY => Some("begin read only"),
             other => return Err(error(500, "SESSION_MODE", "unknown session mode", other)),
         };
-        if let Some(begin) = begin {
-            connection
-                .batch_execute(begin)
-                .await
-                .map_err(|error| failure::statement(&error))?;
-        }
-        Ok(Session::new(Arc::new(Self {
+        // In one go: who calls costs no round trip of its own.
+        let first = match begin {
+            Some(begin) => begin.to_owned() + &tenant,
+            None => tenant,
+        };
+        // A session from here on: whoever is dropped while this waits leaves no transaction open on a connection that
+        // goes back to the pool.
+        let session = Self {
             connection: Mutex::new(Some(Arc::new(connection))),
             transaction: begin.is_some(),
             runtime: Handle::current(),
-        })))
+        };
+        if !first.is_empty() {
+            session
+                .connection()?
+                .batch_execute(&first)
+                .await
+                .map_err(|error| failure::statement(&error))?;
+        }
+        Ok(Session::new(Arc::new(session)))
     }
 
     fn take(&self) -> Option<Arc<Object>> {
@@ -82,7 +96,7 @@ impl SessionProvider for OpenSession {
         params: Bytes,
     ) -> impl Future<Output = Result<Rows, Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
-        async move { wire::query(&**connection?, &sql, &params, wire::Replan::Forbidden).await }
+        async move { wire::query(&**connection?, &sql, &params).await }
     }
 
     fn execute(
@@ -91,7 +105,7 @@ impl SessionProvider for OpenSession {
         params: Bytes,
     ) -> impl Future<Output = Result<u64, Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
-        async move { wire::execute(&**connection?, &sql, &params, wire::Replan::Forbidden).await }
+        async move { wire::execute(&**connection?, &sql, &params).await }
     }
 
     fn batch(&self, sql: Str<'_>) -> impl Future<Output = Result<(), Error>> + Send + 'static {
@@ -121,25 +135,25 @@ impl SessionProvider for OpenSession {
     }
 
     fn finish(&self, commit: u32) -> impl Future<Output = Result<(), Error>> + Send + 'static {
-        let (taken, transaction) = (self.take(), self.transaction);
+        let transaction = self.transaction;
+        // Rolled back if it is dropped before its end was sent.
+        let ending = Self {
+            connection: Mutex::new(self.take()),
+            transaction,
+            runtime: self.runtime.clone(),
+        };
         async move {
-            let connection = taken.ok_or_else(|| {
-                error(
-                    500,
-                    "SESSION_FINISHED",
-                    "the session is over",
-                    "finished twice",
-                )
-            })?;
+            let connection = ending.connection()?;
+            let mut ended = Ok(());
             if transaction {
                 let end = if commit == 1 { "commit" } else { "rollback" };
-                connection
-                    .batch_execute(end)
-                    .await
-                    .map_err(|error| failure::statement(&error))?;
+                ended = connection.batch_execute(end).await;
             }
-            give_back(connection, transaction);
-            Ok(())
+            drop(connection);
+            if let Some(connection) = ending.take() {
+                give_back(connection, transaction);
+            }
+            ended.map_err(|error| failure::statement(&error))
         }
     }
 }

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use bytes::BytesMut;
 use deadpool_postgres::ClientWrapper;
+use futures_util::future::join3;
 use nself_plugin_api::abi::{
     bytes::Bytes,
     capability::db::{RowSource, Rows, params},
@@ -13,14 +14,6 @@ use postgres_types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Row, Statement, error::SqlState};
 
 use super::failure;
-
-/// Whether a statement whose cached plan went stale may be prepared again and repeated: not inside a transaction, which
-/// the failure has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Replan {
-    Allowed,
-    Forbidden,
-}
 
 /// A parameter that the plugin has encoded.
 #[derive(Debug)]
@@ -109,8 +102,25 @@ fn is_stale(failure: &tokio_postgres::Error) -> bool {
     })
 }
 
+/// A statement of its own in somebody's name: a transaction whose three parts are sent at once, so that it costs one round trip,
+/// and ends whether or not anybody still waits for it. `$result` is the statement's future; its own failure is told before
+/// that of the end, which only follows from it.
+macro_rules! named {
+    ($client:ident, $tenant:ident, $result:expr) => {{
+        let begin = format!("begin{}", $tenant);
+        // Polled in this order, and each is sent with its first poll.
+        let (begun, result, ended) = join3(
+            $client.batch_execute(&begin),
+            $result,
+            $client.batch_execute("commit"),
+        )
+        .await;
+        begun.and(result).and_then(|result| ended.map(|()| result))
+    }};
+}
+
 macro_rules! run {
-    ($client:ident, $sql:ident, $buffer:ident, $replan:ident, $method:ident) => {{
+    ($client:ident, $sql:ident, $buffer:ident, $tenant:ident, $method:ident) => {{
         let raw: Vec<Raw<'_>> = params($buffer.as_slice())
             .map(|(_, value)| Raw(value))
             .collect();
@@ -118,13 +128,21 @@ macro_rules! run {
         let mut statement = prepare($client, $sql, $buffer.as_slice())
             .await
             .map_err(|error| failure::statement(&error))?;
-        let mut result = $client.$method(&statement, &raw).await;
-        if $replan == Replan::Allowed && result.as_ref().is_err_and(is_stale) {
+        let run = async |statement: &Statement| {
+            if $tenant.is_empty() {
+                $client.$method(statement, &raw).await
+            } else {
+                named!($client, $tenant, $client.$method(statement, &raw))
+            }
+        };
+        let mut result = run(&statement).await;
+        // A column changed its type since: nothing was done, so it can be done again.
+        if result.as_ref().is_err_and(is_stale) {
             $client.statement_cache.clear();
             statement = prepare($client, $sql, $buffer.as_slice())
                 .await
                 .map_err(|error| failure::statement(&error))?;
-            result = $client.$method(&statement, &raw).await;
+            result = run(&statement).await;
         }
         (
             result.map_err(|error| failure::statement(&error))?,
@@ -133,24 +151,61 @@ macro_rules! run {
     }};
 }
 
-/// Runs a statement; its rows.
+/// Runs a statement of its own, in the name that `tenant` says; its rows.
+pub(super) async fn query_as(
+    client: &ClientWrapper,
+    sql: &str,
+    buffer: &Bytes,
+    tenant: &str,
+) -> Result<Rows, Error> {
+    let (rows, statement) = run!(client, sql, buffer, tenant, query);
+    Ok(Rows::new(Kept { rows, statement }))
+}
+
+/// Runs a statement of its own, in the name that `tenant` says; how many rows it changed.
+pub(super) async fn execute_as(
+    client: &ClientWrapper,
+    sql: &str,
+    buffer: &Bytes,
+    tenant: &str,
+) -> Result<u64, Error> {
+    let (changed, _) = run!(client, sql, buffer, tenant, execute);
+    Ok(changed)
+}
+
+macro_rules! run_within {
+    ($client:ident, $sql:ident, $buffer:ident, $method:ident) => {{
+        let raw: Vec<Raw<'_>> = params($buffer.as_slice())
+            .map(|(_, value)| Raw(value))
+            .collect();
+        let raw: Vec<&(dyn ToSql + Sync)> = raw.iter().map(|raw| raw as _).collect();
+        let statement = prepare($client, $sql, $buffer.as_slice())
+            .await
+            .map_err(|error| failure::statement(&error))?;
+        let result = $client.$method(&statement, &raw).await;
+        (
+            result.map_err(|error| failure::statement(&error))?,
+            statement,
+        )
+    }};
+}
+
+/// Runs a statement of a session; its rows. A plan that went stale is not made anew: the failure has ended the transaction.
 pub(super) async fn query(
     client: &ClientWrapper,
     sql: &str,
     buffer: &Bytes,
-    replan: Replan,
 ) -> Result<Rows, Error> {
-    let (rows, statement) = run!(client, sql, buffer, replan, query);
+    let (rows, statement) = run_within!(client, sql, buffer, query);
     Ok(Rows::new(Kept { rows, statement }))
 }
 
-/// Runs a statement; how many rows it changed.
+/// Runs a statement of a session; how many rows it changed.
 pub(super) async fn execute(
     client: &ClientWrapper,
     sql: &str,
     buffer: &Bytes,
-    replan: Replan,
 ) -> Result<u64, Error> {
-    let (changed, _) = run!(client, sql, buffer, replan, execute);
+    let (changed, _) = run_within!(client, sql, buffer, execute);
     Ok(changed)
 }

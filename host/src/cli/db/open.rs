@@ -76,7 +76,7 @@ impl Owners {
 }
 
 /// Runs `work` with the project's open database, and closes it again.
-pub(super) fn with_database<T>(
+pub(in crate::cli) fn with_database<T>(
     context: &Context,
     config: &Config,
     work: impl AsyncFnOnce(&Session) -> Result<T, CliError>,

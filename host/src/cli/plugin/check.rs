@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::{CliError, Context, Exit};
 use crate::loader::{CheckedPlugin, Host, System, check, discover};
+use crate::plugin::manifest::Families;
 
 /// The files of the plugin directory, and why one is not even looked at.
 pub(super) fn discovered(context: &Context) -> Result<(Vec<PathBuf>, Vec<String>), CliError> {
@@ -149,6 +150,9 @@ fn described(plugin: &CheckedPlugin) -> String {
     asks.extend(requires.secrets.iter().map(|name| format!("secret {name}")));
     asks.extend(requires.ports.iter().map(|port| format!("port {port}")));
     asks.extend(requires.emits.iter().map(|kind| format!("events {kind}")));
+    if !requires.families.is_active() {
+        asks.push(Families::ALL_SHOWN.to_owned());
+    }
     section("requires", asks);
     section("uses where provided", requires.optional.clone());
     let functions = manifest.functions.iter();

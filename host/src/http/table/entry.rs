@@ -10,6 +10,7 @@ use crate::http::generation::Generation;
 use crate::http::metrics::{HttpMetrics, RouteMetrics};
 use crate::http::rate::Rate;
 use crate::http::{Limits, Target};
+use crate::identity::Gate;
 use crate::plugin::manifest::Route;
 
 /// A route in force, with everything that a request needs worked out beforehand.
@@ -20,6 +21,8 @@ pub struct Entry {
     pub number: u32,
     /// What the manifest says.
     pub route: Arc<Route>,
+    /// Its access rule, worked out.
+    pub(in crate::http) gate: Gate,
     pub(in crate::http) method: Method,
     pub(in crate::http) target: Arc<dyn Target>,
     pub(in crate::http) generation: Arc<Generation>,
@@ -117,6 +120,7 @@ pub(super) fn work_out(
         None => Rate::new(&[&*plugin], limits.rate_per_minute),
     };
     Ok(Entry {
+        gate: Gate::new(&route.access),
         metrics: metrics.route(&plugin, &name),
         params: params(&route.path),
         timeout: route

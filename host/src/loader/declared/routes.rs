@@ -6,6 +6,7 @@ use matchit::{InsertError, Router};
 
 use crate::loader::refusal::{ManifestFault, one_line};
 use crate::plugin::manifest::{Access, Route};
+use crate::policy::Policy;
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 const KINDS: [&str; 5] = ["json", "stream", "sse", "websocket", "raw"];
@@ -67,6 +68,7 @@ fn well_formed(route: &Route) -> Result<(), ManifestFault> {
 fn has_callers(route: &Route) -> Result<(), ManifestFault> {
     let nobody = match &route.access {
         Access::Roles(roles) => roles.is_empty(),
+        Access::Action(action) => return is_known(route, action),
         Access::Service(scope) => scope.trim().is_empty(),
         Access::Public | Access::Authenticated | Access::Operator => false,
     };
@@ -74,6 +76,19 @@ fn has_callers(route: &Route) -> Result<(), ManifestFault> {
         return Err(ManifestFault::NoAccess(shown(route)));
     }
     Ok(())
+}
+
+/// The roles behind an action are said by the policy; one that it does not have would close the route to everybody.
+fn is_known(route: &Route, action: &str) -> Result<(), ManifestFault> {
+    let policy = Policy::embedded();
+    if policy.action(action).is_some() {
+        return Ok(());
+    }
+    Err(ManifestFault::Action {
+        route: shown(route),
+        action: one_line(action),
+        near: policy.near(action).join(", "),
+    })
 }
 
 fn clash(route: &Route, error: InsertError) -> ManifestFault {

@@ -35,7 +35,7 @@ use tokio_tungstenite::{
 use tracing::{Instrument, Span, debug, error};
 
 use crate::{
-    capability::error::error,
+    capability::{caller, error::error},
     http::{Body, InFlight, Problem},
     plugin::watchdog::Watch,
 };
@@ -85,15 +85,13 @@ pub(super) fn accept(
         ));
     };
     let span = Span::current();
-    tokio::spawn(
-        async move {
-            match upgrade.await {
-                Ok(upgraded) => converse(upgraded, service).await,
-                Err(failure) => debug!(%failure, "the upgrade broke off"),
-            }
+    let conversation = async move {
+        match upgrade.await {
+            Ok(upgraded) => converse(upgraded, service).await,
+            Err(failure) => debug!(%failure, "the upgrade broke off"),
         }
-        .instrument(span),
-    );
+    };
+    tokio::spawn(caller::scope(caller::current(), conversation).instrument(span));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let accept =

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Lock, LockError, Locked, Previous};
 use crate::loader::{Sha256, one_line};
-use crate::plugin::manifest::{Requires, TableGrant};
+use crate::plugin::manifest::{Families, Requires, TableGrant};
 
 const SCHEMA: u32 = 1;
 
@@ -77,6 +77,8 @@ struct Granted {
     ports: Vec<u16>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     emits: Vec<String>,
+    #[serde(skip_serializing_if = "Families::is_active")]
+    families: Families,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tables: Vec<Table>,
 }
@@ -217,6 +219,7 @@ impl From<Granted> for Requires {
             secrets: granted.secrets,
             ports: granted.ports,
             emits: granted.emits,
+            families: granted.families,
         }
     }
 }
@@ -235,6 +238,7 @@ impl From<Requires> for Granted {
             secrets: requires.secrets,
             ports: requires.ports,
             emits: requires.emits,
+            families: requires.families,
         }
     }
 }

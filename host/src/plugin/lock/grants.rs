@@ -1,6 +1,6 @@
 //! What a plugin asks for beyond what it was granted, in words for the operator.
 
-use crate::plugin::manifest::Requires;
+use crate::plugin::manifest::{Families, Requires};
 
 /// One phrase per right in `asked` that `granted` does not contain; empty when everything is granted.
 ///
@@ -18,6 +18,9 @@ pub fn missing(asked: &Requires, granted: &Requires) -> Vec<String> {
     absent("secret", &asked.secrets, &granted.secrets, &mut missing);
     absent("port", &asked.ports, &granted.ports, &mut missing);
     absent("events", &asked.emits, &granted.emits, &mut missing);
+    if !asked.families.is_active() && asked.families != granted.families {
+        missing.push(Families::ALL_SHOWN.to_owned());
+    }
     missing
 }
 

@@ -22,6 +22,7 @@ fn wishes() -> serde_json::Value {
         "capabilities": ["nself.db/1"],
         "tables": [{ "table": "public.users", "rights": ["select", "update"] }],
         "egress": ["api.example.org"], "secrets": ["KEY"], "ports": [1025], "emits": ["user.*"],
+        "families": "all",
     })
 }
 
@@ -71,7 +72,7 @@ fn more_than_was_granted_is_refused_by_name() {
         .expect_err("not granted");
     assert_eq!(
         refusal.to_string(),
-        "auth 1.0.0 asks for more than was granted (capability nself.db/1, select update on public.users, outgoing calls to api.example.org, secret KEY, port 1025, events user.*): run nself plugin grant auth if you agree"
+        "auth 1.0.0 asks for more than was granted (capability nself.db/1, select update on public.users, outgoing calls to api.example.org, secret KEY, port 1025, events user.*, reads and writes every family's rows): run nself plugin grant auth if you agree"
     );
 }
 

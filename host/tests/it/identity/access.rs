@@ -43,7 +43,7 @@ fn scoped(kind: Kind, scope: &str) -> Principal {
 }
 
 /// In the order of the columns.
-fn rules() -> [Access; 6] {
+fn rules() -> [Access; 7] {
     [
         Access::Public,
         Access::Authenticated,
@@ -51,11 +51,12 @@ fn rules() -> [Access; 6] {
         Access::Roles(vec![Role::Device]),
         Access::Service("jobs.write".to_owned()),
         Access::Operator,
+        Access::Action("member.manage".to_owned()),
     ]
 }
 
 #[track_caller]
-fn check_row(who: &str, principal: Option<&Principal>, expected: [Verdict; 6]) {
+fn check_row(who: &str, principal: Option<&Principal>, expected: [Verdict; 7]) {
     for (rule, expected) in rules().iter().zip(expected) {
         assert_eq!(check(rule, principal), expected, "{who} at {rule:?}");
     }
@@ -65,41 +66,41 @@ fn check_row(who: &str, principal: Option<&Principal>, expected: [Verdict; 6]) {
 fn the_matrix() {
     const N: Verdict = Forbidden;
     let rows = [
-        //                                                        public signed-in adults devices service operator
+        //                                                        public signed-in adults devices service operator member.manage
         (
             "owner",
             member(Kind::User, Role::Owner),
-            [Allow, Allow, Allow, N, N, N],
+            [Allow, Allow, Allow, N, N, N, Allow],
         ),
         (
             "admin",
             member(Kind::User, Role::Admin),
-            [Allow, Allow, N, N, N, N],
+            [Allow, Allow, N, N, N, N, Allow],
         ),
         (
             "adult",
             member(Kind::User, Role::AdultMember),
-            [Allow, Allow, Allow, N, N, N],
+            [Allow, Allow, Allow, N, N, N, N],
         ),
         (
             "youth",
             member(Kind::User, Role::YouthMember),
-            [Allow, Allow, N, N, N, N],
+            [Allow, Allow, N, N, N, N, N],
         ),
         (
             "child",
             member(Kind::User, Role::ChildMember),
-            [Allow, Allow, N, N, N, N],
+            [Allow, Allow, N, N, N, N, N],
         ),
         (
             "device",
             member(Kind::Device, Role::Device),
-            [Allow, Allow, N, Allow, N, N],
+            [Allow, Allow, N, Allow, N, N, N],
         ),
         (
             "user without family",
             principal(Kind::User),
-            [Allow, Allow, N, N, N, N],
+            [Allow, Allow, N, N, N, N, N],
         ),
         (
             "owner of no family",
@@ -107,57 +108,57 @@ fn the_matrix() {
                 role: Some(Role::Owner),
                 ..principal(Kind::User)
             },
-            [Allow, Allow, N, N, N, N],
+            [Allow, Allow, N, N, N, N, N],
         ),
         (
             "user with the scope",
             scoped(Kind::User, "jobs.write"),
-            [Allow, Allow, N, N, N, N],
+            [Allow, Allow, N, N, N, N, N],
         ),
         (
             "device with the scope",
             scoped(Kind::Device, "jobs.write"),
-            [Allow, Allow, N, N, N, N],
+            [Allow, Allow, N, N, N, N, N],
         ),
         (
             "service without scope",
             principal(Kind::Service),
-            [Allow, Allow, N, N, N, N],
+            [Allow, Allow, N, N, N, N, N],
         ),
         (
             "service with another",
             scoped(Kind::Service, "jobs.read"),
-            [Allow, Allow, N, N, N, N],
+            [Allow, Allow, N, N, N, N, N],
         ),
         (
             "service with the scope",
             scoped(Kind::Service, "jobs.write"),
-            [Allow, Allow, N, N, Allow, N],
+            [Allow, Allow, N, N, Allow, N, N],
         ),
         (
             "service with all",
             scoped(Kind::Service, "*"),
-            [Allow, Allow, N, N, Allow, N],
+            [Allow, Allow, N, N, Allow, N, N],
         ),
         (
             "service as owner",
             member(Kind::Service, Role::Owner),
-            [Allow, Allow, N, N, N, N],
+            [Allow, Allow, N, N, N, N, N],
         ),
         (
             "operator",
             principal(Kind::Operator),
-            [Allow, Allow, N, N, Allow, Allow],
+            [Allow, Allow, N, N, Allow, Allow, N],
         ),
         (
             "operator with the scope",
             scoped(Kind::Operator, "jobs.write"),
-            [Allow, Allow, N, N, Allow, Allow],
+            [Allow, Allow, N, N, Allow, Allow, N],
         ),
         (
             "operator as owner",
             member(Kind::Operator, Role::Owner),
-            [Allow, Allow, N, N, Allow, Allow],
+            [Allow, Allow, N, N, Allow, Allow, N],
         ),
     ];
     for (who, principal, expected) in &rows {
@@ -167,6 +168,6 @@ fn the_matrix() {
     check_row(
         "nobody",
         None,
-        [Allow, closed, closed, closed, closed, closed],
+        [Allow, closed, closed, closed, closed, closed, closed],
     );
 }

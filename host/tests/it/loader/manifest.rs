@@ -30,7 +30,7 @@ fn a_manifest_with_everything_passes() {
         manifest["requires"] = json!({
             "capabilities": ["nself.db/1", "mail.send/1"], "optional": ["auth.claims/1"],
             "tables": [{ "table": "public.families", "rights": ["select", "references"] }],
-            "egress": ["*.example.org"], "secrets": ["SMTP_PASSWORD"], "ports": [1025], "emits": ["note.*"],
+            "egress": ["*.example.org"], "secrets": ["SMTP_PASSWORD"], "ports": [1025], "emits": ["note.*"], "families": "all",
         });
         manifest["provides"] = json!(["notes.search/1"]);
         manifest["routes"] = json!([
@@ -51,6 +51,26 @@ fn a_manifest_with_everything_passes() {
     let directory = tempfile::tempdir().unwrap();
     let plugin = check(&put_manifest(directory.path(), &with(full))).unwrap();
     assert_eq!(plugin.manifest.routes.len(), 3);
+}
+
+#[test]
+fn a_route_for_an_action_that_the_policy_does_not_have_is_refused_with_near_names() {
+    let access = |action: &str| {
+        let access = json!({ "action": action });
+        json!([{ "method": "POST", "path": "/notes", "access": access }])
+    };
+    check_value(
+        "routes",
+        access("members.manage"),
+        &[
+            "POST /notes",
+            "\"members.manage\"",
+            "one of member.manage, ",
+        ],
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let known = |manifest: &mut Value| manifest["routes"] = access("member.manage");
+    check(&put_manifest(directory.path(), &with(known))).unwrap();
 }
 
 #[test]

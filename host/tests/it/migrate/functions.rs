@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{migrated, notes};
 
 /// A login as the host makes it for the plugin whose id is the database's name, with the right to emit `notes.*`.
-async fn plugin_login(database: &TestDatabase) -> Client {
+pub(crate) async fn plugin_login(database: &TestDatabase) -> Client {
     let (client, id) = (database.client().await, database.name());
     let login = login_name(id, id);
     client
@@ -33,7 +33,7 @@ async fn plugin_login(database: &TestDatabase) -> Client {
     login
 }
 
-async fn drop_login(database: &TestDatabase) {
+pub(crate) async fn drop_login(database: &TestDatabase) {
     let login = login_name(database.name(), database.name());
     database
         .client()

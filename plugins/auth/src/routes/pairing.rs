@@ -61,7 +61,7 @@ pub(crate) async fn show(
     Path(user_code): Path<String>,
 ) -> Result<Private<Data<Waiting>>> {
     let me = families::enter(&cx.db(), principal.user()?, principal.family()?).await?;
-    me.at_least(FamilyRole::Adult)?;
+    me.at_least(FamilyRole::Admin)?;
     let pairing = find(&cx, &principal, &caller, &user_code).await?;
     let age = cx.clock().now()?.duration_since(pairing.created_at);
     Ok(Private(Data(Waiting {
@@ -114,7 +114,7 @@ pub(crate) async fn decide(
     let pairing = find(&cx, &principal, &caller, &user_code).await?;
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, principal.family()?).await?;
-    me.at_least(FamilyRole::Adult)?;
+    me.at_least(FamilyRole::Admin)?;
     let device = match decision.decision {
         Answer::Approve => {
             let name = name.as_deref().unwrap_or(&pairing.name);

@@ -1,0 +1,3 @@
+DROP TABLE public.member_locations;
+DROP TABLE public.device_heartbeats;
+DROP FUNCTION public.see_device();

@@ -1,0 +1,15 @@
+DROP TRIGGER family_members_life ON public.family_members;
+DROP TABLE public.family_exports;
+DROP FUNCTION public.purge_family(uuid, uuid, interval);
+DROP FUNCTION public.delete_family(uuid, uuid, timestamptz);
+DROP FUNCTION public.export_family(uuid, uuid);
+DROP FUNCTION public.transfer_ownership(uuid, uuid, uuid);
+DROP FUNCTION public.remove_member(uuid, uuid, uuid, timestamptz);
+DROP FUNCTION public.change_member(uuid, uuid, uuid, text, text);
+DROP FUNCTION public.answer_invitation(uuid, uuid, boolean);
+DROP FUNCTION public.invite_member(uuid, uuid, text, uuid);
+DROP FUNCTION public.add_member(uuid, uuid, text, uuid, uuid, jsonb);
+DROP FUNCTION public.create_family(text, uuid);
+DROP FUNCTION public.announce_deed(text, uuid, uuid, jsonb, uuid);
+DROP FUNCTION public.lock_family(uuid);
+DROP FUNCTION public.check_membership();

@@ -1,0 +1,16 @@
+DROP POLICY all_roles ON public.user_app_roles;
+DROP POLICY own_roles ON public.user_app_roles;
+ALTER TABLE public.user_app_roles DISABLE ROW LEVEL SECURITY;
+DROP POLICY erased_people ON public.users;
+DROP POLICY new_people ON public.users;
+DROP POLICY own_account ON public.users;
+DROP POLICY seen_people ON public.users;
+ALTER TABLE public.users DISABLE ROW LEVEL SECURITY;
+DROP FUNCTION public.family_user_ids();
+DROP POLICY own_memberships ON public.family_members;
+DROP POLICY family_isolation ON public.family_members;
+ALTER TABLE public.family_members DISABLE ROW LEVEL SECURITY;
+DROP POLICY family_isolation ON public.families;
+ALTER TABLE public.families DISABLE ROW LEVEL SECURITY;
+DROP POLICY family_isolation ON public.devices;
+ALTER TABLE public.devices DISABLE ROW LEVEL SECURITY;

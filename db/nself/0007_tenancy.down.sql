@@ -1,0 +1,2 @@
+DROP FUNCTION nself.isolate(regclass);
+DROP FUNCTION nself.crosses_families();
