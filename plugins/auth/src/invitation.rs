@@ -99,20 +99,16 @@ pub(crate) async fn join(
     families::has_room(tx, invitation.family_id).await?;
     store::use_once(tx, invitation.id).await?;
     let family_id = invitation.family_id;
-    let inviter = invitation.inviter_id;
-    let member_id = families::join(tx, family_id, user.id, invitation.role, inviter).await?;
-    sessions::outdate(tx, user.id, family_id, now).await?;
-    let deed = families::Deed {
-        action: "family.member_added",
+    let joining = families::Joining {
         family_id,
-        target: member_id,
-        details: nself_plugin_api::serde_json::json!({
-            "member_id": member_id, "user_id": user.id, "role": invitation.role.name(),
-            "invitation_id": invitation.id,
-        }),
+        user_id: user.id,
+        role: invitation.role,
+        invited_by: Some(invitation.inviter_id),
         actor: user.id,
+        more: nself_plugin_api::serde_json::json!({"invitation_id": invitation.id}),
     };
-    families::announce(tx, &deed).await?;
+    let member_id = families::join(tx, &joining).await?;
+    sessions::outdate(tx, user.id, family_id, now).await?;
     Ok(member_id)
 }
 

@@ -15,7 +15,7 @@ use crate::{
     proof::{SignedIn, after_first_factor},
     store::{
         accounts, children,
-        families::{self, Deed},
+        families::{self, Deed, Joining},
     },
     throttle::{self, Action},
 };
@@ -58,16 +58,15 @@ pub(crate) async fn create(
     me.at_least(FamilyRole::Adult)?;
     families::has_room(&tx, id).await?;
     let child = families::insert_child(&tx, &display_name, locale, me.user_id).await?;
-    let role = FamilyRole::Child;
-    let member_id = families::join(&tx, id, child, role, me.user_id).await?;
-    let deed = Deed {
-        action: "family.member_added",
+    let joining = Joining {
         family_id: id,
-        target: member_id,
-        details: json!({"member_id": member_id, "user_id": child, "role": role.name(), "guardian_id": me.user_id}),
+        user_id: child,
+        role: FamilyRole::Child,
+        invited_by: Some(me.user_id),
         actor: me.user_id,
+        more: json!({"guardian_id": me.user_id}),
     };
-    families::announce(&tx, &deed).await?;
+    let member_id = families::join(&tx, &joining).await?;
     let member = families::member(&tx, id, member_id).await?;
     families::commit(tx).await?;
     Ok(Private(Created(member)))
@@ -106,18 +105,15 @@ pub(crate) async fn take_back(
         me.at_least(FamilyRole::Admin)?;
     }
     families::has_room(&tx, id).await?;
-    children::take_back(&tx, child.id).await?;
-    let deed = Deed {
-        action: "family.member_added",
+    let joining = Joining {
         family_id: id,
-        target: child.id,
-        details: json!({
-            "member_id": child.id, "user_id": child.user_id, "role": child.role.name(),
-            "guardian_id": child.guardian_id, "is_back": true,
-        }),
+        user_id: child.user_id,
+        role: child.role,
+        invited_by: None,
         actor: me.user_id,
+        more: json!({"guardian_id": child.guardian_id, "is_back": true}),
     };
-    families::announce(&tx, &deed).await?;
+    families::join(&tx, &joining).await?;
     let member = families::member(&tx, id, child.id).await?;
     families::commit(tx).await?;
     Ok(Private(Data(member)))

@@ -41,15 +41,7 @@ pub(crate) async fn create(
     let name = family::name(&name)?;
     let tx = cx.db().begin().await?;
     families::may_join_another(&tx, user_id).await?;
-    let family = families::insert(&tx, &name, user_id).await?;
-    let deed = Deed {
-        action: "family.created",
-        family_id: family.id,
-        target: family.id,
-        details: json!({"family_id": family.id, "owner_id": user_id}),
-        actor: user_id,
-    };
-    families::announce(&tx, &deed).await?;
+    let family = families::create(&tx, &name, user_id).await?;
     tx.commit().await?;
     Ok(Private(Created(family)))
 }
@@ -99,15 +91,7 @@ pub(crate) async fn delete(
     if !principal.elevated {
         return Err(problem::step_up());
     }
-    families::delete(&tx, id, now).await?;
-    let deed = Deed {
-        action: "family.deleted",
-        family_id: id,
-        target: id,
-        details: json!({"family_id": id}),
-        actor: me.user_id,
-    };
-    families::announce(&tx, &deed).await?;
+    families::delete(&tx, id, me.user_id, now).await?;
     tx.commit().await?;
     Ok(done("deleted"))
 }
@@ -167,21 +151,9 @@ pub(crate) async fn transfer(
     if heir.is_child_account() {
         return Err(problem::child_account());
     }
-    families::set_role(&tx, heir.id, FamilyRole::Owner).await?;
-    families::set_role(&tx, me.member_id, FamilyRole::Admin).await?;
+    families::transfer(&tx, &me, heir.id).await?;
     sessions::outdate(&tx, heir.user_id, id, now).await?;
     sessions::outdate(&tx, me.user_id, id, now).await?;
-    let deed = Deed {
-        action: "family.ownership_transferred",
-        family_id: id,
-        target: heir.id,
-        details: json!({
-            "from_member_id": me.member_id, "from_user_id": me.user_id,
-            "to_member_id": heir.id, "to_user_id": heir.user_id,
-        }),
-        actor: me.user_id,
-    };
-    families::announce(&tx, &deed).await?;
     let family = families::find(&tx, &me).await?;
     families::commit(tx).await?;
     Ok(Private(Data(family)))

@@ -1,6 +1,6 @@
 //! `/auth/families/{id}/members`: who is in a family, and as what.
 
-use nself_plugin_api::{capability::db::Transaction, prelude::*, serde_json::json};
+use nself_plugin_api::{capability::db::Transaction, prelude::*};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -10,8 +10,7 @@ use crate::{
     family::{FamilyRole, Member, Standing, Status},
     problem,
     store::{
-        api_tokens,
-        families::{self, Deed},
+        api_tokens, families,
         sessions::{self, End},
     },
 };
@@ -68,29 +67,12 @@ pub(crate) async fn change(
     if before.is_acting_owner() && !is_owner_after {
         spare_the_last_owner(&tx, &me, &before).await?;
     }
-    if role != before.role {
-        families::set_role(&tx, before.id, role).await?;
-    }
-    if status != before.status {
-        families::set_status(&tx, before.id, status).await?;
-    }
     if role != before.role || status != before.status {
+        families::change(&tx, &me, before.id, role, status).await?;
         sessions::outdate(&tx, before.user_id, id, now).await?;
         if status == Status::Suspended {
             api_tokens::revoke_in_family(&tx, before.user_id, id, me.user_id, now).await?;
         }
-        let deed = Deed {
-            action: "family.member_changed",
-            family_id: id,
-            target: before.id,
-            details: json!({
-                "member_id": before.id, "user_id": before.user_id,
-                "role_before": before.role.name(), "role": role.name(),
-                "status_before": before.status.name(), "status": status.name(),
-            }),
-            actor: me.user_id,
-        };
-        families::announce(&tx, &deed).await?;
     }
     let after = families::member(&tx, id, member_id).await?;
     families::commit(tx).await?;
@@ -121,7 +103,6 @@ pub(crate) async fn remove(
     if member.is_acting_owner() {
         spare_the_last_owner(&tx, &me, &member).await?;
     }
-    families::remove(&tx, &member, now).await?;
     // Sessions first: see `say_ended`.
     sessions::outdate(&tx, member.user_id, id, now).await?;
     if member.is_child_account() {
@@ -131,14 +112,7 @@ pub(crate) async fn remove(
         sessions::revoke_others(&tx, member.user_id, None, end).await?;
     }
     api_tokens::revoke_in_family(&tx, member.user_id, id, me.user_id, now).await?;
-    let deed = Deed {
-        action: "family.member_removed",
-        family_id: id,
-        target: member.id,
-        details: json!({"member_id": member.id, "user_id": member.user_id, "has_left": is_leaving}),
-        actor: me.user_id,
-    };
-    families::announce(&tx, &deed).await?;
+    families::remove(&tx, &me, member.id, now).await?;
     families::commit(tx).await?;
     Ok(done(if is_leaving { "left" } else { "removed" }))
 }

@@ -26,13 +26,3 @@ pub(crate) async fn removed(db: &impl Queries, family_id: Uuid) -> Result<Vec<Re
         })
     })
 }
-
-/// Makes a membership one again.
-pub(crate) async fn take_back(db: &impl Queries, member_id: Uuid) -> Result<()> {
-    db.execute(
-        "update public.family_members set status = 'active', left_at = null where id = $1 and status = 'inactive'",
-        &[&member_id],
-    )
-    .await?;
-    Ok(())
-}

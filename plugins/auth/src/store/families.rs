@@ -206,17 +206,13 @@ pub(crate) async fn has_room(db: &impl Queries, family_id: Uuid) -> Result<()> {
     }
 }
 
-/// A new family, owned by who makes it.
-pub(crate) async fn insert(db: &impl Queries, name: &str, owner: Uuid) -> Result<Family> {
+/// A new family, owned by who makes it; announced.
+pub(crate) async fn create(db: &impl Queries, name: &str, owner: Uuid) -> Result<Family> {
     let row = db
-        .query_one(
-            "with f as (insert into public.families (name, created_by) values ($1, $2) returning *), \
-             m as (insert into public.family_members (family_id, user_id, role) select id, $2, 'OWNER' from f returning *) \
-             select f.id, f.name, f.created_at, m.id as member_id, m.role, m.status from f, m",
-            &[&name, &owner],
-        )
+        .query_one("select public.create_family($1, $2)", &[&name, &owner])
         .await?;
-    read_family(&row)
+    let me = enter(db, owner, row.get(0)?).await?;
+    find(db, &me).await
 }
 
 pub(crate) async fn rename(db: &impl Queries, family_id: Uuid, name: &str) -> Result<()> {
@@ -229,12 +225,20 @@ pub(crate) async fn rename(db: &impl Queries, family_id: Uuid, name: &str) -> Re
 }
 
 /// Deletes a family, and ends what stands on it: machines, invitations, tokens for scripts, and the sessions of the accounts
-/// that were made for it. Other members' sessions go on without it.
-pub(crate) async fn delete(db: &impl Queries, family_id: Uuid, now: Timestamp) -> Result<()> {
+/// that were made for it. Other members' sessions go on without it. It is announced.
+pub(crate) async fn delete(
+    db: &impl Queries,
+    family_id: Uuid,
+    actor: Uuid,
+    now: Timestamp,
+) -> Result<()> {
+    // The machines before their sessions: one that gets its first tokens at this moment is waited for here.
+    db.query(
+        "select public.delete_family($1, $2, $3)",
+        &[&family_id, &actor, &now],
+    )
+    .await?;
     for sql in [
-        "update public.families set deleted_at = $2 where id = $1",
-        // Before their sessions: a machine that gets its first tokens at this moment is waited for here.
-        "update public.devices set revoked_at = $2 where family_id = $1 and revoked_at is null",
         "update auth.invitations set revoked_at = $2 where family_id = $1 and revoked_at is null",
         "update auth.api_tokens set revoked_at = $2 where family_id = $1 and revoked_at is null",
         "with changed as (\
@@ -316,29 +320,48 @@ pub(crate) async fn has_other_owner(
     row.get(0)
 }
 
-pub(crate) async fn set_role(db: &impl Queries, member_id: Uuid, role: FamilyRole) -> Result<()> {
-    db.execute(
-        "update public.family_members set role = $2 where id = $1",
-        &[&member_id, &role.name()],
+/// Gives a member another role or status, and announces it.
+pub(crate) async fn change(
+    db: &impl Queries,
+    by: &Standing,
+    member_id: Uuid,
+    role: FamilyRole,
+    status: Status,
+) -> Result<()> {
+    db.query(
+        "select public.change_member($1, $2, $3, $4, $5)",
+        &[
+            &by.family_id,
+            &member_id,
+            &by.user_id,
+            &role.name(),
+            &status.name(),
+        ],
     )
     .await?;
     Ok(())
 }
 
-pub(crate) async fn set_status(db: &impl Queries, member_id: Uuid, status: Status) -> Result<()> {
-    db.execute(
-        "update public.family_members set status = $2 where id = $1",
-        &[&member_id, &status.name()],
+/// Hands the family over to another member, and announces it.
+pub(crate) async fn transfer(db: &impl Queries, owner: &Standing, heir_id: Uuid) -> Result<()> {
+    db.query(
+        "select public.transfer_ownership($1, $2, $3)",
+        &[&owner.family_id, &owner.member_id, &heir_id],
     )
     .await?;
     Ok(())
 }
 
-/// Ends a membership.
-pub(crate) async fn remove(db: &impl Queries, member: &Member, now: Timestamp) -> Result<()> {
-    db.execute(
-        "update public.family_members set status = 'inactive', left_at = $2 where id = $1",
-        &[&member.id, &now],
+/// Ends a membership, and announces it.
+pub(crate) async fn remove(
+    db: &impl Queries,
+    by: &Standing,
+    member_id: Uuid,
+    now: Timestamp,
+) -> Result<()> {
+    db.query(
+        "select public.remove_member($1, $2, $3, $4)",
+        &[&by.family_id, &member_id, &by.user_id, &now],
     )
     .await?;
     Ok(())
@@ -355,7 +378,8 @@ pub(crate) enum Past {
 pub(crate) async fn past(db: &impl Queries, family_id: Uuid, user_id: Uuid) -> Result<Past> {
     let row = db
         .query_opt(
-            "select left_at from public.family_members where family_id = $1 and user_id = $2",
+            "select left_at from public.family_members \
+             where family_id = $1 and user_id = $2 and status <> 'pending_invite'",
             &[&family_id, &user_id],
         )
         .await?;
@@ -366,19 +390,31 @@ pub(crate) async fn past(db: &impl Queries, family_id: Uuid, user_id: Uuid) -> R
     Ok(left_at.map_or(Past::Lasting, Past::LeftAt))
 }
 
-/// Makes a person a member, again in the same row who was one before; the membership's id.
-pub(crate) async fn join(
-    db: &impl Queries,
-    family_id: Uuid,
-    user_id: Uuid,
-    role: FamilyRole,
-    invited_by: Uuid,
-) -> Result<Uuid> {
+/// Somebody becomes a member of a family.
+pub(crate) struct Joining {
+    pub(crate) family_id: Uuid,
+    pub(crate) user_id: Uuid,
+    pub(crate) role: FamilyRole,
+    /// Null leaves what is known of a former membership.
+    pub(crate) invited_by: Option<Uuid>,
+    /// Who did it.
+    pub(crate) actor: Uuid,
+    /// What the log says besides who became what.
+    pub(crate) more: Value,
+}
+
+/// Makes a person a member, again in the same row who was one before, and announces it; the membership's id.
+pub(crate) async fn join(db: &impl Queries, joining: &Joining) -> Result<Uuid> {
     db.query_one(
-        "insert into public.family_members as m (family_id, user_id, role, invited_by) values ($1, $2, $3, $4) \
-         on conflict (family_id, user_id) do update set role = excluded.role, invited_by = excluded.invited_by, \
-           status = 'active', left_at = null where m.status = 'inactive' returning id",
-        &[&family_id, &user_id, &role.name(), &invited_by],
+        "select public.add_member($1, $2, $3, $4, $5, $6)",
+        &[
+            &joining.family_id,
+            &joining.user_id,
+            &joining.role.name(),
+            &joining.invited_by,
+            &joining.actor,
+            &joining.more,
+        ],
     )
     .await?
     .get(0)
