@@ -40,6 +40,7 @@ const HOST: &[Embedded] = &[
     step!(4, "audit", "nself/0004_audit"),
     step!(5, "kv", "nself/0005_kv"),
     step!(6, "audit_reading", "nself/0006_audit_reading"),
+    step!(7, "audit_months", "nself/0007_audit_months"),
 ];
 
 const SHARED: &[Embedded] = &[step!(1, "people", "migrations/0001_people")];
