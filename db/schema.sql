@@ -10,7 +10,8 @@ BEGIN
     UPDATE nself.audit_heads h SET sequence = last.sequence, hash = last.hash
     FROM (
         SELECT a.sequence, a.hash FROM nself.audit_log a
-        WHERE a.stream = NEW.stream ORDER BY a.sequence DESC LIMIT 1
+        WHERE a.stream = NEW.stream AND a.sequence >= NEW.sequence AND a.at >= NEW.at - interval '1 day'
+        ORDER BY a.sequence DESC LIMIT 1
     ) AS last
     WHERE h.stream = NEW.stream AND h.sequence < NEW.sequence;
     RETURN NULL;
@@ -36,6 +37,15 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION nself.audit_digest(month date, OUT entries bigint, OUT digest bytea) RETURNS record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT count(*), sha256(coalesce(string_agg(a.hash, ''::bytea ORDER BY a.stream, a.sequence), ''))
+    FROM nself.audit_log a
+    WHERE a.at >= month::timestamp AT TIME ZONE 'UTC' AND a.at < (month + interval '1 month') AT TIME ZONE 'UTC'
+$$;
+
 CREATE FUNCTION nself.uuid_v7() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     RETURN (encode(set_bit(set_bit(OVERLAY(uuid_send(gen_random_uuid()) PLACING SUBSTRING(int8send((floor((EXTRACT(epoch FROM clock_timestamp()) * (1000)::numeric)))::bigint) FROM 3) FROM 1 FOR 6), (52)::bigint, 1), (53)::bigint, 1), 'hex'::text))::uuid;
@@ -55,11 +65,16 @@ CREATE TABLE nself.audit_log (
     hash bytea NOT NULL,
     CONSTRAINT audit_log_action_check CHECK (((action ~ '^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$'::text) AND (length(action) <= 200))),
     CONSTRAINT audit_log_details_check CHECK ((pg_column_size(details) <= 65536))
-);
+)
+PARTITION BY RANGE (at);
 
 CREATE FUNCTION nself.audit_hash(entry nself.audit_log) RETURNS bytea
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN sha256(convert_to((jsonb_build_array((entry).stream, (entry).sequence, (entry).id, to_char(((entry).at AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US'::text), (entry).source, (entry).actor, (entry).action, (entry).target, (entry).details, (entry).family_id, encode((entry).previous_hash, 'hex'::text)))::text, 'UTF8'::name));
+
+CREATE FUNCTION nself.audit_partition(month date) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ('audit_log_'::text || to_char((month)::timestamp with time zone, 'YYYY_MM'::text));
 
 CREATE FUNCTION nself.caller() RETURNS text
     LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -85,21 +100,34 @@ CREATE FUNCTION nself.chain_audit() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    head nself.audit_heads;
+    clock timestamptz;
 BEGIN
-    NEW.stream := coalesce(NEW.family_id::text, 'system');
-    PERFORM FROM nself.audit_heads h WHERE h.stream = NEW.stream FOR UPDATE;
+    NEW.stream := coalesce(NEW.family_id::text, nself.system_stream(NEW.actor));
+    SELECT * INTO head FROM nself.audit_heads h WHERE h.stream = NEW.stream FOR UPDATE;
     IF NOT FOUND THEN
         INSERT INTO nself.audit_heads (stream, sequence, hash) VALUES (NEW.stream, 0, decode(repeat('00', 32), 'hex'))
         ON CONFLICT (stream) DO NOTHING;
-        PERFORM FROM nself.audit_heads h WHERE h.stream = NEW.stream FOR UPDATE;
+        SELECT * INTO head FROM nself.audit_heads h WHERE h.stream = NEW.stream FOR UPDATE;
     END IF;
-    -- After the lock: this statement sees what the last holder committed, and earlier rows of this very statement.
+    -- The head is what the last holder committed; behind it stand only entries of this very transaction.
     SELECT a.sequence + 1, a.hash INTO NEW.sequence, NEW.previous_hash
-    FROM nself.audit_log a WHERE a.stream = NEW.stream ORDER BY a.sequence DESC LIMIT 1;
-    NEW.sequence := coalesce(NEW.sequence, 1);
-    NEW.previous_hash := coalesce(NEW.previous_hash, decode(repeat('00', 32), 'hex'));
-    -- Also after the lock, so that time does not run backwards within a stream.
-    NEW.at := clock_timestamp();
+    FROM nself.audit_log a
+    WHERE a.stream = NEW.stream AND a.sequence > head.sequence AND a.at >= transaction_timestamp() - interval '1 day'
+    ORDER BY a.sequence DESC LIMIT 1;
+    NEW.sequence := coalesce(NEW.sequence, head.sequence + 1);
+    NEW.previous_hash := coalesce(NEW.previous_hash, head.hash);
+    -- After the lock, so that time does not run backwards within a stream; but an entry that waited over the end of a
+    -- month stays in the month that its place was chosen for.
+    clock := clock_timestamp();
+    IF date_trunc('month', NEW.at, 'UTC') = date_trunc('month', clock, 'UTC') THEN
+        NEW.at := clock;
+    ELSIF NEW.at NOT BETWEEN transaction_timestamp() AND clock THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('an entry of the audit log is written now, not at %s', NEW.at),
+            HINT = 'leave out the column at';
+    END IF;
     NEW.hash := nself.audit_hash(NEW);
     RETURN NEW;
 END
@@ -128,6 +156,51 @@ CREATE FUNCTION nself."current_role"() RETURNS text
 CREATE FUNCTION nself.current_user_id() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN (NULLIF(current_setting('nself.user_id'::text, true), ''::text))::uuid;
+
+CREATE FUNCTION nself.drop_audit_month(month date) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_variable
+DECLARE
+    seal nself.audit_seals;
+    entries bigint;
+    digest bytea;
+    oldest date;
+BEGIN
+    SELECT * INTO seal FROM nself.audit_seals s WHERE s.month = month;
+    IF NOT FOUND THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('the month %s of the audit log is not sealed', to_char(month, 'YYYY-MM')),
+            HINT = 'a month is sealed by the host after it is over';
+    END IF;
+    SELECT min(to_date(right(c.relname, 7), 'YYYY_MM')) INTO oldest
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'nself.audit_log'::regclass AND c.relname ~ '^audit_log_[0-9]{4}_[0-9]{2}$';
+    IF oldest IS DISTINCT FROM month THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('%s is not the oldest month of the audit log', to_char(month, 'YYYY-MM')),
+            HINT = format('the oldest is %s', to_char(oldest, 'YYYY-MM'));
+    END IF;
+    SELECT d.entries, d.digest INTO entries, digest FROM nself.audit_digest(month) d;
+    IF (entries, digest) IS DISTINCT FROM (seal.entries, seal.digest) THEN
+        RAISE data_corrupted USING
+            MESSAGE = format('the month %s of the audit log is not what was sealed', to_char(month, 'YYYY-MM')),
+            HINT = 'nself audit verify names the place';
+    END IF;
+    INSERT INTO nself.audit_anchors AS n (stream, sequence, hash)
+    SELECT DISTINCT ON (a.stream) a.stream, a.sequence, a.hash
+    FROM nself.audit_log a
+    WHERE a.at >= month::timestamp AT TIME ZONE 'UTC' AND a.at < (month + interval '1 month') AT TIME ZONE 'UTC'
+    ORDER BY a.stream, a.sequence DESC
+    ON CONFLICT (stream) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash
+    WHERE n.sequence < excluded.sequence;
+    EXECUTE format('DROP TABLE nself.%I', nself.audit_partition(month));
+    PERFORM nself.audit('audit.dropped', to_char(month, 'YYYY-MM'), jsonb_build_object(
+        'entries', seal.entries, 'digest', encode(seal.digest, 'hex')), NULL, 'nself');
+    RETURN seal.entries;
+END
+$_$;
 
 CREATE FUNCTION nself.emit_event(type text, subject text, data jsonb, family_id uuid DEFAULT NULL::uuid, data_schema text DEFAULT NULL::text, trace_parent text DEFAULT NULL::text) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -237,6 +310,40 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION nself.prepare_audit(months integer DEFAULT 3) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    first date;
+    name text;
+    made integer := 0;
+BEGIN
+    FOR first IN
+        SELECT (date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') + make_interval(months => n))::date
+        FROM generate_series(0, months - 1) n
+    LOOP
+        name := nself.audit_partition(first);
+        CONTINUE WHEN to_regclass('nself.' || name) IS NOT NULL OR EXISTS (
+            SELECT FROM nself.audit_log_rest a
+            WHERE a.at >= first AT TIME ZONE 'UTC' AND a.at < (first + interval '1 month') AT TIME ZONE 'UTC'
+        );
+        EXECUTE format(
+            'CREATE TABLE nself.%I PARTITION OF nself.audit_log FOR VALUES FROM (%L) TO (%L)',
+            name, first AT TIME ZONE 'UTC', (first + interval '1 month') AT TIME ZONE 'UTC'
+        );
+        -- The triggers of rows are passed on to partitions, those of statements are not.
+        EXECUTE format(
+            'CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON nself.%I
+             FOR EACH STATEMENT EXECUTE FUNCTION nself.refuse_audit_change()', name
+        );
+        EXECUTE format('ALTER TABLE nself.%I ENABLE ALWAYS TRIGGER audit_log_no_truncate', name);
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
 CREATE FUNCTION nself.prune_events(older_than interval, rows_max integer DEFAULT 10000) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -334,6 +441,46 @@ BEGIN
 END
 $$;
 
+CREATE TABLE nself.audit_seals (
+    month date NOT NULL,
+    entries bigint NOT NULL,
+    digest bytea NOT NULL,
+    sealed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT audit_seals_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric))
+);
+
+CREATE FUNCTION nself.seal_audit() RETURNS SETOF nself.audit_seals
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+DECLARE
+    seal nself.audit_seals;
+    relation text;
+BEGIN
+    FOR seal.month, relation IN
+        SELECT to_date(right(c.relname, 7), 'YYYY_MM'), c.relname
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'nself.audit_log'::regclass AND c.relname ~ '^audit_log_[0-9]{4}_[0-9]{2}$'
+            AND to_date(right(c.relname, 7), 'YYYY_MM') < date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC')
+            AND NOT EXISTS (SELECT FROM nself.audit_seals s WHERE s.month = to_date(right(c.relname, 7), 'YYYY_MM'))
+        ORDER BY 1
+    LOOP
+        -- Whoever still writes into that month ends first.
+        EXECUTE format('LOCK TABLE nself.%I IN SHARE MODE', relation);
+        SELECT d.entries, d.digest INTO seal.entries, seal.digest FROM nself.audit_digest(seal.month) d;
+        INSERT INTO nself.audit_seals AS s (month, entries, digest) VALUES (seal.month, seal.entries, seal.digest)
+        RETURNING s.* INTO seal;
+        PERFORM nself.audit('audit.sealed', to_char(seal.month, 'YYYY-MM'), jsonb_build_object(
+            'entries', seal.entries, 'digest', encode(seal.digest, 'hex')), NULL, 'nself');
+        RETURN NEXT seal;
+    END LOOP;
+END
+$_$;
+
+CREATE FUNCTION nself.system_stream(actor text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN ('system-'::text || to_hex((get_byte(sha256(convert_to(actor, 'UTF8'::name)), 0) & 15)));
+
 CREATE FUNCTION nself.verify_audit(only_stream text DEFAULT NULL::text) RETURNS TABLE(stream text, sequence bigint, problem text)
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -342,11 +489,20 @@ CREATE FUNCTION nself.verify_audit(only_stream text DEFAULT NULL::text) RETURNS 
         SELECT
             a.stream, a.sequence, a.previous_hash, a.hash,
             nself.audit_hash(a) AS true_hash,
-            row_number() OVER chain AS place,
-            lag(a.hash, 1, decode(repeat('00', 32), 'hex')) OVER chain AS true_previous
-        FROM nself.audit_log a
+            coalesce(n.sequence, 0) + row_number() OVER chain AS place,
+            lag(a.hash, 1, coalesce(n.hash, decode(repeat('00', 32), 'hex'))) OVER chain AS true_previous
+        FROM nself.audit_log a LEFT JOIN nself.audit_anchors n ON n.stream = a.stream
         WHERE only_stream IS NULL OR a.stream = only_stream
         WINDOW chain AS (PARTITION BY a.stream ORDER BY a.sequence)
+    ), ends AS (
+        SELECT DISTINCT ON (e.stream) e.stream, e.sequence, e.hash
+        FROM (
+            SELECT e.stream, e.sequence, e.hash FROM entries e
+            UNION ALL
+            SELECT n.stream, n.sequence, n.hash FROM nself.audit_anchors n
+            WHERE only_stream IS NULL OR n.stream = only_stream
+        ) e
+        ORDER BY e.stream, e.sequence DESC
     ), broken AS (
         SELECT
             e.stream, e.sequence,
@@ -366,16 +522,34 @@ CREATE FUNCTION nself.verify_audit(only_stream text DEFAULT NULL::text) RETURNS 
                 ELSE 'the head does not match the last row'
             END
         FROM nself.audit_heads h
-        FULL JOIN (
-            SELECT DISTINCT ON (e.stream) e.stream, e.sequence, e.hash
-            FROM entries e ORDER BY e.stream, e.sequence DESC
-        ) AS ends ON ends.stream = h.stream
+        FULL JOIN ends ON ends.stream = h.stream
         WHERE (only_stream IS NULL OR coalesce(h.stream, ends.stream) = only_stream)
             AND (h.sequence IS DISTINCT FROM ends.sequence OR h.hash IS DISTINCT FROM ends.hash)
+    ), sealed AS (
+        SELECT a.stream, a.sequence, to_date(a.target, 'YYYY-MM') AS month, a.details
+        FROM nself.audit_log a
+        WHERE a.stream = nself.system_stream('nself') AND a.action = 'audit.sealed' AND a.source = '/nself'
+    ), seals AS (
+        SELECT
+            p.stream, p.sequence,
+            'the seal of ' || to_char(p.month, 'YYYY-MM') || ' was changed' AS problem
+        FROM sealed p LEFT JOIN nself.audit_seals s ON s.month = p.month
+        WHERE s.entries::text IS DISTINCT FROM p.details ->> 'entries'
+            OR encode(s.digest, 'hex') IS DISTINCT FROM p.details ->> 'digest'
+        UNION ALL
+        SELECT p.stream, p.sequence, 'the month ' || to_char(p.month, 'YYYY-MM') || ' is not what was sealed'
+        FROM sealed p, LATERAL nself.audit_digest(p.month) d
+        WHERE to_regclass('nself.' || nself.audit_partition(p.month)) IS NOT NULL
+            AND (d.entries::text, encode(d.digest, 'hex'))
+                IS DISTINCT FROM (p.details ->> 'entries', p.details ->> 'digest')
     )
-    SELECT DISTINCT ON (b.stream) b.stream, b.sequence, b.problem
-    FROM broken b
-    ORDER BY b.stream, b.sequence
+    (
+        SELECT DISTINCT ON (b.stream) b.stream, b.sequence, b.problem
+        FROM broken b
+        ORDER BY b.stream, b.sequence
+    )
+    UNION ALL
+    SELECT s.stream, s.sequence, s.problem FROM seals s WHERE only_stream IS NULL
 $$;
 
 CREATE FUNCTION public.add_member(family uuid, person uuid, new_role text, inviter uuid, actor uuid, more jsonb DEFAULT '{}'::jsonb) RETURNS uuid
@@ -947,6 +1121,11 @@ BEGIN
     );
 END
 $$;
+CREATE TABLE nself.audit_anchors (
+    stream text NOT NULL,
+    sequence bigint NOT NULL,
+    hash bytea NOT NULL
+);
 
 CREATE TABLE nself.audit_heads (
     stream text NOT NULL,
@@ -954,6 +1133,23 @@ CREATE TABLE nself.audit_heads (
     hash bytea NOT NULL
 )
 WITH (fillfactor='50');
+
+CREATE TABLE nself.audit_log_rest (
+    stream text NOT NULL,
+    sequence bigint NOT NULL,
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    source text NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    target text,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    family_id uuid,
+    previous_hash bytea NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_log_action_check CHECK (((action ~ '^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$'::text) AND (length(action) <= 200))),
+    CONSTRAINT audit_log_details_check CHECK ((pg_column_size(details) <= 65536))
+);
 
 CREATE TABLE nself.event_failures (
     subscriber text NOT NULL,
@@ -1792,12 +1988,22 @@ CREATE TABLE public.users (
 );
 
 COMMENT ON TABLE public.users IS 'A person, once for all families and apps; what proves who they are is in schema auth';
+ALTER TABLE ONLY nself.audit_log ATTACH PARTITION nself.audit_log_rest DEFAULT;
+
+ALTER TABLE ONLY nself.audit_anchors
+    ADD CONSTRAINT audit_anchors_pkey PRIMARY KEY (stream);
 
 ALTER TABLE ONLY nself.audit_heads
     ADD CONSTRAINT audit_heads_pkey PRIMARY KEY (stream);
 
 ALTER TABLE ONLY nself.audit_log
-    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (stream, sequence);
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (stream, sequence, at);
+
+ALTER TABLE ONLY nself.audit_log_rest
+    ADD CONSTRAINT audit_log_rest_pkey PRIMARY KEY (stream, sequence, at);
+
+ALTER TABLE ONLY nself.audit_seals
+    ADD CONSTRAINT audit_seals_pkey PRIMARY KEY (month);
 
 ALTER TABLE ONLY nself.event_cursors
     ADD CONSTRAINT event_cursors_pkey PRIMARY KEY (subscriber);
@@ -2063,11 +2269,17 @@ ALTER TABLE ONLY public.users
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
-CREATE INDEX audit_log_actor_idx ON nself.audit_log USING btree (actor, at);
+CREATE INDEX audit_log_actor_idx ON ONLY nself.audit_log USING btree (actor, at);
 
-CREATE INDEX audit_log_at_idx ON nself.audit_log USING btree (at);
+CREATE INDEX audit_log_at_idx ON ONLY nself.audit_log USING btree (at);
 
-CREATE INDEX audit_log_target_idx ON nself.audit_log USING btree (target, at) WHERE (target IS NOT NULL);
+CREATE INDEX audit_log_rest_actor_at_idx ON nself.audit_log_rest USING btree (actor, at);
+
+CREATE INDEX audit_log_rest_at_idx ON nself.audit_log_rest USING btree (at);
+
+CREATE INDEX audit_log_target_idx ON ONLY nself.audit_log USING btree (target, at) WHERE (target IS NOT NULL);
+
+CREATE INDEX audit_log_rest_target_at_idx ON nself.audit_log_rest USING btree (target, at) WHERE (target IS NOT NULL);
 
 CREATE INDEX event_failures_failed_at_idx ON nself.event_failures USING btree (failed_at);
 
@@ -2257,6 +2469,18 @@ CREATE INDEX users_anonymous_idx ON public.users USING btree (id) WHERE is_anony
 
 CREATE INDEX users_created_by_idx ON public.users USING btree (created_by) WHERE (created_by IS NOT NULL);
 
+ALTER INDEX nself.audit_log_actor_idx ATTACH PARTITION nself.audit_log_rest_actor_at_idx;
+
+ALTER INDEX nself.audit_log_at_idx ATTACH PARTITION nself.audit_log_rest_at_idx;
+
+ALTER INDEX nself.audit_log_pkey ATTACH PARTITION nself.audit_log_rest_pkey;
+
+ALTER INDEX nself.audit_log_target_idx ATTACH PARTITION nself.audit_log_rest_target_at_idx;
+
+CREATE TRIGGER audit_anchors_no_delete BEFORE DELETE ON nself.audit_anchors FOR EACH ROW EXECUTE FUNCTION nself.refuse_audit_change();
+
+ALTER TABLE nself.audit_anchors ENABLE ALWAYS TRIGGER audit_anchors_no_delete;
+
 CREATE TRIGGER audit_heads_no_delete BEFORE DELETE ON nself.audit_heads FOR EACH ROW EXECUTE FUNCTION nself.refuse_audit_change();
 
 ALTER TABLE nself.audit_heads ENABLE ALWAYS TRIGGER audit_heads_no_delete;
@@ -2304,6 +2528,17 @@ CREATE TRIGGER conversation_members_touch BEFORE UPDATE ON public.conversation_m
 CREATE TRIGGER conversations_touch BEFORE UPDATE ON public.conversations FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER device_heartbeats_see AFTER INSERT ON public.device_heartbeats REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.see_device();
+CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON nself.audit_log_rest FOR EACH STATEMENT EXECUTE FUNCTION nself.refuse_audit_change();
+
+ALTER TABLE nself.audit_log_rest ENABLE ALWAYS TRIGGER audit_log_no_truncate;
+
+CREATE TRIGGER audit_seals_no_change BEFORE DELETE OR UPDATE ON nself.audit_seals FOR EACH ROW EXECUTE FUNCTION nself.refuse_audit_change();
+
+ALTER TABLE nself.audit_seals ENABLE ALWAYS TRIGGER audit_seals_no_change;
+
+CREATE TRIGGER audit_seals_no_truncate BEFORE TRUNCATE ON nself.audit_seals FOR EACH STATEMENT EXECUTE FUNCTION nself.refuse_audit_change();
+
+ALTER TABLE nself.audit_seals ENABLE ALWAYS TRIGGER audit_seals_no_truncate;
 
 CREATE TRIGGER devices_touch BEFORE UPDATE ON public.devices FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 

@@ -1,5 +1,6 @@
--- The audit log: append-only, one hash chain per stream. A stream is a family, or `system` for what belongs to none;
--- one chain for all would make every audited transaction of the house wait for the one before.
+-- The audit log: append-only, one hash chain per stream. A stream is a family, or one of sixteen of the house for what
+-- belongs to none, `system-0` to `system-f`, by who did it: one chain for all would make every audited transaction wait
+-- for the one before. Kept by the month, so that what is old enough can be put away whole (0008_audit_months).
 CREATE TABLE nself.audit_log (
     stream text NOT NULL,
     sequence bigint NOT NULL,
@@ -13,12 +14,15 @@ CREATE TABLE nself.audit_log (
     family_id uuid,
     previous_hash bytea NOT NULL,
     hash bytea NOT NULL,
-    CONSTRAINT audit_log_pkey PRIMARY KEY (stream, sequence),
+    CONSTRAINT audit_log_pkey PRIMARY KEY (stream, sequence, at),
     CONSTRAINT audit_log_action_check CHECK (action ~ '^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$' AND length(action) <= 200),
     CONSTRAINT audit_log_details_check CHECK (pg_column_size(details) <= 65536)
-);
+) PARTITION BY RANGE (at);
 
 CREATE INDEX audit_log_at_idx ON nself.audit_log (at);
+
+-- Takes what no month's partition is there for, so that nothing is refused for want of one.
+CREATE TABLE nself.audit_log_rest PARTITION OF nself.audit_log DEFAULT;
 
 -- The end of each chain: the row that an appender locks, and the witness for entries that were cut off the end. Written
 -- once per transaction, when it commits: a row that changes with each entry grows a chain of dead versions within a
@@ -43,6 +47,11 @@ CREATE FUNCTION nself.audit_hash(entry nself.audit_log) RETURNS bytea
         'UTF8'
     ));
 
+-- The stream of what belongs to no family.
+CREATE FUNCTION nself.system_stream(actor text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN 'system-' || to_hex(get_byte(sha256(convert_to(actor, 'UTF8')), 0) & 15);
+
 -- Every insert goes through the chain, also one that does not come from nself.audit: the trigger decides the place in
 -- the stream and the hashes, whatever the statement says. The stream's head stays locked until the end of the
 -- transaction, so a transaction that audits into several families should do so in a fixed order.
@@ -50,21 +59,34 @@ CREATE FUNCTION nself.chain_audit() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    head nself.audit_heads;
+    clock timestamptz;
 BEGIN
-    NEW.stream := coalesce(NEW.family_id::text, 'system');
-    PERFORM FROM nself.audit_heads h WHERE h.stream = NEW.stream FOR UPDATE;
+    NEW.stream := coalesce(NEW.family_id::text, nself.system_stream(NEW.actor));
+    SELECT * INTO head FROM nself.audit_heads h WHERE h.stream = NEW.stream FOR UPDATE;
     IF NOT FOUND THEN
         INSERT INTO nself.audit_heads (stream, sequence, hash) VALUES (NEW.stream, 0, decode(repeat('00', 32), 'hex'))
         ON CONFLICT (stream) DO NOTHING;
-        PERFORM FROM nself.audit_heads h WHERE h.stream = NEW.stream FOR UPDATE;
+        SELECT * INTO head FROM nself.audit_heads h WHERE h.stream = NEW.stream FOR UPDATE;
     END IF;
-    -- After the lock: this statement sees what the last holder committed, and earlier rows of this very statement.
+    -- The head is what the last holder committed; behind it stand only entries of this very transaction.
     SELECT a.sequence + 1, a.hash INTO NEW.sequence, NEW.previous_hash
-    FROM nself.audit_log a WHERE a.stream = NEW.stream ORDER BY a.sequence DESC LIMIT 1;
-    NEW.sequence := coalesce(NEW.sequence, 1);
-    NEW.previous_hash := coalesce(NEW.previous_hash, decode(repeat('00', 32), 'hex'));
-    -- Also after the lock, so that time does not run backwards within a stream.
-    NEW.at := clock_timestamp();
+    FROM nself.audit_log a
+    WHERE a.stream = NEW.stream AND a.sequence > head.sequence AND a.at >= transaction_timestamp() - interval '1 day'
+    ORDER BY a.sequence DESC LIMIT 1;
+    NEW.sequence := coalesce(NEW.sequence, head.sequence + 1);
+    NEW.previous_hash := coalesce(NEW.previous_hash, head.hash);
+    -- After the lock, so that time does not run backwards within a stream; but an entry that waited over the end of a
+    -- month stays in the month that its place was chosen for.
+    clock := clock_timestamp();
+    IF date_trunc('month', NEW.at, 'UTC') = date_trunc('month', clock, 'UTC') THEN
+        NEW.at := clock;
+    ELSIF NEW.at NOT BETWEEN transaction_timestamp() AND clock THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('an entry of the audit log is written now, not at %s', NEW.at),
+            HINT = 'leave out the column at';
+    END IF;
     NEW.hash := nself.audit_hash(NEW);
     RETURN NEW;
 END
@@ -79,7 +101,8 @@ BEGIN
     UPDATE nself.audit_heads h SET sequence = last.sequence, hash = last.hash
     FROM (
         SELECT a.sequence, a.hash FROM nself.audit_log a
-        WHERE a.stream = NEW.stream ORDER BY a.sequence DESC LIMIT 1
+        WHERE a.stream = NEW.stream AND a.sequence >= NEW.sequence AND a.at >= NEW.at - interval '1 day'
+        ORDER BY a.sequence DESC LIMIT 1
     ) AS last
     WHERE h.stream = NEW.stream AND h.sequence < NEW.sequence;
     RETURN NULL;
@@ -105,6 +128,8 @@ CREATE TRIGGER audit_log_no_change BEFORE UPDATE OR DELETE ON nself.audit_log
     FOR EACH ROW EXECUTE FUNCTION nself.refuse_audit_change();
 CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON nself.audit_log
     FOR EACH STATEMENT EXECUTE FUNCTION nself.refuse_audit_change();
+CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON nself.audit_log_rest
+    FOR EACH STATEMENT EXECUTE FUNCTION nself.refuse_audit_change();
 CREATE TRIGGER audit_heads_no_delete BEFORE DELETE ON nself.audit_heads
     FOR EACH ROW EXECUTE FUNCTION nself.refuse_audit_change();
 CREATE TRIGGER audit_heads_no_truncate BEFORE TRUNCATE ON nself.audit_heads
@@ -115,6 +140,7 @@ ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_chain;
 ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_head;
 ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_no_change;
 ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_no_truncate;
+ALTER TABLE nself.audit_log_rest ENABLE ALWAYS TRIGGER audit_log_no_truncate;
 ALTER TABLE nself.audit_heads ENABLE ALWAYS TRIGGER audit_heads_no_delete;
 ALTER TABLE nself.audit_heads ENABLE ALWAYS TRIGGER audit_heads_no_truncate;
 
@@ -143,53 +169,6 @@ BEGIN
     RETURNING a.id INTO entry_id;
     RETURN entry_id;
 END
-$$;
-
--- The first broken place of each stream, nothing when all chains are whole. It names an edited, a missing, an inserted
--- and a cut-off row. Who can rewrite a whole chain and its head can hide from it; a copy of the heads outside shows that.
-CREATE FUNCTION nself.verify_audit(only_stream text DEFAULT NULL)
-    RETURNS TABLE (stream text, sequence bigint, problem text)
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    WITH entries AS (
-        SELECT
-            a.stream, a.sequence, a.previous_hash, a.hash,
-            nself.audit_hash(a) AS true_hash,
-            row_number() OVER chain AS place,
-            lag(a.hash, 1, decode(repeat('00', 32), 'hex')) OVER chain AS true_previous
-        FROM nself.audit_log a
-        WHERE only_stream IS NULL OR a.stream = only_stream
-        WINDOW chain AS (PARTITION BY a.stream ORDER BY a.sequence)
-    ), broken AS (
-        SELECT
-            e.stream, e.sequence,
-            CASE
-                WHEN e.sequence <> e.place THEN 'the row before it is missing'
-                WHEN e.hash <> e.true_hash THEN 'the row was changed'
-                ELSE 'it does not continue the row before it'
-            END AS problem
-        FROM entries e
-        WHERE e.sequence <> e.place OR e.hash <> e.true_hash OR e.previous_hash <> e.true_previous
-        UNION ALL
-        SELECT
-            coalesce(h.stream, ends.stream), coalesce(ends.sequence, 0) + 1,
-            CASE
-                WHEN h.stream IS NULL THEN 'the head of the stream is missing'
-                WHEN coalesce(ends.sequence, 0) < h.sequence THEN 'the last rows are missing'
-                ELSE 'the head does not match the last row'
-            END
-        FROM nself.audit_heads h
-        FULL JOIN (
-            SELECT DISTINCT ON (e.stream) e.stream, e.sequence, e.hash
-            FROM entries e ORDER BY e.stream, e.sequence DESC
-        ) AS ends ON ends.stream = h.stream
-        WHERE (only_stream IS NULL OR coalesce(h.stream, ends.stream) = only_stream)
-            AND (h.sequence IS DISTINCT FROM ends.sequence OR h.hash IS DISTINCT FROM ends.hash)
-    )
-    SELECT DISTINCT ON (b.stream) b.stream, b.sequence, b.problem
-    FROM broken b
-    ORDER BY b.stream, b.sequence
 $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA nself FROM PUBLIC;

@@ -2,6 +2,15 @@
 //!
 //! The log itself is SQL (`db/nself/0004_audit.up.sql`), so that plugins, Hasura and psql write it in the transaction of
 //! what they audit. This is the host's own way to append, and the way to read and verify.
+//!
+//! [`export`] writes entries as JSON Lines, [`archive`] reads such a file back and proves it, [`months`] closes months and
+//! puts old ones away, [`witness`] keeps the ends of the chains elsewhere, [`routes`] shows a family its own log.
+
+pub mod archive;
+pub mod export;
+pub mod months;
+pub mod routes;
+pub mod witness;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,7 +34,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// An entry of the stream `system` without details.
+    /// An entry that belongs to no family, without details.
     pub fn new(action: impl Into<String>, target: impl Into<String>) -> Self {
         Self {
             action: action.into(),
@@ -40,7 +49,7 @@ impl Entry {
 /// An entry of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// `system`, or the id of a family.
+    /// The id of a family, or `system-0` to `system-f`.
     pub stream: String,
     /// Place in the stream, from 1 without gaps.
     pub sequence: i64,
@@ -73,23 +82,58 @@ pub struct Broken {
     pub problem: String,
 }
 
-/// Which entries to read.
+impl From<&Row> for Broken {
+    fn from(row: &Row) -> Self {
+        Self {
+            stream: row.get(0),
+            sequence: row.get(1),
+            problem: row.get(2),
+        }
+    }
+}
+
+/// Which entries to read; all of them by default, a hundred at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// Only those of one family.
-    pub family_id: Option<Uuid>,
-    /// Only those before this moment, to turn pages.
-    pub before: Option<Timestamp>,
-    /// How many at most; 100 by default.
+    /// Only those of one stream.
+    pub stream: Option<String>,
+    /// Only those whose action is this; `*` stands for anything: `family.*`.
+    pub action: Option<String>,
+    /// Only those that somebody did.
+    pub actor: Option<String>,
+    /// Only those that were done to something.
+    pub target: Option<String>,
+    /// Only those at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Only those before this moment.
+    pub until: Option<Timestamp>,
+    /// Only those before this place of their stream, to turn pages.
+    pub before: Option<i64>,
+    /// How many at most.
     pub limit: u32,
 }
 
 impl Default for Filter {
     fn default() -> Self {
         Self {
-            family_id: None,
+            stream: None,
+            action: None,
+            actor: None,
+            target: None,
+            since: None,
+            until: None,
             before: None,
             limit: 100,
+        }
+    }
+}
+
+impl Filter {
+    /// Those of one family.
+    pub fn of_family(family: Uuid) -> Self {
+        Self {
+            stream: Some(family.to_string()),
+            ..Self::default()
         }
     }
 }
@@ -125,24 +169,49 @@ pub async fn verify(
             &[&stream],
         )
         .await?;
-    let broken = |row: &Row| Broken {
-        stream: row.get(0),
-        sequence: row.get(1),
-        problem: row.get(2),
-    };
-    Ok(rows.iter().map(broken).collect())
+    Ok(rows.iter().map(Broken::from).collect())
 }
 
 /// The newest entries first.
 pub async fn tail(client: &impl GenericClient, filter: &Filter) -> Result<Vec<Record>, Error> {
+    let Filter {
+        stream,
+        action,
+        actor,
+        target,
+        since,
+        until,
+        before,
+        limit,
+    } = filter;
+    // One stream is walked by its key, all of them by time.
+    let order = if stream.is_some() {
+        "a.sequence DESC"
+    } else {
+        "a.at DESC, a.id DESC"
+    };
+    let query = format!(
+        "SELECT stream, sequence, id, at, source, actor, action, target, details, family_id
+         FROM nself.audit_log a
+         WHERE ($1::text IS NULL OR a.stream = $1) AND ($2::text IS NULL OR a.action LIKE nself.like_pattern($2))
+             AND ($3::text IS NULL OR a.actor = $3) AND ($4::text IS NULL OR a.target = $4)
+             AND ($5::timestamptz IS NULL OR a.at >= $5) AND ($6::timestamptz IS NULL OR a.at < $6)
+             AND ($7::bigint IS NULL OR a.sequence < $7)
+         ORDER BY {order} LIMIT $8"
+    );
     let rows = client
         .query(
-            "SELECT stream, sequence, id, at, source, actor, action, target, details, family_id
-             FROM nself.audit_log
-             WHERE ($1::uuid IS NULL OR stream = $1::text) AND ($2::timestamptz IS NULL OR at < $2)
-             ORDER BY at DESC, sequence DESC
-             LIMIT $3",
-            &[&filter.family_id, &filter.before, &i64::from(filter.limit)],
+            &query,
+            &[
+                stream,
+                action,
+                actor,
+                target,
+                since,
+                until,
+                before,
+                &i64::from(*limit),
+            ],
         )
         .await?;
     Ok(rows.iter().map(record).collect())

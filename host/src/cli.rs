@@ -1,5 +1,6 @@
 //! The command line: one file per command, no logic.
 
+pub mod audit;
 pub mod client;
 mod commands;
 mod config;
@@ -78,6 +79,8 @@ enum Command {
     Plugin(plugin::PluginArgs),
     /// Migrations, seeds, a shell: with or without a running host
     Db(db::DbArgs),
+    /// Read the audit log, prove it, export it, put old months away
+    Audit(audit::AuditArgs),
     /// Make an access token for trying things out, in development
     Token(token::TokenArgs),
     /// Show the effective configuration and where each value came from
@@ -122,6 +125,7 @@ pub fn run(arguments: &[OsString], variables: Variables) -> Exit {
         Command::LogLevel(args) => log_level::run(&context, &args),
         Command::Plugin(args) => plugin::run(&context, &args),
         Command::Db(args) => db::run(&context, &args),
+        Command::Audit(args) => audit::run(&context, &args),
         Command::Token(args) => token::run(&context, &args),
         Command::Config(args) => config::run(&context, &args),
         Command::Hasura(args) => hasura::run(&context, &args),

@@ -87,6 +87,11 @@ impl Config {
         self.resolve(&self.plugins.directory)
     }
 
+    /// Where old months of the audit log go, from wherever the process stands.
+    pub fn audit_directory(&self) -> PathBuf {
+        self.resolve(&self.audit.directory)
+    }
+
     /// The plugin's own port: as configured, else the seed's, else none. None at all when `http.plugin_ports` is off.
     pub fn plugin_port(&self, id: &str) -> Option<u16> {
         if !self.http.plugin_ports {

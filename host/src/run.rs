@@ -20,7 +20,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use self::database::Database;
 pub use self::{
@@ -30,6 +30,7 @@ pub use self::{
     session::Session,
 };
 use crate::{
+    audit::{self, Entry},
     capability::clock::{HostClock, SystemClock},
     config::{Config, Environment, Provenance, secrets::Secrets},
     http::{
@@ -127,7 +128,7 @@ impl Host {
         };
         match Self::serve(assembly, provenance, migrate, &*progress).await {
             Ok((registry, server, services)) => Ok(Self {
-                housekeeping: housekeeping::start(Arc::clone(&services)),
+                housekeeping: housekeeping::start(Arc::clone(&services), archive_of(&config)),
                 services,
                 config: Arc::new(config),
                 registry,
@@ -219,6 +220,23 @@ impl Host {
         matches!(timeout(ANSWER_LIMIT, asked).await, Ok(Some(())))
     }
 
+    /// Appends to the audit log what an operator asked of the running host. What cannot be appended is logged, and hinders
+    /// nobody: these commands are for bad days, when the database may be away.
+    pub async fn audit(&self, entry: &Entry) {
+        let appended = async {
+            let client = self.services.pool.get().await.ok()?;
+            audit::append(&**client, entry).await.ok()
+        };
+        if timeout(ANSWER_LIMIT, appended)
+            .await
+            .ok()
+            .flatten()
+            .is_none()
+        {
+            warn!(action = entry.action, "cannot append to the audit log");
+        }
+    }
+
     /// A key with which an operator's requests are answered for a minute, for whoever the control socket lets in.
     pub fn operator_pass(&self) -> Result<NewApiKey, ApiKeyError> {
         self.services.verifier.pass("control", PASS_LIFETIME)
@@ -261,6 +279,14 @@ impl Host {
     }
 }
 
+/// Where old months of the audit log go, and how many stay.
+fn archive_of(config: &Config) -> Option<housekeeping::Archive> {
+    Some(housekeeping::Archive {
+        keep_months: config.audit.keep_months?,
+        directory: config.audit_directory(),
+    })
+}
+
 type Watched = Arc<std::sync::OnceLock<std::sync::Weak<Registry>>>;
 
 /// Health, metrics, and the documents of the API. Open to everybody in development, to operators elsewhere.
@@ -291,6 +317,7 @@ fn host_routes(
     }));
     routes.push(openapi_route(seats.gateway.routes(), documents.clone()));
     routes.extend(reference_routes(&documents));
+    routes.extend(audit::routes::routes(&seats.services.pool));
     routes
 }
 

@@ -9,6 +9,8 @@ mod step;
 
 use clap::{Args, Subcommand};
 
+pub(super) use open::with_database;
+
 use super::{CliError, Context};
 
 pub(super) use open::with_database;

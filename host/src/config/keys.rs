@@ -104,6 +104,8 @@ pub const KEYS: &[Key] = &[
     key("log.level", Kind::Choice(&["off", "error", "warn", "info", "debug", "trace"]), "Least level that is written. `NSELF_LOG` takes a filter such as `info,nself::http=debug` and goes first."),
     key("log.format", Kind::Choice(&["auto", "pretty", "json"]), "How log lines look; `auto` is pretty on a terminal and JSON otherwise."),
     key("log.file", Kind::Path, "File to append log lines to. When absent: standard error."),
+    key("audit.keep_months", SMALL, "Months of the audit log that stay in the database besides the current one; older ones are written to files, proved and removed. When absent: all stay."),
+    key("audit.directory", Kind::Path, "Where months of the audit log are put away."),
     key("shutdown.grace_ms", SOME, "Time for requests and tasks in flight when the host stops, in milliseconds."),
 ];
 

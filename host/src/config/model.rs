@@ -42,6 +42,8 @@ pub struct Config {
     pub identity: Identity,
     /// Logs.
     pub log: Log,
+    /// The audit log.
+    pub audit: Audit,
     /// How the host stops.
     pub shutdown: Shutdown,
 }
@@ -278,6 +280,25 @@ impl Default for Log {
             level: "info".to_owned(),
             format: LogFormat::Auto,
             file: None,
+        }
+    }
+}
+
+/// The audit log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Months that stay in the database besides the current one; older ones go into files. Without it all stay.
+    pub keep_months: Option<u32>,
+    /// Where the files go; relative to the project's directory.
+    pub directory: PathBuf,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            keep_months: None,
+            directory: PathBuf::from("audit"),
         }
     }
 }

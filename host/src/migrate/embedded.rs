@@ -42,6 +42,7 @@ const HOST: &[Embedded] = &[
     step!(5, "kv", "nself/0005_kv"),
     step!(6, "audit_reading", "nself/0006_audit_reading"),
     step!(7, "tenancy", "nself/0007_tenancy"),
+    step!(8, "audit_months", "nself/0008_audit_months"),
 ];
 
 const SHARED: &[Embedded] = &[

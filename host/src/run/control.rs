@@ -8,6 +8,7 @@ use tracing::info;
 
 use super::Host;
 use crate::{
+    audit::Entry,
     cli::{CliError, Exit},
     control::{Control, ProgressSender},
     plugin::{
@@ -110,6 +111,9 @@ impl Control for HostControl {
             "urls" => Ok(urls(&self.host)),
             "stop" => {
                 progress.send("stopping");
+                self.host
+                    .audit(&Entry::new("host.stop_asked", "host"))
+                    .await;
                 self.host.request_stop();
                 Ok(json!({"pid": std::process::id()}))
             }
@@ -196,6 +200,11 @@ impl HostControl {
         self.host.registry().push_log_level().await;
         let filter = self.telemetry.level();
         info!(filter, before, "log level changed");
+        let entry = Entry {
+            details: json!({"filter": filter, "before": before}),
+            ..Entry::new("host.log_level_changed", "host")
+        };
+        self.host.audit(&entry).await;
         Ok(json!({"filter": filter, "before": before}))
     }
 

@@ -1,5 +1,6 @@
 //! The command line from outside, and the control socket that it uses.
 
+mod audit;
 mod config;
 mod control;
 mod db;

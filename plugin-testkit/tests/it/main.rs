@@ -1,6 +1,7 @@
 //! What the testkit promises to tests of plugins, and what the host promises to plugins: tried on the plugin `fixture`,
 //! which has a route for each thing that a plugin can do.
 
+mod audit;
 mod bodies;
 mod callers;
 mod database;

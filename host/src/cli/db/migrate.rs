@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     super::{CliError, Context, Exit, Table},
     Down, Redo, Status, Up,
-    open::{Owners, failed, with_database},
+    open::{Owners, audited, failed, with_database},
 };
 use crate::{
     migrate::{
@@ -32,6 +32,7 @@ pub(super) fn up(context: &Context, args: &Up) -> Result<(), CliError> {
             return planned(context, &plan);
         }
         let report = apply(context, session, &owners, &selected, options).await?;
+        told(session, "db.migrated", &report).await?;
         done(context, &report)
     })
 }
@@ -113,6 +114,12 @@ fn take_back(
             migrator.down(&owner, count).await
         };
         let report = report.map_err(failed)?;
+        let action = if again {
+            "db.migrated_again"
+        } else {
+            "db.migrated_back"
+        };
+        told(session, action, &report).await?;
         if again && let Some(manifest) = owners.manifest(&owner.name) {
             // What was made again is granted again: the plugin may be running.
             session
@@ -194,6 +201,16 @@ fn planned(context: &Context, plan: &Plan) -> Result<(), CliError> {
         }
         text(context, &table)
     })
+}
+
+/// Nothing is told of nothing.
+async fn told(session: &Session, action: &str, report: &Report) -> Result<(), CliError> {
+    let step = |step: &StepReport| format!("{}/{:04}_{}", step.owner, step.number, step.name);
+    let steps: Vec<String> = report.steps.iter().map(step).collect();
+    if steps.is_empty() {
+        return Ok(());
+    }
+    audited(session, action, json!({"steps": steps})).await
 }
 
 fn done(context: &Context, report: &Report) -> Result<(), CliError> {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{
     super::{CliError, Context},
     migrate::apply,
-    open::{Owners, failed, with_database},
+    open::{Owners, audited, failed, with_database},
 };
 use crate::{
     control::HostLock,
@@ -27,6 +27,7 @@ pub(super) fn run(context: &Context) -> Result<(), CliError> {
         let dropped = wipe(&mut client).await.map_err(failed)?;
         drop(client);
         let report = apply(context, session, &owners, &selected, Options::default()).await?;
+        audited(session, "db.reset", json!({"dropped": dropped})).await?;
         let answer = json!({"dropped": dropped, "steps": report.steps});
         context.output.answer(&answer, || {
             format!(

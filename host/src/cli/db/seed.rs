@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     super::{CliError, Context, Table},
     Seed,
-    open::{failed, with_database},
+    open::{audited, failed, with_database},
 };
 use crate::{
     migrate::seed::{self, SeedReport},
@@ -36,7 +36,9 @@ pub(super) fn run(context: &Context, args: &Seed) -> Result<(), CliError> {
         let mut client = session.connect().await?;
         let mut done = Vec::new();
         for seed in &seeds {
-            done.push(seed.run(&mut client).await.map_err(failed)?);
+            let report = seed.run(&mut client).await.map_err(failed)?;
+            audited(session, "db.seeded", json!({"file": report.file})).await?;
+            done.push(report);
         }
         Ok(done)
     })?;

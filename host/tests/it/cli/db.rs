@@ -1,14 +1,14 @@
 //! `nself db`, with the real binary and a private cluster, while a host runs and while none does.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use super::{Project, Ran};
 
 /// A project whose cluster goes with it.
-struct Stage(Project);
+pub(super) struct Stage(Project);
 
 impl Stage {
-    fn set() -> Self {
+    pub(super) fn set() -> Self {
         let project = Project::passable();
         project.run(&["init", "--template", "blank"]).check(0, &[]);
         Self(project)
@@ -20,14 +20,18 @@ impl Stage {
         fs::write(path, text).unwrap();
     }
 
-    fn run(&self, line: &str) -> Ran {
+    pub(super) fn path(&self, file: &str) -> PathBuf {
+        self.0.path().join(file)
+    }
+
+    pub(super) fn run(&self, line: &str) -> Ran {
         let words: Vec<&str> = line.split(' ').collect();
         self.0
             .run_with(&words, &[("PATH", "/usr/bin:/bin"), ("HOME", "/nowhere")])
     }
 
     /// What psql answers to one statement.
-    fn sql(&self, statement: &str) -> String {
+    pub(super) fn sql(&self, statement: &str) -> String {
         let arguments = ["db", "shell", "--", "-Atc", statement];
         let ran = self.0.run_with(&arguments, &[("PATH", "/usr/bin:/bin")]);
         ran.check(0, &[]);
