@@ -2,7 +2,7 @@
 //! changes the other. Asked of the catalogue, with the world of `db/seed`, so a table that is added later is asked, too.
 
 use serde_json::Value;
-use tokio_postgres::{Client, types::Json};
+use tokio_postgres::{Client, error::SqlState, types::Json};
 use uuid::Uuid;
 
 use super::{modelled, refused_by, seeds, told, value};
@@ -143,7 +143,7 @@ async fn write(owner: &Client, plugin: &Client, table: &str) -> usize {
         .err()
         .unwrap_or_else(|| panic!("{table}: a row for another family"));
     assert_eq!(
-        error.code().map(tokio_postgres::error::SqlState::code),
+        error.code().map(SqlState::code),
         Some("42501"),
         "{table}: {}",
         told(&error)
