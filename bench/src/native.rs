@@ -80,6 +80,7 @@ fn route(method: &str, path: &str, kind: &str) -> Route {
         body_bytes_max: None,
         timeout_ms: None,
         rate_per_minute: None,
+        params: None,
         request: None,
         query: None,
         response: None,

@@ -1,4 +1,4 @@
-//! `/v1/audit`: a family's own log, for its OWNER and ADMINs, page by page and as JSON Lines.
+//! `/v1/audit`: a family's own log, for whom the policy lets see it, page by page and as JSON Lines.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     http::{Admitted, Body, BoxError, HostRoute, Problem, Target},
-    plugin::manifest::{Access, Role, Route},
+    plugin::manifest::{Access, Route},
 };
 
 /// Most entries of a page.
@@ -67,11 +67,12 @@ fn route(path: &str, summary: &str, kind: &str, query: Value) -> Route {
     Route {
         method: "GET".to_owned(),
         path: path.to_owned(),
-        access: Access::Roles(vec![Role::Owner, Role::Admin]),
+        access: Access::Action("audit.view".to_owned()),
         summary: summary.to_owned(),
         body_bytes_max: Some(0),
         timeout_ms: None,
         rate_per_minute: None,
+        params: None,
         request: None,
         query: Some(query),
         response: None,

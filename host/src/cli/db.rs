@@ -13,8 +13,6 @@ pub(super) use open::with_database;
 
 use super::{CliError, Context};
 
-pub(super) use open::with_database;
-
 /// Migrations, seeds, a shell.
 #[derive(Debug, Clone, Args)]
 pub struct DbArgs {
