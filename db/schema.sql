@@ -1121,6 +1121,7 @@ BEGIN
     );
 END
 $$;
+
 CREATE TABLE nself.audit_anchors (
     stream text NOT NULL,
     sequence bigint NOT NULL,
@@ -1988,6 +1989,7 @@ CREATE TABLE public.users (
 );
 
 COMMENT ON TABLE public.users IS 'A person, once for all families and apps; what proves who they are is in schema auth';
+
 ALTER TABLE ONLY nself.audit_log ATTACH PARTITION nself.audit_log_rest DEFAULT;
 
 ALTER TABLE ONLY nself.audit_anchors
@@ -2505,6 +2507,18 @@ CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON nself.audit_log FOR EACH
 
 ALTER TABLE nself.audit_log ENABLE ALWAYS TRIGGER audit_log_no_truncate;
 
+CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON nself.audit_log_rest FOR EACH STATEMENT EXECUTE FUNCTION nself.refuse_audit_change();
+
+ALTER TABLE nself.audit_log_rest ENABLE ALWAYS TRIGGER audit_log_no_truncate;
+
+CREATE TRIGGER audit_seals_no_change BEFORE DELETE OR UPDATE ON nself.audit_seals FOR EACH ROW EXECUTE FUNCTION nself.refuse_audit_change();
+
+ALTER TABLE nself.audit_seals ENABLE ALWAYS TRIGGER audit_seals_no_change;
+
+CREATE TRIGGER audit_seals_no_truncate BEFORE TRUNCATE ON nself.audit_seals FOR EACH STATEMENT EXECUTE FUNCTION nself.refuse_audit_change();
+
+ALTER TABLE nself.audit_seals ENABLE ALWAYS TRIGGER audit_seals_no_truncate;
+
 CREATE TRIGGER albums_search_delete AFTER DELETE ON public.albums REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('album', 'title', 'description');
 
 CREATE TRIGGER albums_search_insert AFTER INSERT ON public.albums REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.index_for_search('album', 'title', 'description');
@@ -2528,17 +2542,6 @@ CREATE TRIGGER conversation_members_touch BEFORE UPDATE ON public.conversation_m
 CREATE TRIGGER conversations_touch BEFORE UPDATE ON public.conversations FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER device_heartbeats_see AFTER INSERT ON public.device_heartbeats REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.see_device();
-CREATE TRIGGER audit_log_no_truncate BEFORE TRUNCATE ON nself.audit_log_rest FOR EACH STATEMENT EXECUTE FUNCTION nself.refuse_audit_change();
-
-ALTER TABLE nself.audit_log_rest ENABLE ALWAYS TRIGGER audit_log_no_truncate;
-
-CREATE TRIGGER audit_seals_no_change BEFORE DELETE OR UPDATE ON nself.audit_seals FOR EACH ROW EXECUTE FUNCTION nself.refuse_audit_change();
-
-ALTER TABLE nself.audit_seals ENABLE ALWAYS TRIGGER audit_seals_no_change;
-
-CREATE TRIGGER audit_seals_no_truncate BEFORE TRUNCATE ON nself.audit_seals FOR EACH STATEMENT EXECUTE FUNCTION nself.refuse_audit_change();
-
-ALTER TABLE nself.audit_seals ENABLE ALWAYS TRIGGER audit_seals_no_truncate;
 
 CREATE TRIGGER devices_touch BEFORE UPDATE ON public.devices FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
