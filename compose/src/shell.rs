@@ -34,6 +34,32 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// Whether this machine lets services run as the users of their containers, in networks of their own. Where it does not, as for
+/// an ordinary user, it says so, and what needs it is left out.
+pub fn may_run_services() -> bool {
+    let network =
+        "ip link add name lab type bridge && ip link add name one type veth peer name other";
+    let tried = answer(
+        command("unshare").args(["--mount", "--net", "--pid", "--fork", "sh", "-c", network]),
+    );
+    if !tried.success {
+        eprintln!(
+            "SKIPPED: services in networks of their own take what this machine refuses: {}",
+            tried.err
+        );
+    }
+    tried.success && may_give_files_away()
+}
+
+/// Whether files can be given to the users of services: as root. Where not, it says so, and what needs it is left out.
+pub fn may_give_files_away() -> bool {
+    let is_root = answer(command("id").arg("-u")).good("id").trim() == "0";
+    if !is_root {
+        eprintln!("SKIPPED: files for the users of services are made by root alone");
+    }
+    is_root
+}
+
 /// What a program answered.
 #[derive(Debug, Clone)]
 pub struct Answer {

@@ -233,7 +233,7 @@ fn check_line(path: &Path, line: u64, text: &str) -> Result<(), ArchiveError> {
     Ok(())
 }
 
-/// A value of COPY's text format (PostgreSQL, "COPY", Text Format).
+/// A value of COPY's text format (PostgreSQL, COPY, Text Format).
 fn escape(text: &str, piece: &mut Vec<u8>) {
     for byte in text.bytes() {
         match byte {

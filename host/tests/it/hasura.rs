@@ -3,6 +3,7 @@
 mod apply;
 mod faults;
 mod golden;
+mod isolation;
 mod matrix;
 
 use std::{collections::BTreeSet, path::Path};

@@ -83,6 +83,7 @@ async fn a_job_is_worked_where_its_kind_is_declared_and_its_result_comes_back() 
     let expected = json!({
         "id": 7, "kind": "fixture-caller.tell", "attempt": 2, "attempts_max": 3, "is_last": false,
         "queue": "tests", "tags": ["a", "b"], "errors": 1,
+        "scheduled_at": null, "fired_at": null, "previous": null, "ended_batch": null,
     });
     assert_eq!(told.expect_status(200).json(), expected);
     host.stop().await;

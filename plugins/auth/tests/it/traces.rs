@@ -179,7 +179,7 @@ async fn every_end_of_a_session_has_its_entry_with_who_has_done_it() {
     let ended = stage.host.delete(&path).operator().send().await;
     let _ = ended.expect_status(200);
     let out = sign_in().await;
-    expected.push((NOBODY.to_owned(), id(&out), "password"));
+    expected.push((user.clone(), id(&out), "password"));
     let passwords = json!({"current_password": PASSWORD, "password": "zwetschgenknoedel"});
     let changed = stage
         .post_as(&ada, "/auth/password/change", &passwords)
@@ -192,7 +192,7 @@ async fn every_end_of_a_session_has_its_entry_with_who_has_done_it() {
     let exchange = json!({"token": made["token"]});
     let script = stage.post("/auth/tokens/exchange", &exchange).await;
     let script = Session(script.expect_status(200).data());
-    expected.push((NOBODY.to_owned(), id(&script), "token_revoked"));
+    expected.push((user.clone(), id(&script), "token_revoked"));
     let path = format!("/auth/tokens/{}", made["id"].as_str().expect("an id"));
     let _ = stage
         .send_as(&ada, "DELETE", &path, &json!({}))
