@@ -160,6 +160,12 @@ impl Requires {
         let all = self.capabilities.iter().chain(&self.optional);
         all.map(String::as_str)
     }
+
+    /// What an operator is told of when it is granted: the capabilities, and whether families are no border.
+    pub fn shown(&self) -> Vec<String> {
+        let families = (!self.families.is_active()).then_some(Families::ALL_SHOWN);
+        self.usable().chain(families).map(str::to_owned).collect()
+    }
 }
 
 /// Rights on one table of another schema.

@@ -55,7 +55,7 @@ pub(super) fn enable(context: &Context, id: &str) -> Result<Value, CliError> {
     lock.write(&path).map_err(|error| unusable(&error))?;
     Ok(json!({
         "id": id, "version": plugin.manifest.version, "offline": true,
-        "granted": plugin.manifest.requires.usable().collect::<Vec<_>>(),
+        "granted": plugin.manifest.requires.shown(),
     }))
 }
 

@@ -567,14 +567,7 @@ fn changed(now: Option<&Arc<Running>>, before: Option<&Arc<Running>>, clean: boo
             .zip(before)
             .is_some_and(|(now, before)| !Arc::ptr_eq(now, before)),
         granted: now
-            .map(|running| {
-                running
-                    .manifest()
-                    .requires
-                    .usable()
-                    .map(str::to_owned)
-                    .collect()
-            })
+            .map(|running| running.manifest().requires.shown())
             .unwrap_or_default(),
         clean,
     }
