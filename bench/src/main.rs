@@ -1,7 +1,7 @@
 //! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
-//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|audit]...` measures the named parts, all of them without a name, and
+//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|audit|feed]...` measures the named parts, all of them without a name, and
 //! prints a table; `jobs=1000000` says how many jobs are a large backlog, `rounds=2` how often `jobs` takes its turns. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod child;
 mod client;
 mod cpu;
 mod database;
+mod feed;
 mod jobs;
 mod memory;
 mod native;
@@ -33,7 +34,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
 const PARTS: &[&str] = &[
-    "memory", "database", "tcp", "sizes", "changes", "panics", "auth", "jobs", "audit",
+    "memory", "database", "tcp", "sizes", "changes", "panics", "auth", "jobs", "audit", "feed",
 ];
 
 /// The argument that says how many rounds there are.
@@ -110,6 +111,7 @@ fn measure(
             "changes" => changes::measure(report).await,
             "panics" => panics::measure(report).await,
             "audit" => audit::measure(report).await,
+            "feed" => feed::measure(report).await,
             "auth" => auth::measure(report).await,
             _ => jobs::measure(report, size, rounds).await,
         }
