@@ -61,9 +61,10 @@ pub(crate) struct Kinds {
     changed: Wake,
 }
 
-/// They, and since when it is these that are worked.
+/// They, when they were asked for, and since when it is these that are worked.
 struct Known {
     kinds: HashMap<String, Arc<Kind>>,
+    asked_at: Instant,
     since: Instant,
 }
 
@@ -110,14 +111,25 @@ impl Kinds {
         self.changed.wake();
     }
 
-    fn replace(&self, kinds: HashMap<String, Arc<Kind>>) {
+    /// Whether they were asked for after a moment.
+    fn are_of(&self, moment: Instant) -> bool {
+        self.known()
+            .as_ref()
+            .is_some_and(|known| known.asked_at >= moment)
+    }
+
+    fn replace(&self, kinds: HashMap<String, Arc<Kind>>, asked_at: Instant) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let mut new = Known {
             kinds,
+            asked_at,
             since: Instant::now(),
         };
-        if let Some(old) = known.as_ref().filter(|old| old.worked() == new.worked()) {
-            new.since = old.since;
+        match known.as_ref() {
+            // An older answer that came later.
+            Some(old) if old.asked_at > asked_at => return,
+            Some(old) if old.worked() == new.worked() => new.since = old.since,
+            _ => {}
         }
         *known = Some(new);
     }
@@ -156,6 +168,24 @@ pub(super) async fn follow(cx: Cx<Jobs>) -> Result<()> {
     }
 }
 
+/// The kind of a job that was claimed at a moment. A kind that is not known then is asked for, once for all that was claimed
+/// before the answer: whoever works it may have come since the last look, and its jobs faster than that was heard of.
+pub(super) async fn of_claimed(
+    cx: &Cx<Jobs>,
+    kind: &str,
+    claimed_at: Instant,
+) -> Option<Arc<Kind>> {
+    let kinds = &cx.plugin().engine.kinds;
+    let known = kinds.get(kind);
+    if known.is_some() || kinds.are_of(claimed_at) {
+        return known;
+    }
+    if let Err(error) = read(cx, false).await {
+        warn!(error = %error, cause = error.cause(), "the kinds of jobs cannot be read");
+    }
+    kinds.get(kind)
+}
+
 /// Somebody has changed a kind over this host, which knows it from now on; others hear of it.
 pub(crate) async fn reread(cx: &Cx<Jobs>) {
     if let Err(error) = read(cx, true).await {
@@ -166,6 +196,7 @@ pub(crate) async fn reread(cx: &Cx<Jobs>) {
 
 /// Reads the table, after what is declared was written into it: when something is said to have changed, or it is not there.
 async fn read(cx: &Cx<Jobs>, is_changed: bool) -> Result<()> {
+    let asked_at = Instant::now();
     let declared = cx.handlers().list()?;
     let db = cx.db();
     let handled: HashSet<&str> = declared
@@ -197,7 +228,7 @@ async fn read(cx: &Cx<Jobs>, is_changed: bool) -> Result<()> {
     });
     let engine = &cx.plugin().engine;
     let is_first = !engine.kinds.are_known();
-    engine.kinds.replace(kinds.collect());
+    engine.kinds.replace(kinds.collect(), asked_at);
     if is_first {
         engine.look();
     }

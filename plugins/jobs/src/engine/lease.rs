@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nself_plugin_api::{bytes::Bytes, serde_json, uuid::Uuid};
@@ -64,6 +64,8 @@ pub(crate) struct Lease {
     pub queue: i16,
     /// Its name.
     pub queue_name: Arc<str>,
+    /// When they were its.
+    pub claimed_at: Instant,
     /// Jobs that have not been ended here.
     left: AtomicUsize,
     /// Each of them may be ended by one statement for the whole lease.
@@ -93,6 +95,7 @@ impl Lease {
             id,
             queue,
             queue_name,
+            claimed_at: Instant::now(),
             left: AtomicUsize::new(jobs.len()),
             is_plain: AtomicBool::new(jobs.iter().all(Job::is_plain)),
             is_suspect: false,
@@ -115,6 +118,7 @@ impl Lease {
             id,
             queue: of.queue,
             queue_name: Arc::clone(&of.queue_name),
+            claimed_at: of.claimed_at,
             left: AtomicUsize::new(1),
             is_plain: AtomicBool::new(false),
             is_suspect: of.is_suspect,

@@ -31,7 +31,7 @@ use nself_plugin_api::{
 };
 
 use super::{
-    kinds::{Kind, Source},
+    kinds::{self, Kind, Source},
     lease::{Job, Lease},
     running::Stop,
 };
@@ -68,7 +68,7 @@ type Work = BoxFuture<Result<Bytes>>;
 
 async fn begin(cx: &Cx<Jobs>, job: Job, lease: Arc<Lease>) {
     let engine = &cx.plugin().engine;
-    let Some(kind) = engine.kinds.get(&job.kind) else {
+    let Some(kind) = kinds::of_claimed(cx, &job.kind, lease.claimed_at).await else {
         let message = format!(
             "no running plugin works jobs of the kind {:?}, and it has no endpoint",
             job.kind

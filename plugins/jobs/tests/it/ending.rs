@@ -102,6 +102,29 @@ async fn a_job_of_a_kind_that_nobody_works_says_so_and_waits() {
 }
 
 #[tokio::test]
+async fn a_kind_that_this_host_has_not_heard_of_yet_is_not_taken_for_unknown() {
+    let host = host().await;
+    until(
+        &host,
+        enqueue(&host, "nobody.knows", json!({}), json!({})).await,
+        "scheduled",
+    )
+    .await;
+    let sql = host.sql().await;
+    // As a plugin of another host declares it, whose word for it is still on its way.
+    let declared = "insert into jobs.kinds (kind, queue, declared_by) values ('elsewhere.known', jobs.queue_id('default'), 'elsewhere')";
+    sql.execute(declared, &[]).await.expect("a kind");
+    let id = enqueue(&host, "elsewhere.known", json!({}), json!({})).await;
+    let waiting = until(&host, id, "scheduled").await;
+    assert_eq!(
+        waiting["meta"]["errors"],
+        json!(null),
+        "it waits for its plugin"
+    );
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn a_job_that_takes_too_long_is_dropped_and_fails() {
     let host = host().await;
     let id = enqueue(
