@@ -71,9 +71,9 @@ hosts() {
   done
 }
 
-# Exit code 69: no host runs here.
+# Exit code 69: no host runs here, which is as good.
 stop_host() {
-  local code=0 pid
+  local code=0 pid said
   [ -d .nself ] || return 0
   if [ ! -x "$nself" ]; then
     for pid in $(hosts); do
@@ -83,7 +83,8 @@ stop_host() {
     done
     return
   fi
-  "$nself" stop || code=$?
+  said=$("$nself" stop 2>&1) || code=$?
+  [ "$code" -eq 69 ] || [ -z "$said" ] || say "$said"
   [ "$code" -eq 0 ] || [ "$code" -eq 69 ] || die "nself stop failed ($code): nothing was removed"
 }
 

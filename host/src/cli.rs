@@ -35,7 +35,10 @@ pub use error::{CliError, Exit};
 pub use output::{Output, Table};
 pub use progress::Progress;
 
-use crate::config::{Variables, process_variables};
+use crate::{
+    config::{Variables, process_variables},
+    loader::memory,
+};
 
 /// A self-hosted backend in one process.
 #[derive(Debug, Parser)]
@@ -95,6 +98,7 @@ enum Command {
 
 /// The program: reads the process's arguments and environment, and runs.
 pub fn main() -> ExitCode {
+    memory::give_back_large();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     run(&arguments, process_variables()).into()
 }

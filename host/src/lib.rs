@@ -17,3 +17,4 @@ pub mod policy;
 pub mod postgres;
 pub mod run;
 pub mod telemetry;
+mod whole_file;

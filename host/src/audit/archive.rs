@@ -1,9 +1,8 @@
 //! Files of entries: written whole or not at all, and proved without the log that they came from.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufRead as _, BufReader, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     pin::pin,
 };
@@ -17,6 +16,7 @@ use super::{
     Broken,
     export::{self, ExportError, Selection},
 };
+use crate::whole_file::{PRIVATE, WholeFile};
 
 /// Lines are sent to the database in pieces of about this size, bytes.
 const PIECE: usize = 256 * 1024;
@@ -75,42 +75,11 @@ pub async fn write(
         path: path.to_owned(),
         error,
     };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(directory).map_err(failed)?;
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = write_partial(client, selection, &partial).await;
-    let renamed = written.and_then(|count| {
-        let renamed = fs::rename(&partial, path).and_then(|()| File::open(directory)?.sync_all());
-        renamed.map(|()| count).map_err(failed)
-    });
-    if renamed.is_err() {
-        // Whatever went wrong is told; that nothing half-written stays is tried.
-        let _ = fs::remove_file(&partial);
+    let path = std::path::absolute(path).map_err(failed)?;
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(failed)?;
     }
-    renamed
-}
-
-async fn write_partial(
-    client: &impl GenericClient,
-    selection: &Selection,
-    partial: &Path,
-) -> Result<u64, ArchiveError> {
-    let failed = |error| ArchiveError::File {
-        path: partial.to_owned(),
-        error,
-    };
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(partial)
-        .map_err(failed)?;
+    let mut file = WholeFile::at(&path, PRIVATE).map_err(failed)?;
     let written = export::lines(client, selection, |piece: Bytes| {
         ready(file.write_all(&piece))
     })
@@ -119,7 +88,7 @@ async fn write_partial(
         ExportError::Database(error) => ArchiveError::Database(error),
         ExportError::Taker(error) => failed(error),
     })?;
-    file.sync_all().map_err(failed)?;
+    file.place().map_err(failed)?;
     Ok(count)
 }
 

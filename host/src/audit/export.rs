@@ -21,6 +21,45 @@ pub struct Selection {
     pub until: Option<Timestamp>,
 }
 
+/// Most entries of a [`part`].
+const PART_ENTRIES: i64 = 500;
+
+/// The lines of a stream that follow its entry `after`, as far as one statement brings them, and after which entry the next
+/// part begins; none when this is the last. Entries are never changed, so the parts are the whole, and whoever reads them
+/// slowly holds no connection meanwhile.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn part(
+    client: &impl GenericClient,
+    stream: &str,
+    (since, until): (Option<Timestamp>, Option<Timestamp>),
+    after: i64,
+) -> Result<(Bytes, Option<i64>), Error> {
+    let rows = client
+        .query(
+            "SELECT to_jsonb(a)::text, a.sequence FROM nself.audit_log a
+             WHERE a.stream = $1 AND a.sequence > $2 AND ($3::timestamptz IS NULL OR a.at >= $3)
+                 AND ($4::timestamptz IS NULL OR a.at < $4)
+             ORDER BY a.sequence LIMIT $5",
+            &[&stream, &after, &since, &until, &PART_ENTRIES],
+        )
+        .await?;
+    let mut lines = BytesMut::with_capacity(PIECE);
+    for row in &rows {
+        push_line(&mut lines, row.try_get(0)?);
+    }
+    let is_full = i64::try_from(rows.len()).is_ok_and(|rows| rows == PART_ENTRIES);
+    let last = rows.last().filter(|_| is_full);
+    Ok((lines.freeze(), last.map(|row| row.get(1))))
+}
+
+fn push_line(lines: &mut BytesMut, line: &str) {
+    lines.extend_from_slice(line.as_bytes());
+    lines.extend_from_slice(b"\n");
+}
+
 /// Why an export ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError<E> {
@@ -62,9 +101,7 @@ pub async fn lines<E, F: Future<Output = Result<(), E>>>(
     let mut piece = BytesMut::with_capacity(PIECE);
     let mut count = 0;
     while let Some(row) = rows.try_next().await? {
-        let line: &str = row.try_get(0)?;
-        piece.extend_from_slice(line.as_bytes());
-        piece.extend_from_slice(b"\n");
+        push_line(&mut piece, row.try_get(0)?);
         count += 1;
         if piece.len() >= PIECE {
             take(piece.split().freeze())

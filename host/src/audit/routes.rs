@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use deadpool_postgres::Pool;
-use futures_util::{StreamExt as _, future::BoxFuture, stream};
+use futures_util::{future::BoxFuture, stream};
 use http::{
     HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE},
@@ -14,15 +14,10 @@ use http_body_util::StreamBody;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{
-    Entry, Filter, append,
-    export::{self, Selection},
-    tail,
-};
+use super::{Entry, Filter, append, export, tail};
 use crate::{
     http::{Admitted, Body, BoxError, HostRoute, Problem, Target},
     plugin::manifest::{Access, Route},
@@ -30,8 +25,6 @@ use crate::{
 
 /// Most entries of a page.
 const PAGE_MAX: u32 = 1_000;
-/// Pieces of an export that wait for a slow reader.
-const PIECES_WAITING: usize = 4;
 /// Pause to tell callers while the database is away.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -218,37 +211,32 @@ impl Target for Export {
 async fn export(pool: &Pool, request: &Admitted) -> Result<Body, Problem> {
     let window: Window = read(request)?;
     let family = family_of(request)?;
-    let client = pool.get().await.map_err(|error| away(&error))?;
     let entry = Entry {
         family_id: Some(family),
         actor: actor_of(request),
         ..Entry::new("audit.exported", family.to_string())
     };
-    append(&**client, &entry)
-        .await
-        .map_err(|error| away(&error))?;
-    let selection = Selection {
-        stream: Some(family.to_string()),
-        since: window.since,
-        until: window.until,
-    };
-    let (pieces, taken) = mpsc::channel::<Result<Bytes, BoxError>>(PIECES_WAITING);
-    tokio::spawn(async move {
-        let exported = export::lines(&**client, &selection, |piece| {
-            let pieces = pieces.clone();
-            async move { pieces.send(Ok(piece)).await }
-        });
-        if let Err(export::ExportError::Database(error)) = exported.await {
-            // The connection breaks off, so nobody takes half of it for the whole. Nobody may listen any more.
-            let _ = pieces.send(Err(error.into())).await;
+    {
+        let client = pool.get().await.map_err(|error| away(&error))?;
+        append(&**client, &entry)
+            .await
+            .map_err(|error| away(&error))?;
+    }
+    let (pool, family) = (pool.clone(), family.to_string());
+    let window = (window.since, window.until);
+    // When a part fails the connection breaks off, so nobody takes half of it for the whole.
+    let parts = stream::try_unfold(Some(0), move |after| {
+        let (pool, family) = (pool.clone(), family.clone());
+        async move {
+            let Some(after) = after else {
+                return Ok::<_, BoxError>(None);
+            };
+            let client = pool.get().await?;
+            let (lines, next) = export::part(&**client, &family, window, after).await?;
+            Ok(Some((Frame::data(lines), next)))
         }
     });
-    let frames = stream::unfold(taken, async |mut taken| {
-        taken.recv().await.map(|piece| (piece, taken))
-    });
-    Ok(Body::stream(StreamBody::new(
-        frames.map(|piece| piece.map(Frame::data)),
-    )))
+    Ok(Body::stream(StreamBody::new(parts)))
 }
 
 fn file(body: Body) -> Response<Body> {

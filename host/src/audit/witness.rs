@@ -1,18 +1,13 @@
 //! The ends of the chains, kept outside of the database: who rewrites a chain whole, head and all, is found out by what was
 //! seen before.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Error, GenericClient};
 
 use super::{Broken, archive::ArchiveError};
+use crate::whole_file::{PRIVATE, WholeFile};
 
 /// Where each stream ended when somebody looked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,23 +83,11 @@ impl Heads {
     ///
     /// [`ArchiveError`] when it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), ArchiveError> {
-        let failed = |error| ArchiveError::File {
+        let text = serde_json::to_vec_pretty(self).expect("texts and numbers are JSON");
+        WholeFile::write(path, PRIVATE, &text).map_err(|error| ArchiveError::File {
             path: path.to_owned(),
             error,
-        };
-        let partial = path.with_extension("partial");
-        let text = serde_json::to_vec_pretty(self).expect("texts and numbers are JSON");
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&partial)
-            .map_err(failed)?;
-        file.write_all(&text)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&partial, path))
-            .map_err(failed)
+        })
     }
 
     /// The streams of which an entry that was seen is gone or another one now. Entries that were put away with their month

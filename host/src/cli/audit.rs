@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use jiff::{Timestamp, Zoned, civil::Date};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -300,7 +300,10 @@ fn archive_months(context: &Context, args: &Archive) -> Result<(), CliError> {
         .directory
         .clone()
         .unwrap_or_else(|| config.audit_directory());
-    let this_month = Zoned::now().date().first_of_month();
+    let this_month = Timestamp::now()
+        .to_zoned(TimeZone::UTC)
+        .date()
+        .first_of_month();
     if args.before > this_month {
         let message = format!("{} is not over", args.before.strftime("%Y-%m"));
         return Err(CliError::new("AUDIT_MONTH", Exit::Usage, message)

@@ -2,7 +2,7 @@
 
 mod error;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use serde::Serialize;
 pub use error::SecretError;
 
 use super::Secret;
+use crate::whole_file::{PRIVATE, WholeFile};
 
 /// The password of the private cluster's owner.
 pub const DATABASE_PASSWORD: &str = "database-password";
@@ -90,32 +91,23 @@ impl Secrets {
         }
         let path = self.path(name)?;
         let secret = random(bytes)?;
-        let file = self.written(&path, &secret)?;
-        match file.persist_noclobber(&path) {
-            Ok(_) => self.sync(&path).map(|()| secret),
+        let file = written(&path, &secret)?;
+        match file.place_new() {
+            Ok(()) => Ok(secret),
             // Somebody else was first: theirs counts.
-            Err(lost) if lost.error.kind() == ErrorKind::AlreadyExists => {
-                self.get(name)?.ok_or(SecretError::Access {
-                    path,
-                    source: lost.error,
-                })
+            Err(source) if source.kind() == ErrorKind::AlreadyExists => {
+                self.get(name)?.ok_or(SecretError::Access { path, source })
             }
-            Err(failed) => Err(SecretError::Access {
-                path,
-                source: failed.error,
-            }),
+            Err(source) => Err(SecretError::Access { path, source }),
         }
     }
 
     /// Writes a secret, whole or not at all.
     pub fn set(&self, name: &str, secret: &Secret) -> Result<(), SecretError> {
         let path = self.path(name)?;
-        let file = self.written(&path, secret)?;
-        file.persist(&path).map_err(|failed| SecretError::Access {
-            path: path.clone(),
-            source: failed.error,
-        })?;
-        self.sync(&path)
+        let file = written(&path, secret)?;
+        file.place()
+            .map_err(|source| SecretError::Access { path, source })
     }
 
     /// Names and ages, by name.
@@ -157,32 +149,18 @@ impl Secrets {
             })
         }
     }
+}
 
-    fn written(
-        &self,
-        path: &Path,
-        secret: &Secret,
-    ) -> Result<tempfile::NamedTempFile, SecretError> {
-        let write = || {
-            // A temporary file is 0600 from its first moment.
-            let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-            file.write_all(secret.expose().as_bytes())?;
-            file.as_file().sync_all()?;
-            Ok(file)
-        };
-        write().map_err(|source| SecretError::Access {
-            path: path.to_owned(),
-            source,
-        })
-    }
-
-    fn sync(&self, path: &Path) -> Result<(), SecretError> {
-        let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
-        synced.map_err(|source| SecretError::Access {
-            path: path.to_owned(),
-            source,
-        })
-    }
+fn written(path: &Path, secret: &Secret) -> Result<WholeFile, SecretError> {
+    let write = || {
+        let mut file = WholeFile::at(path, PRIVATE)?;
+        file.write_all(secret.expose().as_bytes())?;
+        Ok(file)
+    };
+    write().map_err(|source| SecretError::Access {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn is_name(name: &str) -> bool {

@@ -1,4 +1,4 @@
-//! From a kept file to its entry: the only unsafe code of the loader.
+//! From a kept file to its entry: where the code of plugins comes in.
 
 use std::error::Error;
 use std::fs;

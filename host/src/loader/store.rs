@@ -3,21 +3,19 @@
 //! Why a copy: who overwrites a mapped file kills the process that mapped it, and the loader hands out old code when it
 //! is asked for a path that it has seen. In here a path stands for one content for ever.
 
-use std::fs::{self, DirBuilder, DirEntry, File, Permissions};
+use std::fs::{self, DirBuilder, DirEntry};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::refusal::{Refusal, StoreFault};
 use super::{CheckedPlugin, Sha256, source};
+use crate::whole_file::{INCOMING, WholeFile};
 
 /// Readable and executable for the host alone, writable for nobody.
 const FILE_MODE: u32 = 0o500;
 const DIRECTORY_MODE: u32 = 0o700;
-
-/// Start of the name of a copy in progress.
-const INCOMING: &str = ".incoming-";
 
 /// No copy takes this long: an older one belongs to a host that is gone.
 const STALE_AGE: Duration = Duration::from_secs(3600);
@@ -81,8 +79,7 @@ fn write(directory: &Path, plugin: &CheckedPlugin) -> Result<Kept, StoreFault> {
         });
     }
     sweep(&directory);
-    place(&directory, &path, &plugin.bytes)
-        .map_err(|fault| full_if_full(fault, plugin.bytes.len()))?;
+    place(&path, &plugin.bytes).map_err(|fault| full_if_full(fault, plugin.bytes.len()))?;
     Ok(Kept {
         path,
         repaired: exists,
@@ -127,28 +124,10 @@ fn sweep(directory: &Path) {
     }
 }
 
-fn place(directory: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreFault> {
-    // Dropping the temporary file removes it: no early return leaves half a plugin behind.
-    let mut temporary = tempfile::Builder::new()
-        .prefix(INCOMING)
-        .permissions(Permissions::from_mode(FILE_MODE))
-        .tempfile_in(directory)
-        .map_err(during("creating the copy"))?;
-    temporary
-        .write_all(bytes)
-        .map_err(during("writing the copy"))?;
-    temporary
-        .as_file()
-        .sync_all()
-        .map_err(during("flushing the copy"))?;
-    temporary
-        .persist(path)
-        .map_err(|error| during("renaming the copy")(error.error))?;
-    // The name is on disk only when the directory is.
-    let directory = File::open(directory).map_err(during("opening the directory"))?;
-    directory
-        .sync_all()
-        .map_err(during("flushing the directory"))
+fn place(path: &Path, bytes: &[u8]) -> Result<(), StoreFault> {
+    let mut file = WholeFile::at(path, FILE_MODE).map_err(during("creating the copy"))?;
+    file.write_all(bytes).map_err(during("writing the copy"))?;
+    file.place().map_err(during("flushing the copy"))
 }
 
 fn during(doing: &'static str) -> impl Fn(io::Error) -> StoreFault {

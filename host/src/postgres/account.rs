@@ -6,12 +6,14 @@ use std::{
     fs,
     io::{self, Write},
     os::unix::{
-        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+        fs::{DirBuilderExt, MetadataExt},
         process::CommandExt,
     },
     path::{Path, PathBuf},
     process::Command,
 };
+
+use crate::whole_file::{PRIVATE, WholeFile};
 
 /// The number for a machine that has neither account; the container images of many servers use it too.
 const BARE_UID: u32 = 10_001;
@@ -156,17 +158,10 @@ impl Account {
     /// Writes a file (0600) of this account whole or not at all, also when its directory is under the account's control:
     /// the rename replaces a link instead of following it.
     pub(crate) fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let next = path.with_extension(format!("next-{}", std::process::id()));
-        let _ = fs::remove_file(&next);
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&next)?;
-        self.own_file(&file)?;
+        let mut file = WholeFile::at(path, PRIVATE)?;
+        self.own_file(file.file())?;
         file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&next, path)
+        file.place()
     }
 
     /// The first directory on the way to `path` that this account cannot pass. Access lists are not read.

@@ -14,6 +14,9 @@ use tracing_subscriber::fmt::MakeWriter;
 const LINES_MAX: usize = 8_192;
 /// Bytes that go out in one write.
 const BATCH_BYTES: usize = 64 * 1024;
+/// After a write the next lines gather for so long: while there are many, nobody has to wake this thread for each of them,
+/// which costs more than the line. A line that comes alone is written at once.
+const GATHER: Duration = Duration::from_millis(5);
 /// Longest that the end of the process waits for the last lines.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 /// Pause between two tries to get into a full queue.
@@ -86,6 +89,7 @@ fn drain(receiver: &Receiver<Message>, mut target: impl Write, lost: &AtomicU64)
             // Whoever waited may have given up.
             let _ = written.try_send(());
         }
+        thread::sleep(GATHER);
     }
 }
 

@@ -57,7 +57,6 @@ mod webauthn;
 
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use nself_plugin_api::prelude::*;
 
 pub use crate::config::{Algorithm, Config, Endpoints, Preset, Provider, SignUp};
@@ -79,8 +78,6 @@ pub struct Auth {
     config: Config,
     keys: Keys,
     providers: Providers,
-    /// What the password of an unknown account is compared with, so that it takes as long as a known one's.
-    dummy_hash: String,
     pages: Pages,
     /// As passkeys know this installation.
     relying_party: RelyingParty,
@@ -707,16 +704,10 @@ impl Plugin for Auth {
         let providers = Providers::open(&context, &config)?;
         let relying_party = RelyingParty::of(&config)?;
         let keys = Keys::open(&context, &config).await?;
-        let nobodys = context.crypto().random(32)?;
-        let dummy_hash = context
-            .crypto()
-            .hash_password(&BASE64.encode(nobodys))
-            .await?;
         Ok(Self {
             config,
             keys,
             providers,
-            dummy_hash,
             pages,
             relying_party,
         })

@@ -465,32 +465,26 @@ begin
 end
 $$;
 
--- Enqueues many: one status and id for each, in their order. Plain ones are one statement.
+-- Enqueues many: one status and id for each, in their order. Plain ones of kinds that have a row are one statement.
 create function jobs.submit_many(kinds text[], payloads jsonb[], options jsonb[]) returns table (id bigint, status text)
     language plpgsql volatile security definer
     set search_path = pg_catalog, pg_temp
 as $$
-declare
-    is_plain boolean;
 begin
-    select bool_and(coalesce(i.options, '{}') = '{}' and coalesce(pg_column_size(i.payload), 0) <= 2000) into is_plain
-    from unnest(kinds, payloads, submit_many.options) as i (kind, payload, options);
-    -- Each kind once: the expression costs more than the row.
-    is_plain := is_plain and (
-        select bool_and(coalesce(k.kind ~ '^[a-z0-9][a-zA-Z0-9_.:-]{0,127}$', false)) from (select distinct unnest(kinds) as kind) k
-    );
-    if is_plain then
+    if (
+        select bool_and(k.kind is not null and coalesce(i.options, '{}') = '{}' and coalesce(pg_column_size(i.payload), 0) <= 2000)
+        from unnest(kinds, payloads, submit_many.options) as i (kind, payload, options)
+        left join jobs.kinds k on k.kind = i.kind
+    ) then
         return query
-        with input as materialized (
-            select jobs.new_id() as id, i.kind, i.payload, i.at
-            from unnest(kinds, payloads) with ordinality as i (kind, payload, at)
-        ), written as (
-            insert into jobs.ready (id, queue, attempts_max, kind, payload)
-            select i.id, coalesce(k.queue, 1::smallint), coalesce(k.attempts_max, 10::smallint), i.kind, coalesce(i.payload, '{}')
-            from input i left join jobs.kinds k on k.kind = i.kind
+        with written as (
+            insert into jobs.ready (queue, attempts_max, kind, payload)
+            select k.queue, k.attempts_max, k.kind, coalesce(i.payload, '{}')
+            from unnest(kinds, payloads) with ordinality as i (kind, payload, at) join jobs.kinds k on k.kind = i.kind
             order by i.at
+            returning ready.id
         )
-        select i.id, 'enqueued'::text from input i order by i.at;
+        select w.id, 'enqueued'::text from written w;
     else
         return query
         select s.id, s.status
@@ -506,7 +500,19 @@ create function jobs.enqueue_many(kind text, payloads jsonb[], options jsonb def
     language plpgsql volatile security definer
     set search_path = pg_catalog, pg_temp
 as $$
+declare
+    known jobs.kinds;
 begin
+    if enqueue_many.options is null and (select max(pg_column_size(p.payload)) <= 2000 from unnest(payloads) as p (payload)) then
+        select k.* into known from jobs.kinds k where k.kind = enqueue_many.kind;
+        if found then
+            return query
+            insert into jobs.ready (queue, attempts_max, kind, payload)
+            select known.queue, known.attempts_max, known.kind, coalesce(p.payload, '{}') from unnest(payloads) as p (payload)
+            returning ready.id;
+            return;
+        end if;
+    end if;
     return query
     select s.id from jobs.submit_many(
         array_fill(enqueue_many.kind, array[cardinality(payloads)]), payloads, array_fill(enqueue_many.options, array[cardinality(payloads)])

@@ -6,10 +6,11 @@ use std::{
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use nself_plugin_api::abi::bytes::Bytes;
@@ -23,10 +24,13 @@ use super::{
 /// What a refused caller is told to wait, in milliseconds: a full queue is worked off in about that time.
 const RETRY_AFTER_MS: u64 = 1000;
 
+/// The memory of hashes goes back to the system when there was none for so long.
+const REST: Duration = Duration::from_secs(60);
+
 /// How much hashing there may be.
 #[derive(Debug, Clone, Copy)]
 pub struct HashSettings {
-    /// Threads; each keeps 19 MiB from its first hash on.
+    /// Threads; each has 19 MiB while it hashes, and keeps them for a while.
     pub threads: NonZeroUsize,
     /// Hashes that may wait for a thread.
     pub queue_max: usize,
@@ -73,12 +77,12 @@ impl Hashing {
     /// Starts the threads.
     pub(super) fn start(settings: HashSettings) -> io::Result<Self> {
         let (queue, jobs) = sync_channel(settings.queue_max);
-        let jobs = Arc::new(Mutex::new(jobs));
+        let work = Arc::new(Work::new(jobs, REST));
         for number in 0..settings.threads.get() {
-            let jobs = jobs.clone();
+            let work = Arc::clone(&work);
             thread::Builder::new()
                 .name(format!("nself-hash-{number}"))
-                .spawn(move || work(&jobs))?;
+                .spawn(move || work.run())?;
         }
         Ok(Self { queue })
     }
@@ -120,18 +124,49 @@ fn check_length(password: &Bytes) -> Result<(), CryptoError> {
     Ok(())
 }
 
-/// One thread's life.
-fn work(jobs: &Mutex<Receiver<Job>>) {
-    let mut arena = Arena::default();
-    loop {
-        // A statement of its own, so that the lock is free while this thread hashes.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
+/// What the threads share.
+struct Work {
+    jobs: Mutex<Receiver<Job>>,
+    /// Memory that no hash uses now, the warmest last.
+    arenas: Mutex<Vec<Arena>>,
+    rest: Duration,
+}
+
+impl Work {
+    fn new(jobs: Receiver<Job>, rest: Duration) -> Self {
+        Self {
+            jobs: Mutex::new(jobs),
+            arenas: Mutex::default(),
+            rest,
+        }
+    }
+
+    /// One thread's life.
+    fn run(&self) {
+        loop {
+            // A statement of its own, so that the lock is free while this thread hashes.
+            let job = lock(&self.jobs).recv_timeout(self.rest);
+            match job {
+                Ok(job) => self.work(job),
+                Err(RecvTimeoutError::Timeout) => lock(&self.arenas).clear(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn work(&self, job: Job) {
+        let kept = lock(&self.arenas).pop();
+        let mut arena = kept.unwrap_or_default();
         // A panic is one caller's failure; a thread lost to it would be everybody's. The arena needs no repair.
         if catch_unwind(AssertUnwindSafe(|| run(&mut arena, job))).is_err() {
             tracing::error!("a password hash panicked");
         }
+        lock(&self.arenas).push(arena);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Works a job whose caller still waits. An answer that nobody wants is dropped.
@@ -148,5 +183,33 @@ fn run(arena: &mut Arena, job: Job) {
             let _ = reply.send(arena.check(password.as_slice(), &stored));
         }
         Job::Hash { .. } | Job::Check { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_memory_is_kept_from_hash_to_hash_and_given_back_after_a_rest() {
+        let (queue, jobs) = sync_channel(4);
+        let work = Arc::new(Work::new(jobs, Duration::from_millis(20)));
+        let (reply, answer) = oneshot::channel();
+        let password = Bytes::from(b"a password".to_vec());
+        work.work(Job::Hash { password, reply });
+        let hash = answer.blocking_recv().expect("an answer");
+        assert!(hash.expect("a hash").starts_with("$argon2id$"));
+        assert_eq!(lock(&work.arenas).len(), 1, "kept for the next");
+        let thread = {
+            let work = Arc::clone(&work);
+            thread::spawn(move || work.run())
+        };
+        while !lock(&work.arenas).is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(queue);
+        thread.join().expect("it ends with its queue");
     }
 }

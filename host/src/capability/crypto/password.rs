@@ -41,7 +41,7 @@ pub(super) enum Check {
     RightAndOutdated = 2,
 }
 
-/// The memory of one hashing thread, kept from hash to hash: to get 19 MiB from the system and give it back each time
+/// The memory of a hash, kept from hash to hash: to get 19 MiB from the system and give it back each time
 /// costs more page faults than the hash costs time. It is overwritten by the next hash, and holds no password.
 #[derive(Default)]
 pub(super) struct Arena(Vec<Block>);

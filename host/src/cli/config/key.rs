@@ -1,6 +1,6 @@
 //! `nself config key`
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use serde_json::json;
 
@@ -11,6 +11,7 @@ use crate::{
         project::{OPERATOR_SCOPE, api_key_lines},
     },
     identity::NewApiKey,
+    whole_file::{PRIVATE, WholeFile},
 };
 
 /// `nself config key`
@@ -89,17 +90,8 @@ fn append(context: &Context, directory: &Path, lines: &str) -> Result<(), CliErr
             "write [identity.api_keys.NAME] in {FILE_NAME} as a table of its own, then try again"
         )));
     }
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(|error| failed(&error))?;
-    let mode = fs::metadata(&path).map(|metadata| metadata.permissions());
-    if let Ok(mode) = mode {
-        file.as_file()
-            .set_permissions(mode)
-            .map_err(|error| failed(&error))?;
-    }
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(|error| failed(&error))?;
-    file.persist(&path).map_err(|error| failed(&error.error))?;
+    let mode = fs::metadata(&path).map_or(PRIVATE, |metadata| metadata.mode() & 0o777);
+    WholeFile::write(&path, mode, text.as_bytes()).map_err(|error| failed(&error))?;
     // What was written must also mean what it says.
     Config::load(directory, &context.variables)?;
     Ok(())

@@ -1,9 +1,8 @@
 //! `plugins.lock` as TOML, schema 1.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Permissions};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use semver::Version;
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Lock, LockError, Locked, Previous};
 use crate::loader::{Sha256, one_line};
 use crate::plugin::manifest::{Families, Requires, TableGrant};
+use crate::whole_file::{PUBLIC, WholeFile};
 
 const SCHEMA: u32 = 1;
 
@@ -133,7 +133,7 @@ fn mistake(path: &Path, text: &str, error: &toml::de::Error) -> LockError {
 }
 
 pub(super) fn write(lock: &Lock, path: &Path) -> Result<(), LockError> {
-    replace(path, &text_of(lock)).map_err(|source| LockError::Write {
+    WholeFile::write(path, PUBLIC, text_of(lock).as_bytes()).map_err(|source| LockError::Write {
         path: path.to_owned(),
         source,
     })
@@ -152,19 +152,6 @@ fn text_of(lock: &Lock) -> String {
     let toml =
         toml::to_string_pretty(&document).expect("strings, numbers and tables are always TOML");
     format!("{HEADING}{toml}")
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = std::path::absolute(path)?;
-    let directory = path.parent().ok_or(ErrorKind::IsADirectory)?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".plugins.lock-")
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(directory)?;
-    temporary.write_all(text.as_bytes())?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(&path)?;
-    File::open(directory)?.sync_all()
 }
 
 impl From<Entry> for Locked {
