@@ -338,8 +338,11 @@ impl ConnectProvider for Roads {
         _: u64,
     ) -> impl Future<Output = Result<Outgoing, Error>> + Send + 'static {
         let to = format!("{}:{port}", host.as_str());
-        let _counted = Counted(Arc::clone(&self.0));
-        std::future::ready(Ok(Outgoing::new(Arc::new(Road { to, _counted }))))
+        let road = Road {
+            to,
+            _counted: Counted(Arc::clone(&self.0)),
+        };
+        std::future::ready(Ok(Outgoing::new(Arc::new(road))))
     }
 }
 

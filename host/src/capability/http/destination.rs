@@ -182,23 +182,26 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_host(text: &str, expected: Option<Host>) {
-        assert_eq!(Host::parse(text), expected, "{text}");
+    fn check_host(text: &str, expected: &str) {
+        let got = match Host::parse(text) {
+            Some(Host::Name(name)) => format!("name {name}"),
+            Some(Host::Address(address)) => format!("address {address}"),
+            None => "none".to_owned(),
+        };
+        assert_eq!(got, expected, "{text}");
     }
 
     #[test]
     fn a_host_has_one_spelling() {
-        let name = |name: &str| Some(Host::Name(name.to_owned()));
-        let address = |text: &str| Some(Host::Address(text.parse().expect("an address")));
-        check_host("Mail.Example.ORG.", name("mail.example.org"));
-        check_host("bücher.example", name("xn--bcher-kva.example"));
-        check_host("mail_1", name("mail_1"));
-        check_host("127.1", address("127.0.0.1"));
-        check_host("0x7f000001", address("127.0.0.1"));
-        check_host("::ffff:127.0.0.1", address("127.0.0.1"));
-        check_host("[::1]", address("::1"));
+        check_host("Mail.Example.ORG.", "name mail.example.org");
+        check_host("bücher.example", "name xn--bcher-kva.example");
+        check_host("mail_1", "name mail_1");
+        check_host("127.1", "address 127.0.0.1");
+        check_host("0x7f000001", "address 127.0.0.1");
+        check_host("::ffff:127.0.0.1", "address 127.0.0.1");
+        check_host("[::1]", "address ::1");
         for none in ["", ".", "a b", "a\r\nb", "{host}", "a/b", "a:25", "a%b"] {
-            check_host(none, None);
+            check_host(none, "none");
         }
     }
 }

@@ -98,8 +98,7 @@ impl EgressList {
     pub fn grants_name(&self, name: &str, port: u16) -> bool {
         self.any(port, |hosts| match hosts {
             Hosts::Public => true,
-            Hosts::Name(granted) => granted == name,
-            Hosts::Anywhere(granted) => granted == name,
+            Hosts::Name(granted) | Hosts::Anywhere(granted) => granted == name,
             Hosts::Below(suffix) => name.ends_with(suffix.as_str()),
             Hosts::Net(_) => false,
         })
