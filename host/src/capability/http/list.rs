@@ -8,7 +8,7 @@
 //! | `10.0.0.0/8`, `192.168.1.4`, `fd00::/8` | those addresses, written as a number or as what a granted name resolves to |
 //! | `localhost` | that name, `127.0.0.1` and `::1` |
 //!
-//! | `{smtp_host}:{smtp_port}` | the server that these keys of the plugin's configuration name: see [`destination`](super::destination) |
+//! | `{smtp_host}:{smtp_port}` | the server that these keys of the plugin's configuration name: see [`destination`] |
 //!
 //! Each may end in `:port` (`[fd00::/8]:443` for IPv6) and is then good for that port only. A name never grants a private
 //! address: `db.internal` that resolves to 10.0.0.5 needs both `db.internal` and `10.0.0.5`. Only the configuration's own server is
