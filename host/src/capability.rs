@@ -7,6 +7,7 @@ pub mod call;
 pub mod caller;
 pub mod clock;
 pub mod config;
+pub mod connect;
 pub mod crypto;
 pub mod db;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod task;
 
 use std::sync::Arc;
 
+use self::http::destination::Destination;
 use crate::plugin::manifest::Requires;
 
 /// Whose capability it is, and what the operator has accepted for it.
@@ -32,4 +34,6 @@ pub struct Grant {
     pub version: Arc<str>,
     /// What it may reach.
     pub requires: Arc<Requires>,
+    /// Servers that its configuration names, and its manifest asks for: [`Destination::configured`].
+    pub destinations: Arc<[Destination]>,
 }

@@ -4,6 +4,7 @@ pub mod audit;
 pub mod call;
 pub mod clock;
 pub mod config;
+pub mod connect;
 pub mod crypto;
 pub mod db;
 pub mod events;

@@ -5,9 +5,9 @@ use std::{ops::Deref, sync::Arc};
 use crate::{
     abi::{self, entry::Host},
     capability::{
-        audit::Audit, call::Calls, clock::Clock, config::About, crypto::Crypto, db::Db,
-        events::Events, handlers::Handlers, http::Http, identity::Identity, kv::Kv, listen::Listen,
-        metrics::Metrics, secrets::Secrets, tasks::Tasks,
+        audit::Audit, call::Calls, clock::Clock, config::About, connect::Connect, crypto::Crypto,
+        db::Db, events::Events, handlers::Handlers, http::Http, identity::Identity, kv::Kv,
+        listen::Listen, metrics::Metrics, secrets::Secrets, tasks::Tasks,
     },
 };
 
@@ -22,6 +22,7 @@ pub(crate) struct Handles {
     pub(crate) call: Option<abi::capability::call::Call>,
     pub(crate) clock: Option<abi::capability::clock::Clock>,
     pub(crate) config: Option<abi::capability::config::Config>,
+    pub(crate) connect: Option<abi::capability::connect::Connect>,
     pub(crate) crypto: Option<abi::capability::crypto::Crypto>,
     pub(crate) db: Option<abi::capability::db::Db>,
     pub(crate) handlers: Option<abi::capability::handlers::Handlers>,
@@ -56,6 +57,8 @@ capabilities! {
     tasks: Tasks,
     /// Keys, encryption, password hashing, randomness.
     crypto: Crypto,
+    /// Byte streams to servers.
+    connect: Connect,
     /// TCP listeners.
     listen: Listen,
     /// Metrics on `/metrics`.
@@ -80,6 +83,7 @@ impl Context {
             call: host.call(),
             clock: host.clock(),
             config: host.config(),
+            connect: host.connect(),
             crypto: host.crypto(),
             db: host.db(),
             handlers: host.handlers(),

@@ -55,7 +55,8 @@ pub struct Requires {
     pub optional: &'static [&'static str],
     /// Rights on tables of other schemas.
     pub tables: &'static [TableGrant],
-    /// Hosts that `nself.http/1` may call; `*` for every public host.
+    /// Hosts that `nself.http/1` and `nself.connect/1` may reach: `api.example.org`, `*.example.org:443`, `*` for every public host,
+    /// or `{smtp_host}:{smtp_port}` for the one that these keys of the plugin's configuration name, wherever that is.
     pub egress: &'static [&'static str],
     /// Names of secrets.
     pub secrets: &'static [&'static str],
@@ -323,21 +324,48 @@ const CALLS_NEED: u32 = 2;
 /// The minor whose hosts know routes by action: an older one could not read who may call.
 const ACTIONS_NEED: u32 = 3;
 
+/// The minor whose hosts connect, and know servers that the configuration names.
+const CONNECT_NEEDS: u32 = 4;
+
 /// Prefix of capabilities that the host itself provides.
 const HOST_CAPABILITY: &[u8] = b"nself.";
 
+/// The capability that connects.
+const CONNECT: &[u8] = b"nself.connect/";
+
 /// The lowest minor that serves a plugin which asks for that and has these routes.
 pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
+    if connects(requires) {
+        return CONNECT_NEEDS;
+    }
     if have_actions(routes) {
         return ACTIONS_NEED;
     }
     let mut calls_others = !requires.optional.is_empty();
     let mut at = 0;
     while at < requires.capabilities.len() {
-        calls_others |= !is_of_the_host(requires.capabilities[at].as_bytes());
+        calls_others |= !begins(requires.capabilities[at].as_bytes(), HOST_CAPABILITY);
         at += 1;
     }
     if calls_others { CALLS_NEED } else { NEEDS }
+}
+
+const fn connects(requires: &Requires) -> bool {
+    let mut at = 0;
+    while at < requires.capabilities.len() {
+        if begins(requires.capabilities[at].as_bytes(), CONNECT) {
+            return true;
+        }
+        at += 1;
+    }
+    let mut at = 0;
+    while at < requires.egress.len() {
+        if begins(requires.egress[at].as_bytes(), b"{") {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 const fn have_actions<P>(routes: &[Route<P>]) -> bool {
@@ -351,15 +379,15 @@ const fn have_actions<P>(routes: &[Route<P>]) -> bool {
     false
 }
 
-const fn is_of_the_host(capability: &[u8]) -> bool {
+const fn begins(text: &[u8], with: &[u8]) -> bool {
     let mut at = 0;
-    while at < HOST_CAPABILITY.len() && at < capability.len() {
-        if capability[at] != HOST_CAPABILITY[at] {
+    while at < with.len() && at < text.len() {
+        if text[at] != with[at] {
             return false;
         }
         at += 1;
     }
-    at == HOST_CAPABILITY.len()
+    at == with.len()
 }
 
 /// Architecture and system of this build, as the manifest names them.
@@ -638,4 +666,31 @@ const fn hasura<const N: usize>(json: &mut Json<N>, fragments: &[HasuraFragment]
         json.text(false, "yaml", fragment.yaml);
         json.raw("}");
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_needs(requires: &Requires, expected: u32) {
+        assert_eq!(needs::<()>(requires, &[]), expected, "{requires:?}");
+    }
+
+    #[test]
+    fn a_plugin_needs_the_oldest_host_that_has_what_it_asks_for() {
+        let capabilities = |capabilities| Requires {
+            capabilities,
+            ..Requires::NOTHING
+        };
+        check_needs(&Requires::NOTHING, 0);
+        check_needs(&capabilities(&["nself.db/1", "nself.http/1"]), 0);
+        check_needs(&capabilities(&["nself.db/1", "mail.send/1"]), 2);
+        check_needs(&capabilities(&["mail.send/1", "nself.connect/1"]), 4);
+        let configured = Requires {
+            egress: &["example.org", "{smtp_host}:25"],
+            ..Requires::NOTHING
+        };
+        check_needs(&configured, 4);
+    }
 }

@@ -13,7 +13,10 @@ use std::{
 
 use nself_plugin_api::abi::{
     bytes::{Bytes, OptBytes, Str},
-    capability::kv::{Kv, KvProvider, Take},
+    capability::{
+        connect::{Connect, ConnectProvider, Outgoing, OutgoingProvider},
+        kv::{Kv, KvProvider, Take},
+    },
     error::Error,
     future::Fut,
     layout,
@@ -303,4 +306,97 @@ fn a_stream_ends_fails_and_panics_without_unwinding() {
     assert!(next().unwrap().is_err());
     assert!(next().unwrap().unwrap_err().is_panic());
     assert!(ready(Stream::empty().next()).is_none());
+}
+
+/// Hands out others of its kind, and streams that say where they lead.
+struct Roads(Arc<AtomicUsize>);
+
+struct Road {
+    to: String,
+    _counted: Counted,
+}
+
+impl ConnectProvider for Roads {
+    fn trusting(
+        &self,
+        certificates: Bytes,
+    ) -> impl Future<Output = Result<Connect, Error>> + Send + 'static {
+        let dropped = Arc::clone(&self.0);
+        async move {
+            match certificates.as_slice() {
+                [] => Err(Error::default()),
+                _ => Ok(Connect::new(Arc::new(Self(dropped)))),
+            }
+        }
+    }
+
+    fn open(
+        &self,
+        host: Str<'_>,
+        port: u32,
+        _: u32,
+        _: u64,
+    ) -> impl Future<Output = Result<Outgoing, Error>> + Send + 'static {
+        let to = format!("{}:{port}", host.as_str());
+        let road = Road {
+            to,
+            _counted: Counted(Arc::clone(&self.0)),
+        };
+        std::future::ready(Ok(Outgoing::new(Arc::new(road))))
+    }
+}
+
+impl OutgoingProvider for Road {
+    fn peer(&self) -> Bytes {
+        self.to.clone().into()
+    }
+
+    fn set_deadline(&self, _: u64) {
+        panic!("nothing comes of it");
+    }
+
+    fn read(&self, max: u32) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
+        let read = vec![b'x'; usize::try_from(max).unwrap()];
+        std::future::ready(Ok(read.into()))
+    }
+
+    fn write(&self, bytes: Bytes) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        assert_eq!(bytes.as_slice(), b"written");
+        std::future::ready(Ok(()))
+    }
+
+    fn shutdown(&self) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        std::future::pending()
+    }
+
+    fn start_tls(&self) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        std::future::ready(Err(Error {
+            code: Bytes::from_static(b"EGRESS_TLS_FAILED"),
+            ..Error::default()
+        }))
+    }
+}
+
+#[test]
+fn a_capability_hands_out_another_of_its_kind_and_streams_that_outlive_it() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let connect = Connect::new(Arc::new(Roads(Arc::clone(&dropped))));
+    assert!(ready(connect.trusting(Bytes::new())).is_err());
+    let trusting = ready(connect.trusting(Bytes::from_static(b"pem")));
+    let trusting = trusting.unwrap_or_else(|_| panic!("there are certificates"));
+    drop(connect);
+    let opened = ready(trusting.open("host".into(), 25, 0, 0));
+    let stream = opened.unwrap_or_else(|_| panic!("it opens"));
+    drop(trusting);
+    assert_eq!(stream.peer().to_text(), "host:25");
+    assert_eq!(ready(stream.read(3)).unwrap().as_slice(), b"xxx");
+    ready(stream.write(Bytes::from_static(b"written"))).unwrap();
+    stream.set_deadline(1);
+    let mut shutdown = stream.shutdown();
+    assert!(poll(&mut shutdown, Waker::noop()).is_pending());
+    let refused = ready(stream.start_tls()).unwrap_err();
+    assert_eq!(refused.code.to_text(), "EGRESS_TLS_FAILED");
+    assert_eq!(dropped.load(Ordering::SeqCst), 0);
+    drop((stream, shutdown));
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
 }

@@ -144,6 +144,7 @@ mod tests {
             plugin: "mail".into(),
             version: "1.2.3".into(),
             requires: Arc::new(requires),
+            destinations: Arc::default(),
         };
         let facts = Facts {
             host: "0.1.0".to_owned(),

@@ -12,14 +12,16 @@ pub mod address;
 mod answer;
 mod body;
 mod connect;
+pub mod destination;
 mod error;
 pub mod list;
 mod request;
 
 use std::{future::Future, io, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
@@ -31,6 +33,7 @@ use nself_plugin_api::abi::{
     response::Response,
     stream::Stream,
 };
+use rustls::RootCertStore;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
@@ -45,7 +48,7 @@ use self::{
     request::Prepared,
 };
 use super::Grant;
-use crate::http::TraceContext;
+use crate::{http::TraceContext, postgres::tls::system_roots};
 
 pub use connect::{Resolver, SystemResolver};
 
@@ -67,13 +70,15 @@ tokio::task_local! {
     pub static TRACE: TraceContext;
 }
 
-/// What the clients of all plugins share: trusted roots, TLS sessions, and the resolver.
+/// What the clients of all plugins share: trusted roots, TLS sessions, and the resolver. Streams of
+/// [`connect`](super::connect) are made with the same.
 ///
 /// The pools are not shared. A connection is handed out by host and port alone, so a plugin that may not reach an address
 /// could otherwise ride on the connection of one that may.
 #[derive(Clone)]
 pub struct Egress {
     tls: rustls::ClientConfig,
+    roots: Arc<RootCertStore>,
     resolver: Arc<dyn Resolver>,
 }
 
@@ -84,22 +89,39 @@ impl Egress {
     ///
     /// When the TLS library refuses its own defaults.
     pub fn new() -> Result<Self, rustls::Error> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = || {
-            rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-                .with_safe_default_protocol_versions()
-        };
-        let config = match config()?.with_native_roots() {
-            Ok(config) => config,
-            Err(error) => {
-                tracing::debug!(%error, "no system certificates, using the built-in roots");
-                config()?.with_webpki_roots()
-            }
-        };
+        let roots = Arc::new(system_roots());
         Ok(Self {
-            tls: config.with_no_client_auth(),
+            tls: Self::client(Arc::clone(&roots))?,
+            roots,
             resolver: Arc::new(SystemResolver),
         })
+    }
+
+    /// A TLS client that trusts these roots.
+    pub(super) fn client(
+        roots: impl Into<Arc<RootCertStore>>,
+    ) -> Result<rustls::ClientConfig, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(config)
+    }
+
+    /// The client that trusts the system's certificates.
+    pub(super) fn tls(&self) -> rustls::ClientConfig {
+        self.tls.clone()
+    }
+
+    /// The system's certificates.
+    pub(super) fn roots(&self) -> RootCertStore {
+        (*self.roots).clone()
+    }
+
+    /// Asks for the addresses of `name`.
+    pub(super) fn resolve(&self, name: String) -> BoxFuture<'static, Resolved> {
+        self.resolver.resolve(name)
     }
 
     /// Uses this TLS configuration, for roots of one's own. Its ALPN list must be empty.
@@ -132,7 +154,7 @@ impl HttpCapability {
     ///
     /// When an entry of the egress list cannot be read.
     pub fn new(egress: &Egress, grant: &Grant) -> Result<Self, RuleError> {
-        let list = Arc::new(EgressList::parse(&grant.requires.egress)?);
+        let list = Arc::new(EgressList::of(grant)?);
         let guarded = Guarded::new(Arc::clone(&list), Arc::clone(&egress.resolver));
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(egress.tls.clone())

@@ -110,7 +110,8 @@ pub struct Requires {
     /// Tables outside its own schema, as `schema.table` and the rights on it.
     #[serde(default)]
     pub tables: Vec<TableGrant>,
-    /// Hosts that `nself.http/1` may call: `api.example.org`, `*.example.org`, `10.0.0.0/8`, or `*` for every public host.
+    /// Hosts that `nself.http/1` and `nself.connect/1` may reach: `api.example.org`, `*.example.org`, `10.0.0.0/8`, `*` for every
+    /// public host, or `{smtp_host}:{smtp_port}` for the one that these keys of the plugin's configuration name.
     #[serde(default)]
     pub egress: Vec<String>,
     /// Names of secrets that `nself.secrets/1` hands out.

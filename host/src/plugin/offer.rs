@@ -17,6 +17,7 @@ use crate::{
         call::Calls,
         clock::ClockCapability,
         config::ConfigCapability,
+        connect::ConnectCapability,
         crypto::Crypto,
         db::Database,
         handlers::HandlersCapability,
@@ -90,6 +91,13 @@ impl Offer {
                     ConfigCapability::new(grant, &services.facts, Arc::clone(&services.secrets));
                 Capability::config(abi::config::Config::new(Arc::new(config)))
             }
+            abi::connect::Connect::ID => match ConnectCapability::new(&services.egress, &grant) {
+                Ok(connect) => Capability::connect(connect.into_handle()),
+                Err(error) => {
+                    warn!(plugin = &*grant.plugin, %error, "the egress list of the manifest does not read");
+                    return None;
+                }
+            },
             abi::crypto::Crypto::ID => {
                 let crypto = Crypto::new(Arc::clone(&services.crypto), grant);
                 Capability::crypto(abi::crypto::Crypto::new(Arc::new(crypto)))

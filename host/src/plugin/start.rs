@@ -21,7 +21,7 @@ use super::{
     watchdog::{Watch, Watches},
 };
 use crate::{
-    capability::{Grant, task::Background},
+    capability::{Grant, http::destination::Destination, task::Background},
     config::ConfigError,
     http::Generation,
     loader::{self, CheckedPlugin, Kept, Refusal},
@@ -131,6 +131,7 @@ impl Starter {
             }
         };
         let entry = loader::entry(&loaded, &manifest)?;
+        let destinations = Destination::configured(&manifest, &config);
         let mut requires = manifest.requires.clone();
         // Who writes the configuration may let a plugin reach more than it asks for, such as a server in the house.
         let beyond = self.services.egress_beyond.get(&id);
@@ -141,6 +142,7 @@ impl Starter {
             plugin: id.as_str().into(),
             version: manifest.version.to_string().into(),
             requires: Arc::new(requires),
+            destinations: destinations.into(),
         };
         let (draining, drains) = watch::channel(false);
         let health = Arc::new(Health::new(self.services.panics.with_label_values(&[&id])));

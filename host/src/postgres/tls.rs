@@ -81,7 +81,8 @@ impl MakeTls {
     }
 }
 
-fn system_roots() -> RootCertStore {
+/// The platform's roots; the compiled-in ones where there are none.
+pub(crate) fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {

@@ -76,6 +76,7 @@ fn plugin(service: &Arc<CryptoService>, plugin: &str) -> Crypto {
         plugin: plugin.into(),
         version: "1.0.0".into(),
         requires,
+        destinations: Arc::default(),
     };
     Crypto::new(Arc::new(crypto::Crypto::new(service.clone(), grant)))
 }

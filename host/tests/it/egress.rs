@@ -1,5 +1,6 @@
 //! What leaves the host for plugins, and what reaches their ports: through the boundary, over real sockets.
 
+mod connect;
 mod http;
 mod listen;
 mod server;
@@ -16,6 +17,7 @@ fn grant(requires: Requires) -> Grant {
         plugin: "probe".into(),
         version: "1.0.0".into(),
         requires: Arc::new(requires),
+        destinations: Arc::default(),
     }
 }
 

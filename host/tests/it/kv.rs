@@ -86,6 +86,7 @@ fn handle(store: Arc<Store>, plugin: &str) -> Kv {
         plugin: plugin.into(),
         version: "1.0.0".into(),
         requires: Arc::default(),
+        destinations: Arc::default(),
     };
     Kv::new(Arc::new(kv::Kv::new(store, grant)))
 }

@@ -143,6 +143,7 @@ mod list {
         call: c::call::Call,
         clock: c::clock::Clock,
         config: c::config::Config,
+        connect: c::connect::Connect,
         crypto: c::crypto::Crypto,
         db: c::db::Db,
         handlers: c::handlers::Handlers,

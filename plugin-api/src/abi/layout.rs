@@ -94,6 +94,8 @@ pub fn all() -> Vec<Layout> {
         c::call::Call,
         c::clock::Clock,
         c::config::Config,
+        c::connect::Connect,
+        c::connect::Outgoing,
         c::crypto::Crypto,
         c::db::Db,
         c::db::Session,

@@ -129,6 +129,33 @@ async fn a_server_that_was_not_granted_is_not_reached() {
     host.stop().await;
 }
 
+/// Reads what one caller says, and says it back.
+async fn echo(listener: TcpListener) {
+    let (mut caller, _) = listener.accept().await.expect("somebody calls");
+    let mut said = Vec::new();
+    caller.read_to_end(&mut said).await.expect("it comes whole");
+    caller.write_all(&said).await.expect("it is read");
+}
+
+#[tokio::test]
+async fn a_stream_leads_to_a_granted_server_and_to_no_other() {
+    let host = started().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    for other in ["localhost", "192.0.2.1", "169.254.169.254", "::1", "%20"] {
+        let path = format!("/fixture/connect?host={other}&port={}", address.port());
+        let refused = host.get(&path).send().await.expect_status(500);
+        assert_eq!(refused.code(), "EGRESS_DENIED", "{other}");
+    }
+    let path = format!("/fixture/connect?host=127.0.0.1&port={}", address.port());
+    let (answer, ()) = tokio::join!(host.get(&path).send(), within("the caller", echo(listener)));
+    assert_eq!(
+        answer.expect_status(200).data(),
+        json!({"peer": address.to_string(), "answer": "asked\r\n"})
+    );
+    host.stop().await;
+}
+
 #[tokio::test]
 async fn a_plugin_calls_what_another_provides_and_what_it_provides_itself() {
     let host = fixture()

@@ -11,6 +11,9 @@ use crate::address;
 /// The secret with the password of the SMTP server. Without a value the plugin does not log in.
 pub(crate) const PASSWORD: &str = "smtp-password";
 
+/// The server of the configuration, and no other one, is where mails go out.
+pub(crate) const SERVER: &str = "{smtp_host}:{smtp_port}";
+
 /// The port of the catcher's SMTP, as MailHog has it.
 pub(crate) const CATCHER_PORT: u16 = 1025;
 
@@ -71,7 +74,7 @@ pub struct Config {
     /// Name of the SMTP server; needed for `smtp`.
     pub smtp_host: Option<String>,
     /// Port of the SMTP server.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, default = "587")]
     pub smtp_port: u16,
     /// Protection of the connection: `starttls`, `tls` from the first byte, or `none`.
     pub smtp_tls: Protection,

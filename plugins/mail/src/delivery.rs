@@ -83,7 +83,7 @@ async fn attempt(cx: &Cx<Mail>, claimed: &Claimed) -> Result<Outcome> {
         }
     };
     if let Some(smtp) = &cx.plugin().smtp {
-        return smtp.send(cx, message).await;
+        return Ok(smtp.send(cx, &message).await);
     }
     let envelope = message.envelope();
     let from = envelope.from().map(ToString::to_string);

@@ -46,7 +46,13 @@ impl Plugin for Mail {
     const ABOUT: About = about!("mail");
 
     const REQUIRES: Requires = Requires {
-        capabilities: &["nself.db/1", "nself.crypto/1", "nself.listen/1"],
+        capabilities: &[
+            "nself.db/1",
+            "nself.connect/1",
+            "nself.crypto/1",
+            "nself.listen/1",
+        ],
+        egress: &[config::SERVER],
         secrets: &[config::PASSWORD],
         ports: &[config::CATCHER_PORT],
         ..Requires::NOTHING
@@ -133,7 +139,7 @@ impl Plugin for Mail {
             templates: Templates::load(&settings)?,
             courier: Courier::default(),
             catcher: Catcher::default(),
-            smtp: Smtp::of(&settings)?,
+            smtp: Smtp::of(&context, &settings).await?,
             metrics: Metrics::register(&context)?,
             settings,
         })
@@ -145,7 +151,11 @@ impl Plugin for Mail {
     }
 
     async fn stop(cx: Cx<Self>, deadline: Duration) -> Result<()> {
-        queue::finished(&cx, deadline).await
+        queue::finished(&cx, deadline).await?;
+        if let Some(smtp) = &cx.plugin().smtp {
+            smtp.close().await;
+        }
+        Ok(())
     }
 }
 

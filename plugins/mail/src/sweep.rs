@@ -1,5 +1,5 @@
-//! The task `sweep`: sees that courier and catcher are at work, wakes the courier, forgets what was finished long ago, and
-//! measures the queue.
+//! The task `sweep`: sees that courier and catcher are at work, wakes the courier, ends connections that nobody uses, forgets what
+//! was finished long ago, and measures the queue.
 
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ pub(crate) async fn run(cx: Cx<Mail>) -> Result<()> {
     queue::start(&cx)?;
     queue::wake_here(&cx);
     catcher::listen(&cx).await?;
+    if let Some(smtp) = &cx.plugin().smtp {
+        smtp.rest().await;
+    }
     let now = cx.clock().now()?;
     let keep = Duration::from_secs(
         24 * 60 * 60 * u64::from(cx.plugin().settings.config.keep_finished_days),

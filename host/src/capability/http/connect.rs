@@ -133,7 +133,7 @@ impl Service<Name> for Lookup {
             let found = resolver.resolve(name.as_str().to_owned()).await?;
             let (granted, refused): (Vec<_>, Vec<_>) = found
                 .into_iter()
-                .partition(|address| list.grants_resolved(*address, port));
+                .partition(|address| list.grants_resolved(name.as_str(), *address, port));
             match refused.first() {
                 Some(&address) if granted.is_empty() => Err(EgressError::Private {
                     host: name.as_str().to_owned(),

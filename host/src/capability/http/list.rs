@@ -8,15 +8,22 @@
 //! | `10.0.0.0/8`, `192.168.1.4`, `fd00::/8` | those addresses, written as a number or as what a granted name resolves to |
 //! | `localhost` | that name, `127.0.0.1` and `::1` |
 //!
+//! | `{smtp_host}:{smtp_port}` | the server that these keys of the plugin's configuration name: see [`destination`] |
+//!
 //! Each may end in `:port` (`[fd00::/8]:443` for IPv6) and is then good for that port only. A name never grants a private
-//! address: `db.internal` that resolves to 10.0.0.5 needs both `db.internal` and `10.0.0.5`.
+//! address: `db.internal` that resolves to 10.0.0.5 needs both `db.internal` and `10.0.0.5`. Only the configuration's own server is
+//! granted with all that its name resolves to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use url::Host;
 
-use super::address::is_public;
+use super::{
+    address::is_public,
+    destination::{self, Configured, Destination},
+};
+use crate::capability::Grant;
 
 /// An entry of an egress list that cannot be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -48,6 +55,8 @@ enum Hosts {
     /// With its leading dot, so that `evilexample.org` does not end in it.
     Below(String),
     Net(IpNet),
+    /// A name that is granted with all that it resolves to.
+    Anywhere(String),
 }
 
 impl EgressList {
@@ -69,11 +78,27 @@ impl EgressList {
         Ok(Self { rules })
     }
 
+    /// What a plugin may reach: what its manifest and the operator list, and the servers that its configuration names.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn of(grant: &Grant) -> Result<Self, RuleError> {
+        let entries = grant.requires.egress.iter();
+        let listed: Vec<&String> = entries
+            .filter(|entry| !Configured::is_meant(entry))
+            .collect();
+        let mut this = Self::parse(&listed)?;
+        let configured = grant.destinations.iter().cloned();
+        this.rules.extend(configured.map(Rule::from));
+        Ok(this)
+    }
+
     /// Whether a URL may name this host. `name` is normalised: lower case, punycode, no trailing dot.
     pub fn grants_name(&self, name: &str, port: u16) -> bool {
         self.any(port, |hosts| match hosts {
             Hosts::Public => true,
-            Hosts::Name(granted) => granted == name,
+            Hosts::Name(granted) | Hosts::Anywhere(granted) => granted == name,
             Hosts::Below(suffix) => name.ends_with(suffix.as_str()),
             Hosts::Net(_) => false,
         })
@@ -85,9 +110,11 @@ impl EgressList {
             || (is_public(address) && self.any(port, |hosts| matches!(hosts, Hosts::Public)))
     }
 
-    /// Whether a connection for a granted name may go to this address.
-    pub fn grants_resolved(&self, address: IpAddr, port: u16) -> bool {
-        is_public(address) || self.grants_net(address, port)
+    /// Whether a connection for a granted name may go to this address, which it resolves to.
+    pub fn grants_resolved(&self, name: &str, address: IpAddr, port: u16) -> bool {
+        let is_anywhere =
+            |hosts: &Hosts| matches!(hosts, Hosts::Anywhere(granted) if granted == name);
+        is_public(address) || self.grants_net(address, port) || self.any(port, is_anywhere)
     }
 
     fn grants_net(&self, address: IpAddr, port: u16) -> bool {
@@ -103,6 +130,17 @@ impl EgressList {
         self.rules
             .iter()
             .any(|rule| rule.port.is_none_or(|granted| granted == port) && matches(&rule.hosts))
+    }
+}
+
+impl From<Destination> for Rule {
+    fn from(Destination { host, port }: Destination) -> Self {
+        let hosts = match host {
+            destination::Host::Name(name) => Hosts::Anywhere(name),
+            destination::Host::Address(address) => Hosts::Net(address.into()),
+        };
+        let port = Some(port);
+        Self { hosts, port }
     }
 }
 
@@ -131,6 +169,9 @@ fn parse_host(host: &str) -> Result<Hosts, &'static str> {
         return Err(
             "is not a network: write the host without scheme and path, or a network such as 10.0.0.0/8",
         );
+    }
+    if Configured::is_meant(host) {
+        return Err("names a key of a configuration: only a manifest does that");
     }
     match host.strip_prefix("*.") {
         Some(parent) => Ok(Hosts::Below(format!(".{}", parse_name(parent)?))),
@@ -179,6 +220,7 @@ fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::manifest::Requires;
 
     fn list(entries: &[&str]) -> EgressList {
         EgressList::parse(entries).expect("a list")
@@ -237,7 +279,8 @@ mod tests {
         check_literal("*", "1.1.1.1", 443, true);
         check_literal("*", "127.0.0.1", 80, false);
         check_literal("*", "::ffff:127.0.0.1", 80, false);
-        assert!(!list(&["*"]).grants_resolved("10.0.0.1".parse().expect("an address"), 80));
+        let private = "10.0.0.1".parse().expect("an address");
+        assert!(!list(&["*"]).grants_resolved("a.test", private, 80));
     }
 
     #[test]
@@ -254,6 +297,36 @@ mod tests {
     }
 
     #[test]
+    fn the_configurations_server_is_granted_wherever_it_is_and_nothing_beside_it() {
+        let grant = |host: &str| {
+            let host = destination::Host::parse(host).expect("a host");
+            let requires = Requires {
+                egress: vec!["{smtp_host}:{smtp_port}".to_owned()],
+                ..Requires::default()
+            };
+            EgressList::of(&Grant {
+                plugin: "probe".into(),
+                version: "1.0.0".into(),
+                requires: requires.into(),
+                destinations: [Destination { host, port: 587 }].into(),
+            })
+            .expect("a list")
+        };
+        let private = "10.0.0.5".parse().expect("an address");
+        let named = grant("mail.lan");
+        assert!(named.grants_name("mail.lan", 587));
+        assert!(named.grants_resolved("mail.lan", private, 587));
+        assert!(!named.grants_name("mail.lan", 25), "another port");
+        assert!(!named.grants_name("other.lan", 587), "another name");
+        assert!(!named.grants_resolved("other.lan", private, 587));
+        assert!(!named.grants_literal(private, 587), "its address as such");
+        let numbered = grant("10.0.0.5");
+        assert!(numbered.grants_literal(private, 587));
+        assert!(!numbered.grants_literal(private, 25), "another port");
+        assert!(!numbered.grants_name("mail.lan", 587));
+    }
+
+    #[test]
     fn an_unreadable_entry_is_named_with_what_to_write() {
         for entry in [
             "https://example.org/",
@@ -267,6 +340,8 @@ mod tests {
             "0x7f.1",
             "10.0.0.0/33",
             "a b",
+            "{smtp_host}",
+            "{smtp_host}:587",
         ] {
             let error = EgressList::parse(&[entry]).expect_err(entry);
             assert_eq!(error.entry, entry);

@@ -31,6 +31,7 @@ fn metrics(page: &Page, plugin: &str) -> Metrics {
         plugin: plugin.into(),
         version: "1.0.0".into(),
         requires: Arc::default(),
+        destinations: Arc::default(),
     };
     Metrics::new(Arc::new(MetricsCapability::new(
         Arc::clone(&page.hub),

@@ -5,6 +5,7 @@ use super::names::{
     require, unique,
 };
 use super::{commands, routes};
+use crate::capability::http::destination::Configured;
 use crate::loader::check::Host;
 use crate::loader::refusal::{ManifestFault, one_line};
 use crate::plugin::manifest::{Build, Manifest, Migration, Requires};
@@ -34,6 +35,7 @@ pub(super) fn admit(manifest: &Manifest, host: &Host<'_>) -> Result<(), Manifest
     build(&manifest.build)?;
     texts(manifest)?;
     requires(&manifest.requires, host.capabilities)?;
+    configured(manifest)?;
     provides(&manifest.provides)?;
     functions(manifest)?;
     depends(manifest)?;
@@ -140,6 +142,22 @@ fn requires(requires: &Requires, known: &[&str]) -> Result<(), ManifestFault> {
     for (kind, list) in lists {
         list.iter()
             .try_for_each(|name| require(kind, name, is_word(name), WORD))?;
+    }
+    Ok(())
+}
+
+/// Servers that the configuration names, under keys that it has.
+fn configured(manifest: &Manifest) -> Result<(), ManifestFault> {
+    let properties = &manifest.config["properties"];
+    let entries = manifest.requires.egress.iter();
+    for entry in entries.filter(|entry| Configured::is_meant(entry)) {
+        let parsed = Configured::parse(entry);
+        let rule = "a server of the configuration is written {key}:{key} or {key}:587";
+        require("egress", entry, parsed.is_some(), rule)?;
+        let mut keys = parsed.iter().flat_map(Configured::keys);
+        let has_keys = keys.all(|key| properties.get(key).is_some());
+        let rule = "the plugin's configuration has no such key";
+        require("egress", entry, has_keys, rule)?;
     }
     Ok(())
 }

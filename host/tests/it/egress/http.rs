@@ -132,9 +132,9 @@ fn assert_error(answer: Result<Answer, Error>, code: &str, reason: &str) {
 }
 
 /// Answers every name with the next set of addresses, the last one again and again.
-struct Scripted {
+pub(super) struct Scripted {
     answers: Mutex<Vec<Vec<IpAddr>>>,
-    lookups: AtomicUsize,
+    pub(super) lookups: AtomicUsize,
 }
 
 impl Resolver for Scripted {
@@ -150,7 +150,7 @@ impl Resolver for Scripted {
     }
 }
 
-fn scripted(answers: &[&[&str]]) -> (Egress, Arc<Scripted>) {
+pub(super) fn scripted(answers: &[&[&str]]) -> (Egress, Arc<Scripted>) {
     let answers = answers
         .iter()
         .map(|set| set.iter().map(|address| address.parse().unwrap()).collect())

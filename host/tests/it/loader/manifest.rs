@@ -30,8 +30,9 @@ fn a_manifest_with_everything_passes() {
         manifest["requires"] = json!({
             "capabilities": ["nself.db/1", "mail.send/1"], "optional": ["auth.claims/1"],
             "tables": [{ "table": "public.families", "rights": ["select", "references"] }],
-            "egress": ["*.example.org"], "secrets": ["SMTP_PASSWORD"], "ports": [1025], "emits": ["note.*"], "families": "all",
+            "egress": ["*.example.org", "{smtp_host}:{smtp_port}", "{smtp_host}:25"], "secrets": ["SMTP_PASSWORD"], "ports": [1025], "emits": ["note.*"], "families": "all",
         });
+        manifest["config"] = json!({ "properties": { "smtp_host": {}, "smtp_port": {} } });
         manifest["provides"] = json!(["notes.search/1"]);
         manifest["routes"] = json!([
             { "method": "GET", "path": "/notes/{id}", "access": "authenticated" },
@@ -394,6 +395,16 @@ fn grants_are_readable_and_name_what_exists() {
     check_manifest(
         requires("egress", json!(["ok.org\u{8}\u{8}"])),
         &["the egress", "visible ASCII"],
+    );
+    for entry in ["{smtp_host}", "mail.{domain}", "{}:25"] {
+        check_manifest(
+            requires("egress", json!([entry])),
+            &["the egress", "is written {key}:{key} or {key}:587"],
+        );
+    }
+    check_manifest(
+        requires("egress", json!(["{smtp_host}:{smtp_port}"])),
+        &["the egress", "configuration has no such key"],
     );
     check_value(
         "config",

@@ -1,21 +1,24 @@
-//! SMTP out, by lettre: it blocks, so it runs on the host's blocking threads.
+//! SMTP out: the way to the configured server, and what its answers mean for a mail.
 
-use std::{
-    fs,
-    sync::{Mutex, PoisonError},
+mod content;
+mod dialogue;
+mod pool;
+mod reply;
+
+use std::{fs, iter, time::Instant};
+
+use lettre::Message;
+use nself_plugin_api::{
+    capability::connect::{Connector, Outgoing, Tls},
+    futures_util::future::join_all,
+    prelude::*,
+    tracing::error,
 };
 
-use lettre::{
-    Message, SmtpTransport, Transport,
-    transport::smtp::{
-        PoolConfig,
-        authentication::Credentials,
-        client::{Certificate, Tls, TlsParameters},
-        extension::ClientId,
-    },
+use self::{
+    dialogue::{Dialogue, Failure, Limits, Login, Opening},
+    pool::Pool,
 };
-use nself_plugin_api::{prelude::*, tracing::error};
-
 use super::Outcome;
 use crate::{
     Mail,
@@ -31,9 +34,9 @@ const LOGIN_CODES: [u16; 5] = [454, 530, 534, 535, 538];
 /// The way to the SMTP server.
 pub(crate) struct Smtp {
     host: String,
-    tls: Tls,
-    /// Made at the first mail, and again after the server did not take the login: the password may have changed.
-    transport: Mutex<Option<SmtpTransport>>,
+    /// Where certificates are trusted besides the system's.
+    connector: Option<Connector>,
+    pool: Pool,
 }
 
 impl Smtp {
@@ -42,81 +45,122 @@ impl Smtp {
     /// # Errors
     ///
     /// When the certificates cannot be read.
-    pub(crate) fn of(settings: &Settings) -> Result<Option<Self>> {
-        let (Delivery::Smtp, Some(host)) = (settings.delivery, &settings.config.smtp_host) else {
+    pub(crate) async fn of(context: &Context, settings: &Settings) -> Result<Option<Self>> {
+        let config = &settings.config;
+        let (Delivery::Smtp, Some(host)) = (settings.delivery, &config.smtp_host) else {
             return Ok(None);
         };
-        let tls = match settings.config.smtp_tls {
-            Protection::None => Tls::None,
-            Protection::Starttls => Tls::Required(parameters(host, settings)?),
-            Protection::Tls => Tls::Wrapper(parameters(host, settings)?),
+        let connector = match &config.smtp_tls_ca_file {
+            Some(file) if config.smtp_tls != Protection::None => {
+                Some(trusting(context, file).await?)
+            }
+            _ => None,
         };
         Ok(Some(Self {
             host: host.clone(),
-            tls,
-            transport: Mutex::default(),
+            connector,
+            pool: Pool::new(usize::try_from(config.deliveries_at_once).unwrap_or(1)),
         }))
     }
 
     /// Sends a mail.
-    ///
-    /// # Errors
-    ///
-    /// When there is no thread for it, or no reading of the secret.
-    pub(crate) async fn send(&self, cx: &Cx<Mail>, message: Message) -> Result<Outcome> {
-        let transport = self.transport(cx)?;
-        let sent = cx
-            .tasks()
-            .blocking(move || transport.send(&message))
-            .await?;
-        let Err(failure) = sent else {
-            return Ok(Outcome::Delivered);
+    pub(crate) async fn send(&self, cx: &Cx<Mail>, message: &Message) -> Outcome {
+        let Err(failure) = self.hand_over(cx, message).await else {
+            return Outcome::Delivered;
         };
-        let code = failure.status().map(u16::from);
+        let code = failure.code();
         if code.is_some_and(|code| LOGIN_CODES.contains(&code)) {
-            self.forget();
             error!(
                 code,
                 "the SMTP server does not take the login: look at smtp_user and the secret smtp-password"
             );
         }
-        Ok(classify(code, &shortened(&failure.to_string())))
+        classify(code, &shortened(&failure.to_string()))
     }
 
-    fn transport(&self, cx: &Cx<Mail>) -> Result<SmtpTransport> {
-        let mut transport = self.lock();
-        if let Some(transport) = &*transport {
-            return Ok(transport.clone());
+    /// Takes leave of the server where nothing was to send for a while.
+    pub(crate) async fn rest(&self) {
+        let old = self.pool.take_old();
+        join_all(old.into_iter().map(Dialogue::quit)).await;
+    }
+
+    /// Takes leave of the server.
+    pub(crate) async fn close(&self) {
+        let resting = iter::from_fn(|| self.pool.take());
+        join_all(resting.map(Dialogue::quit)).await;
+    }
+
+    async fn hand_over(&self, cx: &Cx<Mail>, message: &Message) -> Result<(), Failure> {
+        let settings = &cx.plugin().settings;
+        let limits = Limits {
+            step: settings.smtp_timeout(),
+            // Whoever takes the mail when the lease ends must not find it being sent.
+            end: Instant::now() + settings.lease().mul_f32(0.9),
+        };
+        let mut dialogue = self.dialogue(cx, limits).await?;
+        let mail = message.formatted();
+        match dialogue.send(message.envelope(), &mail).await {
+            Ok(()) => self.pool.put(dialogue),
+            Err(failure) => {
+                // Who said no is told goodbye; with a server that says nothing, or no SMTP, there is nothing to say.
+                if failure.code().is_some() {
+                    dialogue.quit().await;
+                }
+                return Err(failure);
+            }
         }
-        let built = self.build(&cx.plugin().settings, password(cx)?);
-        *transport = Some(built.clone());
-        Ok(built)
+        Ok(())
     }
 
-    fn build(&self, settings: &Settings, password: Option<String>) -> SmtpTransport {
+    /// One that rests, or a new one.
+    async fn dialogue(&self, cx: &Cx<Mail>, limits: Limits) -> Result<Dialogue, Failure> {
+        while let Some(resting) = self.pool.take() {
+            if let Some(dialogue) = resting.resume(limits).await {
+                return Ok(dialogue);
+            }
+        }
+        let settings = &cx.plugin().settings;
         let config = &settings.config;
-        let domain = settings.from.email.domain().to_owned();
-        let mut builder = SmtpTransport::builder_dangerous(&self.host)
-            .port(config.smtp_port)
-            .tls(self.tls.clone())
-            .hello_name(ClientId::Domain(domain))
-            .timeout(Some(settings.smtp_timeout()))
-            .pool_config(PoolConfig::new().max_size(config.deliveries_at_once));
-        if let (Some(user), Some(password)) = (&config.smtp_user, password) {
-            builder = builder.credentials(Credentials::new(user.clone(), password));
+        // Read each time: the password may have changed.
+        let login = match (&config.smtp_user, password(cx)?) {
+            (Some(user), Some(password)) => Some(Login {
+                user: user.clone(),
+                password,
+            }),
+            _ => None,
+        };
+        let opening = Opening {
+            hello: settings.from.email.domain().to_owned(),
+            is_starttls: config.smtp_tls == Protection::Starttls,
+            login,
+        };
+        let connection = self.connect(cx, limits).await?;
+        Dialogue::begin(connection, &opening, limits).await
+    }
+
+    async fn connect(&self, cx: &Cx<Mail>, limits: Limits) -> Result<Outgoing> {
+        let config = &cx.plugin().settings.config;
+        let tls = match config.smtp_tls {
+            Protection::Tls => Tls::Yes,
+            Protection::None | Protection::Starttls => Tls::No,
+        };
+        let (host, port) = (&self.host, config.smtp_port);
+        match &self.connector {
+            Some(connector) => connector.open(host, port, tls, limits.step).await,
+            None => cx.connect().open(host, port, tls, limits.step).await,
         }
-        builder.build()
     }
+}
 
-    fn forget(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<SmtpTransport>> {
-        self.transport
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+/// One that trusts the certificates of a file, too.
+async fn trusting(context: &Context, file: &str) -> Result<Connector> {
+    let complain = |reason: &str| refused(&format!("smtp_tls_ca_file: {file}: {reason}"));
+    let pem = fs::read(file).map_err(|error| complain(&error.to_string()))?;
+    let trusting = context.connect().trusting(pem).await;
+    trusting.map_err(|error| match error.code() {
+        "EGRESS_CERTIFICATES" => complain(error.cause().unwrap_or_default()),
+        _ => error,
+    })
 }
 
 /// The password, if one is set.
@@ -129,19 +173,6 @@ fn password(cx: &Cx<Mail>) -> Result<Option<String>> {
         Err(error) if error.code() == "SECRET_MISSING" => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn parameters(host: &str, settings: &Settings) -> Result<TlsParameters> {
-    let mut builder = TlsParameters::builder(host.to_owned());
-    if let Some(file) = &settings.config.smtp_tls_ca_file {
-        let complain = |reason: &dyn std::fmt::Display| {
-            refused(&format!("smtp_tls_ca_file: {file}: {reason}"))
-        };
-        let pem = fs::read(file).map_err(|error| complain(&error))?;
-        let certificate = Certificate::from_pem(&pem).map_err(|error| complain(&error))?;
-        builder = builder.add_root_certificate(certificate);
-    }
-    builder.build().map_err(Error::internal)
 }
 
 /// What a failure means for the mail: only a server that says no to it ends it. A server that cannot be reached, offers no TLS

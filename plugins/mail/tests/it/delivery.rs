@@ -248,3 +248,49 @@ async fn the_password_is_used_and_a_login_that_is_refused_costs_no_mail() {
     assert_eq!(received.login.as_deref(), Some("AHVzAGNvcnJlY3QgaG9yc2U="));
     host.stop().await;
 }
+
+#[tokio::test]
+async fn mails_share_a_connection_and_one_that_has_gone_costs_no_attempt() {
+    let server = SmtpServer::start().await;
+    let host = sending_to(server.port()).start().await;
+    for to in ["ada@example.org", "bob@example.org", "cem@example.org"] {
+        let (id, _) = send(&host, &plain(to)).await;
+        reaches(&host, &id, "sent").await;
+    }
+    assert_eq!(server.dialogues(), 1);
+    server.hang_up();
+    let (id, _) = send(&host, &plain("dan@example.org")).await;
+    let sent = reaches(&host, &id, "sent").await;
+    assert_eq!(sent["attempts"], 1);
+    assert_eq!(server.dialogues(), 2);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_is_given_up_once_the_server_has_refused_a_mail() {
+    let server = SmtpServer::start().await;
+    let host = sending_to(server.port()).start().await;
+    server.set(Mood::Recipient("550 5.7.1 we do not like you"));
+    let (id, _) = send(&host, &plain("ada@example.org")).await;
+    reaches(&host, &id, "failed").await;
+    server.set(Mood::Good);
+    let (id, _) = send(&host, &plain("ada@example.org")).await;
+    reaches(&host, &id, "sent").await;
+    assert_eq!(server.dialogues(), 2);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_a_dot_does_not_end_a_mail() {
+    let server = SmtpServer::start().await;
+    let host = sending_to(server.port()).start().await;
+    let mut mail = plain("ada@example.org");
+    mail["text"] = json!("One\n.\n.two\nMAIL FROM:<evil@example.org>\n");
+    let (id, _) = send(&host, &mail).await;
+    reaches(&host, &id, "sent").await;
+    let received = server.receives(1).await;
+    assert_eq!(received.len(), 1);
+    let text = "One\r\n..\r\n..two\r\nMAIL FROM:<evil@example.org>\r\n";
+    assert!(received[0].data.contains(text), "{:?}", received[0].data);
+    host.stop().await;
+}

@@ -2,8 +2,10 @@
 
 mod catcher;
 mod delivery;
+mod hostile;
 mod operator;
 mod posting;
+mod script;
 mod sending;
 mod smtp_server;
 mod stage;

@@ -123,6 +123,11 @@ impl SmtpServer {
         }
     }
 
+    /// How often somebody has connected.
+    pub(crate) fn dialogues(&self) -> usize {
+        self.state.dialogues.lock().expect("nobody panicked").len()
+    }
+
     pub(crate) fn received(&self) -> Vec<Received> {
         self.state.received.lock().expect("nobody panicked").clone()
     }
