@@ -32,8 +32,8 @@ owners() {
   cat <<'END'
 999 999 postgres-password postgres-nself-password postgres-hasura-password
 999 1000 redis.conf
-10001 10001 nself-database-url nself-redis-url nself-operator-sha256
-10002 10002 hasura-admin-secret hasura-metadata-url hasura-source-url
+10001 10001 nself-database-url nself-redis-url nself-operator-sha256 nself-hasura-sha256
+10002 10002 hasura-admin-secret hasura-metadata-url hasura-source-url hasura-events-authorization
 10003 10003 minio-root-user minio-root-password
 END
 }
@@ -47,6 +47,10 @@ make() {
   write minio-root-user "root-$(random | cut -c1-12)"
   write minio-root-password "$(random)"
   write hasura-admin-secret "$(random)"
+  # Hasura's key for events: itself for Hasura, its digest for the host.
+  write hasura-events-authorization "Bearer nsk_$(random)"
+  key=$(content hasura-events-authorization)
+  write nself-hasura-sha256 "$(printf '%s' "${key#Bearer }" | sha256sum | cut -d' ' -f1)"
 
   password=$(content postgres-nself-password)
   write nself-database-url "postgres://nself:$password@postgres:5432/nself"

@@ -85,6 +85,7 @@ fn route(method: &str, path: &str, kind: &str) -> Route {
         query: None,
         response: None,
         kind: kind.to_owned(),
+        graphql: None,
     }
 }
 

@@ -4,17 +4,23 @@
 //! nothing in it says more than the policy, [`remote`] hands it to an engine. The document is the one of `replace_metadata`; kept as
 //! JSON, because what this program does not know in it must be found, not dropped.
 
+pub mod action;
+pub mod brought;
 pub mod build;
 pub mod catalog;
 pub mod check;
 pub mod contract;
 pub mod diff;
 pub mod fragment;
+mod function;
 pub mod jwt;
+mod kept;
 mod permission;
 pub mod project;
 mod relationship;
 pub mod remote;
+mod sdl;
+pub mod served;
 
 use serde_json::{Value, json};
 
@@ -23,6 +29,9 @@ pub const SOURCE: &str = "default";
 
 /// The variable of Hasura's environment that has the address of the database.
 const DATABASE_VARIABLE: &str = "HASURA_GRAPHQL_DATABASE_URL";
+
+/// This host, as Hasura reaches it: a variable of its environment.
+pub const HOST: &str = "{{NSELF_URL}}";
 
 /// Lists of the document that lie in files of their own, by their key there.
 const LISTS: [&str; 7] = [
@@ -88,4 +97,24 @@ impl std::fmt::Display for TableName {
 pub fn tables(document: &Value) -> &[Value] {
     let tables = document["sources"][0]["tables"].as_array();
     tables.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The functions of a document's one source.
+pub fn functions(document: &Value) -> &[Value] {
+    let functions = document["sources"][0]["functions"].as_array();
+    functions.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Whether a root field or an argument of ours may be called that.
+fn is_name(name: &str) -> bool {
+    let is_small = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(is_small)
+}
+
+/// Whether GraphQL has a name like that; those with two underscores in front are its own.
+fn is_graphql_name(name: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && !name.starts_with("__")
+        && name.chars().all(is_letter)
 }

@@ -527,6 +527,10 @@ const fn routes<P, const N: usize>(json: &mut Json<N>, routes: &[Route<P>]) {
             json.key(false, "response");
             json.shape(shape);
         }
+        // Left out otherwise, and passed over by older hosts: without GraphQL the route is what it was.
+        if !route.graphql.is_empty() {
+            json.text(false, "graphql", route.graphql);
+        }
         json.raw("}");
     });
 }

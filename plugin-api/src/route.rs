@@ -32,6 +32,7 @@ pub struct Route<P: 'static> {
     pub(crate) query: Option<&'static Shape>,
     pub(crate) response: Option<&'static Shape>,
     pub(crate) kind: &'static str,
+    pub(crate) graphql: &'static str,
     pub(crate) handler: &'static dyn Erased<P>,
 }
 
@@ -72,6 +73,7 @@ impl<P: Send + Sync + 'static> Route<P> {
             query: F::QUERY,
             response: F::RESPONSE,
             kind: F::KIND,
+            graphql: "",
             handler: Item::<F, A>::of(handler),
         }
     }
@@ -122,6 +124,15 @@ impl<P: Send + Sync + 'static> Route<P> {
     #[must_use]
     pub const fn summary(mut self, summary: &'static str) -> Self {
         self.summary = summary;
+        self
+    }
+
+    /// GraphQL clients reach it too, as the root field `<plugin>_<name>` (an action of Hasura): a query for `GET`, else a
+    /// mutation. Parameters of path and query are its arguments, the body is the argument `input`, and whoever may call the
+    /// route may ask for the field. For routes that answer `Data` or `Created` with an object or a list of objects.
+    #[must_use]
+    pub const fn graphql(mut self, name: &'static str) -> Self {
+        self.graphql = name;
         self
     }
 

@@ -120,6 +120,11 @@ impl TestHost {
         self.address
     }
 
+    /// The files of its plugins.
+    pub(crate) fn libraries(&self) -> &[Library] {
+        &self.plugins
+    }
+
     /// Its plugins, to enable, disable and exchange them.
     ///
     /// # Panics

@@ -18,6 +18,7 @@
 //! Everything here panics with a sentence instead of returning errors, and every wait has a limit ([`LIMIT`]): it is a
 //! dev-dependency and nothing else.
 
+mod action;
 mod answer;
 mod builder;
 mod clock;

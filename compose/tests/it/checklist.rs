@@ -224,6 +224,7 @@ fn secrets_are_files_and_never_variables() {
                 "NSELF_URL",
                 "NSELF_PLUGINS__AUTH__CONFIG__PUBLIC_URL",
                 "NSELF_IDENTITY__API_KEYS__OPERATOR__SCOPES",
+                "NSELF_IDENTITY__API_KEYS__HASURA__SCOPES",
             ];
             let is_file = name.ends_with("_FILE") && value.starts_with("/run/secrets/");
             assert!(

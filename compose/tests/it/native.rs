@@ -39,6 +39,7 @@ fn the_same_services_run_with_the_environment_the_ports_and_the_health_checks_of
     the_operators_key_is_known_by_its_digest(&lab);
     buckets_are_made(&lab);
     hasura_gets_its_secrets_and_verifies_tokens(&mut lab, &stack);
+    an_event_of_hasura_becomes_a_job(&lab);
     redis_is_used(&lab);
     the_proxy_lets_through_what_is_public(&mut lab);
     nothing_secret_is_in_a_process_list_or_an_environment(&lab, &stack);
@@ -257,6 +258,7 @@ fn hasura_gets_its_secrets_and_verifies_tokens(lab: &mut Lab, stack: &Stack) {
             "hasura-metadata-url",
         ),
         ("HASURA_GRAPHQL_DATABASE_URL", "hasura-source-url"),
+        ("NSELF_EVENTS_AUTHORIZATION", "hasura-events-authorization"),
     ] {
         let line = format!("{variable}={}", lab.secret(secret));
         assert!(environment.lines().any(|other| other == line), "{variable}");
@@ -306,6 +308,47 @@ fn hasura_gets_its_secrets_and_verifies_tokens(lab: &mut Lab, stack: &Stack) {
     let hasura = &claims[settings["claims_namespace"].as_str().expect("a name")];
     assert_eq!(hasura["x-hasura-default-role"], "user", "{hasura}");
     assert!(hasura["x-hasura-user-id"].is_string(), "{hasura}");
+}
+
+/// With the address and the secret that Hasura has in its environment.
+fn an_event_of_hasura_becomes_a_job(lab: &Lab) {
+    let authorization = format!(
+        "authorization: {}",
+        lab.secret("hasura-events-authorization")
+    );
+    let event = json!({
+        "id": "85558393-c75d-4d2f-9c15-e80591b83894", "created_at": "2026-01-02T03:04:05.678901Z",
+        "table": {"schema": "public", "name": "media_items"}, "trigger": {"name": "media_uploaded"},
+        "event": {"op": "INSERT", "data": {"old": null, "new": {"id": 1}}, "session_variables": null},
+        "delivery_info": {"max_retries": 0, "current_retry": 0},
+    });
+    let event = event.to_string();
+    let told = |path: &str, header: &str| {
+        let url = format!("http://nself:3000{path}");
+        let options = [
+            "--header",
+            "content-type: application/json",
+            "--header",
+            header,
+            "--data",
+            &event,
+        ];
+        call(lab, &url, &options).expect("an answer")
+    };
+    let (status, body) = told("/v1/jobs/hasura/photos.resize", &authorization);
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains(r#""status":"enqueued""#), "{body}");
+    let (status, body) = told("/v1/jobs/hasura/photos.resize", &authorization);
+    assert!(
+        status == 200 && body.contains(r#""status":"exists""#),
+        "{body}"
+    );
+    assert_eq!(told("/v1/jobs/hasura/photos.resize", "x-nothing: 1").0, 401);
+    assert_eq!(
+        told("/v1/jobs", &authorization).0,
+        403,
+        "the key does nothing else"
+    );
 }
 
 /// Makes an account by the mail that it is sent: through the file's SMTP settings.

@@ -70,6 +70,7 @@ fn route(path: &str, summary: &str, kind: &str, query: Value) -> Route {
         query: Some(query),
         response: None,
         kind: kind.to_owned(),
+        graphql: None,
     }
 }
 

@@ -6,15 +6,22 @@ use serde_json::{Map, Value, json};
 
 use super::{
     DATABASE_VARIABLE, LISTS, SOURCE, TableName,
+    brought::Brought,
     catalog::{Catalog, Relation},
-    fragment::Fragment,
-    permission,
+    function, kept, permission,
     relationship::{self, Relationships},
 };
 use crate::policy::{Operation, Policy, Tabled};
 
-/// Makes the document. Tables of the policy that are not there are left out; [`check`](super::check) tells of them.
-pub fn build(policy: &Policy, catalog: &Catalog, fragments: &[Fragment]) -> Value {
+/// Makes the document. Tables and functions of the policy that are not there are left out; [`check`](super::check) tells of
+/// them. Of what is `written` already it keeps what only the project can say.
+pub fn build(
+    policy: &Policy,
+    catalog: &Catalog,
+    brought: &Brought,
+    written: Option<&Value>,
+) -> Value {
+    let fragments = &brought.fragments;
     let shared = policy.tables().keys().map(|name| TableName::public(name));
     let plugins = fragments.iter().map(|fragment| fragment.table.clone());
     let tracked: BTreeSet<TableName> = shared
@@ -27,7 +34,12 @@ pub fn build(policy: &Policy, catalog: &Catalog, fragments: &[Fragment]) -> Valu
         let table = TableName::public(name);
         if let Some(relation) = catalog.tables.get(&table) {
             let own = relationships.get(&table);
-            entries.insert(table.clone(), entry(policy, &table, tabled, relation, own));
+            let mut entry = entry(policy, &table, tabled, relation, own);
+            let computed = function::computed(&table, tabled, catalog);
+            if !computed.is_empty() {
+                entry["computed_fields"] = computed.into();
+            }
+            entries.insert(table.clone(), entry);
         }
     }
     for fragment in fragments {
@@ -36,10 +48,17 @@ pub fn build(policy: &Policy, catalog: &Catalog, fragments: &[Fragment]) -> Valu
         relate(&mut entry, relationships.get(&fragment.table));
         entries.insert(fragment.table.clone(), entry);
     }
-    document(&entries.into_values().collect::<Vec<_>>())
+    let functions = function::all(policy, catalog);
+    let mut document = document(&entries.into_values().collect::<Vec<_>>(), &functions);
+    document["actions"] = json!(brought.actions.list);
+    document["custom_types"] = brought.actions.types.value();
+    if let Some(written) = written {
+        kept::keep(&mut document, written);
+    }
+    document
 }
 
-fn document(tables: &[Value]) -> Value {
+fn document(tables: &[Value], functions: &[Value]) -> Value {
     let mut document = json!({
         "version": 3,
         "sources": [{
@@ -51,13 +70,12 @@ fn document(tables: &[Value]) -> Value {
                 "use_prepared_statements": true,
             }},
             "tables": tables,
-            "functions": [],
+            "functions": functions,
         }],
     });
     for list in LISTS {
         document[list] = json!([]);
     }
-    document["custom_types"] = json!({});
     document
 }
 

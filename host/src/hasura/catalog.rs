@@ -5,15 +5,52 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use tokio_postgres::Client;
 
-use super::TableName;
+use super::{TableName, function::SESSION};
 
 /// The tables and functions of a database.
 #[derive(Debug, Default)]
 pub struct Catalog {
     /// Tables and views.
     pub tables: BTreeMap<TableName, Relation>,
-    /// Functions, without their arguments.
-    pub functions: BTreeSet<TableName>,
+    /// Functions, by their names.
+    pub functions: BTreeMap<TableName, Function>,
+    /// Names of Postgres' own types, which Hasura has as scalars.
+    pub scalars: BTreeSet<String>,
+}
+
+/// A function.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// What its comment says.
+    pub comment: Option<String>,
+    /// What it takes.
+    pub arguments: Vec<Argument>,
+    /// The table whose rows it answers, if it does.
+    pub returns: Option<TableName>,
+    /// Whether it answers any number of rows or values.
+    pub is_set: bool,
+    /// Whether it changes something, as far as Postgres knows.
+    pub is_volatile: bool,
+    /// Whether others have its name: Hasura tracks none of them then.
+    pub is_overloaded: bool,
+}
+
+impl Function {
+    /// Whether it reads who asks.
+    pub fn takes_session(&self) -> bool {
+        self.arguments.iter().any(|one| one.name == SESSION)
+    }
+}
+
+/// An argument of a function.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Argument {
+    /// Its name, empty without one.
+    pub name: String,
+    /// As Postgres writes its type.
+    pub kind: String,
+    /// The table whose row it is, by schema and name, if it is one.
+    pub row: Option<[String; 2]>,
 }
 
 /// A table or view.
@@ -83,8 +120,19 @@ JOIN pg_class t ON t.oid = f.confrelid JOIN pg_namespace tn ON tn.oid = t.relnam
 WHERE f.contype = 'f' ORDER BY n.nspname, c.relname, f.conname";
 
 const FUNCTIONS: &str = "\
-SELECT n.nspname::text, p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+SELECT n.nspname::text, p.proname::text, obj_description(p.oid, 'pg_proc'), p.proretset, p.provolatile = 'v',
+    rn.nspname::text, rc.relname::text,
+    (SELECT coalesce(json_agg(json_build_object('name', coalesce(p.proargnames[a.place], ''), 'kind', format_type(a.type, NULL),
+        'row', CASE WHEN ac.oid IS NOT NULL THEN json_build_array(an.nspname, ac.relname) END) ORDER BY a.place), '[]')::text
+     FROM unnest(p.proargtypes::oid[]) WITH ORDINALITY AS a (type, place)
+     JOIN pg_type t ON t.oid = a.type LEFT JOIN pg_class ac ON ac.oid = t.typrelid LEFT JOIN pg_namespace an ON an.oid = ac.relnamespace)
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+JOIN pg_type r ON r.oid = p.prorettype LEFT JOIN pg_class rc ON rc.oid = r.typrelid LEFT JOIN pg_namespace rn ON rn.oid = rc.relnamespace
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
+
+const SCALARS: &str = "\
+SELECT t.typname::text FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE n.nspname = 'pg_catalog' AND t.typtype = 'b' AND t.typcategory <> 'A'";
 
 impl Catalog {
     /// Reads it.
@@ -117,9 +165,28 @@ impl Catalog {
                 relation.foreign_keys.push(key);
             }
         }
-        let functions = client.query(FUNCTIONS, &[]).await?;
-        catalog.functions = functions.iter().map(|row| name(row, 0)).collect();
+        for row in client.query(FUNCTIONS, &[]).await? {
+            let found = catalog.functions.entry(name(&row, 0));
+            found
+                .and_modify(|function| function.is_overloaded = true)
+                .or_insert_with(|| function(&row));
+        }
+        let scalars = client.query(SCALARS, &[]).await?;
+        catalog.scalars = scalars.iter().map(|row| row.get(0)).collect();
         Ok(catalog)
+    }
+}
+
+fn function(row: &tokio_postgres::Row) -> Function {
+    let arguments: String = row.get(7);
+    let returns: Option<String> = row.get(6);
+    Function {
+        comment: row.get(2),
+        arguments: serde_json::from_str(&arguments).unwrap_or_default(),
+        returns: returns.map(|_| name(row, 5)),
+        is_set: row.get(3),
+        is_volatile: row.get(4),
+        is_overloaded: false,
     }
 }
 

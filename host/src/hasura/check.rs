@@ -1,14 +1,17 @@
 //! Whether a document can be meant: everything that it names exists, and nobody may more than the policy says.
 
+mod actions;
 mod condition;
+mod functions;
 mod names;
+mod triggers;
 
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
 use self::{condition::Conditions, names::Names};
-use super::{TableName, catalog::Catalog, tables};
+use super::{TableName, catalog::Catalog, served::Routes, tables};
 use crate::policy::{Operation, Policy, PolicyRole, carried};
 
 static SCHEMA: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
@@ -42,6 +45,8 @@ pub struct Against<'a> {
     pub policy: &'a Policy,
     /// What there is.
     pub catalog: &'a Catalog,
+    /// What the host serves while the enabled plugins run.
+    pub routes: &'a Routes,
     /// The role of requests without a token (`HASURA_GRAPHQL_UNAUTHORIZED_ROLE`).
     pub unauthorized: &'a str,
 }
@@ -78,8 +83,26 @@ pub fn check(document: &Value, against: Against<'_>) -> Vec<Fault> {
             permissions(&table, entry, &names, against, &mut faults);
         }
     }
+    functions::check(document, against, &mut faults);
+    actions::check(document, against, &mut faults);
+    triggers::check(document, against, &mut faults);
     others(document, against, &mut faults);
     faults.0
+}
+
+/// The items of a list, none where there is none.
+fn each(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+/// Every text in a value, wherever it is.
+fn texts_within(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().flat_map(texts_within).collect(),
+        Value::Object(map) => map.values().flat_map(texts_within).collect(),
+        _ => vec![],
+    }
 }
 
 #[derive(Default)]
@@ -222,36 +245,16 @@ fn carried_by(role: &str, against: Against<'_>) -> &'static [&'static str] {
 
 /// Roles outside of tables.
 fn others(document: &Value, against: Against<'_>, faults: &mut Faults) {
-    let functions = document["sources"][0]["functions"]
-        .as_array()
-        .into_iter()
-        .flatten();
-    let actions = document["actions"].as_array().into_iter().flatten();
-    let functions = functions.map(|one| {
-        let name = TableName::read(&one["function"]);
-        (
-            format!(
-                "function {}",
-                name.map(|name| name.to_string()).unwrap_or_default()
-            ),
-            one,
-        )
-    });
-    let actions = actions.map(|one| {
-        (
-            format!("action {}", one["name"].as_str().unwrap_or_default()),
-            one,
-        )
-    });
-    for (place, one) in functions.chain(actions) {
-        for permission in one["permissions"].as_array().into_iter().flatten() {
+    for one in each(&document["actions"]) {
+        let name = one["name"].as_str().unwrap_or_default();
+        for permission in each(&one["permissions"]) {
             let role = permission["role"].as_str().unwrap_or_default();
             if let Some(problem) = role_problem(role, against) {
-                faults.add(format!("{place}, {role}"), problem);
+                faults.add(format!("action {name}, {role}"), problem);
             }
         }
     }
-    for inherited in document["inherited_roles"].as_array().into_iter().flatten() {
+    for inherited in each(&document["inherited_roles"]) {
         // A union of roles is what one active family per token is there to prevent.
         let name = inherited["role_name"].as_str().unwrap_or_default();
         faults.add(

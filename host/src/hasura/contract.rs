@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{TableName, tables};
+use super::{TableName, functions, sdl, tables};
 use crate::policy::{Operation, Policy, PolicyRole};
 
 const HEAD: &str = include_str!("contract.md");
@@ -26,6 +26,20 @@ pub fn page(policy: &Policy, document: &Value) -> String {
         }
         page.push('\n');
     }
+    actions(&mut page, document);
+    page.push_str(
+        "\n## Functions\n\n| root fields | who may ask | what they answer |\n| --- | --- | --- |\n",
+    );
+    for one in functions(document) {
+        if let Some(name) = TableName::read(&one["function"]) {
+            let (field, comment) = (name.field(), one["comment"].as_str().unwrap_or_default());
+            let who = roles(one).join(", ");
+            let _ = writeln!(
+                page,
+                "| `{field}` `{field}_aggregate` | {who} | {comment} |"
+            );
+        }
+    }
     page.push_str("\n## Tables\n");
     for entry in tables(document) {
         if let Some(table) = TableName::read(&entry["table"]) {
@@ -33,6 +47,36 @@ pub fn page(policy: &Policy, document: &Value) -> String {
         }
     }
     page
+}
+
+/// Root fields that are routes of plugins: who has them, and what they take and answer.
+fn actions(page: &mut String, document: &Value) {
+    page.push_str("\n## Actions\n\n| root field | the route | who may ask | what it does |\n| --- | --- | --- | --- |\n");
+    for one in document["actions"].as_array().into_iter().flatten() {
+        let transform = &one["definition"]["request_transform"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let route = text(&transform["url"]).replace("{{$base_url}}", "");
+        let route = route
+            .replace("{{escapeUri($body.input.", "{")
+            .replace("{{$body.input.", "{");
+        let route = route.replace(")}}", "}").replace("}}", "}");
+        let (name, method, who) = (
+            text(&one["name"]),
+            text(&transform["method"]),
+            roles(one).join(", "),
+        );
+        let comment = text(&one["comment"]);
+        let _ = writeln!(
+            page,
+            "| `{name}` | `{method} {route}` | {who} | {comment} |"
+        );
+    }
+    let _ = write!(page, "\n```graphql\n{}```\n", sdl::write(document));
+}
+
+fn roles(one: &Value) -> Vec<&str> {
+    let permissions = one["permissions"].as_array().into_iter().flatten();
+    permissions.filter_map(|one| one["role"].as_str()).collect()
 }
 
 fn section(page: &mut String, table: &TableName, entry: &Value) {
@@ -57,7 +101,14 @@ fn section(page: &mut String, table: &TableName, entry: &Value) {
         let mut rows: Vec<(Vec<&str>, String)> = vec![];
         for permission in list {
             let role = permission["role"].as_str().unwrap_or_default();
-            let columns = columns(&permission["permission"]["columns"]);
+            let mut columns = columns(&permission["permission"]["columns"]);
+            for field in permission["permission"]["computed_fields"]
+                .as_array()
+                .into_iter()
+                .flatten()
+            {
+                let _ = write!(columns, " {}", field.as_str().unwrap_or_default());
+            }
             match rows.iter_mut().find(|(_, same)| *same == columns) {
                 Some((roles, _)) => roles.push(role),
                 None => rows.push((vec![role], columns)),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::TableName;
+use super::{TableName, kept};
 use crate::plugin::manifest::Manifest;
 
 /// A table entry, and whose it is.
@@ -49,6 +49,17 @@ impl Fragment {
             return Err(refuse(format!(
                 "is about {table}, which is not the plugin's own"
             )));
+        }
+        // So that those of the project, which stay when the plugin's change, can be told from them.
+        let triggers = entry["event_triggers"].as_array().into_iter().flatten();
+        for trigger in triggers {
+            let trigger = trigger["name"].as_str().unwrap_or_default();
+            if !kept::is_of_plugin(&table, trigger) {
+                return Err(refuse(format!(
+                    "calls an event trigger {trigger:?}: begin its name with {}_",
+                    plugin.replace('-', "_")
+                )));
+            }
         }
         Ok(Self {
             plugin: plugin.to_owned(),

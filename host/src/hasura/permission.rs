@@ -37,12 +37,19 @@ fn permission(
 ) -> Value {
     let rows = rows(policy, table, operation, role, grants);
     match operation {
-        Operation::Select => json!({
-            "columns": shown(table, relation, grants),
-            "filter": rows,
-            "limit": ROWS_MAX,
-            "allow_aggregations": true,
-        }),
+        Operation::Select => {
+            let mut select = json!({
+                "columns": shown(table, relation, grants),
+                "filter": rows,
+                "limit": ROWS_MAX,
+                "allow_aggregations": true,
+            });
+            let computed = computed(table, grants);
+            if !computed.is_empty() {
+                select["computed_fields"] = computed.into();
+            }
+            select
+        }
         Operation::Insert => {
             json!({"columns": table.columns.insert, "check": rows, "set": table.columns.preset})
         }
@@ -80,12 +87,23 @@ fn rows(
 /// What all of the grants show; a narrow one beside a wide one would otherwise widen to its rows.
 fn shown(table: &Tabled, relation: &Relation, grants: &[&Grant]) -> Vec<String> {
     let columns = relation.columns.iter().map(|column| column.name.clone());
-    let is_shown = |column: &String| {
-        !table.columns.hidden.contains(column)
-            && grants.iter().all(|grant| {
-                let narrow = grant.columns.as_ref();
-                narrow.is_none_or(|columns| columns.contains(column))
-            })
-    };
+    let is_shown =
+        |column: &String| !table.columns.hidden.contains(column) && is_granted(column, grants);
     columns.filter(is_shown).collect()
+}
+
+/// The computed fields that all of the grants show.
+fn computed(table: &Tabled, grants: &[&Grant]) -> Vec<String> {
+    let fields = table.computed.iter();
+    fields
+        .filter(|field| is_granted(field, grants))
+        .cloned()
+        .collect()
+}
+
+fn is_granted(name: &str, grants: &[&Grant]) -> bool {
+    grants.iter().all(|grant| {
+        let narrow = grant.columns.as_ref();
+        narrow.is_none_or(|columns| columns.iter().any(|column| column == name))
+    })
 }

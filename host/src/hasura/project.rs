@@ -8,9 +8,16 @@ use std::{
 use serde_json::{Map, Value, json};
 use serde_norway::Value as Yaml;
 
-use super::{LISTS, SOURCE, TableName, tables};
+use super::{LISTS, SOURCE, TableName, functions, sdl, tables};
 
 const INCLUDE: &str = "!include ";
+
+/// The two halves of actions and their types.
+const ACTIONS: &str = "actions.yaml";
+const TYPES: &str = "actions.graphql";
+
+/// What leads from an action's answer to a table. GraphQL's language has no word for it.
+const RELATIONSHIPS: &str = "relationships";
 
 /// Files that include others go no deeper.
 const DEPTH_MAX: usize = 8;
@@ -34,6 +41,26 @@ pub enum ProjectError {
         /// Why.
         problem: String,
     },
+    /// The other language of a project.
+    #[error("{path} is no GraphQL: {problem}")]
+    Sdl {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// The two halves of the actions are not of one mind.
+    #[error("{path} has the {kind} {name:?}, and {other} has not: write it in both")]
+    Half {
+        /// The file that has it.
+        path: PathBuf,
+        /// Action or type.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The file that lacks it.
+        other: &'static str,
+    },
     /// An include that leads out, or around.
     #[error("{path} includes {target:?}: name a file below it, without going in circles")]
     Include {
@@ -44,8 +71,8 @@ pub enum ProjectError {
     },
 }
 
-/// Writes the project. What the document does not have is taken out of the tables' directory; `config.yaml`, migrations and seeds
-/// are the project's own and stay.
+/// Writes the project. What the document does not have is taken out of the directories of tables and functions; `config.yaml`,
+/// migrations and seeds are the project's own and stay.
 ///
 /// # Errors
 ///
@@ -69,15 +96,16 @@ pub fn write(directory: &Path, document: &Value) -> Result<(), ProjectError> {
     listed["tables"] = format!("{INCLUDE}{SOURCE}/tables/tables.yaml").into();
     listed["functions"] = format!("{INCLUDE}{SOURCE}/functions/functions.yaml").into();
     save(&metadata.join("databases/databases.yaml"), &json!([listed]))?;
-    save(
-        &source.join("functions/functions.yaml"),
-        &document["sources"][0]["functions"],
-    )?;
-    let names = write_tables(&source.join("tables"), tables(document))?;
-    save(&source.join("tables/tables.yaml"), &json!(names))?;
-    let actions = json!({"actions": document["actions"], "custom_types": document["custom_types"]});
-    save(&metadata.join("actions.yaml"), &actions)?;
-    save_text(&metadata.join("actions.graphql"), "")?;
+    for (directory, list, key) in [
+        ("tables", tables(document), "table"),
+        ("functions", functions(document), "function"),
+    ] {
+        let names = write_each(&source.join(directory), list, key)?;
+        let file = source.join(directory).join(format!("{directory}.yaml"));
+        save(&file, &json!(names))?;
+    }
+    save(&metadata.join(ACTIONS), &actions(document))?;
+    save_text(&metadata.join(TYPES), &sdl::write(document))?;
     for list in LISTS.iter().filter(|list| **list != "actions") {
         save(&metadata.join(file_of(list)), &document[*list])?;
     }
@@ -102,16 +130,95 @@ fn config() -> Value {
     })
 }
 
-fn write_tables(directory: &Path, tables: &[Value]) -> Result<Vec<String>, ProjectError> {
+/// What `actions.yaml` has of them: all but what stands in `actions.graphql`.
+fn actions(document: &Value) -> Value {
+    let mut actions = document["actions"].clone();
+    for action in actions.as_array_mut().into_iter().flatten() {
+        if let Some(definition) = action["definition"].as_object_mut() {
+            definition.retain(|key, _| !sdl::OF_DEFINITION.contains(&key.as_str()));
+        }
+    }
+    let mut types = Map::new();
+    for list in sdl::TYPES {
+        let all = document["custom_types"][list].as_array();
+        let named = all.into_iter().flatten().map(|one| {
+            let mut named = json!({"name": one["name"]});
+            if let Some(relationships) = one.get(RELATIONSHIPS) {
+                named[RELATIONSHIPS] = relationships.clone();
+            }
+            named
+        });
+        types.insert(list.to_owned(), named.collect());
+    }
+    json!({"actions": actions, "custom_types": types})
+}
+
+/// Puts the two halves together.
+fn read_actions(metadata: &Path) -> Result<(Value, Value), ProjectError> {
+    let (path, types_path) = (metadata.join(ACTIONS), metadata.join(TYPES));
+    let yaml = load(&path, DEPTH_MAX)?;
+    let source = match fs::read_to_string(&types_path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(|source| file(&types_path, source))?,
+    };
+    let mut sdl = sdl::read(&source).map_err(|error| ProjectError::Sdl {
+        path: types_path.clone(),
+        problem: error.to_string(),
+    })?;
+    let mut actions = yaml.get("actions").cloned().unwrap_or(json!([]));
+    for action in actions.as_array_mut().into_iter().flatten() {
+        let name = action["name"].as_str().unwrap_or_default().to_owned();
+        let Some(Value::Object(definition)) = sdl.actions.remove(&name) else {
+            return Err(half(&path, "action", &name, TYPES));
+        };
+        if let Some(own) = action["definition"].as_object_mut() {
+            own.extend(definition);
+        }
+    }
+    if let Some(name) = sdl.actions.keys().next() {
+        return Err(half(&types_path, "action", name, ACTIONS));
+    }
+    for list in sdl::TYPES {
+        for named in yaml["custom_types"][list].as_array().into_iter().flatten() {
+            let own = sdl.types[list].as_array_mut();
+            let mut own = own.into_iter().flatten();
+            let Some(one) = own.find(|one| one["name"] == named["name"]) else {
+                let name = named["name"].as_str().unwrap_or_default();
+                return Err(half(&path, "type", name, TYPES));
+            };
+            if let Some(relationships) = named.get(RELATIONSHIPS) {
+                one[RELATIONSHIPS] = relationships.clone();
+            }
+        }
+    }
+    Ok((actions, sdl.types))
+}
+
+fn half(path: &Path, kind: &'static str, name: &str, other: &'static str) -> ProjectError {
+    ProjectError::Half {
+        path: path.to_owned(),
+        kind,
+        name: name.to_owned(),
+        other,
+    }
+}
+
+/// A file for each, by schema and name; their includes.
+fn write_each(directory: &Path, list: &[Value], key: &str) -> Result<Vec<String>, ProjectError> {
     let mut names = vec![];
-    for table in tables {
-        let Some(name) = TableName::read(&table["table"]) else {
+    for one in list {
+        let Some(name) = TableName::read(&one[key]) else {
             continue;
         };
         let name = format!("{}_{}.yaml", name.schema, name.name);
-        save(&directory.join(&name), table)?;
+        save(&directory.join(&name), one)?;
         names.push(format!("{INCLUDE}{name}"));
     }
+    fs::create_dir_all(directory).map_err(|source| file(directory, source))?;
+    let list = format!(
+        "{}.yaml",
+        directory.file_name().unwrap_or_default().to_string_lossy()
+    );
     let entries = fs::read_dir(directory).map_err(|source| file(directory, source))?;
     for entry in entries {
         let path = entry.map_err(|source| file(directory, source))?.path();
@@ -120,7 +227,7 @@ fn write_tables(directory: &Path, tables: &[Value]) -> Result<Vec<String>, Proje
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let is_kept = name == "tables.yaml" || names.contains(&format!("{INCLUDE}{name}"));
+        let is_kept = name == list || names.contains(&format!("{INCLUDE}{name}"));
         if path.extension().is_some_and(|end| end == "yaml") && !is_kept {
             fs::remove_file(&path).map_err(|source| file(&path, source))?;
         }
@@ -136,6 +243,16 @@ fn write_tables(directory: &Path, tables: &[Value]) -> Result<Vec<String>, Proje
 pub fn endpoint(directory: &Path) -> Result<Option<String>, ProjectError> {
     let config = load(&directory.join("config.yaml"), DEPTH_MAX)?;
     Ok(config["endpoint"].as_str().map(str::to_owned))
+}
+
+/// Whether there is one already.
+pub fn is_written(directory: &Path) -> bool {
+    directory.join("metadata/version.yaml").exists()
+}
+
+/// Where cron triggers stand.
+pub fn cron_triggers(directory: &Path) -> PathBuf {
+    directory.join("metadata").join(file_of("cron_triggers"))
 }
 
 /// Reads the project as one document.
@@ -155,9 +272,9 @@ pub fn read(directory: &Path) -> Result<Value, ProjectError> {
             json!([])
         };
     }
-    let actions = load(&metadata.join("actions.yaml"), DEPTH_MAX)?;
-    document["actions"] = actions.get("actions").cloned().unwrap_or(json!([]));
-    document["custom_types"] = actions.get("custom_types").cloned().unwrap_or(json!({}));
+    let (actions, types) = read_actions(&metadata)?;
+    document["actions"] = actions;
+    document["custom_types"] = types;
     Ok(document)
 }
 

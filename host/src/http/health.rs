@@ -66,6 +66,7 @@ where
         query: None,
         response: None,
         kind: "raw".to_owned(),
+        graphql: None,
     };
     HostRoute {
         route: Arc::new(route),

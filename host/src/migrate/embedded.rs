@@ -60,6 +60,7 @@ const SHARED: &[Embedded] = &[
     step!(12, "search", "migrations/0012_search"),
     step!(13, "family_life", "migrations/0013_family_life"),
     step!(14, "isolation", "migrations/0014_isolation"),
+    step!(15, "functions", "migrations/0015_functions"),
 ];
 
 /// The host's own schema: `db/nself`.

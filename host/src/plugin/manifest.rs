@@ -224,6 +224,9 @@ pub struct Route {
     /// `json`, `stream`, `sse`, `websocket` or `raw`.
     #[serde(default = "json_kind")]
     pub kind: String,
+    /// What the root field of GraphQL is called after the plugin's id, if there is one for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graphql: Option<String>,
 }
 
 impl Route {

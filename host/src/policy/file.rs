@@ -68,6 +68,10 @@ struct TableEntry {
     delete: BTreeMap<String, GrantEntry>,
     #[serde(default)]
     columns: Columns,
+    #[serde(default)]
+    computed: Vec<String>,
+    #[serde(default)]
+    functions: Vec<String>,
 }
 
 fn family() -> String {
@@ -134,6 +138,11 @@ pub struct Tabled {
     delete: Vec<Grant>,
     /// Its columns.
     pub columns: Columns,
+    /// Fields that a function makes of a row, for whoever reads the row: `reaction_count` of `posts` is the function
+    /// `posts_reaction_count`.
+    pub computed: Vec<String>,
+    /// Functions that answer rows of it, for whoever reads them.
+    pub functions: Vec<String>,
 }
 
 impl Tabled {
@@ -173,6 +182,8 @@ impl From<TableEntry> for Tabled {
             update: grants(entry.update),
             delete: grants(entry.delete),
             columns: entry.columns,
+            computed: entry.computed,
+            functions: entry.functions,
         }
     }
 }

@@ -1,17 +1,20 @@
-//! Hasura's metadata: what is built from the policy and the live schema, what `check` finds, and what an engine is told.
+//! Hasura's metadata: what is built from the policy, the live schema and the plugins of this repository, what `check` finds, and
+//! what an engine is told.
 
 mod apply;
 mod faults;
 mod golden;
 mod isolation;
+mod kept;
 mod matrix;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{path::Path, sync::LazyLock};
 
 use nself::{
-    hasura::{build, catalog::Catalog, fragment::Fragment},
+    hasura::{brought::Brought, build, catalog::Catalog},
+    loader::{self, Host, System},
     migrate::{Migrator, Options, Owner},
-    plugin::manifest::Migration,
+    plugin::manifest::Manifest,
     policy::Policy,
     postgres::scratch::{Scratch, TestDatabase},
 };
@@ -24,15 +27,10 @@ async fn database() -> TestDatabase {
             let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
             tokio::spawn(connection);
             let mut owners = vec![Owner::host(), Owner::shared()];
-            let plugins: BTreeSet<String> = fragments()
-                .into_iter()
-                .map(|fragment| fragment.plugin)
-                .collect();
-            for plugin in plugins {
-                let sql = format!("CREATE SCHEMA {plugin}");
+            for plugin in manifests().iter().filter(|one| !one.hasura.is_empty()) {
+                let sql = format!("CREATE SCHEMA {}", plugin.id);
                 client.batch_execute(&sql).await.unwrap();
-                let steps = steps(&checkout().join("plugins").join(&plugin).join("migrations"));
-                owners.push(Owner::plugin(&plugin, steps));
+                owners.push(Owner::plugin(&plugin.id, plugin.migrations.clone()));
             }
             Migrator::new(client, Options::default())
                 .up(&owners)
@@ -46,45 +44,38 @@ fn checkout() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Of every plugin of this repository.
-fn fragments() -> Vec<Fragment> {
-    let mut fragments = vec![];
-    for plugin in names(&checkout().join("plugins")) {
-        let directory = checkout().join("plugins").join(&plugin).join("hasura");
-        for name in names(&directory) {
-            let yaml = std::fs::read_to_string(directory.join(&name)).unwrap();
-            fragments.push(Fragment::read(&plugin, &name, &yaml).unwrap());
-        }
-    }
-    fragments
+/// What every plugin of this repository declares, read from its built file. Nothing of it runs.
+fn manifests() -> &'static [Manifest] {
+    static MANIFESTS: LazyLock<Vec<Manifest>> = LazyLock::new(|| {
+        let plugins = std::fs::read_dir(checkout().join("plugins")).unwrap();
+        let ids = plugins.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        let mut ids: Vec<String> = ids.collect();
+        ids.sort();
+        ids.iter().map(|id| manifest(id)).collect()
+    });
+    &MANIFESTS
 }
 
-fn names(directory: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return vec![];
-    };
-    let names = entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    let mut names: Vec<String> = names.collect();
-    names.sort();
-    names
+fn manifest(plugin: &str) -> Manifest {
+    let test = std::env::current_exe().unwrap();
+    let name = format!("libnself_plugin_{plugin}.so");
+    // Where this test stands: target/debug/deps.
+    let path = test.ancestors().nth(2).unwrap().join(&name);
+    assert!(
+        path.exists(),
+        "{name} is not there: cargo build -p nself-plugin-{plugin}"
+    );
+    let system = System::detect();
+    let checked = loader::check(&path, &Host::this(&system));
+    checked
+        .unwrap_or_else(|refusal| panic!("{refusal}"))
+        .manifest
 }
 
-fn steps(directory: &Path) -> Vec<Migration> {
-    let names = names(directory);
-    let ups = names.iter().filter_map(|name| name.strip_suffix(".up.sql"));
-    let step = |stem: &str| {
-        let read = |way: &str| {
-            std::fs::read_to_string(directory.join(format!("{stem}.{way}.sql"))).unwrap()
-        };
-        let (number, name) = stem.split_once('_').unwrap();
-        Migration {
-            number: number.parse().unwrap(),
-            name: name.to_owned(),
-            up: read("up"),
-            down: read("down"),
-        }
-    };
-    ups.map(step).collect()
+fn brought() -> &'static Brought {
+    static BROUGHT: LazyLock<Brought> =
+        LazyLock::new(|| Brought::by(manifests(), Policy::embedded()).unwrap());
+    &BROUGHT
 }
 
 async fn catalog() -> Catalog {
@@ -94,5 +85,5 @@ async fn catalog() -> Catalog {
 
 /// The document of this repository.
 fn built(catalog: &Catalog) -> Value {
-    build::build(Policy::embedded(), catalog, &fragments())
+    build::build(Policy::embedded(), catalog, brought(), None)
 }

@@ -159,9 +159,11 @@ impl Plugin for Auth {
             .summary("Prove again that it is you, for sensitive changes"),
         Route::get("/auth/me", me::show)
             .authenticated()
+            .graphql("me")
             .summary("Who is signed in"),
         Route::patch("/auth/me", me::change)
             .authenticated()
+            .graphql("change_me")
             .summary("Change name, picture, language, time zone"),
         Route::delete("/auth/me", own_account::delete)
             .authenticated()
@@ -252,15 +254,19 @@ impl Plugin for Auth {
             .summary("Remove a passkey"),
         Route::get("/auth/sessions", sessions::list)
             .authenticated()
+            .graphql("sessions")
             .summary("Where one is signed in"),
         Route::delete("/auth/sessions/{id}", sessions::end)
             .authenticated()
+            .graphql("end_session")
             .summary("Sign out somewhere else"),
         Route::get("/auth/families", families::list)
             .authenticated()
+            .graphql("families")
             .summary("The families of who asks"),
         Route::post("/auth/families", families::create)
             .authenticated()
+            .graphql("create_family")
             .summary("Make a family"),
         Route::get("/auth/families/{id}", families::show)
             .authenticated()
@@ -279,24 +285,30 @@ impl Plugin for Auth {
             .summary("Hand a family over to another member"),
         Route::get("/auth/families/{id}/members", members::list)
             .authenticated()
+            .graphql("members")
             .summary("Who is in a family"),
         Route::patch("/auth/families/{id}/members/{member_id}", members::change)
             .authenticated()
+            .graphql("change_member")
             .summary("Change a member's role, suspend a member"),
         Route::delete("/auth/families/{id}/members/{member_id}", members::remove)
             .authenticated()
+            .graphql("remove_member")
             .summary("Remove a member, or leave"),
         Route::get("/auth/families/{id}/invitations", invitations::list)
             .authenticated()
+            .graphql("invitations")
             .summary("Who was asked in"),
         Route::post("/auth/families/{id}/invitations", invitations::create)
             .authenticated()
+            .graphql("invite")
             .summary("Ask somebody in, by mail or by a link"),
         Route::delete(
             "/auth/families/{id}/invitations/{invitation_id}",
             invitations::revoke,
         )
         .authenticated()
+        .graphql("revoke_invitation")
         .summary("Take an invitation back"),
         Route::post("/auth/invitations/show", invitations::show)
             .public()
@@ -345,15 +357,18 @@ impl Plugin for Auth {
             .summary("Let the machine into the family, or turn it away"),
         Route::get("/auth/devices", devices::list)
             .action("device.manage")
+            .graphql("devices")
             .summary("The machines of the family"),
         Route::post("/auth/devices/heartbeat", devices::heartbeat)
             .roles(&[Role::Device])
             .summary("A machine says that it is on"),
         Route::patch("/auth/devices/{id}", devices::change)
             .action("device.manage")
+            .graphql("change_device")
             .summary("Rename or trust a machine"),
         Route::delete("/auth/devices/{id}", devices::revoke)
             .action("device.manage")
+            .graphql("revoke_device")
             .summary("Let a machine out of the family"),
         Route::post("/auth/anonymous", anonymous::begin)
             .public()

@@ -31,12 +31,15 @@ impl Plugin for Hello {
     const ROUTES: &'static [Route<Self>] = &[
         Route::get("/hello/notes", notes::list)
             .roles(Role::PEOPLE)
+            .graphql("latest_notes")
             .summary("Notes of the family, newest first"),
         Route::post("/hello/notes", notes::create)
             .roles(Role::ADULTS)
+            .graphql("write_note")
             .summary("Write a note"),
         Route::get("/hello/notes/{id}", notes::show)
             .roles(Role::PEOPLE)
+            .graphql("note")
             .summary("Read a note"),
         Route::put("/hello/notes/{id}", notes::change)
             .roles(Role::ADULTS)

@@ -9,10 +9,14 @@ use std::{
 
 use futures_channel::oneshot;
 use nself_plugin_api::{
-    bytes::Bytes, futures_util::future, prelude::*, serde_json::value::RawValue, tracing::debug,
+    bytes::Bytes,
+    futures_util::future,
+    prelude::*,
+    serde_json::value::{RawValue, to_raw_value},
+    tracing::debug,
     wake::Wake,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Jobs,
@@ -44,6 +48,23 @@ pub(crate) struct NewJob {
 }
 
 impl NewJob {
+    /// A job of that kind.
+    ///
+    /// # Errors
+    ///
+    /// When the two do not become JSON.
+    pub(crate) fn of(
+        kind: String,
+        payload: &impl Serialize,
+        options: &impl Serialize,
+    ) -> Result<Self> {
+        Ok(Self {
+            kind,
+            payload: Some(to_raw_value(payload).map_err(Error::internal)?),
+            options: Some(to_raw_value(options).map_err(Error::internal)?),
+        })
+    }
+
     /// The input as text, an empty object when there is none.
     pub(crate) fn payload(&self) -> &[u8] {
         self.payload

@@ -36,6 +36,8 @@ pub(crate) enum JobError {
         "the plugin {plugin:?} works the kind {kind:?}: its manifest says how, and it takes no endpoint"
     )]
     KindDeclared { kind: String, plugin: String },
+    #[error("this is no event of Hasura: {problem}")]
+    HasuraEvent { problem: String },
     #[error("{field}: expected {expected}")]
     Kind {
         field: &'static str,
@@ -58,6 +60,7 @@ impl From<JobError> for Error {
             JobError::LeaseLost => Self::conflict("JOB_LEASE_LOST", text),
             JobError::KindNotFound { .. } => Self::not_found("JOB_KIND_NOT_FOUND", text),
             JobError::KindDeclared { .. } => Self::conflict("JOB_KIND_DECLARED", text),
+            JobError::HasuraEvent { .. } => Self::new(400, "JOB_HASURA_EVENT", text),
             JobError::Kind { .. } => Self::invalid("JOB_KIND_INVALID", text),
         }
     }

@@ -13,6 +13,7 @@ mod drain;
 mod engine;
 mod enqueue;
 mod error;
+mod hasura;
 mod observed;
 mod pull;
 mod push;
@@ -30,7 +31,10 @@ use crate::{
     engine::Engine,
     enqueue::Enqueuer,
     observed::Observed,
-    routes::{batches, dead, jobs, kinds, leases, limits, live, pull as fetching, queues},
+    routes::{
+        batches, dead, hasura as events, jobs, kinds, leases, limits, live, pull as fetching,
+        queues,
+    },
 };
 
 /// The plugin: its declaration, and what its handlers share.
@@ -78,6 +82,12 @@ impl Plugin for Jobs {
             .service("jobs")
             .body_bytes_max(32 << 20)
             .summary("Enqueue many jobs"),
+        // A scope of its own: Hasura's key can make jobs of rows that changed, and nothing else.
+        Route::post("/v1/jobs/hasura/{kind}", events::take)
+            .service("jobs.hasura")
+            .body_bytes_max(4 << 20)
+            .rate_per_minute(60_000)
+            .summary("Make a job of an event of Hasura, once for each event"),
         Route::get("/v1/jobs/{id}", jobs::show)
             .service("jobs")
             .summary("A job, wherever it is"),

@@ -2,6 +2,7 @@
 
 pub(crate) mod batches;
 pub(crate) mod dead;
+pub(crate) mod hasura;
 pub(crate) mod jobs;
 pub(crate) mod kinds;
 pub(crate) mod leases;

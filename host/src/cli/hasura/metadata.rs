@@ -1,5 +1,7 @@
 //! `nself hasura metadata build`, `check`, `apply` and `diff`.
 
+mod cron;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -10,11 +12,12 @@ use super::{
 };
 use crate::{
     hasura::{
+        brought::Brought,
         build,
         catalog::Catalog,
         check::{self, Against, Fault},
         diff,
-        fragment::{Fragment, FragmentError},
+        fragment::FragmentError,
         project::{self, ProjectError},
         remote::Engine,
         tables,
@@ -30,26 +33,85 @@ const ENDPOINT: &str = "HASURA_GRAPHQL_ENDPOINT";
 const ADMIN_SECRET: &str = "HASURA_GRAPHQL_ADMIN_SECRET";
 const UNAUTHORIZED_ROLE: &str = "HASURA_GRAPHQL_UNAUTHORIZED_ROLE";
 
+/// What a document is made from and held against.
+struct Sources {
+    brought: Brought,
+    catalog: Catalog,
+}
+
+impl Sources {
+    fn read(context: &Context) -> Result<Self, CliError> {
+        let accepted = plugin::accepted(context)?;
+        let enabled = accepted.plugins.iter().filter(|plugin| plugin.enabled);
+        let manifests = enabled.map(|plugin| &plugin.manifest);
+        let brought =
+            Brought::by(manifests, Policy::embedded()).map_err(|error| wrong_fragment(&error))?;
+        let catalog = live(context)?;
+        Ok(Self { brought, catalog })
+    }
+
+    /// What they make now; what only the project can say is taken from what is written.
+    fn fresh(&self, context: &Context) -> Result<Value, CliError> {
+        let directory = directory(context)?;
+        let written = project::is_written(&directory).then(|| {
+            project::read(&directory).map_err(|error| {
+                CliError::of("HASURA_METADATA_INVALID", Exit::BadData, &error)
+                    .with_help("put it right, or take hasura/metadata away: what the project says itself would be lost")
+            })
+        });
+        let written = written.transpose()?;
+        Ok(build::build(
+            Policy::embedded(),
+            &self.catalog,
+            &self.brought,
+            written.as_ref(),
+        ))
+    }
+
+    fn faults(&self, context: &Context, document: &Value) -> Result<Vec<Fault>, CliError> {
+        let unauthorized = context.variables.get(UNAUTHORIZED_ROLE);
+        let against = Against {
+            policy: Policy::embedded(),
+            catalog: &self.catalog,
+            routes: &self.brought.routes,
+            unauthorized: unauthorized.map_or("anonymous", String::as_str),
+        };
+        let mut faults = check::check(document, against);
+        faults.extend(cron::run_twice(context, document)?);
+        Ok(faults)
+    }
+}
+
 pub(super) fn build(context: &Context) -> Result<(), CliError> {
-    let (document, catalog) = fresh(context)?;
-    refuse(&faults(context, &document, &catalog))?;
+    let sources = Sources::read(context)?;
+    let document = sources.fresh(context)?;
+    refuse(&sources.faults(context, &document)?)?;
     let directory = directory(context)?;
     project::write(&directory, &document).map_err(|error| unwritable(&error))?;
     let count = tables(&document).len();
-    let answer = json!({"directory": directory, "tables": count});
+    let answer = json!({"directory": directory, "tables": count, "actions": actions(&document)});
     context.output.answer(&answer, || {
-        format!("wrote {count} tables to {}\n", directory.display())
+        let what = counted(&document);
+        format!("wrote {what} to {}\n", directory.display())
     })
 }
 
 pub(super) fn check(context: &Context) -> Result<(), CliError> {
     let document = checked(context)?;
     let count = tables(&document).len();
-    context
-        .output
-        .answer(&json!({"tables": count, "faults": []}), || {
-            format!("{count} tables, nothing wrong\n")
-        })
+    let answer = json!({"tables": count, "actions": actions(&document), "faults": []});
+    context.output.answer(&answer, || {
+        format!("{}, nothing wrong\n", counted(&document))
+    })
+}
+
+fn actions(document: &Value) -> usize {
+    document["actions"].as_array().map_or(0, Vec::len)
+}
+
+fn counted(document: &Value) -> String {
+    let (tables, actions) = (tables(document).len(), actions(document));
+    format!("{tables} tables and {actions} actions")
 }
 
 pub(super) fn apply(context: &Context, at: &At) -> Result<(), CliError> {
@@ -72,7 +134,7 @@ pub(super) fn diff(context: &Context, at: &At) -> Result<(), CliError> {
             let engine = engine(context, endpoint)?;
             wait(engine.export())?.map_err(|error| remote(&error))?
         }
-        None => fresh(context)?.0,
+        None => Sources::read(context)?.fresh(context)?,
     };
     let lines = diff::lines(&own, &other);
     if lines.is_empty() {
@@ -97,34 +159,12 @@ pub(super) fn diff(context: &Context, at: &At) -> Result<(), CliError> {
     Err(error.with_help(help))
 }
 
-/// What the sources make now.
-fn fresh(context: &Context) -> Result<(Value, Catalog), CliError> {
-    let accepted = plugin::accepted(context)?;
-    let mut fragments = vec![];
-    for plugin in accepted.plugins.iter().filter(|plugin| plugin.enabled) {
-        fragments.extend(Fragment::all(&plugin.manifest).map_err(|error| wrong_fragment(&error))?);
-    }
-    let catalog = live(context)?;
-    let document = build::build(Policy::embedded(), &catalog, &fragments);
-    Ok((document, catalog))
-}
-
 /// What is written, with nothing wrong in it.
 fn checked(context: &Context) -> Result<Value, CliError> {
     let document = read(&directory(context)?)?;
-    let catalog = live(context)?;
-    refuse(&faults(context, &document, &catalog))?;
+    let sources = Sources::read(context)?;
+    refuse(&sources.faults(context, &document)?)?;
     Ok(document)
-}
-
-fn faults(context: &Context, document: &Value, catalog: &Catalog) -> Vec<Fault> {
-    let unauthorized = context.variables.get(UNAUTHORIZED_ROLE);
-    let against = Against {
-        policy: Policy::embedded(),
-        catalog,
-        unauthorized: unauthorized.map_or("anonymous", String::as_str),
-    };
-    check::check(document, against)
 }
 
 fn refuse(faults: &[Fault]) -> Result<(), CliError> {

@@ -1,4 +1,4 @@
-//! Tables, relationships and functions: whether they exist, and where a relationship leads.
+//! Tables and relationships: whether they exist, and where a relationship leads.
 
 use std::collections::BTreeMap;
 
@@ -46,8 +46,6 @@ impl<'a> Names<'a> {
                 continue;
             }
             self.relationships(&table, entry, faults);
-            self.computed(&table, entry, faults);
-            self.triggers(&table, entry, faults);
         }
         for ((table, name), target) in &self.leads {
             if !seen.contains(target) {
@@ -56,10 +54,6 @@ impl<'a> Names<'a> {
                     format!("{target} is not tracked"),
                 );
             }
-        }
-        let functions = self.document["sources"][0]["functions"].as_array();
-        for function in functions.into_iter().flatten() {
-            self.function("functions", &function["function"], faults);
         }
     }
 
@@ -135,38 +129,10 @@ impl<'a> Names<'a> {
         }
         Ok(target)
     }
-
-    fn computed(&self, table: &TableName, entry: &Value, faults: &mut Faults) {
-        for field in entry["computed_fields"].as_array().into_iter().flatten() {
-            let name = field["name"].as_str().unwrap_or_default();
-            let place = format!("{table}, computed field {name}");
-            self.function(&place, &field["definition"]["function"], faults);
-        }
-    }
-
-    fn function(&self, place: &str, function: &Value, faults: &mut Faults) {
-        let function = TableName::read(function);
-        if let Some(function) = function.filter(|one| !self.catalog.functions.contains(one)) {
-            faults.add(place.to_owned(), format!("there is no function {function}"));
-        }
-    }
-
-    fn triggers(&self, table: &TableName, entry: &Value, faults: &mut Faults) {
-        for trigger in entry["event_triggers"].as_array().into_iter().flatten() {
-            let name = trigger["name"].as_str().unwrap_or_default();
-            for operation in ["insert", "update", "delete"] {
-                for column in texts(&trigger["definition"][operation]["columns"]) {
-                    if column != "*" && !self.catalog.tables[table].has(&column) {
-                        let place = format!("{table}, event trigger {name}");
-                        faults.add(place, format!("there is no column {column}"));
-                    }
-                }
-            }
-        }
-    }
 }
 
-fn texts(value: &Value) -> Vec<String> {
+/// The names in a list, or the only one.
+pub(super) fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(one) => vec![one.clone()],
         Value::Array(many) => many

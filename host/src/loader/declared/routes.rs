@@ -1,9 +1,10 @@
 //! Routes: each can be matched, each says who may call, no two of them mean the same requests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use matchit::{InsertError, Router};
 
+use crate::hasura::action;
 use crate::loader::refusal::{ManifestFault, one_line};
 use crate::plugin::manifest::{Access, Route};
 use crate::policy::Policy;
@@ -16,9 +17,11 @@ const PATH_BYTES_MAX: usize = 512;
 
 pub(super) fn admit(routes: &[Route]) -> Result<(), ManifestFault> {
     let mut routers: HashMap<&str, Router<()>> = HashMap::new();
+    let mut fields = HashSet::new();
     for route in routes {
         well_formed(route)?;
         has_callers(route)?;
+        is_field(route, &mut fields)?;
         let router = routers.entry(&route.method).or_default();
         router
             .insert(&route.path, ())
@@ -89,6 +92,21 @@ fn is_known(route: &Route, action: &str) -> Result<(), ManifestFault> {
         action: one_line(action),
         near: policy.near(action).join(", "),
     })
+}
+
+/// Whether GraphQL can reach it as it says, under a name that no other route of the plugin has.
+fn is_field<'a>(route: &'a Route, fields: &mut HashSet<&'a str>) -> Result<(), ManifestFault> {
+    action::admit(route).map_err(|reason| ManifestFault::Route {
+        route: shown(route),
+        reason: one_line(&reason),
+    })?;
+    match &route.graphql {
+        Some(name) if !fields.insert(name) => Err(ManifestFault::Twice {
+            kind: "field of GraphQL",
+            name: one_line(name),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn clash(route: &Route, error: InsertError) -> ManifestFault {

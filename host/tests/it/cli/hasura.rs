@@ -152,3 +152,57 @@ fn metadata_is_built_checked_compared_and_applied() {
     Stage::check(&ran, 69, &["HASURA_UNREACHABLE"]);
     assert!(!format!("{ran:?}").contains("top-secret"));
 }
+
+#[test]
+fn what_the_project_says_is_kept_and_a_trigger_that_would_fire_twice_is_refused() {
+    const TRIGGERS: &str = "\
+- name: nightly
+  webhook: https://example.org/nightly
+  schedule: 0 3 * * *
+  include_in_metadata: true
+";
+    let stage = Stage::set();
+    Stage::check(
+        &stage.run("hasura metadata build", &[]),
+        0,
+        &["tables and "],
+    );
+    let file = stage.0.path().join("hasura/metadata/cron_triggers.yaml");
+    fs::write(&file, TRIGGERS).unwrap();
+    Stage::check(&stage.run("hasura metadata build", &[]), 0, &[]);
+    let kept = fs::read_to_string(&file).unwrap();
+    assert!(kept.contains("name: nightly"), "{kept}");
+    Stage::check(
+        &stage.run("hasura metadata check", &[]),
+        0,
+        &["nothing wrong"],
+    );
+    Stage::check(
+        &stage.run("hasura metadata diff", &[]),
+        0,
+        &["no difference"],
+    );
+
+    // A plugin that fires what stands in the same file, by whatever name of it.
+    let reads = |path: &str| {
+        let key = "NSELF_PLUGINS__SCHEDULER__CONFIG__HASURA_CRON_TRIGGERS";
+        stage.run("hasura metadata check", &[(key, path)])
+    };
+    let told = ["the plugin scheduler reads it as well", "would fire twice"];
+    Stage::check(&reads("hasura/metadata/cron_triggers.yaml"), 65, &told);
+    Stage::check(
+        &reads("hasura/../hasura/metadata/cron_triggers.yaml"),
+        65,
+        &told,
+    );
+    let own = stage.0.path().join("hasura/cron_triggers.yaml");
+    fs::write(own, TRIGGERS).unwrap();
+    Stage::check(&reads("hasura/cron_triggers.yaml"), 0, &["nothing wrong"]);
+    // Without triggers of Hasura's there is nothing to fire twice.
+    fs::write(&file, "[]").unwrap();
+    Stage::check(
+        &reads("hasura/metadata/cron_triggers.yaml"),
+        0,
+        &["nothing wrong"],
+    );
+}

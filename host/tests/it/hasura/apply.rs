@@ -119,6 +119,30 @@ async fn apply_replaces_the_metadata_with_the_whole_document() {
         Vec::<String>::new()
     );
     assert!(tables(&args["metadata"]).len() > 40);
+    // Whole, and not as its two halves on disk.
+    let metadata = &args["metadata"];
+    let actions = metadata["actions"].as_array().unwrap();
+    let invite = actions
+        .iter()
+        .find(|one| one["name"] == "auth_invite")
+        .unwrap();
+    assert_eq!(
+        invite["definition"]["arguments"][0],
+        json!({"name": "id", "type": "uuid!"})
+    );
+    assert_eq!(invite["definition"]["output_type"], "AuthInviteOutput!");
+    assert_eq!(invite["definition"]["forward_client_headers"], true);
+    assert_eq!(
+        invite["definition"]["request_transform"]["url"],
+        "{{$base_url}}/auth/families/{{escapeUri($body.input.id)}}/invitations"
+    );
+    let objects = metadata["custom_types"]["objects"].as_array().unwrap();
+    assert!(objects.iter().any(|one| one["name"] == "AuthInviteOutput"));
+    let search = &metadata["sources"][0]["functions"][0];
+    assert_eq!(
+        search["configuration"]["session_argument"],
+        "hasura_session"
+    );
 }
 
 #[tokio::test]

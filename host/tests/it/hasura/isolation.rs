@@ -2,11 +2,14 @@
 //! the rows of the other. What Hasura makes of a permission is made here too, as SQL: its condition is put before every
 //! read, change and removal, and behind every insertion. As nobody there is no permission at all.
 
+mod functions;
+
 use std::path::Path;
 
 use nself::{
     hasura::{TableName, catalog::Catalog, tables},
     migrate::seed,
+    postgres::scratch::TestDatabase,
 };
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
@@ -216,14 +219,19 @@ const OPERATIONS: [(&str, &[&str]); 4] = [
     ("delete_permissions", &["filter"]),
 ];
 
+/// A connection to a database with the demo world.
+async fn demo(database: &TestDatabase) -> Client {
+    let mut client = database.client().await;
+    for seed in seed::read(&checkout().join(Path::new("db/seed"))).unwrap() {
+        seed.run(&mut client).await.unwrap();
+    }
+    client
+}
+
 #[tokio::test]
 async fn no_role_of_a_family_reaches_a_row_of_another_over_graphql() {
     let database = database().await;
-    let mut client = database.client().await;
-    let demo = Path::new("db/seed");
-    for seed in seed::read(&checkout().join(demo)).unwrap() {
-        seed.run(&mut client).await.unwrap();
-    }
+    let client = demo(&database).await;
     let catalog = Catalog::read(&client).await.unwrap();
     let document = built(&catalog);
     let callers = callers(&client).await;

@@ -54,6 +54,7 @@ pub(crate) fn route(method: &str, path: &str) -> Route {
         query: None,
         response: None,
         kind: "json".to_owned(),
+        graphql: None,
     }
 }
 

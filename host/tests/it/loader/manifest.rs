@@ -75,6 +75,60 @@ fn a_route_for_an_action_that_the_policy_does_not_have_is_refused_with_near_name
 }
 
 #[test]
+fn a_route_that_graphql_could_not_answer_is_refused_with_the_reason() {
+    let answer = json!({"type": "object", "properties": {"id": {"type": "string"}}});
+    let route = |change: fn(&mut Value)| {
+        let mut route = json!({
+            "method": "GET", "path": "/notes/{id}", "access": "authenticated", "response": answer, "graphql": "note",
+        });
+        change(&mut route);
+        json!([route])
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let good = |manifest: &mut Value| manifest["routes"] = route(|_| {});
+    check(&put_manifest(directory.path(), &with(good))).unwrap();
+    let refused =
+        |routes: Value, reason: &str| check_value("routes", routes, &["GET /notes/", reason]);
+    refused(
+        route(|route| route["graphql"] = json!("a-note")),
+        "no name of GraphQL",
+    );
+    refused(
+        route(|route| route["access"] = json!("operator")),
+        "services and operators do not come by GraphQL",
+    );
+    refused(
+        route(|route| route["access"] = json!({"service": "notes"})),
+        "services and operators do not come by GraphQL",
+    );
+    refused(
+        route(|route| route["response"] = json!({"type": "string"})),
+        "an answer that is Data or Created",
+    );
+    refused(
+        route(|route| route["kind"] = json!("raw")),
+        "an answer that is Data or Created",
+    );
+    refused(
+        route(|route| route["request"] = json!({"type": "array"})),
+        "a body that is an object",
+    );
+    refused(
+        route(|route| route["path"] = json!("/notes/{input}")),
+        "\"input\" cannot be an argument",
+    );
+    refused(
+        route(|route| route["path"] = json!("/notes/{*rest}")),
+        "the rest of a path",
+    );
+    let twice = json!([
+        {"method": "GET", "path": "/a", "access": "public", "response": answer, "graphql": "note"},
+        {"method": "GET", "path": "/b", "access": "public", "response": answer, "graphql": "note"},
+    ]);
+    check_value("routes", twice, &["field of GraphQL", "\"note\" twice"]);
+}
+
+#[test]
 fn a_newer_plugin_is_told_which_boundary_it_needs_and_does_not_run() {
     let directory = tempfile::tempdir().unwrap();
     let trace = directory.path().join("ran");

@@ -15,6 +15,7 @@ mod enumeration;
 mod families;
 mod faults;
 mod forgery;
+mod graphql;
 mod hardening;
 mod hasura;
 mod hooks;

@@ -259,3 +259,29 @@ async fn pages_go_back_in_time_without_a_gap() {
     );
     host.stop().await;
 }
+
+#[tokio::test]
+async fn notes_are_read_and_written_by_graphql_too() {
+    let stage = Stage::set().await;
+    let adult = stage.host.token(Role::AdultMember, stage.family);
+    let ask = async |field: &str, arguments: Value| {
+        let answer = stage.host.action(field, &adult, arguments).await;
+        answer.unwrap_or_else(|error| panic!("{field}: {error}"))
+    };
+    let input = json!({"input": {"title": "Trip", "body": "Tickets"}});
+    let second = ask("hello_write_note", input).await;
+    let shown = ask("hello_note", json!({"id": second["id"]})).await;
+    assert_eq!(shown["body"], "Tickets");
+    let all = ask("hello_latest_notes", json!({})).await;
+    assert_eq!(all.as_array().map(Vec::len), Some(2));
+    let before = ask("hello_latest_notes", json!({"before": second["id"]})).await;
+    assert_eq!(before[0]["id"], stage.note);
+    assert_eq!(before.as_array().map(Vec::len), Some(1));
+    let elsewhere = stage.host.token(Role::Owner, stage.other);
+    let theirs = stage
+        .host
+        .action("hello_note", &elsewhere, json!({"id": second["id"]}));
+    let error = theirs.await.expect_err("it is another family's");
+    assert_eq!(error["extensions"]["code"], "NOTE_NOT_FOUND");
+    stage.host.stop().await;
+}

@@ -6,6 +6,7 @@ mod clients;
 mod ending;
 mod enqueueing;
 mod faults;
+mod hasura;
 mod limits;
 mod pull;
 mod push;
