@@ -580,13 +580,22 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.announce_deed(deed text, family uuid, target uuid, details jsonb, actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM nself.audit(deed, target::text, details, family, actor);
+    PERFORM nself.emit_event(deed, target::text, details, family);
+END
+$$;
+
 CREATE FUNCTION public.announce_deed(deed text, family uuid, target uuid, details jsonb, actor uuid) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM nself.audit(deed, target::text, details, family, actor::text);
-    PERFORM nself.emit_event(deed, target::text, details, family);
+    PERFORM public.announce_deed(deed, family, target, details, actor::text);
 END
 $$;
 
@@ -800,14 +809,18 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION public.delete_family(family uuid, actor uuid, at timestamp with time zone DEFAULT now()) RETURNS void
+CREATE FUNCTION public.delete_family(family uuid, actor text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    gone_at timestamptz;
 BEGIN
     PERFORM public.lock_family(family);
-    UPDATE public.families f SET deleted_at = at WHERE f.id = family;
-    UPDATE public.devices d SET revoked_at = at WHERE d.family_id = family AND d.revoked_at IS NULL;
+    -- After whoever changed the family until now, and by the clock of the exports that come after it.
+    gone_at := clock_timestamp();
+    UPDATE public.families f SET deleted_at = gone_at WHERE f.id = family;
+    UPDATE public.devices d SET revoked_at = gone_at WHERE d.family_id = family AND d.revoked_at IS NULL;
     PERFORM public.announce_deed('family.deleted', family, family, jsonb_build_object('family_id', family), actor);
 END
 $$;
@@ -815,15 +828,31 @@ $$;
 CREATE FUNCTION public.export_family(family uuid, actor uuid) RETURNS SETOF jsonb
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    lines refcursor := public.open_family_export(family);
+    line jsonb;
+    -- The first line is no row.
+    written bigint := -1;
+BEGIN
+    LOOP
+        FETCH lines INTO line;
+        EXIT WHEN NOT FOUND;
+        written := written + 1;
+        RETURN NEXT line;
+    END LOOP;
+    CLOSE lines;
+    PERFORM public.note_export(family, actor, written, actor::text);
+END
+$$;
+
+CREATE FUNCTION public.family_lines() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 DECLARE
     lines text;
-    written bigint;
 BEGIN
-    PERFORM FROM public.families f WHERE f.id = family;
-    IF NOT FOUND THEN
-        RAISE no_data_found USING MESSAGE = format('no family %s', family);
-    END IF;
     SELECT string_agg(
         format(
             'SELECT jsonb_build_object(''table'', %L, ''row'', to_jsonb(t)) FROM public.%I t WHERE t.family_id = $1',
@@ -832,54 +861,23 @@ BEGIN
         ' UNION ALL ' ORDER BY c.relname
     ) INTO lines
     FROM pg_class c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
         -- Made from other rows, or about exports.
         AND c.relname NOT IN ('search_index', 'family_usage', 'family_exports')
         AND EXISTS (
-            SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'family_id' AND NOT a.attisdropped
+            SELECT FROM pg_attribute a
+            WHERE a.attrelid = c.oid AND a.attname = 'family_id' AND a.atttypid = 'uuid'::regtype
         );
-    RETURN NEXT jsonb_build_object('format', 'nself.family/1', 'family_id', family, 'exported_at', now());
-    RETURN QUERY EXECUTE
-        'SELECT jsonb_build_object(''table'', ''families'', ''row'', to_jsonb(f))'
+    RETURN 'SELECT jsonb_build_object(''format'', ''nself.family/1'', ''family_id'', $1, ''exported_at'', now())'
+        || ' UNION ALL SELECT jsonb_build_object(''table'', ''families'', ''row'', to_jsonb(f))'
         || ' FROM public.families f WHERE f.id = $1'
         -- Of a person, what the family sees of them.
         || ' UNION ALL SELECT jsonb_build_object(''table'', ''users'', ''row'', jsonb_build_object('
         || '''id'', u.id, ''kind'', u.kind, ''display_name'', u.display_name, ''avatar_url'', u.avatar_url))'
         || ' FROM public.users u JOIN public.family_members m ON m.user_id = u.id WHERE m.family_id = $1'
-        || ' UNION ALL ' || lines
-    USING family;
-    GET DIAGNOSTICS written = ROW_COUNT;
-    INSERT INTO public.family_exports (family_id, exported_by, rows) VALUES (family, actor, written);
-    PERFORM public.announce_deed(
-        'family.exported', family, family, jsonb_build_object('family_id', family, 'rows', written), actor
-    );
+        || ' UNION ALL ' || lines;
 END
 $_$;
-
-CREATE TABLE public.family_members (
-    id uuid DEFAULT nself.uuid_v7() NOT NULL,
-    family_id uuid NOT NULL,
-    user_id uuid NOT NULL,
-    role text NOT NULL,
-    status text DEFAULT 'active'::text NOT NULL,
-    invited_by uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    left_at timestamp with time zone,
-    CONSTRAINT family_members_left_check CHECK (((status = 'inactive'::text) = (left_at IS NOT NULL))),
-    CONSTRAINT family_members_role_check CHECK ((role = ANY (ARRAY['OWNER'::text, 'ADMIN'::text, 'ADULT_MEMBER'::text, 'YOUTH_MEMBER'::text, 'CHILD_MEMBER'::text]))),
-    CONSTRAINT family_members_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text, 'suspended'::text, 'pending_invite'::text])))
-);
-
-COMMENT ON TABLE public.family_members IS 'A person in a family: the role, and whether it lasts';
-
-CREATE FUNCTION public.family_members_display_name(member public.family_members) RETURNS text
-    LANGUAGE sql STABLE
-    AS $$
-    SELECT u.display_name FROM public.users u WHERE u.id = member.user_id AND u.deleted_at IS NULL
-$$;
-
-COMMENT ON FUNCTION public.family_members_display_name(member public.family_members) IS 'What others call the member';
 
 CREATE FUNCTION public.family_user_ids() RETURNS uuid[]
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -1036,45 +1034,53 @@ BEGIN
 END
 $$;
 
-CREATE TABLE public.posts (
-    id uuid DEFAULT nself.uuid_v7() NOT NULL,
-    family_id uuid NOT NULL,
-    author_id uuid,
-    kind text DEFAULT 'text'::text NOT NULL,
-    title text DEFAULT ''::text NOT NULL,
-    body text DEFAULT ''::text NOT NULL,
-    is_pinned boolean DEFAULT false NOT NULL,
-    edited_at timestamp with time zone,
-    visibility text DEFAULT 'family'::text NOT NULL,
-    child_approved_at timestamp with time zone,
-    child_approved_by uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    deleted_at timestamp with time zone,
-    CONSTRAINT posts_body_check CHECK ((length(body) <= 50000)),
-    CONSTRAINT posts_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
-    CONSTRAINT posts_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'media'::text, 'milestone'::text, 'story'::text, 'announcement'::text]))),
-    CONSTRAINT posts_title_check CHECK ((length(title) <= 300)),
-    CONSTRAINT posts_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
-);
-
-COMMENT ON TABLE public.posts IS 'A post in the feed of a family';
-
-CREATE FUNCTION public.posts_reaction_count(post public.posts) RETURNS bigint
-    LANGUAGE sql STABLE
-    AS $$
-    SELECT count(*) FROM public.post_reactions r WHERE r.family_id = post.family_id AND r.post_id = post.id
-$$;
-
-COMMENT ON FUNCTION public.posts_reaction_count(post public.posts) IS 'How many reactions the post has';
-
-CREATE FUNCTION public.purge_family(family uuid, actor uuid, kept interval DEFAULT '30 days'::interval) RETURNS void
+CREATE FUNCTION public.note_export(family uuid, exporter uuid, written bigint, actor text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+BEGIN
+    INSERT INTO public.family_exports (family_id, exported_by, rows) VALUES (family, exporter, written);
+    PERFORM public.announce_deed(
+        'family.exported', family, family, jsonb_build_object('family_id', family, 'rows', written), actor
+    );
+END
+$$;
+
+CREATE FUNCTION public.open_family_export(family uuid) RETURNS refcursor
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    lines refcursor := 'family_export';
+BEGIN
+    IF NOT has_table_privilege(session_user, 'public.family_exports', 'INSERT')
+        OR NOT (nself.crosses_families() OR pg_has_role(session_user, current_user, 'USAGE'))
+    THEN
+        RAISE insufficient_privilege USING MESSAGE = format('%I may not export families', session_user);
+    END IF;
+    PERFORM FROM public.families f WHERE f.id = family;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = format('no family %s', family);
+    END IF;
+    OPEN lines NO SCROLL FOR EXECUTE
+        'SELECT l.line::text FROM (' || public.family_lines() || ') l (line)' USING family;
+    RETURN lines;
+END
+$$;
+
+CREATE FUNCTION public.purge_family(family uuid, actor text, kept interval DEFAULT '30 days'::interval) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
 DECLARE
     gone_at timestamptz;
+    cleared regclass;
 BEGIN
+    IF NOT has_table_privilege(session_user, 'public.families', 'DELETE')
+        OR NOT (nself.crosses_families() OR pg_has_role(session_user, current_user, 'USAGE'))
+    THEN
+        RAISE insufficient_privilege USING MESSAGE = format('%I may not purge families', session_user);
+    END IF;
     SELECT f.deleted_at INTO gone_at FROM public.families f WHERE f.id = family FOR UPDATE;
     IF gone_at IS NULL THEN
         RAISE no_data_found USING MESSAGE = format('no deleted family %s', family);
@@ -1088,12 +1094,15 @@ BEGIN
     ) THEN
         RAISE object_not_in_prerequisite_state USING
             MESSAGE = 'the family was not exported since it was deleted',
-            HINT = 'store what export_family returns first';
+            HINT = 'store what an export returns first';
     END IF;
     PERFORM public.announce_deed('family.purged', family, family, jsonb_build_object('family_id', family), actor);
+    FOR cleared IN SELECT t FROM public.tables_to_clear() t LOOP
+        EXECUTE format('DELETE FROM %s t WHERE t.family_id = $1', cleared) USING family;
+    END LOOP;
     DELETE FROM public.families f WHERE f.id = family;
 END
-$$;
+$_$;
 
 CREATE FUNCTION public.raise_conversation() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1128,33 +1137,6 @@ BEGIN
 END
 $$;
 
-CREATE TABLE public.search_index (
-    family_id uuid NOT NULL,
-    kind text NOT NULL,
-    subject_id uuid NOT NULL,
-    author_id uuid,
-    visibility text NOT NULL,
-    child_approved_at timestamp with time zone,
-    title text NOT NULL,
-    document tsvector NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    CONSTRAINT search_index_kind_check CHECK ((kind = ANY (ARRAY['post'::text, 'album'::text, 'media'::text, 'recipe'::text, 'trip'::text, 'event'::text])))
-);
-
-COMMENT ON TABLE public.search_index IS 'What a family can look for, in one place; derived, filled by triggers';
-
-CREATE FUNCTION public.search(words text, hasura_session json) RETURNS SETOF public.search_index
-    LANGUAGE sql STABLE
-    AS $$
-    SELECT s.*
-    FROM public.search_index s
-    WHERE s.family_id = (hasura_session ->> 'x-hasura-family-id')::uuid
-        AND s.document @@ pg_catalog.websearch_to_tsquery('simple', words)
-    ORDER BY pg_catalog.ts_rank(s.document, pg_catalog.websearch_to_tsquery('simple', words)) DESC, s.created_at DESC
-$$;
-
-COMMENT ON FUNCTION public.search(words text, hasura_session json) IS 'What the family has that holds these words, the best match first; "or", quotes and - work as in a web search';
-
 CREATE FUNCTION public.see_device() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1164,6 +1146,47 @@ BEGIN
     FROM (SELECT n.family_id, n.device_id, max(n.at) AS at FROM new_rows n GROUP BY 1, 2) AS h
     WHERE d.family_id = h.family_id AND d.id = h.device_id AND (d.last_seen_at IS NULL OR d.last_seen_at < h.at);
     RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.tables_to_clear() RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT c.oid::regclass
+    FROM pg_class c
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'family_id' AND a.atttypid = 'uuid'::regtype
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+        AND NOT EXISTS (
+            SELECT FROM pg_constraint k
+            WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.confdeltype = 'c' AND k.conkey[1] = a.attnum
+        )
+    ORDER BY c.relname
+$$;
+
+CREATE FUNCTION public.take_back_family(family uuid, actor text, kept interval DEFAULT '30 days'::interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    gone_at timestamptz;
+BEGIN
+    SELECT f.deleted_at INTO gone_at FROM public.families f WHERE f.id = family FOR NO KEY UPDATE;
+    IF gone_at IS NULL THEN
+        RAISE no_data_found USING MESSAGE = format('no deleted family %s', family);
+    END IF;
+    IF gone_at <= now() - kept THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('the family could be taken back until %s', gone_at + kept);
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM public.family_members m JOIN public.users u ON u.id = m.user_id
+        WHERE m.family_id = family AND m.role = 'OWNER' AND m.status = 'active' AND u.status <> 'deleted'
+    ) THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = 'nobody is left who owns the family';
+    END IF;
+    UPDATE public.families f SET deleted_at = NULL WHERE f.id = family;
+    PERFORM public.announce_deed('family.taken_back', family, family, jsonb_build_object('family_id', family), actor);
 END
 $$;
 
@@ -1513,7 +1536,7 @@ COMMENT ON TABLE public.families IS 'A family: the tenant that everything else b
 CREATE TABLE public.family_exports (
     id uuid DEFAULT nself.uuid_v7() NOT NULL,
     family_id uuid NOT NULL,
-    exported_by uuid NOT NULL,
+    exported_by uuid,
     rows bigint NOT NULL,
     exported_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT family_exports_rows_check CHECK ((rows >= 0))
@@ -1532,6 +1555,23 @@ CREATE TABLE public.family_flags (
 );
 
 COMMENT ON TABLE public.family_flags IS 'Switches of a family: what its owner allowed or forbade beyond the roles';
+
+CREATE TABLE public.family_members (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    role text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    invited_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    left_at timestamp with time zone,
+    CONSTRAINT family_members_left_check CHECK (((status = 'inactive'::text) = (left_at IS NOT NULL))),
+    CONSTRAINT family_members_role_check CHECK ((role = ANY (ARRAY['OWNER'::text, 'ADMIN'::text, 'ADULT_MEMBER'::text, 'YOUTH_MEMBER'::text, 'CHILD_MEMBER'::text]))),
+    CONSTRAINT family_members_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text, 'suspended'::text, 'pending_invite'::text])))
+);
+
+COMMENT ON TABLE public.family_members IS 'A person in a family: the role, and whether it lasts';
 
 CREATE TABLE public.family_quotas (
     family_id uuid NOT NULL,
@@ -1877,6 +1917,30 @@ CREATE TABLE public.post_reactions (
 
 COMMENT ON TABLE public.post_reactions IS 'How a member feels about a post; one of each kind';
 
+CREATE TABLE public.posts (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    author_id uuid,
+    kind text DEFAULT 'text'::text NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    body text DEFAULT ''::text NOT NULL,
+    is_pinned boolean DEFAULT false NOT NULL,
+    edited_at timestamp with time zone,
+    visibility text DEFAULT 'family'::text NOT NULL,
+    child_approved_at timestamp with time zone,
+    child_approved_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT posts_body_check CHECK ((length(body) <= 50000)),
+    CONSTRAINT posts_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT posts_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'media'::text, 'milestone'::text, 'story'::text, 'announcement'::text]))),
+    CONSTRAINT posts_title_check CHECK ((length(title) <= 300)),
+    CONSTRAINT posts_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
+);
+
+COMMENT ON TABLE public.posts IS 'A post in the feed of a family';
+
 CREATE TABLE public.read_states (
     family_id uuid NOT NULL,
     conversation_id uuid NOT NULL,
@@ -1952,6 +2016,21 @@ CREATE TABLE public.reminders (
 );
 
 COMMENT ON TABLE public.reminders IS 'A member wants to be reminded, of an event or of something else';
+
+CREATE TABLE public.search_index (
+    family_id uuid NOT NULL,
+    kind text NOT NULL,
+    subject_id uuid NOT NULL,
+    author_id uuid,
+    visibility text NOT NULL,
+    child_approved_at timestamp with time zone,
+    title text NOT NULL,
+    document tsvector NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT search_index_kind_check CHECK ((kind = ANY (ARRAY['post'::text, 'album'::text, 'media'::text, 'recipe'::text, 'trip'::text, 'event'::text])))
+);
+
+COMMENT ON TABLE public.search_index IS 'What a family can look for, in one place; derived, filled by triggers';
 
 CREATE TABLE public.trips (
     id uuid DEFAULT nself.uuid_v7() NOT NULL,

@@ -40,6 +40,7 @@ pub mod capability {
     pub mod listen;
     pub mod log;
     pub mod metrics;
+    pub mod policy;
     pub mod task;
 }
 

@@ -27,6 +27,7 @@ use crate::{
         listen::{ListenCapability, ListenOptions},
         log::PluginLog,
         metrics::MetricsCapability,
+        policy::PolicyCapability,
         task::Background,
     },
     postgres::connect::Target,
@@ -38,6 +39,7 @@ pub const AMBIENT: &[&str] = &[
     abi::clock::Clock::ID,
     abi::config::Config::ID,
     abi::metrics::Metrics::ID,
+    abi::policy::Policy::ID,
     abi::task::Tasks::ID,
 ];
 
@@ -145,6 +147,7 @@ impl Offer {
                 let metrics = MetricsCapability::new(Arc::clone(&services.metrics), &grant);
                 Capability::metrics(abi::metrics::Metrics::new(Arc::new(metrics)))
             }
+            abi::policy::Policy::ID => Capability::policy(PolicyCapability::capability()),
             abi::task::Tasks::ID => Capability::task(self.background.capability()),
             _ => return None,
         })
