@@ -18,6 +18,7 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod task;
+pub mod tokens;
 
 use std::sync::Arc;
 

@@ -40,6 +40,7 @@ pub mod capability {
     pub mod log;
     pub mod metrics;
     pub mod task;
+    pub mod tokens;
 }
 
 /// Boundary major: both sides must be equal.

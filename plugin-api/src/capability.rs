@@ -15,6 +15,7 @@ pub mod listen;
 pub mod metrics;
 pub mod secrets;
 pub mod tasks;
+pub mod tokens;
 
 /// The handle, or the error that names the capability that is missing.
 macro_rules! granted {

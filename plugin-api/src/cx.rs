@@ -7,7 +7,7 @@ use crate::{
     capability::{
         audit::Audit, call::Calls, clock::Clock, config::About, crypto::Crypto, db::Db,
         events::Events, handlers::Handlers, http::Http, identity::Identity, kv::Kv, listen::Listen,
-        metrics::Metrics, secrets::Secrets, tasks::Tasks,
+        metrics::Metrics, secrets::Secrets, tasks::Tasks, tokens::Tokens,
     },
 };
 
@@ -31,6 +31,7 @@ pub(crate) struct Handles {
     pub(crate) listen: Option<abi::capability::listen::Listen>,
     pub(crate) metrics: Option<abi::capability::metrics::Metrics>,
     pub(crate) task: Option<abi::capability::task::Tasks>,
+    pub(crate) tokens: Option<abi::capability::tokens::Tokens>,
 }
 
 macro_rules! capabilities {
@@ -70,6 +71,8 @@ capabilities! {
     handlers: Handlers,
     /// Token verification, for the plugin that is the identity provider.
     identity: Identity,
+    /// Access tokens that do not come with a request.
+    tokens: Tokens,
     /// What the host says about itself and this plugin.
     about: About
 }
@@ -89,6 +92,7 @@ impl Context {
             listen: host.listen(),
             metrics: host.metrics(),
             task: host.task(),
+            tokens: host.tokens(),
         }))
     }
 }

@@ -323,6 +323,9 @@ const CALLS_NEED: u32 = 2;
 /// The minor whose hosts know routes by action: an older one could not read who may call.
 const ACTIONS_NEED: u32 = 3;
 
+/// The minor whose hosts verify tokens for any plugin: an older one would offer nothing under that id.
+const TOKENS_NEED: u32 = 3;
+
 /// Prefix of capabilities that the host itself provides.
 const HOST_CAPABILITY: &[u8] = b"nself.";
 
@@ -331,6 +334,9 @@ pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
     if have_actions(routes) {
         return ACTIONS_NEED;
     }
+    if asks_for(requires, b"nself.tokens/1") {
+        return TOKENS_NEED;
+    }
     let mut calls_others = !requires.optional.is_empty();
     let mut at = 0;
     while at < requires.capabilities.len() {
@@ -338,6 +344,25 @@ pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
         at += 1;
     }
     if calls_others { CALLS_NEED } else { NEEDS }
+}
+
+const fn asks_for(requires: &Requires, id: &[u8]) -> bool {
+    let mut at = 0;
+    while at < requires.capabilities.len() {
+        if is_same(requires.capabilities[at].as_bytes(), id) {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 const fn have_actions<P>(routes: &[Route<P>]) -> bool {

@@ -27,6 +27,7 @@ use crate::{
         log::PluginLog,
         metrics::MetricsCapability,
         task::Background,
+        tokens::TokensCapability,
     },
     postgres::connect::Target,
 };
@@ -138,6 +139,9 @@ impl Offer {
                 Capability::metrics(abi::metrics::Metrics::new(Arc::new(metrics)))
             }
             abi::task::Tasks::ID => Capability::task(self.background.capability()),
+            abi::tokens::Tokens::ID => {
+                Capability::tokens(TokensCapability::capability(Arc::clone(&services.verifier)))
+            }
             _ => return None,
         })
     }

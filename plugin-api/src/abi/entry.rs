@@ -153,6 +153,7 @@ mod list {
         log: c::log::Log,
         metrics: c::metrics::Metrics,
         task: c::task::Tasks,
+        tokens: c::tokens::Tokens,
     }
 }
 
