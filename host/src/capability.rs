@@ -20,6 +20,7 @@ pub mod log;
 pub mod metrics;
 pub mod policy;
 pub mod task;
+pub mod tokens;
 
 use std::sync::Arc;
 

@@ -42,6 +42,7 @@ pub mod capability {
     pub mod metrics;
     pub mod policy;
     pub mod task;
+    pub mod tokens;
 }
 
 /// Boundary major: both sides must be equal.

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod policy;
 pub mod secrets;
 pub mod tasks;
+pub mod tokens;
 
 /// The handle, or the error that names the capability that is missing.
 macro_rules! granted {

@@ -8,6 +8,7 @@ use crate::{
         audit::Audit, call::Calls, clock::Clock, config::About, connect::Connect, crypto::Crypto,
         db::Db, events::Events, handlers::Handlers, http::Http, identity::Identity, kv::Kv,
         listen::Listen, metrics::Metrics, policy::Policy, secrets::Secrets, tasks::Tasks,
+        tokens::Tokens,
     },
 };
 
@@ -33,6 +34,7 @@ pub(crate) struct Handles {
     pub(crate) metrics: Option<abi::capability::metrics::Metrics>,
     pub(crate) policy: Option<abi::capability::policy::Policy>,
     pub(crate) task: Option<abi::capability::task::Tasks>,
+    pub(crate) tokens: Option<abi::capability::tokens::Tokens>,
 }
 
 macro_rules! capabilities {
@@ -76,6 +78,8 @@ capabilities! {
     handlers: Handlers,
     /// Token verification, for the plugin that is the identity provider.
     identity: Identity,
+    /// Access tokens that do not come with a request.
+    tokens: Tokens,
     /// What the host says about itself and this plugin.
     about: About
 }
@@ -97,6 +101,7 @@ impl Context {
             metrics: host.metrics(),
             policy: host.policy(),
             task: host.task(),
+            tokens: host.tokens(),
         }))
     }
 }

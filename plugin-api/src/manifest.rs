@@ -324,19 +324,17 @@ const CALLS_NEED: u32 = 2;
 /// The minor whose hosts know routes by action: an older one could not read who may call.
 const ACTIONS_NEED: u32 = 3;
 
-/// The minor whose hosts connect, and know servers that the configuration names.
-const CONNECT_NEEDS: u32 = 4;
+/// The minor whose hosts provide these, and know servers that the configuration names: an older one has nothing under these ids.
+const NEWCOMERS_NEED: u32 = 4;
+const NEWCOMERS: [&[u8]; 3] = [b"nself.connect/", b"nself.policy/", b"nself.tokens/"];
 
 /// Prefix of capabilities that the host itself provides.
 const HOST_CAPABILITY: &[u8] = b"nself.";
 
-/// The capability that connects.
-const CONNECT: &[u8] = b"nself.connect/";
-
 /// The lowest minor that serves a plugin which asks for that and has these routes.
 pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
-    if connects(requires) {
-        return CONNECT_NEEDS;
+    if asks_for_newcomers(requires) {
+        return NEWCOMERS_NEED;
     }
     if have_actions(routes) {
         return ACTIONS_NEED;
@@ -350,10 +348,10 @@ pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
     if calls_others { CALLS_NEED } else { NEEDS }
 }
 
-const fn connects(requires: &Requires) -> bool {
+const fn asks_for_newcomers(requires: &Requires) -> bool {
     let mut at = 0;
     while at < requires.capabilities.len() {
-        if begins(requires.capabilities[at].as_bytes(), CONNECT) {
+        if is_newcomer(requires.capabilities[at].as_bytes()) {
             return true;
         }
         at += 1;
@@ -361,6 +359,17 @@ const fn connects(requires: &Requires) -> bool {
     let mut at = 0;
     while at < requires.egress.len() {
         if begins(requires.egress[at].as_bytes(), b"{") {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+const fn is_newcomer(capability: &[u8]) -> bool {
+    let mut at = 0;
+    while at < NEWCOMERS.len() {
+        if begins(capability, NEWCOMERS[at]) {
             return true;
         }
         at += 1;

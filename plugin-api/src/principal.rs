@@ -90,7 +90,15 @@ impl Principal {
     }
 
     /// The bearer of a token, as the host describes one outside of a request.
-    pub(crate) fn from_json(json: &[u8]) -> Option<Self> {
+    pub(crate) fn described(json: &[u8]) -> Result<Self> {
+        Self::from_json(json).ok_or_else(|| {
+            Error::new(500, "INTERNAL", "something went wrong on our side").with_cause(
+                "the host describes the bearer of a token in words that are unknown here",
+            )
+        })
+    }
+
+    fn from_json(json: &[u8]) -> Option<Self> {
         let told: Told = serde_json::from_slice(json).ok()?;
         Some(Self {
             kind: Kind::from_number(told.kind)?,

@@ -88,7 +88,7 @@ impl IdentityProvider for IdentityCapability {
 }
 
 /// A principal as it crosses outside of a request.
-fn told(principal: &Principal) -> Bytes {
+pub(super) fn told(principal: &Principal) -> Bytes {
     json!({
         "kind": principal.kind.number(),
         "subject": &*principal.subject,
@@ -108,7 +108,7 @@ fn told(principal: &Principal) -> Bytes {
 }
 
 /// As a request with the token would be answered.
-fn refused(refusal: IdentityError) -> Error {
+pub(super) fn refused(refusal: IdentityError) -> Error {
     error(401, refusal.code(), refusal.to_string(), refusal)
 }
 

@@ -1,7 +1,7 @@
 //! Sessions, or the older tokens of sessions, that ended before their tokens expired.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -45,6 +45,8 @@ pub(super) struct Revocations {
     sessions: RwLock<HashMap<Uuid, Refused>>,
     /// Size of `sessions`: the usual answer "nothing is refused" then needs no lock.
     count: AtomicUsize,
+    /// How often something was refused.
+    changes: AtomicU64,
 }
 
 impl Revocations {
@@ -79,6 +81,13 @@ impl Revocations {
         sessions.retain(|_, refused| !refused.is_over(now));
         change(sessions.entry(session_id).or_insert(Refused::NOTHING));
         self.count.store(sessions.len(), Ordering::Release);
+        // Last: who sees the number looks up what it stands for.
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often something was refused so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// What is known about a token of this session and epoch.

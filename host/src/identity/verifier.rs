@@ -200,6 +200,13 @@ impl Verifier {
             .refuse_older(session_id, epoch, until, (self.clock)());
     }
 
+    /// A number that rises whenever tokens that were good may be so no longer, other than by expiring.
+    pub fn changes(&self) -> u64 {
+        self.revocations
+            .changes()
+            .wrapping_add(self.ring.load().generation)
+    }
+
     /// When a token that expires at `until` is refused for its age at last.
     fn last_use(&self, until: SystemTime) -> SystemTime {
         until.checked_add(self.leeway).unwrap_or(until)

@@ -29,6 +29,7 @@ use crate::{
         metrics::MetricsCapability,
         policy::PolicyCapability,
         task::Background,
+        tokens::TokensCapability,
     },
     postgres::connect::Target,
 };
@@ -149,6 +150,9 @@ impl Offer {
             }
             abi::policy::Policy::ID => Capability::policy(PolicyCapability::capability()),
             abi::task::Tasks::ID => Capability::task(self.background.capability()),
+            abi::tokens::Tokens::ID => {
+                Capability::tokens(TokensCapability::capability(Arc::clone(&services.verifier)))
+            }
             _ => return None,
         })
     }

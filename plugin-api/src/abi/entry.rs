@@ -155,6 +155,7 @@ mod list {
         metrics: c::metrics::Metrics,
         policy: c::policy::Policy,
         task: c::task::Tasks,
+        tokens: c::tokens::Tokens,
     }
 }
 

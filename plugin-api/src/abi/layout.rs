@@ -113,6 +113,7 @@ pub fn all() -> Vec<Layout> {
         c::task::Tasks,
         c::task::Work,
         c::task::Lease,
+        c::tokens::Tokens,
         extension::JobHandlers,
     ];
     types.into_iter().chain(tables).collect()

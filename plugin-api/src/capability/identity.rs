@@ -6,11 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::granted;
-use crate::{
-    cx::Handles,
-    error::{Error, Result},
-    principal::Principal,
-};
+use crate::{cx::Handles, error::Result, principal::Principal};
 
 /// Feeds the host's token verification. Only one plugin may be granted it.
 pub struct Identity<'a>(pub(crate) &'a Arc<Handles>);
@@ -69,10 +65,6 @@ impl Identity<'_> {
         let principal = granted!(self, identity, "nself.identity/1")?
             .verify_token(token.into())
             .into_result()?;
-        Principal::from_json(principal.as_slice()).ok_or_else(|| {
-            Error::new(500, "INTERNAL", "something went wrong on our side").with_cause(
-                "the host describes the bearer of a token in words that are unknown here",
-            )
-        })
+        Principal::described(principal.as_slice())
     }
 }

@@ -1,0 +1,3 @@
+//! Routes, one file per resource: decode, call, answer.
+
+pub(crate) mod connection;

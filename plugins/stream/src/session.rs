@@ -1,0 +1,252 @@
+//! One client: whose it is, what it is subscribed to, when it has to answer. What it asks for is done in the modules below.
+
+mod answer;
+mod connect;
+mod look;
+mod publish;
+mod subscribe;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use nself_plugin_api::prelude::{Principal, Role};
+use uuid::Uuid;
+
+pub(crate) use self::answer::handle;
+use crate::{
+    channel::Channel,
+    config::Config,
+    outlet::{Frame, Outlet},
+    protocol::{ClientInfo, Disconnect, Error, Reply},
+};
+
+/// Time for a connection to say whose it is.
+const STALE_AFTER: Duration = Duration::from_secs(25);
+/// Time for a client to take its end.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Who a connection belongs to.
+struct Bearer {
+    /// Kept to be verified again when sessions end. Nothing shows it.
+    token: Box<str>,
+    /// As the token says, less what was taken away since.
+    principal: Principal,
+}
+
+/// Publications that may still be made at once.
+struct Allowance {
+    left: f64,
+    at: Duration,
+}
+
+struct State {
+    bearer: Option<Bearer>,
+    subscriptions: HashMap<Arc<str>, Channel>,
+    /// By the rules that they are counted by.
+    allowances: HashMap<usize, Allowance>,
+    opened_at: Duration,
+    pinged_at: Duration,
+    is_pong_due: bool,
+    closed_at: Option<Duration>,
+    is_over: bool,
+}
+
+/// One client.
+pub(crate) struct Session {
+    /// What it is called; another one after each connect.
+    pub client: Uuid,
+    /// Where its frames go.
+    pub outlet: Arc<dyn Outlet>,
+    state: Mutex<State>,
+}
+
+/// What time it is: by a clock that never goes back, and in seconds since 1970.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub monotonic: Duration,
+    pub seconds: u64,
+}
+
+impl Session {
+    pub(crate) fn new(outlet: Arc<dyn Outlet>, now: Duration) -> Self {
+        Self {
+            client: Uuid::now_v7(),
+            outlet,
+            state: Mutex::new(State {
+                bearer: None,
+                subscriptions: HashMap::new(),
+                allowances: HashMap::new(),
+                opened_at: now,
+                pinged_at: now,
+                is_pong_due: false,
+                closed_at: None,
+                is_over: false,
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Disconnect::BAD_REQUEST`] while it has not said so.
+    fn caller(&self) -> Result<Principal, Disconnect> {
+        let state = self.state();
+        let bearer = state.bearer.as_ref().ok_or(Disconnect::BAD_REQUEST)?;
+        Ok(bearer.principal.clone())
+    }
+
+    /// Whose it is, if it has said so.
+    pub(crate) fn principal(&self) -> Option<Principal> {
+        self.caller().ok()
+    }
+
+    /// Its token, to be verified again.
+    pub(crate) fn token(&self) -> Option<Box<str>> {
+        let state = self.state();
+        state.bearer.as_ref().map(|bearer| bearer.token.clone())
+    }
+
+    /// How others see it.
+    pub(crate) fn info(&self, principal: &Principal) -> ClientInfo {
+        ClientInfo {
+            user: user(principal),
+            client: self.client.to_string(),
+        }
+    }
+
+    /// Notes a subscription before it is made, so that there is never a second one.
+    fn reserve(&self, channel: &Channel, channels_max: u32) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.subscriptions.contains_key(&channel.name) {
+            return Err(Error::ALREADY_SUBSCRIBED);
+        }
+        let amount = u32::try_from(state.subscriptions.len()).unwrap_or(u32::MAX);
+        if amount >= channels_max {
+            return Err(Error::LIMIT_EXCEEDED);
+        }
+        let (name, channel) = (Arc::clone(&channel.name), channel.clone());
+        state.subscriptions.insert(name, channel);
+        Ok(())
+    }
+
+    /// Forgets a subscription.
+    pub(crate) fn forget(&self, name: &str) -> Option<Channel> {
+        self.state().subscriptions.remove(name)
+    }
+
+    /// Whether it is one to be told: closed ones have nothing to subscribe to.
+    fn is_over(&self) -> bool {
+        self.state().is_over
+    }
+
+    /// The connection has ended: whose it was, and what it was subscribed to. Nothing is subscribed to any more.
+    pub(crate) fn end(&self) -> (Option<String>, Vec<Channel>) {
+        let mut state = self.state();
+        let is_first = !std::mem::replace(&mut state.is_over, true);
+        let bearer = state.bearer.as_ref().filter(|_| is_first);
+        let user = bearer.map(|bearer| user(&bearer.principal));
+        let channels = state.subscriptions.drain().map(|(_, channel)| channel);
+        (user, channels.collect())
+    }
+
+    /// Takes over what is true of the bearer now, and gives back the subscriptions that it has lost by that. A role in a
+    /// family is `None` for who is no member of it any more.
+    pub(crate) fn change(&self, role: Option<Role>) -> Vec<Channel> {
+        let mut state = self.state();
+        let State {
+            bearer,
+            subscriptions,
+            ..
+        } = &mut *state;
+        let Some(Bearer { principal, .. }) = bearer else {
+            return Vec::new();
+        };
+        principal.role = role;
+        if role.is_none() {
+            principal.family_id = None;
+            principal.member_id = None;
+        }
+        let lost = |channel: &Channel| !channel.may_subscribe(principal);
+        subscriptions
+            .extract_if(|_, channel| lost(channel))
+            .map(|(_, channel)| channel)
+            .collect()
+    }
+
+    /// The client has answered a ping.
+    fn pong(&self) {
+        self.state().is_pong_due = false;
+    }
+
+    /// Whether it may publish once more.
+    fn may_publish_now(&self, channel: &Channel, now: Duration) -> bool {
+        let rate = f64::from(channel.rules.publish_per_second);
+        let mut state = self.state();
+        let allowance = state
+            .allowances
+            .entry(Arc::as_ptr(&channel.rules).addr())
+            .or_insert(Allowance {
+                left: rate,
+                at: now,
+            });
+        let passed = now.saturating_sub(allowance.at).as_secs_f64();
+        allowance.left = (allowance.left + passed * rate).min(rate);
+        allowance.at = now;
+        let may = allowance.left >= 1.0;
+        if may {
+            allowance.left -= 1.0;
+        }
+        may
+    }
+
+    /// Pings it when it is time, and ends it when its time is over.
+    pub(crate) fn look_at_the_clock(&self, now: Now, config: &Config) {
+        let mut state = self.state();
+        if self.outlet.is_closing() {
+            let closed_at = *state.closed_at.get_or_insert(now.monotonic);
+            drop(state);
+            if now.monotonic.saturating_sub(closed_at) >= CLOSE_LIMIT {
+                self.outlet.cut();
+            }
+            return;
+        }
+        let waited = now.monotonic.saturating_sub(state.pinged_at);
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let grace = u64::from(config.expired_grace_seconds);
+        let end = match &state.bearer {
+            None => (now.monotonic.saturating_sub(state.opened_at) >= STALE_AFTER)
+                .then_some(Disconnect::STALE),
+            Some(bearer) if now.seconds >= bearer.principal.expires_at.saturating_add(grace) => {
+                Some(Disconnect::EXPIRED)
+            }
+            Some(_) => (state.is_pong_due && waited >= seconds(config.pong_seconds))
+                .then_some(Disconnect::NO_PONG),
+        };
+        let is_ping_due =
+            state.bearer.is_some() && !state.is_pong_due && waited >= seconds(config.ping_seconds);
+        if is_ping_due {
+            state.pinged_at = now.monotonic;
+            state.is_pong_due = true;
+        }
+        drop(state);
+        if let Some(why) = end {
+            self.outlet.close(why);
+        } else if is_ping_due {
+            self.outlet.send(&Frame::from(Reply::default().frame()));
+        }
+    }
+}
+
+/// How somebody is called towards others and counted: by their id, whatever the token's subject says.
+pub(crate) fn user(principal: &Principal) -> String {
+    let id = principal.user_id.or(principal.device_id);
+    id.map_or_else(|| principal.subject.clone(), |id| id.to_string())
+}

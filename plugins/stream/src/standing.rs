@@ -1,0 +1,119 @@
+//! What is still true of who is connected. A token says who somebody was when it was made; the family may have changed its mind
+//! since, and the session may have ended. Both are looked at for as long as the connection lasts.
+
+use std::{collections::HashMap, sync::Arc};
+
+use nself_plugin_api::{
+    prelude::*,
+    tracing::{info, warn},
+};
+use uuid::Uuid;
+
+use crate::{
+    Stream, leaving,
+    protocol::{Disconnect, Unsubscribe},
+    session::Session,
+    store::{self, members::Member},
+};
+
+/// The principal of a token, less what its family has taken away since.
+pub(crate) async fn of_one(cx: &Cx<Stream>, mut principal: Principal) -> Result<Principal> {
+    let members = look_up(cx, std::slice::from_ref(&principal)).await?;
+    if let Some(changed) = members.get(&key(&principal)) {
+        principal.role = *changed;
+        if principal.role.is_none() {
+            principal.family_id = None;
+            principal.member_id = None;
+        }
+    }
+    Ok(principal)
+}
+
+/// Compares everybody on this host with the families that they speak for, and ends what they may not have any more.
+pub(crate) async fn check_families(cx: &Cx<Stream>, sessions: &[Arc<Session>]) -> Result<()> {
+    let with_principals = sessions
+        .iter()
+        .filter_map(|session| Some((session, session.principal()?)));
+    let (sessions, principals): (Vec<_>, Vec<_>) = with_principals
+        .filter(|(_, principal)| principal.family_id.is_some())
+        .unzip();
+    if principals.is_empty() {
+        return Ok(());
+    }
+    let members = look_up(cx, &principals).await?;
+    for (session, principal) in sessions.into_iter().zip(&principals) {
+        let Some(role) = members.get(&key(principal)) else {
+            continue;
+        };
+        if *role != principal.role {
+            info!(client = %session.client, "what somebody connected may do has changed");
+            let lost = session.change(*role);
+            leaving::unsubscribe(cx, session, &lost, Unsubscribe::SERVER);
+        }
+    }
+    Ok(())
+}
+
+/// Verifies all tokens again, and sends those away whose session has ended.
+pub(crate) fn check_tokens(cx: &Cx<Stream>, sessions: &[Arc<Session>]) {
+    for session in sessions {
+        let Some(token) = session.token() else {
+            continue;
+        };
+        match cx
+            .tokens()
+            .verify(&token)
+            .map_err(|error| (error.status(), error))
+        {
+            // When it expires, it may go on for a while; the clock sees to that.
+            Ok(_) => {}
+            Err((401, error)) => match error.code() {
+                "TOKEN_EXPIRED" => {}
+                // Its rights have changed: the client comes again at once, with a newer one.
+                "TOKEN_OUTDATED" => session.outlet.close(Disconnect::EXPIRED),
+                _ => session.outlet.close(Disconnect::INVALID_TOKEN),
+            },
+            Err((_, error)) => warn!(%error, "tokens of connections cannot be verified"),
+        }
+    }
+}
+
+type Key = (Uuid, Uuid);
+
+/// Family, and person or device.
+fn key(principal: &Principal) -> Key {
+    let who = principal.user_id.or(principal.device_id);
+    (
+        principal.family_id.unwrap_or_default(),
+        who.unwrap_or_default(),
+    )
+}
+
+/// What the families say of these, as far as they say anything: who is not known there is who its token says.
+async fn look_up(cx: &Cx<Stream>, principals: &[Principal]) -> Result<HashMap<Key, Option<Role>>> {
+    let mut keys: Vec<Key> = principals
+        .iter()
+        .filter(|principal| principal.family_id.is_some())
+        .map(key)
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (families, people): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
+    let members = store::members::of(&cx.db(), families, people).await?;
+    let said = members.into_iter().map(|member| {
+        let Member {
+            family_id,
+            id,
+            role,
+        } = member;
+        let role = role.and_then(|role| {
+            let known = Role::ALL.iter().copied();
+            known.into_iter().find(|known| known.name() == role)
+        });
+        ((family_id, id), role)
+    });
+    Ok(said.collect())
+}

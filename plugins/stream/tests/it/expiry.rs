@@ -1,0 +1,128 @@
+//! Tokens end; connections end with them, unless a newer one comes.
+
+use std::sync::Arc;
+
+use nself_plugin_api::{prelude::Role, serde_json::json, uuid::Uuid};
+use nself_plugin_testkit::{TestHost, WrongClock};
+
+use crate::stage::{Client, builder, publish};
+
+/// The life of a token of the tests.
+const LIFE: i64 = 3_600;
+
+async fn stage() -> (TestHost, Arc<WrongClock>) {
+    let clock = Arc::<WrongClock>::default();
+    let host = builder()
+        .config("[plugins.stream.config]\nexpired_grace_seconds = 5")
+        .wrong_clock(Arc::clone(&clock))
+        .start()
+        .await;
+    (host, clock)
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_its_token_and_the_grace_whatever_is_published() {
+    let (host, clock) = stage().await;
+    let mut client =
+        Client::connect(host.address(), &host.token(Role::Owner, Uuid::now_v7())).await;
+    let _ = client.subscribe("public:a").await;
+    // Within the grace it goes on.
+    clock.set_ahead(LIFE + 1);
+    let sql = host.sql().await;
+    publish(&sql, "public:a", json!(1)).await;
+    assert_eq!(client.publication().await["data"], 1);
+    clock.set_ahead(LIFE + 7);
+    assert_eq!(client.end().await, (3005, "connection expired".to_owned()));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_has_ended_begins_nothing() {
+    let (host, clock) = stage().await;
+    let token = host.token(Role::Owner, Uuid::now_v7());
+    clock.set_ahead(2 * LIFE);
+    let mut client = Client::open(host.address()).await;
+    assert_eq!(
+        client.refusal("connect", json!({"token": token})).await,
+        109
+    );
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_newer_token_of_the_same_person_lets_the_connection_go_on() {
+    let (host, clock) = stage().await;
+    let family = Uuid::now_v7();
+    let mut client = Client::connect(host.address(), &host.token(Role::Owner, family)).await;
+    let _ = client.subscribe("public:a").await;
+    clock.set_ahead(LIFE - 10);
+    let refreshed = client
+        .ask("refresh", json!({"token": host.token(Role::Owner, family)}))
+        .await;
+    assert_eq!(refreshed["refresh"]["expires"], true, "{refreshed}");
+    assert!(
+        refreshed["refresh"]["ttl"].as_u64().expect("a number") > 3_000,
+        "{refreshed}"
+    );
+    // Far beyond the first one's end; two looks of the keeper later it would be gone.
+    clock.set_ahead(LIFE + 100);
+    let sql = host.sql().await;
+    for number in 1..=20 {
+        publish(&sql, "public:a", json!(number)).await;
+        assert_eq!(client.publication().await["data"], number);
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_becomes_another_on_a_live_connection() {
+    let (host, clock) = stage().await;
+    let family = Uuid::now_v7();
+    let person = Uuid::now_v7();
+    let mine = host.token_of(person, Some((Role::Owner, family)));
+    for token in [
+        host.token(Role::Owner, family),
+        host.token_of(person, Some((Role::Owner, Uuid::now_v7()))),
+        "no token".to_owned(),
+        String::new(),
+    ] {
+        let mut client = Client::connect(host.address(), &mine).await;
+        client.command("refresh", json!({"token": token})).await;
+        assert_eq!(client.end().await, (3500, "invalid token".to_owned()));
+    }
+    // One that has ended as well sends the client for a newer one.
+    let mut client = Client::connect(host.address(), &mine).await;
+    clock.set_ahead(-2 * LIFE);
+    let old = host.token_of(person, Some((Role::Owner, family)));
+    clock.set_ahead(0);
+    client.command("refresh", json!({"token": old})).await;
+    assert_eq!(client.end().await, (3005, "connection expired".to_owned()));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_newer_token_with_a_lesser_role_takes_away_what_it_may_not() {
+    let (host, _clock) = stage().await;
+    let (family, person) = (Uuid::now_v7(), Uuid::now_v7());
+    let adult = host.token_of(person, Some((Role::AdultMember, family)));
+    let child = host.token_of(person, Some((Role::ChildMember, family)));
+    let mut client = Client::connect(host.address(), &adult).await;
+    let _ = client.subscribe("typing:kitchen").await;
+    let _ = client.subscribe("public:a").await;
+    let refreshed = client.ask("refresh", json!({"token": child})).await;
+    assert!(refreshed["refresh"].is_object(), "{refreshed}");
+    let push = client.push().await;
+    assert_eq!(
+        (&push["channel"], &push["unsubscribe"]["code"]),
+        (&json!("typing:kitchen"), &json!(2000))
+    );
+    assert_eq!(
+        client
+            .refusal("subscribe", json!({"channel": "typing:kitchen"}))
+            .await,
+        103
+    );
+    publish(&host.sql().await, "public:a", json!(1)).await;
+    assert_eq!(client.publication().await["data"], 1);
+    host.stop().await;
+}
