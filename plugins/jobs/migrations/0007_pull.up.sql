@@ -66,7 +66,9 @@ create function jobs.beat(lease_ids uuid[], lease_seconds double precision[], pr
 -- How jobs ended that workers have fetched, by their leases; what became of those that were still theirs, how long they had
 -- them, and in which queue a place is free now. No lease twice.
 create function jobs.settle_fetched(lease_ids uuid[], states text[], results jsonb[], errors jsonb[], delays double precision[])
-    returns table (lease uuid, id bigint, queue smallint, kind text, held_seconds double precision, state text)
+    returns table (
+        lease uuid, id bigint, queue smallint, queue_name text, kind text, attempt smallint, held_seconds double precision, state text
+    )
     language plpgsql volatile
     set search_path = pg_catalog, pg_temp
 as $$
@@ -74,16 +76,18 @@ declare
     job_ids bigint[];
     queues smallint[];
     kinds text[];
+    attempts smallint[];
     times timestamptz[];
 begin
     select array_agg(coalesce(l.ids[1], 0) order by o.at), array_agg(l.queue order by o.at), array_agg(l.kinds[1] order by o.at),
-        array_agg(l.claimed_at order by o.at)
-    into job_ids, queues, kinds, times
+        array_agg(l.attempts[1] order by o.at), array_agg(l.claimed_at order by o.at)
+    into job_ids, queues, kinds, attempts, times
     from unnest(lease_ids) with ordinality as o (lease, at) left join jobs.leases l on l.id = o.lease and l.host is null;
     return query
-    select o.lease, s.id, o.queue, o.kind, extract(epoch from clock_timestamp() - o.claimed_at)::double precision, s.state
+    select o.lease, s.id, o.queue, q.name, o.kind, o.attempt, extract(epoch from clock_timestamp() - o.claimed_at)::double precision, s.state
     from jobs.settle(null, lease_ids, job_ids, states, results, errors, delays) s
-    join unnest(lease_ids, job_ids, queues, kinds, times) as o (lease, id, queue, kind, claimed_at) on o.id = s.id;
+    join unnest(lease_ids, job_ids, queues, kinds, attempts, times) as o (lease, id, queue, kind, attempt, claimed_at) on o.id = s.id
+    join jobs.queues q on q.id = o.queue;
 end
 $$;
 

@@ -140,7 +140,8 @@ begin
         end as next
     )
     select e.next, s.id, s.state, s.queue, s.kind, s.priority, s.attempt, s.attempts_max, s.family_id, s.meta -> 'tags',
-        coalesce(s.error, s.meta -> 'errors' -> -1) ->> 'code', s.run_at, s.claimed_at, s.finished_at
+        -- What has come to a good end, or to the one that somebody wanted, has errors of attempts before it and is none.
+        case when s.state not in ('completed', 'cancelled') then coalesce(s.error, s.meta -> 'errors' -> -1) ->> 'code' end, s.run_at, s.claimed_at, s.finished_at
     from ends e left join shown s on true
     order by s.id desc;
 end

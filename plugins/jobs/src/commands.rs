@@ -39,7 +39,7 @@ pub(crate) const ALL: &[Command] = &[
             ("ENQUEUED", "enqueued_at"),
             ("DUE", "run_at"),
             ("ENDED", "finished_at"),
-            ("ERROR", "error_code"),
+            ("LAST ERROR", "error_code"),
         ]),
     Command::get("show", "/v1/jobs/{id}")
         .summary("Show a job: its input, its errors, what it wrote down")

@@ -13,16 +13,22 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nself_plugin_api::{capability::metrics::Metric, jiff::Timestamp, prelude::*, tracing::debug};
 
 pub(crate) use self::{kind::KindMetrics, queues::refresh};
-use self::{queues::Gauges, watch::Watchers};
+use self::{
+    queues::Gauges,
+    watch::{Watchers, Which},
+};
 use crate::{
     engine::{Job, Lease},
-    store::finish::{Ending, State},
+    store::{
+        finish::{Ending, State},
+        pull::Settled,
+    },
 };
 
 /// Kinds with metrics of their own; those that come later are counted as `other`.
@@ -90,9 +96,41 @@ impl Observed {
 
     /// An attempt goes on for a while.
     pub(crate) fn goes_on(&self, job: &Job, lease: &Lease) {
-        if self.watchers.are_there() {
-            self.watchers
-                .tell(job, &lease.queue_name, "running", None, &[]);
+        self.tell(of(job, &lease.queue_name), "running", None, &[]);
+    }
+
+    /// Whether somebody looks at what jobs do.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watchers.are_there()
+    }
+
+    /// A worker has fetched a job.
+    pub(crate) fn fetched(&self, job: &Job, queue: &str) {
+        self.tell(of(job, queue), "running", None, &[]);
+    }
+
+    /// A worker has said how its job ended.
+    pub(crate) fn reported(&self, settled: &Settled, error: &[u8]) {
+        let state = match &*settled.state {
+            "completed" => "completed",
+            "retryable" => "failed",
+            "discarded" => "discarded",
+            "cancelled" => "cancelled",
+            _ => "snoozed",
+        };
+        let held = Duration::try_from_secs_f64(settled.held_seconds).ok();
+        let job = Which {
+            id: settled.job,
+            kind: &settled.kind,
+            queue: &settled.queue_name,
+            attempt: settled.attempt,
+        };
+        self.tell(job, state, held, error);
+    }
+
+    fn tell(&self, job: Which<'_>, state: &'static str, took: Option<Duration>, error: &[u8]) {
+        if self.is_watched() {
+            self.watchers.tell(&job, state, took, error);
         }
     }
 
@@ -130,10 +168,7 @@ impl Observed {
             }
             State::Snoozed => "snoozed",
         };
-        if self.watchers.are_there() {
-            self.watchers
-                .tell(job, &lease.queue_name, state, Some(took), &ending.error);
-        }
+        self.tell(of(job, &lease.queue_name), state, Some(took), &ending.error);
     }
 
     /// What became of jobs whose ending has been written down; those that are not among them were somebody else's.
@@ -166,6 +201,15 @@ impl Observed {
     /// What jobs of this host do from now on, for somebody who looks.
     pub(crate) fn watch(&self) -> watch::Watch {
         self.watchers.watch()
+    }
+}
+
+fn of<'a>(job: &'a Job, queue: &'a str) -> Which<'a> {
+    Which {
+        id: job.id,
+        kind: &job.kind,
+        queue,
+        attempt: job.attempt,
     }
 }
 

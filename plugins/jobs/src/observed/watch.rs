@@ -19,7 +19,6 @@ use nself_plugin_api::{
 use serde::{Deserialize, Serialize};
 
 use super::locked;
-use crate::engine::Job;
 
 /// What a watcher may be behind; what comes then is not told to it.
 const BEHIND_MAX: usize = 1_000;
@@ -27,13 +26,21 @@ const BEHIND_MAX: usize = 1_000;
 /// One thing that happened to a job.
 pub(crate) struct Seen {
     /// What it is.
-    pub kind: Arc<str>,
+    pub kind: String,
     /// Where it came from.
-    pub queue: Arc<str>,
+    pub queue: String,
     /// What it is now.
     pub state: &'static str,
     /// All of it.
     pub json: String,
+}
+
+/// The attempt that it happened to.
+pub(super) struct Which<'a> {
+    pub id: i64,
+    pub kind: &'a str,
+    pub queue: &'a str,
+    pub attempt: u32,
 }
 
 /// As it is told.
@@ -45,7 +52,7 @@ struct News<'a> {
     kind: &'a str,
     queue: &'a str,
     attempt: u32,
-    /// `running` (it did not end at once), `completed`, `failed`, `discarded`, `cancelled` or `snoozed`.
+    /// `running` (it did not end at once, or a worker has fetched it), `completed`, `failed`, `discarded`, `cancelled` or `snoozed`.
     state: &'static str,
     /// How long the attempt took.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,8 +99,7 @@ impl Watchers {
 
     pub(super) fn tell(
         &self,
-        job: &Job,
-        queue: &Arc<str>,
+        job: &Which<'_>,
         state: &'static str,
         took: Option<Duration>,
         error: &[u8],
@@ -101,16 +107,16 @@ impl Watchers {
         let news = News {
             at: Timestamp::now(),
             id: job.id,
-            kind: &job.kind,
-            queue,
+            kind: job.kind,
+            queue: job.queue,
             attempt: job.attempt,
             state,
             took_ms: took.map(|took| took.as_secs_f64() * 1_000.0),
             error: serde_json::from_slice(error).unwrap_or_default(),
         };
         let seen = Arc::new(Seen {
-            kind: Arc::clone(&job.kind),
-            queue: Arc::clone(queue),
+            kind: job.kind.to_owned(),
+            queue: job.queue.to_owned(),
             state,
             json: serde_json::to_string(&news).unwrap_or_default(),
         });

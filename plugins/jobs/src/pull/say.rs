@@ -104,6 +104,13 @@ async fn endings(cx: &Cx<Jobs>, endings: &[(Uuid, Ending)]) -> Result<Answers> {
         let kind = observed.kind(cx, &settled.kind);
         kind.settled(&settled.state, settled.held_seconds);
     }
+    if observed.is_watched() {
+        let said: HashMap<Uuid, &Ending> = endings.iter().map(|(id, said)| (*id, said)).collect();
+        for settled in &settled {
+            let said = said.get(&settled.lease);
+            observed.reported(settled, said.map_or(&[], |said| &said.error));
+        }
+    }
     let answers = settled
         .into_iter()
         .map(|settled| (settled.lease, settled.into()));

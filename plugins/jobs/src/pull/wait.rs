@@ -102,8 +102,10 @@ async fn look(
         Ok(found) => {
             queue.learn(found.queue, found.has_limits);
             let now = cx.plugin().engine.now(cx);
+            let observed = &cx.plugin().observed;
             for (_, job) in &found.jobs {
-                cx.plugin().observed.kind(cx, &job.kind).begin(job, now);
+                observed.kind(cx, &job.kind).begin(job, now);
+                observed.fetched(job, wish.queue);
             }
             Ok(found)
         }

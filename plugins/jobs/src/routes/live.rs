@@ -86,11 +86,8 @@ pub(crate) async fn tail(
                 Either::Left(_) | Either::Right((Either::Left((None, _)), _)) => return None,
                 Either::Right((Either::Right(_), _)) => SseEvent::comment("nothing yet"),
                 Either::Right((Either::Left((Some(news), _)), _)) => {
-                    let is_wanted = only.kind.as_ref().is_none_or(|kind| **kind == *news.kind)
-                        && only
-                            .queue
-                            .as_ref()
-                            .is_none_or(|queue| **queue == *news.queue);
+                    let is_wanted = only.kind.as_ref().is_none_or(|kind| *kind == news.kind)
+                        && only.queue.as_ref().is_none_or(|queue| *queue == news.queue);
                     if !is_wanted {
                         continue;
                     }

@@ -60,7 +60,7 @@ pub(crate) struct Listed {
     pub family_id: Option<Uuid>,
     /// Its tags.
     pub tags: Option<nself_plugin_api::serde_json::Value>,
-    /// The code of its last error.
+    /// The code of its last error; not there once it is completed or cancelled, whatever went wrong before.
     pub error_code: Option<String>,
     /// When it was enqueued, to the second.
     pub enqueued_at: Timestamp,

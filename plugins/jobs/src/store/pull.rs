@@ -129,7 +129,9 @@ pub(crate) struct Settled {
     pub lease: Uuid,
     pub job: i64,
     pub queue: i16,
+    pub queue_name: String,
     pub kind: String,
+    pub attempt: u32,
     /// How long its worker had it.
     pub held_seconds: f64,
     pub state: String,
@@ -145,7 +147,7 @@ pub(crate) async fn settle(db: &impl Queries, endings: &[(Uuid, Ending)]) -> Res
     let results = raw::list(endings.iter().map(|(_, ending)| &*ending.result));
     let errors = raw::list(endings.iter().map(|(_, ending)| &*ending.error));
     db.query(
-        "select lease, id, queue, kind, held_seconds, state from jobs.settle_fetched($1, $2, $3, $4, array(select nullif(d, 'nan') from unnest($5) d))",
+        "select lease, id, queue, queue_name, kind, attempt, held_seconds, state from jobs.settle_fetched($1, $2, $3, $4, array(select nullif(d, 'nan') from unnest($5) d))",
         &[&leases, &states, &results, &errors, &delays],
     )
     .await?
@@ -154,7 +156,9 @@ pub(crate) async fn settle(db: &impl Queries, endings: &[(Uuid, Ending)]) -> Res
             lease: row.get("lease")?,
             job: row.get("id")?,
             queue: row.get("queue")?,
+            queue_name: row.get("queue_name")?,
             kind: row.get("kind")?,
+            attempt: row.get::<i16>("attempt")?.unsigned_abs().into(),
             held_seconds: row.get("held_seconds")?,
             state: row.get("state")?,
         })

@@ -607,3 +607,80 @@ async fn what_became_of_fetched_jobs_is_counted_by_their_kinds() {
     }
     host.stop().await;
 }
+
+#[tokio::test]
+async fn what_workers_do_is_told_while_it_happens() {
+    let host = host().await;
+    let tail = host.get("/v1/jobs/tail?queue=letters").operator();
+    let mut events = tail.events().await;
+    let mut seen = async || {
+        let event = within("something is told", events.next()).await;
+        let event = event.expect("the stream goes on");
+        let news: Value = serde_json::from_str(&event.data).expect("JSON");
+        (event.event, news)
+    };
+    let done = letter(&host, json!({}), json!({})).await;
+    let (_, held) = fetch_one(&host).await;
+    let (state, news) = seen().await;
+    assert_eq!(
+        (&*state, &news["id"], &news["kind"], &news["attempt"]),
+        ("running", &json!(done), &json!("letters.print"), &json!(1))
+    );
+    let completed = call(&host, &lease(&held, "complete"), json!({})).await;
+    assert_eq!(completed.status, 200);
+    let (state, news) = seen().await;
+    assert_eq!(
+        (&*state, &news["id"], &news["queue"]),
+        ("completed", &json!(done), &json!("letters"))
+    );
+    assert!(news["took_ms"].as_f64() >= Some(0.0), "{news}");
+
+    let failed = letter(&host, json!({}), json!({})).await;
+    let (_, held) = fetch_one(&host).await;
+    assert_eq!(seen().await.0, "running");
+    let failure = json!({"code": "PRINTER_AWAY", "message": "no paper"});
+    let told = call(&host, &lease(&held, "fail"), failure).await;
+    assert_eq!(told.status, 200);
+    let (state, news) = seen().await;
+    assert_eq!(
+        (&*state, &news["id"], &news["code"], &news["message"]),
+        (
+            "failed",
+            &json!(failed),
+            &json!("PRINTER_AWAY"),
+            &json!("no paper")
+        )
+    );
+    // What is too late changes nothing, so nothing is told of it.
+    lost(&call(&host, &lease(&held, "complete"), json!({})).await);
+    let last = letter(&host, json!({}), json!({"priority": 0})).await;
+    fetch(&host, json!({"jobs_max": 1})).await;
+    let (state, news) = seen().await;
+    assert_eq!((&*state, &news["id"]), ("running", &json!(last)));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn an_error_before_its_end_is_not_what_became_of_a_job() {
+    let host = host().await;
+    let listed = async || {
+        let answer = host.get("/v1/jobs?queue=letters").operator().send().await;
+        let job = answer.expect_status(200).data()["jobs"][0].take();
+        (job["state"].clone(), job["error_code"].clone())
+    };
+    let id = letter(&host, json!({}), json!({})).await;
+    let (_, held) = fetch_one(&host).await;
+    let failure = json!({"code": "PRINTER_AWAY", "retry_after": 0});
+    let told = call(&host, &lease(&held, "fail"), failure).await;
+    assert_eq!(told.status, 200);
+    let again = fetch(&host, json!({"wait_seconds": 60})).await;
+    let held = again[0]["lease"].as_str().expect("a lease");
+    assert_eq!(listed().await, (json!("running"), json!("PRINTER_AWAY")));
+    let done = call(&host, &lease(held, "complete"), json!({})).await;
+    assert_eq!(done.status, 200);
+    assert_eq!(listed().await, (json!("completed"), Value::Null));
+    // Whoever looks closer sees what happened.
+    let shown = job(&host, id).await;
+    assert_eq!(shown["meta"]["errors"][0]["code"], "PRINTER_AWAY");
+    host.stop().await;
+}

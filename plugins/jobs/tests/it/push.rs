@@ -101,6 +101,68 @@ async fn a_job_is_sent_as_a_signed_event_and_the_answer_is_its_result() {
 }
 
 #[tokio::test]
+async fn what_made_a_job_is_told_in_attributes_that_any_reader_of_events_sees() {
+    let mut stage = Stage::open().await;
+    stage.endpoint("push.hook", json!({})).await;
+    let hook = json!({"kind": "push.hook", "payload": {"own": true}});
+
+    let times =
+        json!({"scheduled_at": "2030-01-01T06:00:00+01:00", "fired_at": "2030-01-01T05:00:00.25Z"});
+    let (id, request) = stage.answered(json!({}), times).await;
+    let event = &request["event"];
+    assert_eq!(
+        (&event["id"], &event["scheduledat"], &event["firedat"]),
+        (
+            &json!(id.to_string()),
+            &json!("2030-01-01T05:00:00Z"),
+            &json!("2030-01-01T05:00:00.25Z")
+        )
+    );
+    assert_eq!(
+        (&event["previous"], &event["endedbatch"]),
+        (&Value::Null, &Value::Null)
+    );
+
+    let sum = json!({"a": 1, "b": 2});
+    let chain = json!({"then": [hook]});
+    enqueue(&stage.host, "fixture-caller.add", sum.clone(), chain).await;
+    let event = stage.receiver.line().await["event"].take();
+    assert_eq!(event["data"], json!({"own": true}));
+    let text = event["previous"].as_str().expect("JSON as a text");
+    let previous: Value = serde_json::from_str(text).expect("JSON");
+    assert_eq!(previous, json!({"sum": 3}));
+    assert_eq!(event["scheduledat"], Value::Null);
+
+    let batch = json!({"name": "sums", "then": hook});
+    let opened = stage.host.post("/v1/jobs/batches").operator().json(&batch);
+    let batch = opened.send().await.expect_status(201).data()["id"].clone();
+    enqueue(
+        &stage.host,
+        "fixture-caller.add",
+        sum,
+        json!({"batch": batch}),
+    )
+    .await;
+    let path = format!("/v1/jobs/batches/{}/seal", batch.as_str().expect("an id"));
+    let sealed = stage.host.post(&path).operator().send().await;
+    assert_eq!(sealed.status, 200);
+    let event = stage.receiver.line().await["event"].take();
+    assert_eq!(event["data"], json!({"own": true}));
+    let text = event["endedbatch"].as_str().expect("JSON as a text");
+    let ended: Value = serde_json::from_str(text).expect("JSON");
+    assert_eq!(
+        (
+            &ended["id"],
+            &ended["name"],
+            &ended["total"],
+            &ended["failed"]
+        ),
+        (&batch, &json!("sums"), &json!(1), &json!(0))
+    );
+    stage.host.stop().await;
+}
+
+#[tokio::test]
 async fn a_repeat_is_the_same_event() {
     let mut stage = Stage::open().await;
     let retry = json!({"strategy": "fixed", "base": 0.01, "jitter": "none"});
