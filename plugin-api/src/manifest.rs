@@ -700,6 +700,7 @@ mod tests {
         check_needs(&capabilities(&["nself.db/1", "nself.http/1"]), 0);
         check_needs(&capabilities(&["nself.db/1", "mail.send/1"]), 2);
         check_needs(&capabilities(&["mail.send/1", "nself.connect/1"]), 4);
+        check_needs(&capabilities(&["nself.tokens/1"]), 4);
         let configured = Requires {
             egress: &["example.org", "{smtp_host}:25"],
             ..Requires::NOTHING
