@@ -131,19 +131,22 @@ impl ConnectCapability {
         end: Instant,
     ) -> Result<(TcpStream, SocketAddr), ConnectError> {
         let addresses = self.addresses(target).await?;
-        let mut failure = io::Error::other("it has no address");
+        let failed = |cause| ConnectError::failed(&target.origin, cause);
+        let mut failure = failed(io::Error::other("it has no address"));
         for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
             let left = u32::try_from(left).unwrap_or(u32::MAX);
             let share = end.saturating_duration_since(Instant::now()) / left;
             let peer = SocketAddr::new(address, target.port);
-            let dialled = timeout(share, TcpStream::connect(peer)).await;
-            let dialled = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let Ok(dialled) = timeout(share, TcpStream::connect(peer)).await else {
+                failure = ConnectError::late(&target.origin);
+                continue;
+            };
             match dialled.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)) {
                 Ok(tcp) => return Ok((tcp, peer)),
-                Err(cause) => failure = cause,
+                Err(cause) => failure = failed(cause),
             }
         }
-        Err(ConnectError::failed(&target.origin, failure))
+        Err(failure)
     }
 
     /// The addresses that a connection may go to: what is dialled is what was checked.

@@ -4,7 +4,7 @@ use nself_plugin_testkit::TestHostBuilder;
 
 use crate::{
     script::{ScriptedServer, Then},
-    stage::{is_put_off, plain, progress, reaches, send, sending_to},
+    stage::{is_put_off, plain, reaches, send, sending_to},
 };
 
 const GREETING: &str = "220 test\r\n";
@@ -76,7 +76,8 @@ async fn a_mail_is_not_sent_to_who_did_not_ask_for_its_content() {
     is_put_off(&host, &id, "does not suit the question").await;
     server.is_left().await;
     let heard = server.heard();
-    assert!(heard.ends_with("DATA\r\n"), "{heard}");
+    assert!(heard.contains("DATA\r\n"), "{heard}");
+    assert!(!heard.contains("Subject"), "{heard}");
     host.stop().await;
 }
 
@@ -89,7 +90,6 @@ async fn a_server_that_goes_in_the_middle_of_a_mail_gets_it_again() {
     mail["text"] = "A long text. ".repeat(30_000).into();
     let (id, _) = send(&host, &mail).await;
     is_put_off(&host, &id, "").await;
-    assert_eq!(progress(&host, &id).await["status"], "queued");
     host.stop().await;
 }
 
