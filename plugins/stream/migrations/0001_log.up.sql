@@ -299,7 +299,7 @@ begin
     if found then
         -- A channel that is read is used, but a row is not written for every reader.
         update stream.channels c set used_at = clock_timestamp()
-        where c.id = locate.id and c.used_at < clock_timestamp() - interval '1 day';
+        where c.id = locate.id and c.used_at < clock_timestamp() - interval '1 hour';
         return;
     end if;
     known := stream.namespace_of(channel);
@@ -343,7 +343,8 @@ as $$
 $$;
 
 -- Drops what no namespace keeps, at most `step` rows of each table; how many there were. A publication stays a minute in any
--- case, for readers that are behind; a channel as long as somebody used it in the last thirty days.
+-- case, for readers that are behind. A channel that nobody used for thirty days goes, and one that nothing was
+-- ever published to after a day.
 create function stream.prune(step bigint) returns bigint
     language sql volatile
     set search_path = pg_catalog, pg_temp
@@ -368,7 +369,7 @@ as $$
     ), channels as (
         delete from stream.channels c where c.id in (
             select o.id from stream.channels o
-            where o.used_at < clock_timestamp() - interval '30 days'
+            where o.used_at < clock_timestamp() - case when o.top = 0 then interval '1 day' else interval '30 days' end
                 and not exists (select from stream.publications p where p.channel_id = o.id)
             limit step for update skip locked
         ) returning 1

@@ -1,8 +1,10 @@
 //! `stream.channels/1`: other plugins publish. In a transaction of theirs they call the SQL function `stream.publish` instead.
 
+use std::collections::BTreeMap;
+
 use nself_plugin_api::{extract::misfit, prelude::*};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     Stream,
@@ -10,18 +12,22 @@ use crate::{
     store, told,
 };
 
+/// Longest key.
+const KEY_BYTES_MAX: usize = 200;
+
 /// What another plugin publishes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Publish {
+pub(crate) struct Publish {
     /// The whole name.
-    channel: String,
-    data: Box<RawValue>,
+    pub channel: String,
+    pub data: Box<RawValue>,
+    /// Texts that subscribers see beside the data.
     #[serde(default)]
-    tags: Option<Box<RawValue>>,
+    pub tags: Option<BTreeMap<String, String>>,
     /// Makes the same publication within five minutes no second one.
     #[serde(default)]
-    key: Option<String>,
+    pub key: Option<String>,
 }
 
 /// Where it is now. Nothing where nothing is kept.
@@ -47,7 +53,12 @@ pub(crate) async fn call(cx: Cx<Stream>, call: CapabilityCall) -> Result<Vec<u8>
     serde_json::to_vec(&published).map_err(Error::internal)
 }
 
-async fn publish(cx: &Cx<Stream>, publish: Publish) -> Result<Published> {
+/// Publishes.
+///
+/// # Errors
+///
+/// What is wrong with it, for the caller.
+pub(crate) async fn publish(cx: &Cx<Stream>, publish: Publish) -> Result<Published> {
     let Publish {
         channel,
         data,
@@ -64,8 +75,15 @@ async fn publish(cx: &Cx<Stream>, publish: Publish) -> Result<Published> {
         let message = format!("data: at most {bytes_max} bytes in this channel");
         return Err(StreamError::TooLarge { message }.into());
     }
+    if key.as_ref().is_some_and(|key| key.len() > KEY_BYTES_MAX) {
+        let message = format!("key: expected at most {KEY_BYTES_MAX} bytes");
+        return Err(StreamError::Publication { message }.into());
+    }
+    let tags = tags.as_ref().map(to_raw_value).transpose();
+    let tags = tags.map_err(Error::internal)?;
     if known.rules.ephemeral {
-        told::publish(cx, &channel, data, tags, None).await?;
+        let told = told::publish(cx, &channel, data, tags, None).await;
+        told.map_err(refused)?;
         return Ok(Published::default());
     }
     let new = store::log::New {

@@ -25,7 +25,17 @@ use nself_plugin_api::prelude::*;
 use uuid::Uuid;
 
 pub use crate::config::{Config, Namespace, Who};
-use crate::{channel::Namespaces, hub::Hub, keeper::Keeper, routes::connection};
+use crate::{
+    channel::Namespaces,
+    hub::Hub,
+    keeper::Keeper,
+    routes::{api, connection},
+};
+
+/// A request of the server API, which may publish into many channels.
+const API_BYTES_MAX: u64 = 16 << 20;
+/// Programs publish more often than people ask.
+const API_PER_MINUTE: u32 = 60_000;
 
 /// The plugin: its declaration, and what its handlers share.
 pub struct Stream {
@@ -65,10 +75,56 @@ impl Plugin for Stream {
         &[Provided::new("stream.channels/1", channels::call)
             .functions(&["stream.publish(text,jsonb,jsonb)"])];
 
-    const ROUTES: &'static [Route<Self>] =
-        &[Route::get("/connection/websocket", connection::websocket)
+    const ROUTES: &'static [Route<Self>] = &[
+        Route::get("/connection/websocket", connection::websocket)
             .public()
-            .summary("Centrifugo's client protocol in JSON; the first command says who it is")];
+            .summary("Centrifugo's client protocol in JSON; the first command says who it is"),
+        Route::post("/api/publish", api::publish)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Publish into a channel"),
+        Route::post("/api/broadcast", api::broadcast)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Publish the same into several channels"),
+        Route::post("/api/history", api::history)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("What a channel has kept"),
+        Route::post("/api/presence", api::presence)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Who is in a channel"),
+        Route::post("/api/presence_stats", api::presence_stats)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("How many are in a channel"),
+        Route::post("/api/unsubscribe", api::unsubscribe)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("End a user's subscriptions to a channel"),
+        Route::post("/api/disconnect", api::disconnect)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("End a user's connections"),
+        Route::post("/api/info", api::info)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("The hosts that have connections"),
+        Route::post("/api/batch", api::batch)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Several of these, in their order"),
+    ];
 
     const TASKS: &'static [Task<Self>] = &[
         Task::every(keeper::EVERY, "keep", keeper::keep),

@@ -1,3 +1,4 @@
 //! Routes, one file per resource: decode, call, answer.
 
+pub(crate) mod api;
 pub(crate) mod connection;

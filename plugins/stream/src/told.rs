@@ -1,5 +1,7 @@
-//! What hosts tell one another beside the log: publications that nobody keeps, who came and went. By NOTIFY, which every host
+//! What hosts tell one another beside the log: publications that nobody keeps, who came and went, whom an operator sends away. By NOTIFY, which every host
 //! hears, this one included, so that all deliver in one order.
+
+use std::sync::Arc;
 
 use nself_plugin_api::{
     capability::db::{Notification, Notifications},
@@ -13,7 +15,9 @@ use serde_json::value::RawValue;
 use crate::{
     Stream,
     hub::Presence,
-    protocol::{ClientInfo, Publication},
+    leaving,
+    protocol::{ClientInfo, Disconnect, Publication, Unsubscribe},
+    session::{self, Session},
     store,
 };
 
@@ -30,12 +34,28 @@ struct Told<'a> {
     info: Option<ClientInfo>,
 }
 
+impl<'a> Told<'a> {
+    fn new(kind: Kind, channel: &'a str, info: Option<ClientInfo>) -> Self {
+        Self {
+            kind,
+            channel,
+            data: None,
+            tags: None,
+            info,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Publication,
     Join,
     Leave,
+    /// Of the user in `info`, and of all of its clients where none is named.
+    Unsubscribe,
+    /// The same.
+    Disconnect,
 }
 
 /// Publishes what nobody keeps.
@@ -51,11 +71,9 @@ pub(crate) async fn publish(
     info: Option<&ClientInfo>,
 ) -> Result<()> {
     let told = Told {
-        kind: Kind::Publication,
-        channel,
         data: Some(data),
         tags,
-        info: info.cloned(),
+        ..Told::new(Kind::Publication, channel, info.cloned())
     };
     tell(cx, &told).await
 }
@@ -71,16 +89,35 @@ pub(crate) async fn left(cx: &Cx<Stream>, channel: &str, info: &ClientInfo) {
 }
 
 async fn tell_presence(cx: &Cx<Stream>, kind: Kind, channel: &str, info: &ClientInfo) {
-    let told = Told {
-        kind,
-        channel,
-        data: None,
-        tags: None,
-        info: Some(info.clone()),
-    };
+    let told = Told::new(kind, channel, Some(info.clone()));
     if let Err(error) = tell(cx, &told).await {
         debug!(%error, "nobody is told who came or went");
     }
+}
+
+/// Ends a user's subscriptions to a channel on all hosts; only those of one client, where it is named.
+///
+/// # Errors
+///
+/// Those of the database.
+pub(crate) async fn unsubscribe(
+    cx: &Cx<Stream>,
+    channel: &str,
+    user: String,
+    client: String,
+) -> Result<()> {
+    let whom = ClientInfo { user, client };
+    tell(cx, &Told::new(Kind::Unsubscribe, channel, Some(whom))).await
+}
+
+/// Ends a user's connections on all hosts, or one of them.
+///
+/// # Errors
+///
+/// Those of the database.
+pub(crate) async fn disconnect(cx: &Cx<Stream>, user: String, client: String) -> Result<()> {
+    let whom = ClientInfo { user, client };
+    tell(cx, &Told::new(Kind::Disconnect, "", Some(whom))).await
 }
 
 async fn tell(cx: &Cx<Stream>, told: &Told<'_>) -> Result<()> {
@@ -123,6 +160,29 @@ fn hear(cx: &Cx<Stream>, text: &str) {
         }
         (Kind::Join, _, Some(info)) => hub.tell_presence(told.channel, Presence::Join, &info),
         (Kind::Leave, _, Some(info)) => hub.tell_presence(told.channel, Presence::Leave, &info),
+        (Kind::Unsubscribe, _, Some(whom)) => {
+            for session in meant(cx, &whom) {
+                if let Some(channel) = session.forget(told.channel) {
+                    leaving::unsubscribe(cx, &session, &[channel], Unsubscribe::SERVER);
+                }
+            }
+        }
+        (Kind::Disconnect, _, Some(whom)) => {
+            for session in meant(cx, &whom) {
+                session.outlet.close(Disconnect::FORCE_DISCONNECT);
+            }
+        }
         _ => {}
     }
+}
+
+/// The connections of a user, or the one of them that is named.
+fn meant(cx: &Cx<Stream>, whom: &ClientInfo) -> Vec<Arc<Session>> {
+    let mut sessions = cx.plugin().hub.all_sessions();
+    sessions.retain(|session| {
+        let is_named = whom.client.is_empty() || session.client.to_string() == whom.client;
+        let principal = session.principal().filter(|_| is_named);
+        principal.is_some_and(|principal| session::user(&principal) == whom.user)
+    });
+    sessions
 }

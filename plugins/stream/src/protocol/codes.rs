@@ -76,6 +76,7 @@ impl Disconnect {
     pub(crate) const INVALID_TOKEN: Self = Self::new(3500, "invalid token");
     pub(crate) const BAD_REQUEST: Self = Self::new(3501, "bad request");
     pub(crate) const STALE: Self = Self::new(3502, "stale");
+    pub(crate) const FORCE_DISCONNECT: Self = Self::new(3503, "force disconnect");
     pub(crate) const CONNECTION_LIMIT: Self = Self::new(3504, "connection limit");
     pub(crate) const INAPPROPRIATE_PROTOCOL: Self = Self::new(3506, "inappropriate protocol");
 

@@ -50,6 +50,29 @@ pub(crate) async fn keep_node(db: &impl Queries, node: Uuid, clients: Vec<Uuid>)
     Ok(())
 }
 
+/// A host that is alive.
+pub(crate) struct Node {
+    pub id: Uuid,
+    pub clients: i64,
+    pub uptime_seconds: i64,
+}
+
+pub(crate) async fn nodes(db: &impl Queries) -> Result<Vec<Node>> {
+    db.query(
+        "select id, clients, extract(epoch from clock_timestamp() - started_at)::bigint from stream.nodes \
+         where seen_at > clock_timestamp() - interval '10 seconds' order by id",
+        &[],
+    )
+    .await?
+    .map(|row| {
+        Ok(Node {
+            id: row.get(0)?,
+            clients: row.get(1)?,
+            uptime_seconds: row.get(2)?,
+        })
+    })
+}
+
 /// The host goes, and everybody who was there by it.
 pub(crate) async fn end_node(db: &impl Queries, node: Uuid) -> Result<()> {
     db.execute("delete from stream.presence where node = $1", &[&node])

@@ -257,7 +257,7 @@ async fn who_is_there_is_known_to_all_who_are() {
 #[tokio::test]
 async fn a_client_that_answers_no_ping_is_ended_and_one_that_does_goes_on() {
     let host = builder()
-        .config("[plugins.stream.config]\nping_seconds = 1\npong_seconds = 1")
+        .config("[plugins.stream.config]\nping_seconds = 1\npong_seconds = 10")
         .start()
         .await;
     let token = host.token(Role::Owner, Uuid::now_v7());

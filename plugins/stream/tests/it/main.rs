@@ -1,5 +1,6 @@
 //! The stream plugin, tried on a real host with a real database, by raw frames and by the client that everybody uses.
 
+mod api;
 mod channels;
 mod clients;
 mod commands;

@@ -1,0 +1,97 @@
+//! What is asked for, as Centrifugo's `api.proto` names it. Options that this server has no use for are passed over.
+
+use std::collections::BTreeMap;
+
+use nself_plugin_api::Schema;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// A publication.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct Publish {
+    /// The whole name.
+    pub channel: String,
+    /// What subscribers get.
+    pub data: Box<RawValue>,
+    /// Texts that they get beside it.
+    #[serde(default)]
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Makes the same publication within five minutes no second one.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
+}
+
+/// The same publication in several channels.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct Broadcast {
+    /// Their whole names.
+    pub channels: Vec<String>,
+    /// What subscribers get.
+    pub data: Box<RawValue>,
+    /// Texts that they get beside it.
+    #[serde(default)]
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Makes the same publication within five minutes no second one.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
+}
+
+/// A channel.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct Channel {
+    /// The whole name.
+    pub channel: String,
+}
+
+/// Where a history is read from.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct Position {
+    /// The last offset that is known.
+    #[serde(default)]
+    pub offset: i64,
+    /// The epoch that it is of.
+    #[serde(default)]
+    pub epoch: String,
+}
+
+/// The history of a channel.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct History {
+    /// The whole name.
+    pub channel: String,
+    /// 0 asks for the position alone, a negative one for all that may be had at once.
+    #[serde(default)]
+    pub limit: i64,
+    /// From where on.
+    #[serde(default)]
+    pub since: Option<Position>,
+    /// The newest first.
+    #[serde(default)]
+    pub reverse: bool,
+}
+
+/// The end of a user's subscriptions to a channel.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct Unsubscribe {
+    /// Who.
+    pub user: String,
+    /// The whole name.
+    pub channel: String,
+    /// Only this connection.
+    #[serde(default)]
+    pub client: String,
+}
+
+/// The end of a user's connections.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct Disconnect {
+    /// Who.
+    pub user: String,
+    /// Only this connection.
+    #[serde(default)]
+    pub client: String,
+}
+
+/// What hosts there are.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct Info {}
