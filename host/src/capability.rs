@@ -17,6 +17,7 @@ pub mod kv;
 pub mod listen;
 pub mod log;
 pub mod metrics;
+pub mod policy;
 pub mod task;
 
 use std::sync::Arc;

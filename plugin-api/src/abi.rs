@@ -39,6 +39,7 @@ pub mod capability {
     pub mod listen;
     pub mod log;
     pub mod metrics;
+    pub mod policy;
     pub mod task;
 }
 

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod kv;
 pub mod listen;
 pub mod metrics;
+pub mod policy;
 pub mod secrets;
 pub mod tasks;
 

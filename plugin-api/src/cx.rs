@@ -7,7 +7,7 @@ use crate::{
     capability::{
         audit::Audit, call::Calls, clock::Clock, config::About, crypto::Crypto, db::Db,
         events::Events, handlers::Handlers, http::Http, identity::Identity, kv::Kv, listen::Listen,
-        metrics::Metrics, secrets::Secrets, tasks::Tasks,
+        metrics::Metrics, policy::Policy, secrets::Secrets, tasks::Tasks,
     },
 };
 
@@ -30,6 +30,7 @@ pub(crate) struct Handles {
     pub(crate) kv: Option<abi::capability::kv::Kv>,
     pub(crate) listen: Option<abi::capability::listen::Listen>,
     pub(crate) metrics: Option<abi::capability::metrics::Metrics>,
+    pub(crate) policy: Option<abi::capability::policy::Policy>,
     pub(crate) task: Option<abi::capability::task::Tasks>,
 }
 
@@ -60,6 +61,8 @@ capabilities! {
     listen: Listen,
     /// Metrics on `/metrics`.
     metrics: Metrics,
+    /// Who may do what in a family.
+    policy: Policy,
     /// Secret values.
     secrets: Secrets,
     /// Time.
@@ -88,6 +91,7 @@ impl Context {
             kv: host.kv(),
             listen: host.listen(),
             metrics: host.metrics(),
+            policy: host.policy(),
             task: host.task(),
         }))
     }

@@ -26,6 +26,7 @@ use crate::{
         listen::{ListenCapability, ListenOptions},
         log::PluginLog,
         metrics::MetricsCapability,
+        policy::PolicyCapability,
         task::Background,
     },
     postgres::connect::Target,
@@ -37,6 +38,7 @@ pub const AMBIENT: &[&str] = &[
     abi::clock::Clock::ID,
     abi::config::Config::ID,
     abi::metrics::Metrics::ID,
+    abi::policy::Policy::ID,
     abi::task::Tasks::ID,
 ];
 
@@ -137,6 +139,7 @@ impl Offer {
                 let metrics = MetricsCapability::new(Arc::clone(&services.metrics), &grant);
                 Capability::metrics(abi::metrics::Metrics::new(Arc::new(metrics)))
             }
+            abi::policy::Policy::ID => Capability::policy(PolicyCapability::capability()),
             abi::task::Tasks::ID => Capability::task(self.background.capability()),
             _ => return None,
         })

@@ -83,6 +83,11 @@ impl Roles {
         self.0 & role.bit() != 0
     }
 
+    /// Those in a family, as one number: bit 0 for the role with the number 1 at the boundary, and so on.
+    pub fn numbers(self) -> u32 {
+        u32::from(self.0 & !PolicyRole::User.bit())
+    }
+
     /// Their names, in the order of the policy.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         self.iter().map(PolicyRole::name)

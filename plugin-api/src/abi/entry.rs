@@ -152,6 +152,7 @@ mod list {
         listen: c::listen::Listen,
         log: c::log::Log,
         metrics: c::metrics::Metrics,
+        policy: c::policy::Policy,
         task: c::task::Tasks,
     }
 }

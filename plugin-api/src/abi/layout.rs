@@ -107,6 +107,7 @@ pub fn all() -> Vec<Layout> {
         c::listen::Connection,
         c::log::Log,
         c::metrics::Metrics,
+        c::policy::Policy,
         c::task::Tasks,
         c::task::Work,
         c::task::Lease,
