@@ -580,13 +580,22 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.announce_deed(deed text, family uuid, target uuid, details jsonb, actor text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+BEGIN
+    PERFORM nself.audit(deed, target::text, details, family, actor);
+    PERFORM nself.emit_event(deed, target::text, details, family);
+END
+$$;
+
 CREATE FUNCTION public.announce_deed(deed text, family uuid, target uuid, details jsonb, actor uuid) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 BEGIN
-    PERFORM nself.audit(deed, target::text, details, family, actor::text);
-    PERFORM nself.emit_event(deed, target::text, details, family);
+    PERFORM public.announce_deed(deed, family, target, details, actor::text);
 END
 $$;
 
@@ -800,14 +809,18 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION public.delete_family(family uuid, actor uuid, at timestamp with time zone DEFAULT now()) RETURNS void
+CREATE FUNCTION public.delete_family(family uuid, actor text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+DECLARE
+    gone_at timestamptz;
 BEGIN
     PERFORM public.lock_family(family);
-    UPDATE public.families f SET deleted_at = at WHERE f.id = family;
-    UPDATE public.devices d SET revoked_at = at WHERE d.family_id = family AND d.revoked_at IS NULL;
+    -- After whoever changed the family until now, and by the clock of the exports that come after it.
+    gone_at := clock_timestamp();
+    UPDATE public.families f SET deleted_at = gone_at WHERE f.id = family;
+    UPDATE public.devices d SET revoked_at = gone_at WHERE d.family_id = family AND d.revoked_at IS NULL;
     PERFORM public.announce_deed('family.deleted', family, family, jsonb_build_object('family_id', family), actor);
 END
 $$;
@@ -815,15 +828,31 @@ $$;
 CREATE FUNCTION public.export_family(family uuid, actor uuid) RETURNS SETOF jsonb
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    lines refcursor := public.open_family_export(family);
+    line jsonb;
+    -- The first line is no row.
+    written bigint := -1;
+BEGIN
+    LOOP
+        FETCH lines INTO line;
+        EXIT WHEN NOT FOUND;
+        written := written + 1;
+        RETURN NEXT line;
+    END LOOP;
+    CLOSE lines;
+    PERFORM public.note_export(family, actor, written, actor::text);
+END
+$$;
+
+CREATE FUNCTION public.family_lines() RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 DECLARE
     lines text;
-    written bigint;
 BEGIN
-    PERFORM FROM public.families f WHERE f.id = family;
-    IF NOT FOUND THEN
-        RAISE no_data_found USING MESSAGE = format('no family %s', family);
-    END IF;
     SELECT string_agg(
         format(
             'SELECT jsonb_build_object(''table'', %L, ''row'', to_jsonb(t)) FROM public.%I t WHERE t.family_id = $1',
@@ -832,27 +861,21 @@ BEGIN
         ' UNION ALL ' ORDER BY c.relname
     ) INTO lines
     FROM pg_class c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
         -- Made from other rows, or about exports.
         AND c.relname NOT IN ('search_index', 'family_usage', 'family_exports')
         AND EXISTS (
-            SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'family_id' AND NOT a.attisdropped
+            SELECT FROM pg_attribute a
+            WHERE a.attrelid = c.oid AND a.attname = 'family_id' AND a.atttypid = 'uuid'::regtype
         );
-    RETURN NEXT jsonb_build_object('format', 'nself.family/1', 'family_id', family, 'exported_at', now());
-    RETURN QUERY EXECUTE
-        'SELECT jsonb_build_object(''table'', ''families'', ''row'', to_jsonb(f))'
+    RETURN 'SELECT jsonb_build_object(''format'', ''nself.family/1'', ''family_id'', $1, ''exported_at'', now())'
+        || ' UNION ALL SELECT jsonb_build_object(''table'', ''families'', ''row'', to_jsonb(f))'
         || ' FROM public.families f WHERE f.id = $1'
         -- Of a person, what the family sees of them.
         || ' UNION ALL SELECT jsonb_build_object(''table'', ''users'', ''row'', jsonb_build_object('
         || '''id'', u.id, ''kind'', u.kind, ''display_name'', u.display_name, ''avatar_url'', u.avatar_url))'
         || ' FROM public.users u JOIN public.family_members m ON m.user_id = u.id WHERE m.family_id = $1'
-        || ' UNION ALL ' || lines
-    USING family;
-    GET DIAGNOSTICS written = ROW_COUNT;
-    INSERT INTO public.family_exports (family_id, exported_by, rows) VALUES (family, actor, written);
-    PERFORM public.announce_deed(
-        'family.exported', family, family, jsonb_build_object('family_id', family, 'rows', written), actor
-    );
+        || ' UNION ALL ' || lines;
 END
 $_$;
 
@@ -1011,13 +1034,53 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION public.purge_family(family uuid, actor uuid, kept interval DEFAULT '30 days'::interval) RETURNS void
+CREATE FUNCTION public.note_export(family uuid, exporter uuid, written bigint, actor text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+BEGIN
+    INSERT INTO public.family_exports (family_id, exported_by, rows) VALUES (family, exporter, written);
+    PERFORM public.announce_deed(
+        'family.exported', family, family, jsonb_build_object('family_id', family, 'rows', written), actor
+    );
+END
+$$;
+
+CREATE FUNCTION public.open_family_export(family uuid) RETURNS refcursor
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    lines refcursor := 'family_export';
+BEGIN
+    IF NOT has_table_privilege(session_user, 'public.family_exports', 'INSERT')
+        OR NOT (nself.crosses_families() OR pg_has_role(session_user, current_user, 'USAGE'))
+    THEN
+        RAISE insufficient_privilege USING MESSAGE = format('%I may not export families', session_user);
+    END IF;
+    PERFORM FROM public.families f WHERE f.id = family;
+    IF NOT FOUND THEN
+        RAISE no_data_found USING MESSAGE = format('no family %s', family);
+    END IF;
+    OPEN lines NO SCROLL FOR EXECUTE
+        'SELECT l.line::text FROM (' || public.family_lines() || ') l (line)' USING family;
+    RETURN lines;
+END
+$$;
+
+CREATE FUNCTION public.purge_family(family uuid, actor text, kept interval DEFAULT '30 days'::interval) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
 DECLARE
     gone_at timestamptz;
+    cleared regclass;
 BEGIN
+    IF NOT has_table_privilege(session_user, 'public.families', 'DELETE')
+        OR NOT (nself.crosses_families() OR pg_has_role(session_user, current_user, 'USAGE'))
+    THEN
+        RAISE insufficient_privilege USING MESSAGE = format('%I may not purge families', session_user);
+    END IF;
     SELECT f.deleted_at INTO gone_at FROM public.families f WHERE f.id = family FOR UPDATE;
     IF gone_at IS NULL THEN
         RAISE no_data_found USING MESSAGE = format('no deleted family %s', family);
@@ -1031,12 +1094,15 @@ BEGIN
     ) THEN
         RAISE object_not_in_prerequisite_state USING
             MESSAGE = 'the family was not exported since it was deleted',
-            HINT = 'store what export_family returns first';
+            HINT = 'store what an export returns first';
     END IF;
     PERFORM public.announce_deed('family.purged', family, family, jsonb_build_object('family_id', family), actor);
+    FOR cleared IN SELECT t FROM public.tables_to_clear() t LOOP
+        EXECUTE format('DELETE FROM %s t WHERE t.family_id = $1', cleared) USING family;
+    END LOOP;
     DELETE FROM public.families f WHERE f.id = family;
 END
-$$;
+$_$;
 
 CREATE FUNCTION public.raise_conversation() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1080,6 +1146,47 @@ BEGIN
     FROM (SELECT n.family_id, n.device_id, max(n.at) AS at FROM new_rows n GROUP BY 1, 2) AS h
     WHERE d.family_id = h.family_id AND d.id = h.device_id AND (d.last_seen_at IS NULL OR d.last_seen_at < h.at);
     RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.tables_to_clear() RETURNS SETOF regclass
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT c.oid::regclass
+    FROM pg_class c
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'family_id' AND a.atttypid = 'uuid'::regtype
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+        AND NOT EXISTS (
+            SELECT FROM pg_constraint k
+            WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.confdeltype = 'c' AND k.conkey[1] = a.attnum
+        )
+    ORDER BY c.relname
+$$;
+
+CREATE FUNCTION public.take_back_family(family uuid, actor text, kept interval DEFAULT '30 days'::interval) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    gone_at timestamptz;
+BEGIN
+    SELECT f.deleted_at INTO gone_at FROM public.families f WHERE f.id = family FOR NO KEY UPDATE;
+    IF gone_at IS NULL THEN
+        RAISE no_data_found USING MESSAGE = format('no deleted family %s', family);
+    END IF;
+    IF gone_at <= now() - kept THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('the family could be taken back until %s', gone_at + kept);
+    END IF;
+    IF NOT EXISTS (
+        SELECT FROM public.family_members m JOIN public.users u ON u.id = m.user_id
+        WHERE m.family_id = family AND m.role = 'OWNER' AND m.status = 'active' AND u.status <> 'deleted'
+    ) THEN
+        RAISE object_not_in_prerequisite_state USING MESSAGE = 'nobody is left who owns the family';
+    END IF;
+    UPDATE public.families f SET deleted_at = NULL WHERE f.id = family;
+    PERFORM public.announce_deed('family.taken_back', family, family, jsonb_build_object('family_id', family), actor);
 END
 $$;
 
@@ -1429,7 +1536,7 @@ COMMENT ON TABLE public.families IS 'A family: the tenant that everything else b
 CREATE TABLE public.family_exports (
     id uuid DEFAULT nself.uuid_v7() NOT NULL,
     family_id uuid NOT NULL,
-    exported_by uuid NOT NULL,
+    exported_by uuid,
     rows bigint NOT NULL,
     exported_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT family_exports_rows_check CHECK ((rows >= 0))

@@ -140,7 +140,9 @@ pub(super) fn run(context: &Context, words: &[String]) -> Result<Ran, CliError> 
     if call.command.is_tail {
         return tail::follow(context, &call).map(|()| Ran::Done);
     }
-    let answer = request::send(context, &call)?;
-    show::answer(context, call.command, &answer)?;
+    let print = |chunk: &[u8]| context.output.chunk(chunk);
+    if let Some(answer) = request::send(context, &call, print)? {
+        show::answer(context, call.command, &answer)?;
+    }
     Ok(Ran::Done)
 }

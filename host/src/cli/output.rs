@@ -63,7 +63,7 @@ impl Output {
         } else {
             text()
         };
-        self.write(&answer).map(|_| ())
+        self.write(answer).map(|_| ())
     }
 
     /// A line of an answer that goes on; whether somebody still reads.
@@ -72,14 +72,23 @@ impl Output {
     ///
     /// As [`answer`](Self::answer).
     pub fn line(&self, line: &str) -> Result<bool, CliError> {
-        self.write(&format!("{line}\n"))
+        self.write(format!("{line}\n"))
     }
 
-    fn write(&self, answer: &str) -> Result<bool, CliError> {
+    /// A piece of an answer that is printed as it is; whether somebody still reads.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer).
+    pub fn chunk(&self, chunk: &[u8]) -> Result<bool, CliError> {
+        self.write(chunk)
+    }
+
+    fn write(&self, answer: impl AsRef<[u8]>) -> Result<bool, CliError> {
         self.answered.store(true, Ordering::Relaxed);
         let mut stdout = io::stdout().lock();
         match stdout
-            .write_all(answer.as_bytes())
+            .write_all(answer.as_ref())
             .and_then(|()| stdout.flush())
         {
             Ok(()) => Ok(true),

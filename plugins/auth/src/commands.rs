@@ -6,6 +6,8 @@ const LIMIT: Argument = Argument::integer("limit", "Rows, at most 1000");
 const BEFORE: Argument = Argument::text("before", "The last id of the page before");
 const ACCOUNT: &[Argument] = &[Argument::text("id", "The account's id, see `users`")];
 
+const FAMILY: &[Argument] = &[Argument::text("id", "The family's id, see `families`")];
+
 /// All of them.
 pub(crate) const ALL: &[Command] = &[
     Command::get("users", "/auth/admin/users")
@@ -84,6 +86,39 @@ pub(crate) const ALL: &[Command] = &[
         .summary("Take a machine off")
         .arguments(&[Argument::text("id", "The machine's id, see `devices`")])
         .confirm("Take the machine {id} off? It has to be paired again."),
+    Command::get("families", "/auth/admin/families")
+        .summary("List families, the newest first")
+        .arguments(&[
+            Argument::text("query", "Part of a name"),
+            Argument::flag("deleted", "Those that are deleted and not gone yet"),
+            LIMIT,
+            BEFORE,
+        ])
+        .columns(&[
+            ("ID", "id"),
+            ("NAME", "name"),
+            ("MEMBERS", "members"),
+            ("MADE", "created_at"),
+            ("DELETED", "deleted_at"),
+            ("EXPORTED", "exported_at"),
+        ]),
+    Command::post("families export", "/auth/admin/families/{id}/export")
+        .summary("Print everything that a family has, a line of JSON each")
+        .arguments(FAMILY),
+    Command::delete("families delete", "/auth/admin/families/{id}")
+        .summary("Delete a family; for 30 days it can be taken back")
+        .arguments(FAMILY)
+        .confirm("Delete the family {id} for all its members?"),
+    Command::post("families take-back", "/auth/admin/families/{id}/take-back")
+        .summary("Take a deleted family back")
+        .arguments(FAMILY),
+    Command::post("families purge", "/auth/admin/families/{id}/purge")
+        .summary("Take away for good what a deleted and exported family has")
+        .arguments(&[
+            Argument::text("id", "The family's id, see `families`"),
+            Argument::flag("now", "Without the 30 days; never without an export"),
+        ])
+        .confirm("Purge the family {id}? Nothing of it is left but its audit log."),
     Command::get("keys", "/auth/admin/keys")
         .summary("List the keys that sign access tokens")
         .columns(&[

@@ -10,7 +10,7 @@ use crate::{
     password, problem,
     proof::{SignedIn, after_first_factor},
     store::accounts::{self, Account},
-    throttle::{self, Action},
+    throttle::{self, Action, Tried},
 };
 
 /// Signs in, or asks for the second factor.
@@ -32,7 +32,9 @@ pub(crate) async fn sign_in(
         Some(account) => throttle::is_known_pair(cx, account.user.id, caller).await?,
         None => false,
     };
-    throttle::account(cx, Action::SignIn, &email, caller, is_known_pair).await?;
+    let user_id = account.as_ref().map(|account| account.user.id);
+    let tried = Tried::address(&email, user_id, is_known_pair);
+    throttle::account(cx, Action::SignIn, &tried, caller).await?;
     let account = check(cx, account, password, Way::SignIn, caller).await?;
     after_first_factor(cx, &account, "pwd", family, caller).await
 }

@@ -1,4 +1,8 @@
 //! The end of an account, whoever asks for it: its owner, or an operator.
+//!
+//! It touches what others touch at the same time: somebody signs out, a machine is taken off, a member is changed. So that no
+//! two of them wait for each other, all lock in one order: the person, the families, their machines, sessions (several by
+//! their ids), memberships, and the audit log last.
 
 use nself_plugin_api::{
     capability::db::Transaction, jiff::Timestamp, prelude::*, serde_json::json,
@@ -13,7 +17,6 @@ use crate::{
         accounts,
         audit::{self, New},
         erasure,
-        sessions::{self, End},
     },
 };
 
@@ -71,16 +74,17 @@ async fn erase_locked(
     actor: &str,
     now: Timestamp,
 ) -> Result<()> {
+    erasure::lock_families(&transaction, user_id).await?;
     let owned = erasure::solely_owned(&transaction, user_id).await?;
     let (shared, alone): (Vec<_>, Vec<_>) = owned.into_iter().partition(|family| family.has_others);
     if !shared.is_empty() {
         return Err(problem::last_owner_of(&shared));
     }
     let alone: Vec<Uuid> = alone.iter().map(|family| family.family_id).collect();
-    erasure::close_families(&transaction, &alone, actor, now).await?;
+    erasure::close_families(&transaction, &alone, now).await?;
+    erasure::end_sessions(&transaction, user_id, &alone, actor, now).await?;
     erasure::leave(&transaction, user_id, now).await?;
-    let end = End::of("deleted", now).by(actor);
-    sessions::revoke_others(&transaction, user_id, None, end).await?;
+    erasure::announce_closed(&transaction, &alone, actor).await?;
     erasure::erase(&transaction, user_id, now).await?;
     erasure::announce(&transaction, user_id).await?;
     let entry = New {

@@ -63,7 +63,7 @@ pub(crate) struct Invitation {
 pub(crate) async fn find(cx: &Cx<Auth>, db: &impl Queries, token: &str) -> Result<Invitation> {
     let now = cx.clock().now()?;
     let macs = secret::macs(cx, Purpose::Invitation, token);
-    let found = store::find_open(db, store::By::Token(&macs), now).await?;
+    let found = store::find_open(db, &cx.plugin().powers, store::By::Token(&macs), now).await?;
     found.ok_or_else(problem::bad_code)
 }
 
@@ -73,6 +73,7 @@ pub(crate) async fn find(cx: &Cx<Auth>, db: &impl Queries, token: &str) -> Resul
 ///
 /// `CODE_INVALID` when it is not open any more, or not for them; 409 for who is a member already.
 pub(crate) async fn join(
+    cx: &Cx<Auth>,
     tx: &Transaction,
     invitation: &Invitation,
     user: &User,
@@ -80,7 +81,7 @@ pub(crate) async fn join(
 ) -> Result<Uuid> {
     families::lock(tx, invitation.family_id).await?;
     // Read again behind the lock: of many who come at once, as many get in as it is good for.
-    let invitation = store::find_open(tx, store::By::Id(invitation.id), now)
+    let invitation = store::find_open(tx, &cx.plugin().powers, store::By::Id(invitation.id), now)
         .await?
         .ok_or_else(problem::bad_code)?;
     let is_theirs = |email: &String| user.is_email_verified && user.email.as_ref() == Some(email);
@@ -148,6 +149,7 @@ impl Invited {
     /// `CODE_INVALID` where it matters.
     pub(crate) async fn join_on_proof(
         &self,
+        cx: &Cx<Auth>,
         tx: &Transaction,
         user_id: Uuid,
         may_do_without: bool,
@@ -155,8 +157,9 @@ impl Invited {
     ) -> Result<()> {
         let account = accounts::find_by_id(tx, user_id).await?;
         let account = account.ok_or_else(problem::bad_code)?;
-        let joined = match store::find_open(tx, store::By::Id(self.invitation_id), now).await? {
-            Some(invitation) => join(tx, &invitation, &account.user, now).await,
+        let (powers, by) = (&cx.plugin().powers, store::By::Id(self.invitation_id));
+        let joined = match store::find_open(tx, powers, by, now).await? {
+            Some(invitation) => join(cx, tx, &invitation, &account.user, now).await,
             None => Err(problem::bad_code()),
         };
         match joined {

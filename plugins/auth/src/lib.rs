@@ -19,6 +19,7 @@ mod device;
 mod erasure;
 mod failed_proof;
 mod family;
+mod family_end;
 mod hooks;
 mod import;
 mod introspection;
@@ -36,6 +37,7 @@ mod one_time;
 mod pages;
 mod passkey;
 mod password;
+mod policy;
 mod problem;
 mod proof;
 mod provider;
@@ -63,12 +65,13 @@ pub use crate::config::{Algorithm, Config, Endpoints, Preset, Provider, SignUp};
 use crate::{
     keys::Keys,
     pages::Pages,
+    policy::Powers,
     provider::Providers,
     routes::{
         account as own_account, admin, anonymous, children, devices, discovery, email, families,
-        grants, hasura, identities, invitations, me, members, mfa, nhost, operator, pairing,
-        passkeys, password as passwords, passwordless, providers, revocation, sessions, sign_in,
-        sign_up, tokens,
+        family_end as ends, grants, hasura, identities, invitations, me, members, mfa, nhost,
+        operator, pairing, passkeys, password as passwords, passwordless, providers, revocation,
+        sessions, sign_in, sign_up, tokens,
     },
     webauthn::RelyingParty,
 };
@@ -79,6 +82,8 @@ pub struct Auth {
     keys: Keys,
     providers: Providers,
     pages: Pages,
+    /// What members of a family may do.
+    powers: Powers,
     /// As passkeys know this installation.
     relying_party: RelyingParty,
 }
@@ -107,6 +112,10 @@ impl Plugin for Auth {
             TableGrant {
                 table: "public.families",
                 rights: ALL,
+            },
+            TableGrant {
+                table: "public.family_exports",
+                rights: &["select", "insert"],
             },
             TableGrant {
                 table: "public.family_members",
@@ -270,7 +279,16 @@ impl Plugin for Auth {
             .summary("Give a family another name"),
         Route::delete("/auth/families/{id}", families::delete)
             .authenticated()
-            .summary("Delete a family"),
+            .summary("Delete a family; for 30 days it can be taken back"),
+        Route::get("/auth/families/deleted", ends::deleted)
+            .authenticated()
+            .summary("Families of one's own that are deleted and not gone yet"),
+        Route::post("/auth/families/{id}/take-back", ends::take_back)
+            .authenticated()
+            .summary("Take a deleted family back"),
+        Route::post("/auth/families/{id}/export", ends::export)
+            .authenticated()
+            .summary("Everything that a family has, as NDJSON"),
         Route::post("/auth/families/{id}/switch", families::switch)
             .authenticated()
             .summary("Act in another family from now on"),
@@ -637,6 +655,25 @@ impl Plugin for Auth {
         Route::delete("/auth/admin/devices/{id}", admin::devices::revoke)
             .operator()
             .summary("Take a machine off"),
+        Route::get("/auth/admin/families", admin::families::list)
+            .operator()
+            .summary("Families, the newest first"),
+        Route::delete("/auth/admin/families/{id}", admin::families::delete)
+            .operator()
+            .summary("Delete a family; for 30 days it can be taken back"),
+        Route::post(
+            "/auth/admin/families/{id}/take-back",
+            admin::families::take_back,
+        )
+        .operator()
+        .summary("Take a deleted family back"),
+        Route::post("/auth/admin/families/{id}/export", admin::families::export)
+            .operator()
+            .summary("Everything that a family has, as NDJSON"),
+        Route::post("/auth/admin/families/{id}/purge", admin::families::purge)
+            .operator()
+            .timeout(Duration::from_secs(1800))
+            .summary("Take away for good what a deleted and exported family has"),
         Route::get("/auth/admin/audit", admin::audit::list)
             .operator()
             .summary("What happened to accounts, the newest first"),
@@ -686,6 +723,12 @@ impl Plugin for Auth {
         )
         .singleton(),
         Task::every(Duration::from_secs(600), "sweep", sweep::forget).singleton(),
+        Task::every(
+            Duration::from_secs(86_400),
+            "families",
+            sweep::purge_families,
+        )
+        .singleton(),
     ];
 
     const MIGRATIONS: &'static [Migration] = &[
@@ -699,6 +742,7 @@ impl Plugin for Auth {
     type Config = Config;
 
     async fn create(context: Context, config: Config) -> Result<Self> {
+        let powers = Powers::ask(&context)?;
         let pages = Pages::load(&config)?;
         redirect::check_list(&config)?;
         let providers = Providers::open(&context, &config)?;
@@ -709,6 +753,7 @@ impl Plugin for Auth {
             keys,
             providers,
             pages,
+            powers,
             relying_party,
         })
     }

@@ -23,7 +23,7 @@ use crate::{
         accounts, api_tokens,
         sessions::{self, End},
     },
-    throttle::{self, Action},
+    throttle::{self, Action, Tried},
 };
 
 /// What the audit log says of a new password, once the sessions are ended that it ends.
@@ -140,7 +140,8 @@ pub(crate) async fn change(
     caller: &Caller,
 ) -> Result<()> {
     let user_id = principal.user()?;
-    throttle::account(cx, Action::SignIn, &user_id.to_string(), caller, true).await?;
+    let tried = Tried::account(user_id, true);
+    throttle::account(cx, Action::SignIn, &tried, caller).await?;
     let account = accounts::find_by_id(&cx.db(), user_id)
         .await?
         .ok_or_else(problem::session_ended)?;

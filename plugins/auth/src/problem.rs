@@ -241,6 +241,21 @@ pub(crate) fn family_limit(what: &'static str) -> Error {
     Error::conflict("FAMILY_LIMIT", format!("there are too many {what}"))
 }
 
+/// Told to who may take it back only: for everybody else it is not there.
+pub(crate) fn family_lost() -> Error {
+    Error::conflict(
+        "FAMILY_LOST",
+        "the family cannot be taken back any more: its 30 days are over, or nobody is left who owns it",
+    )
+}
+
+pub(crate) fn family_kept() -> Error {
+    Error::conflict(
+        "FAMILY_KEPT",
+        "the family is kept: it was not exported since it was deleted, or its 30 days are not over",
+    )
+}
+
 pub(crate) fn already_a_member() -> Error {
     Error::conflict(
         "ALREADY_A_MEMBER",

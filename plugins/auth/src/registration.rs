@@ -462,7 +462,7 @@ pub(crate) async fn prove(cx: &Cx<Auth>, token: &str, caller: &Caller) -> Result
     if let Some(invited) = invited {
         let may_do_without = !is_new || cx.plugin().config.sign_up != SignUp::Closed;
         invited
-            .join_on_proof(&transaction, user_id, may_do_without, now)
+            .join_on_proof(cx, &transaction, user_id, may_do_without, now)
             .await?;
     }
     transaction.commit().await?;

@@ -8,6 +8,7 @@ pub(crate) mod devices;
 pub(crate) mod discovery;
 pub(crate) mod email;
 pub(crate) mod families;
+pub(crate) mod family_end;
 pub(crate) mod grants;
 pub(crate) mod hasura;
 pub(crate) mod identities;

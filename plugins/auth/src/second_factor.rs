@@ -15,7 +15,7 @@ use crate::{
     recovery,
     session::Tokens,
     store::{accounts, factors},
-    throttle::{self, Action},
+    throttle::{self, Action, Tried},
     totp,
 };
 
@@ -118,8 +118,8 @@ pub(crate) async fn try_now(
 /// 429 with the time to wait.
 pub(crate) async fn count_try(cx: &Cx<Auth>, user_id: Uuid, caller: &Caller) -> Result<()> {
     let is_known = throttle::is_known_pair(cx, user_id, caller).await?;
-    let account = user_id.to_string();
-    throttle::account(cx, Action::SecondFactor, &account, caller, is_known).await
+    let tried = Tried::account(user_id, is_known);
+    throttle::account(cx, Action::SecondFactor, &tried, caller).await
 }
 
 async fn show_code(

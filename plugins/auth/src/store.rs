@@ -13,6 +13,7 @@ pub(crate) mod export;
 pub(crate) mod factors;
 pub(crate) mod failed_proofs;
 pub(crate) mod families;
+pub(crate) mod family_end;
 pub(crate) mod identities;
 pub(crate) mod import;
 pub(crate) mod invitations;

@@ -1,10 +1,14 @@
 //! Upkeep: keys take over by age, and what ended long ago is forgotten.
 
-use nself_plugin_api::{jiff::SignedDuration, prelude::*, tracing::warn};
+use nself_plugin_api::{
+    jiff::SignedDuration,
+    prelude::*,
+    tracing::{info, warn},
+};
 use uuid::Uuid;
 
 use crate::{
-    Auth, erasure, failed_proof,
+    Auth, erasure, failed_proof, family_end,
     keys::Turn,
     one_time::Purpose,
     session,
@@ -14,7 +18,7 @@ use crate::{
 /// How long ended sessions are kept: long enough to answer "what happened to mine".
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Who deletes unused accounts, for the audit log.
+/// Who deletes unused accounts and purges families, for the audit log.
 const ACTOR: &str = "auth.sweep";
 
 /// Rows in one step, so that no statement holds others up.
@@ -43,6 +47,29 @@ pub(crate) async fn forget(cx: Cx<Auth>) -> Result<()> {
     while device_codes::forget(&cx.db(), before).await? == STEP.unsigned_abs() {}
     while api_tokens::forget(&cx.db(), before, STEP).await? == STEP.unsigned_abs() {}
     erase_unused(&cx).await
+}
+
+/// Takes families away whose time is over. One that cannot go does not keep the others.
+pub(crate) async fn purge_families(cx: Cx<Auth>) -> Result<()> {
+    let (mut after, mut failed) = (Uuid::nil(), Ok(()));
+    loop {
+        let due = store::family_end::due(&cx.db(), after, STEP).await?;
+        let Some(last) = due.last() else {
+            return failed;
+        };
+        after = *last;
+        for family_id in due {
+            match family_end::purge(&cx, family_id, ACTOR, family_end::KEPT_DAYS).await {
+                Ok(()) => info!(%family_id, "a deleted family is gone for good"),
+                // Taken back, or purged by somebody else, at this moment.
+                Err(error) if error.status() < 500 => {}
+                Err(error) => {
+                    warn!(%family_id, %error, "a deleted family could not be taken away");
+                    failed = Err(error);
+                }
+            }
+        }
+    }
 }
 
 /// Accounts in which somebody looked around once and never came back.

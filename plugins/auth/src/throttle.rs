@@ -2,13 +2,21 @@
 //!
 //! A stranger who tries one account from everywhere fills the account's bucket and shuts out other strangers, but never
 //! the owner: whoever has signed in from an address before has the pair's bucket to themselves.
+//!
+//! Who is turned away leaves a trace in the audit log: one for each account and way in a quarter of an hour, however many tries
+//! there are. What is about no account is counted together, for anybody can think of as many of those as they like.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use nself_plugin_api::{jiff::SignedDuration, prelude::*};
+use nself_plugin_api::{jiff::SignedDuration, prelude::*, serde_json::json};
 use uuid::Uuid;
 
-use crate::{Auth, caller::Caller, problem, store::sessions};
+use crate::{
+    Auth,
+    caller::Caller,
+    problem,
+    store::{accounts, sessions},
+};
 
 /// How long an address is remembered as one that somebody signs in from.
 const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -48,6 +56,37 @@ impl Action {
     }
 }
 
+/// An account that is tried.
+#[derive(Debug)]
+pub(crate) struct Tried<'a> {
+    /// What its tries are counted under: an address that somebody typed, or an account's id.
+    key: Cow<'a, str>,
+    /// `None` for an address that has no account.
+    user_id: Option<Uuid>,
+    /// Whether somebody has signed in from the caller's address before.
+    is_known_pair: bool,
+}
+
+impl<'a> Tried<'a> {
+    /// By an address, whether there is an account or not.
+    pub(crate) fn address(email: &'a str, user_id: Option<Uuid>, is_known_pair: bool) -> Self {
+        Self {
+            key: Cow::Borrowed(email),
+            user_id,
+            is_known_pair,
+        }
+    }
+
+    /// By its id.
+    pub(crate) fn account(user_id: Uuid, is_known_pair: bool) -> Self {
+        Self {
+            key: Cow::Owned(user_id.to_string()),
+            user_id: Some(user_id),
+            is_known_pair,
+        }
+    }
+}
+
 /// Counts a try of a neighbourhood, whatever account it is about.
 ///
 /// # Errors
@@ -55,7 +94,11 @@ impl Action {
 /// 429 with the time to wait.
 pub(crate) async fn address(cx: &Cx<Auth>, action: Action, caller: &Caller) -> Result<()> {
     let key = format!("{}/address/{}", action.name(), caller.network());
-    take(cx, &key, cx.plugin().config.tries_per_address, SOON).await
+    let tries = cx.plugin().config.tries_per_address;
+    match take(cx, &key, tries, SOON).await? {
+        None => Ok(()),
+        Some(wait) => Err(turned_away(cx, action, None, caller, wait).await?),
+    }
 }
 
 /// Counts a try at an account: against the pair where the pair is known, else against the account.
@@ -66,21 +109,24 @@ pub(crate) async fn address(cx: &Cx<Auth>, action: Action, caller: &Caller) -> R
 pub(crate) async fn account(
     cx: &Cx<Auth>,
     action: Action,
-    account: &str,
+    tried: &Tried<'_>,
     caller: &Caller,
-    is_known_pair: bool,
 ) -> Result<()> {
-    let pair = format!("{}/pair/{account}/{}", action.name(), caller.network());
+    let (name, account) = (action.name(), &tried.key);
+    let pair = format!("{name}/pair/{account}/{}", caller.network());
     let tries = match action {
         Action::SecondFactor => SECOND_FACTORS,
         _ => cx.plugin().config.tries_per_account,
     };
-    take(cx, &pair, tries, SOON).await?;
-    if is_known_pair {
-        return Ok(());
+    let mut wait = take(cx, &pair, tries, SOON).await?;
+    if wait.is_none() && !tried.is_known_pair {
+        let key = format!("{name}/account/{account}");
+        wait = take(cx, &key, tries, LATER).await?;
     }
-    let key = format!("{}/account/{account}", action.name());
-    take(cx, &key, tries, LATER).await
+    match wait {
+        None => Ok(()),
+        Some(wait) => Err(turned_away(cx, action, tried.user_id, caller, wait).await?),
+    }
 }
 
 /// A guess that counts as wrong until it is said to be right.
@@ -92,11 +138,16 @@ pub(crate) struct Guess(String);
 /// # Errors
 ///
 /// 429 with the time to wait.
-pub(crate) async fn guess(cx: &Cx<Auth>, action: Action, account: &str) -> Result<Guess> {
-    let key = format!("{}/guesses/{account}", action.name());
+pub(crate) async fn guess(
+    cx: &Cx<Auth>,
+    action: Action,
+    user_id: Uuid,
+    caller: &Caller,
+) -> Result<Guess> {
+    let key = format!("{}/guesses/{user_id}", action.name());
     let guesses = cx.kv().increment(&key, 1, LATER).await?;
     if guesses > GUESSES {
-        return Err(problem::too_many_tries(LATER));
+        return Err(turned_away(cx, action, Some(user_id), caller, LATER).await?);
     }
     Ok(Guess(key))
 }
@@ -121,12 +172,35 @@ pub(crate) async fn may_mail(cx: &Cx<Auth>, email: &str) -> Result<bool> {
     Ok(taken.allowed == 1)
 }
 
-async fn take(cx: &Cx<Auth>, key: &str, tries: u32, period: Duration) -> Result<()> {
+/// How long to wait before the next try; nothing when this one was free.
+async fn take(cx: &Cx<Auth>, key: &str, tries: u32, period: Duration) -> Result<Option<Duration>> {
     let taken = cx.kv().take(key, tries, period, 1).await?;
-    if taken.allowed == 1 {
-        return Ok(());
+    Ok((taken.allowed != 1).then(|| Duration::from_millis(taken.retry_ms)))
+}
+
+/// What who is turned away is told; the audit log is told of the first one.
+async fn turned_away(
+    cx: &Cx<Auth>,
+    action: Action,
+    user_id: Option<Uuid>,
+    caller: &Caller,
+    wait: Duration,
+) -> Result<Error> {
+    let (way, account) = (action.name(), user_id.unwrap_or_default());
+    let key = format!("turned-away/{way}/{account}");
+    if cx.kv().increment(&key, 1, LATER).await? == 1 {
+        let (cx, network) = (cx.clone(), caller.network());
+        // Beside the answer, which takes as long whether there is such an account or not.
+        cx.clone().tasks().spawn("turned_away", async move {
+            let details = json!({"way": way, "network": network});
+            let action = "auth.throttled";
+            let written = accounts::audit_by_nobody(&cx.db(), action, user_id, &details).await;
+            if written.is_err() {
+                // The next one is told of instead.
+                cx.kv().delete(&key).await?;
+            }
+            written
+        })?;
     }
-    Err(problem::too_many_tries(Duration::from_millis(
-        taken.retry_ms,
-    )))
+    Ok(problem::too_many_tries(wait))
 }

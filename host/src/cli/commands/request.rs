@@ -28,43 +28,64 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 
 type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
 
-/// Sends the request and returns `data` of its answer.
-pub(super) fn send(context: &Context, call: &Call<'_>) -> Result<Value, CliError> {
+/// Sends the request and returns `data` of its answer. An answer that is not one document of JSON is handed on as it comes
+/// instead, until that ends or is not wanted any more: of any length, and `None` then.
+pub(super) fn send(
+    context: &Context,
+    call: &Call<'_>,
+    take: impl FnMut(&[u8]) -> Result<bool, CliError>,
+) -> Result<Option<Value>, CliError> {
     let pass = client::request(context, "operator.pass", Value::Null)?;
     let runtime = runtime()?;
     let progress = context.progress(&call.command.name);
-    let answered = runtime.block_on(async {
-        let answer = open(&pass, call, "application/json").await?;
+    runtime.block_on(async {
+        let answer = open(&pass, call, "application/json, application/x-ndjson").await?;
         let status = answer.status();
-        Ok::<_, CliError>((status, whole(answer).await?))
-    });
-    drop(progress);
-    let (status, body) = answered?;
-    read(status, &body)
+        if status.is_success() && !is_document(&answer) {
+            drop(progress);
+            return hand_on(answer, take).await.map(|()| None);
+        }
+        let body = whole(answer).await?;
+        drop(progress);
+        read(status, &body).map(Some)
+    })
+}
+
+/// Whether it says that it is JSON, or nothing at all.
+fn is_document(answer: &Response<Incoming>) -> bool {
+    let content_type = answer.headers().get(header::CONTENT_TYPE);
+    content_type.is_none_or(|value| value.as_bytes().starts_with(b"application/json"))
+}
+
+async fn hand_on(
+    mut answer: Response<Incoming>,
+    mut take: impl FnMut(&[u8]) -> Result<bool, CliError>,
+) -> Result<(), CliError> {
+    while let Some(frame) = answer.frame().await {
+        let frame = frame.map_err(|error| lost(&error.to_string()))?;
+        if let Some(chunk) = frame.data_ref()
+            && !take(chunk)?
+        {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Sends the request and hands on its answer as it comes, until that ends or is not wanted any more.
 pub(super) fn stream(
     context: &Context,
     call: &Call<'_>,
-    mut take: impl FnMut(&[u8]) -> Result<bool, CliError>,
+    take: impl FnMut(&[u8]) -> Result<bool, CliError>,
 ) -> Result<(), CliError> {
     let pass = client::request(context, "operator.pass", Value::Null)?;
     runtime()?.block_on(async {
-        let mut answer = open(&pass, call, "text/event-stream").await?;
+        let answer = open(&pass, call, "text/event-stream").await?;
         if !answer.status().is_success() {
             let status = answer.status();
             return read(status, &whole(answer).await?).map(|_| ());
         }
-        while let Some(frame) = answer.frame().await {
-            let frame = frame.map_err(|error| lost(&error.to_string()))?;
-            if let Some(chunk) = frame.data_ref()
-                && !take(chunk)?
-            {
-                break;
-            }
-        }
-        Ok(())
+        hand_on(answer, take).await
     })
 }
 

@@ -23,6 +23,7 @@ fn commanding() -> Vec<u8> {
             {"name": "which", "summary": "Say the version", "method": "GET", "path": "/bad/version"},
             {"name": "slow", "method": "GET", "path": "/bad/slow/{ms}", "confirm": "Wait {ms}?",
              "arguments": [{"name": "ms", "kind": "text"}]},
+            {"name": "raw", "method": "GET", "path": "/bad/events"},
             {"name": "tail", "method": "GET", "path": "/bad/events", "is_tail": true,
              "columns": [{"head": "ID", "cell": "id"}, {"head": "WHAT", "cell": "what"}]},
         ]);
@@ -70,6 +71,24 @@ async fn a_stream_of_events_is_followed_line_by_line() {
         said.stdout,
         "{\"id\":1,\"what\":\"begun\"}\nby the way\n{\"id\":1,\"what\":\"ended\"}\n"
     );
+    drop(host);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_document_is_printed_as_it_comes() {
+    let project = Project::served("").await;
+    project.enable("bad", &commanding());
+    let host = project.start();
+    for words in [&["bad", "raw"][..], &["bad", "raw", "--json"]] {
+        let said = project.nself(words).done();
+        let lines: Vec<&str> = said
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("data:"))
+            .collect();
+        assert_eq!(lines.len(), 3, "{said:?}");
+        assert!(lines[1].ends_with("by the way"), "{said:?}");
+    }
     drop(host);
 }
 

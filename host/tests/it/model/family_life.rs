@@ -5,8 +5,11 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::{family, modelled, person, refused_by, tenancy, told, value};
-use crate::lifecycle::project::eventually;
+use super::{family, modelled, person, refused_by, seeds, tenancy, told, value};
+use crate::{
+    lifecycle::project::eventually,
+    migrate::functions::{drop_login, plugin_login},
+};
 
 async fn member(client: &Client, family: Uuid, person: Uuid) -> (Uuid, String, String) {
     let sql =
@@ -199,13 +202,16 @@ async fn a_family_goes_for_good_after_it_was_exported_and_not_before() {
     let (family, owner) = family(&client, ada).await;
     let post = "INSERT INTO public.posts (family_id, author_id, title) VALUES ($1, $2, 'Keep me')";
     client.execute(post, &[&family, &owner]).await.unwrap();
-    let purge = "SELECT public.purge_family($1, $2, $3::text::interval)";
+    let purge = "SELECT public.purge_family($1, $2::uuid::text, $3::text::interval)";
     let living = client.query(purge, &[&family, &ada, &"0"]).await;
     assert_eq!(refused_by(living, "a family that nobody deleted"), "P0002");
     let export = "SELECT public.export_family($1, $2)";
     client.query(export, &[&family, &ada]).await.unwrap();
     client
-        .query("SELECT public.delete_family($1, $2)", &[&family, &ada])
+        .query(
+            "SELECT public.delete_family($1, $2::uuid::text)",
+            &[&family, &ada],
+        )
         .await
         .unwrap();
     let add = "SELECT public.add_member($1, $2, 'ADULT_MEMBER', $2, $2)";
@@ -259,6 +265,120 @@ async fn rows_of(client: &Client, family: Uuid) -> i64 {
     rows
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_a_family_in_any_table_and_nothing_of_another_is_touched() {
+    let database = modelled().await;
+    let client = database.client().await;
+    seeds::demo(&mut database.client().await).await;
+    let (mine, theirs) = (tenancy::MINE, tenancy::THEIRS);
+    // A table of a project, which goes with no family by itself.
+    let pets = "CREATE TABLE public.pets (family_id uuid NOT NULL, name text NOT NULL)";
+    client.batch_execute(pets).await.unwrap();
+    let pet = "INSERT INTO public.pets VALUES ($1, 'Rex'), ($2, 'Tom')";
+    client.execute(pet, &[&mine, &theirs]).await.unwrap();
+    let tables = tenancy::tables(&client).await;
+    let mut before = Vec::new();
+    for table in &tables {
+        let rows = tenancy::count(&client, table, mine).await;
+        assert!(
+            rows > 0 || table == tenancy::EMPTY,
+            "{table} has rows to lose"
+        );
+        before.push(tenancy::count(&client, table, theirs).await);
+    }
+    let delete = "SELECT public.delete_family($1, 'ada')";
+    client.query(delete, &[&mine]).await.unwrap();
+    let export = "SELECT public.export_family($1, NULL)";
+    let lines = client.query(export, &[&mine]).await.unwrap();
+    let lines: Vec<Value> = lines.iter().map(|row| row.get(0)).collect();
+    // Made from the others, or about the export itself.
+    let untold = ["search_index", "family_usage", tenancy::EMPTY];
+    for table in tables.iter().filter(|table| !untold.contains(&&***table)) {
+        let told = lines.iter().any(|line| line["table"] == **table);
+        assert!(told, "{table} is a part of the export");
+    }
+    let purge = "SELECT public.purge_family($1, 'ada', '0')";
+    let purged = client.query(purge, &[&mine]).await;
+    purged.unwrap_or_else(|error| panic!("{}", told(&error)));
+    assert_eq!(rows_of(&client, mine).await, 0);
+    for (table, rows) in tables.iter().zip(before) {
+        assert_eq!(
+            tenancy::count(&client, table, theirs).await,
+            rows,
+            "{table}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_takes_no_family_along_or_away_unless_it_was_granted_that() {
+    let database = modelled().await;
+    let owner = database.client().await;
+    let ada = person(&owner, "ada").await;
+    let (family, _) = family(&owner, ada).await;
+    let plugin = plugin_login(&database).await;
+    let login: String = value(&plugin, "SELECT session_user::text", &[]).await;
+    // Each right alone, and both without the word that it works across families.
+    let grants = format!(
+        "GRANT USAGE ON SCHEMA public TO \"{login}\"; \
+         GRANT SELECT, INSERT ON public.family_exports TO \"{login}\"; \
+         GRANT SELECT, UPDATE, DELETE ON public.families TO \"{login}\""
+    );
+    for granted in [None, Some(grants)] {
+        if let Some(granted) = granted {
+            owner.batch_execute(&granted).await.unwrap();
+        }
+        for call in [
+            "SELECT public.open_family_export($1)",
+            "SELECT public.purge_family($1, 'plugin', '0')",
+        ] {
+            let refused = plugin.query(call, &[&family]).await;
+            assert_eq!(refused_by(refused, call), "42501");
+        }
+    }
+    drop(plugin);
+    drop_login(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_family_is_taken_back_as_long_as_somebody_owns_it_and_there_is_time() {
+    let database = modelled().await;
+    let client = database.client().await;
+    let ada = person(&client, "ada").await;
+    let (family, owner) = family(&client, ada).await;
+    let take_back = "SELECT public.take_back_family($1, 'ada', $2::text::interval)";
+    let living = client.query(take_back, &[&family, &"30 days"]).await;
+    assert_eq!(refused_by(living, "a family that nobody deleted"), "P0002");
+    let delete = "SELECT public.delete_family($1, 'ada')";
+    client.query(delete, &[&family]).await.unwrap();
+    let late = client.query(take_back, &[&family, &"0"]).await;
+    assert_eq!(refused_by(late, "after the time is over"), "55000");
+    let leave = "UPDATE public.family_members SET status = $2, left_at = now() WHERE id = $1";
+    client.execute(leave, &[&owner, &"inactive"]).await.unwrap();
+    let nobodys = client.query(take_back, &[&family, &"30 days"]).await;
+    assert_eq!(refused_by(nobodys, "without an owner"), "55000");
+    let restored = "UPDATE public.families SET deleted_at = NULL WHERE id = $1";
+    client.batch_execute("BEGIN").await.unwrap();
+    client.execute(restored, &[&family]).await.unwrap();
+    let active = "UPDATE public.family_members SET status = 'active', left_at = NULL WHERE id = $1";
+    client.execute(active, &[&owner]).await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    client.query(delete, &[&family]).await.unwrap();
+    client
+        .query(take_back, &[&family, &"30 days"])
+        .await
+        .unwrap();
+    assert_eq!(
+        deeds(&client, family).await,
+        [
+            "family.created",
+            "family.deleted",
+            "family.deleted",
+            "family.taken_back"
+        ]
+    );
+}
+
 /// Writes posts and pictures until the database refuses, and says by what.
 async fn write_on(client: Client, family: Uuid, author: Uuid) -> String {
     let sql = "WITH p AS (INSERT INTO public.posts (family_id, author_id, title) VALUES ($1, $2, 'More') RETURNING id)
@@ -289,14 +409,17 @@ async fn a_family_that_is_purged_while_its_members_write_leaves_no_row() {
     })
     .await;
     client
-        .query("SELECT public.delete_family($1, $2)", &[&family, &ada])
+        .query(
+            "SELECT public.delete_family($1, $2::uuid::text)",
+            &[&family, &ada],
+        )
         .await
         .unwrap();
     client
         .query("SELECT public.export_family($1, $2)", &[&family, &ada])
         .await
         .unwrap();
-    let purge = "SELECT public.purge_family($1, $2, '0')";
+    let purge = "SELECT public.purge_family($1, $2::uuid::text, '0')";
     let purged = client.query(purge, &[&family, &ada]).await;
     purged.unwrap_or_else(|error| panic!("{}", told(&error)));
     // A reference to what is gone, and nothing worse: no deadlock, no half of a statement.

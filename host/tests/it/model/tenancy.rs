@@ -9,11 +9,11 @@ use super::{modelled, refused_by, seeds, told, value};
 use crate::migrate::functions::{drop_login, plugin_login};
 
 /// The families of `db/seed`.
-const MINE: Uuid = Uuid::from_u128(0x0190_0000_0002_7000_8000_0000_0000_0100);
-const THEIRS: Uuid = Uuid::from_u128(0x0190_0000_0002_7000_8000_0000_0000_0200);
+pub(super) const MINE: Uuid = Uuid::from_u128(0x0190_0000_0002_7000_8000_0000_0000_0100);
+pub(super) const THEIRS: Uuid = Uuid::from_u128(0x0190_0000_0002_7000_8000_0000_0000_0200);
 
 /// Made by functions alone; the seed has none of them.
-const EMPTY: &str = "family_exports";
+pub(super) const EMPTY: &str = "family_exports";
 
 /// The tables with rows of families.
 pub(super) async fn tables(client: &Client) -> Vec<String> {

@@ -5,6 +5,7 @@
 pub(crate) mod apps;
 pub(crate) mod audit;
 pub(crate) mod devices;
+pub(crate) mod families;
 pub(crate) mod import;
 pub(crate) mod sessions;
 pub(crate) mod tune;

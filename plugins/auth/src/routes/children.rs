@@ -11,6 +11,7 @@ use crate::{
     family::{FamilyRole, Member, RemovedChild, Status},
     hooks::{self, Origin, Registration, Way},
     one_time::{self, Purpose, Subject},
+    policy::Power,
     problem,
     proof::{SignedIn, after_first_factor},
     store::{
@@ -55,7 +56,7 @@ pub(crate) async fn create(
     hooks::before_register(&cx, &registration).await?;
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
-    me.at_least(FamilyRole::Adult)?;
+    me.must(&cx, Power::GuardChildren)?;
     families::has_room(&tx, id).await?;
     let child = families::insert_child(&tx, &display_name, locale, me.user_id).await?;
     let joining = Joining {
@@ -79,9 +80,9 @@ pub(crate) async fn removed(
     Path(id): Path<Uuid>,
 ) -> Result<Private<Data<Vec<RemovedChild>>>> {
     let me = families::enter(&cx.db(), principal.user()?, id).await?;
-    me.at_least(FamilyRole::Adult)?;
+    me.must(&cx, Power::GuardChildren)?;
     let mut children = children::removed(&cx.db(), id).await?;
-    if me.role < FamilyRole::Admin {
+    if !me.may(&cx, Power::ManageMembers) {
         children.retain(|child| child.guardian_id == Some(me.user_id));
     }
     Ok(Private(Data(children)))
@@ -95,14 +96,14 @@ pub(crate) async fn take_back(
 ) -> Result<Private<Data<Member>>> {
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
-    me.at_least(FamilyRole::Adult)?;
+    me.must(&cx, Power::GuardChildren)?;
     let removed = children::removed(&tx, id).await?;
     let child = removed
         .into_iter()
         .find(|child| child.id == member_id)
         .ok_or_else(|| problem::no_member(member_id))?;
     if child.guardian_id != Some(me.user_id) {
-        me.at_least(FamilyRole::Admin)?;
+        me.must(&cx, Power::ManageMembers)?;
     }
     families::has_room(&tx, id).await?;
     let joining = Joining {
@@ -139,12 +140,12 @@ pub(crate) async fn make_code(
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
     let member = families::member(&tx, id, member_id).await?;
-    me.at_least(FamilyRole::Adult)?;
+    me.must(&cx, Power::GuardChildren)?;
     if !member.is_child_account() || member.status != Status::Active {
         return Err(problem::no_member(member_id));
     }
     if member.guardian_id != Some(me.user_id) {
-        me.at_least(FamilyRole::Admin)?;
+        me.must(&cx, Power::ManageMembers)?;
     }
     let deed = Deed {
         action: "family.child_sign_in_code_made",

@@ -8,7 +8,8 @@ use super::{Done, Private, done};
 use crate::{
     Auth,
     device::Device,
-    family::{self, FamilyRole},
+    family,
+    policy::Power,
     problem,
     store::{
         devices,
@@ -19,7 +20,7 @@ use crate::{
 pub(crate) async fn list(cx: Cx<Auth>, principal: Principal) -> Result<Private<Data<Vec<Device>>>> {
     let family_id = principal.family()?;
     let me = families::enter(&cx.db(), principal.user()?, family_id).await?;
-    me.at_least(FamilyRole::Admin)?;
+    me.must(&cx, Power::ManageDevices)?;
     Ok(Private(Data(devices::list(&cx.db(), family_id).await?)))
 }
 
@@ -47,7 +48,7 @@ pub(crate) async fn change(
     if !devices::is_there(&tx, family_id, id).await? {
         return Err(problem::no_device(id));
     }
-    me.at_least(FamilyRole::Admin)?;
+    me.must(&cx, Power::ManageDevices)?;
     let changed = devices::change(&tx, family_id, id, name.as_deref(), change.is_trusted).await?;
     let device = changed.ok_or_else(|| problem::no_device(id))?;
     let deed = Deed {
@@ -74,7 +75,7 @@ pub(crate) async fn revoke(
     if !devices::is_there(&tx, family_id, id).await? {
         return Err(problem::no_device(id));
     }
-    me.at_least(FamilyRole::Admin)?;
+    me.must(&cx, Power::ManageDevices)?;
     devices::revoke(&tx, id, now).await?;
     let deed = Deed {
         action: "family.device_revoked",

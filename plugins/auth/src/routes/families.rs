@@ -8,7 +8,8 @@ use super::{Done, Private, done};
 use crate::{
     Auth,
     caller::Caller,
-    family::{self, Family, FamilyRole},
+    family::{self, Family},
+    policy::Power,
     problem,
     refresh::RefreshToken,
     session::{self, Tokens},
@@ -64,7 +65,7 @@ pub(crate) async fn rename(
     let name = family::name(&name)?;
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
-    me.at_least(FamilyRole::Admin)?;
+    me.must(&cx, Power::ChangeSettings)?;
     families::rename(&tx, id, &name).await?;
     let deed = Deed {
         action: "family.renamed",
@@ -87,11 +88,11 @@ pub(crate) async fn delete(
     let now = cx.clock().now()?;
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
-    me.at_least(FamilyRole::Owner)?;
+    me.must(&cx, Power::DeleteFamily)?;
     if !principal.elevated {
         return Err(problem::step_up());
     }
-    families::delete(&tx, id, me.user_id, now).await?;
+    families::delete(&tx, id, &me.user_id.to_string(), now).await?;
     tx.commit().await?;
     Ok(done("deleted"))
 }
@@ -141,7 +142,7 @@ pub(crate) async fn transfer(
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
     let heir = families::member(&tx, id, member_id).await?;
-    me.at_least(FamilyRole::Owner)?;
+    me.must(&cx, Power::ChangeRoles)?;
     if !principal.elevated {
         return Err(problem::step_up());
     }

@@ -14,13 +14,14 @@ use crate::{
     invitation::{self, DAYS, OPEN_MAX, TOKEN_BYTES},
     mac::Purpose,
     notify::{self, Mail},
+    policy::Power,
     problem, secret,
     store::{
         accounts,
         families::{self, Deed},
         invitations,
     },
-    throttle::{self, Action},
+    throttle::{self, Action, Tried},
 };
 
 /// An open invitation, as those see it who manage the family.
@@ -51,7 +52,7 @@ pub(crate) async fn list(
 ) -> Result<Private<Data<Vec<Shown>>>> {
     let now = cx.clock().now()?;
     let me = families::enter(&cx.db(), principal.user()?, id).await?;
-    me.at_least(FamilyRole::Admin)?;
+    me.must(&cx, Power::ManageMembers)?;
     Ok(Private(Data(invitations::list(&cx.db(), id, now).await?)))
 }
 
@@ -99,14 +100,14 @@ pub(crate) async fn create(
     }
     if email.is_some() {
         // A mail goes to whoever is named, with words of the inviter's choice: nobody sends many of them.
-        let inviter = principal.user()?.to_string();
-        throttle::account(&cx, Action::Invitation, &inviter, &caller, false).await?;
+        let inviter = Tried::account(principal.user()?, false);
+        throttle::account(&cx, Action::Invitation, &inviter, &caller).await?;
     }
     let now = cx.clock().now()?;
     let secret = secret::make(&cx, Purpose::Invitation, TOKEN_BYTES)?;
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
-    me.at_least(FamilyRole::Admin)?;
+    me.must(&cx, Power::ManageMembers)?;
     me.over(asked.role)?;
     if asked.role == FamilyRole::Owner {
         // A family is handed over to a member whom one sees, not to whoever has a link.
@@ -179,7 +180,7 @@ pub(crate) async fn revoke(
     let now = cx.clock().now()?;
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
-    me.at_least(FamilyRole::Admin)?;
+    me.must(&cx, Power::ManageMembers)?;
     let invitation = invitations::of_family(&tx, id, invitation_id, now).await?;
     let invitation = invitation.ok_or_else(|| problem::no_invitation(invitation_id))?;
     me.over(invitation.role)?;
@@ -246,7 +247,7 @@ pub(crate) async fn accept(
         return Err(problem::child_account());
     }
     let invitation = invitation::find(&cx, &tx, &token).await?;
-    invitation::join(&tx, &invitation, &account.user, now).await?;
+    invitation::join(&cx, &tx, &invitation, &account.user, now).await?;
     let me = families::enter(&tx, user_id, invitation.family_id).await?;
     let family = families::find(&tx, &me).await?;
     families::commit(tx).await?;

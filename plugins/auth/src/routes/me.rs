@@ -1,6 +1,6 @@
 //! `/auth/me`.
 
-use nself_plugin_api::prelude::*;
+use nself_plugin_api::{prelude::*, serde_json::json};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ use crate::{
     Auth,
     account::{self, User},
     problem,
-    store::accounts::{self, Membership},
+    store::accounts::{self, Description, Membership},
 };
 
 /// Who is signed in.
@@ -77,15 +77,21 @@ pub(crate) async fn change(
         .as_deref()
         .map(account::timezone)
         .transpose()?;
-    accounts::describe(
-        &cx.db(),
-        principal.user()?,
-        display_name.as_deref(),
+    let user_id = principal.user()?;
+    let description = Description {
+        display_name: display_name.as_deref(),
         avatar_url,
         locale,
         timezone,
-    )
-    .await?;
+    };
+    let transaction = cx.db().begin().await?;
+    let changed = accounts::describe(&transaction, user_id, &description).await?;
+    if !changed.is_empty() {
+        // What it was and is belongs to the person, who may have it deleted; the log stays.
+        let details = json!({"fields": changed});
+        accounts::audit(&transaction, "auth.profile_changed", user_id, &details).await?;
+    }
+    transaction.commit().await?;
     show(cx, principal).await
 }
 

@@ -8,6 +8,7 @@ use super::{Done, Private, done};
 use crate::{
     Auth,
     family::{FamilyRole, Member, Standing, Status},
+    policy::Power,
     problem,
     store::{
         api_tokens, families,
@@ -22,7 +23,7 @@ pub(crate) async fn list(
 ) -> Result<Private<Data<Vec<Member>>>> {
     let me = families::enter(&cx.db(), principal.user()?, id).await?;
     let mut members = families::members(&cx.db(), id).await?;
-    if me.role < FamilyRole::Admin {
+    if !me.may(&cx, Power::ManageMembers) {
         for member in members
             .iter_mut()
             .filter(|member| member.id != me.member_id)
@@ -37,7 +38,7 @@ pub(crate) async fn list(
 #[derive(Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Change {
-    /// Below the caller's own, unless the caller owns the family.
+    /// For those who may change roles.
     pub role: Option<FamilyRole>,
     /// Whether they may act.
     pub status: Option<Status>,
@@ -53,10 +54,14 @@ pub(crate) async fn change(
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, id).await?;
     let before = families::member(&tx, id, member_id).await?;
+    me.must(&cx, Power::ManageMembers)?;
     me.over(before.role)?;
     let role = change.role.unwrap_or(before.role);
     let status = change.status.unwrap_or(before.status);
-    me.over(role)?;
+    if role != before.role {
+        me.must(&cx, Power::ChangeRoles)?;
+        me.over(role)?;
+    }
     if (role == FamilyRole::Owner || before.role == FamilyRole::Owner) && !principal.elevated {
         return Err(problem::step_up());
     }
@@ -95,6 +100,7 @@ pub(crate) async fn remove(
             return Err(problem::child_account());
         }
     } else {
+        me.must(&cx, Power::ManageMembers)?;
         me.over(member.role)?;
         if member.role == FamilyRole::Owner && !principal.elevated {
             return Err(problem::step_up());

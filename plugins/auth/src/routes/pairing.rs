@@ -8,8 +8,9 @@ use crate::{
     Auth,
     caller::Caller,
     device::{self, Device},
-    family::{self, FamilyRole},
+    family,
     mac::Purpose,
+    policy::Power,
     problem, secret,
     store::{
         device_codes::{self, Pairing},
@@ -44,7 +45,7 @@ async fn find(
     user_code: &str,
 ) -> Result<Pairing> {
     throttle::address(cx, Action::Pairing, caller).await?;
-    let guess = throttle::guess(cx, Action::Pairing, &principal.user()?.to_string()).await?;
+    let guess = throttle::guess(cx, Action::Pairing, principal.user()?, caller).await?;
     let now = cx.clock().now()?;
     let code = device::typed(user_code).ok_or_else(problem::no_device_code)?;
     let macs = secret::macs(cx, Purpose::UserCode, &code);
@@ -61,7 +62,7 @@ pub(crate) async fn show(
     Path(user_code): Path<String>,
 ) -> Result<Private<Data<Waiting>>> {
     let me = families::enter(&cx.db(), principal.user()?, principal.family()?).await?;
-    me.at_least(FamilyRole::Admin)?;
+    me.must(&cx, Power::ManageDevices)?;
     let pairing = find(&cx, &principal, &caller, &user_code).await?;
     let age = cx.clock().now()?.duration_since(pairing.created_at);
     Ok(Private(Data(Waiting {
@@ -114,7 +115,7 @@ pub(crate) async fn decide(
     let pairing = find(&cx, &principal, &caller, &user_code).await?;
     let tx = cx.db().begin().await?;
     let me = families::enter_to_change(&tx, principal.user()?, principal.family()?).await?;
-    me.at_least(FamilyRole::Admin)?;
+    me.must(&cx, Power::ManageDevices)?;
     let device = match decision.decision {
         Answer::Approve => {
             let name = name.as_deref().unwrap_or(&pairing.name);

@@ -132,11 +132,15 @@ pub(crate) async fn rename(
     Path(id): Path<Uuid>,
     Json(change): Json<Change>,
 ) -> Result<Private<Data<Shown>>> {
-    let name = accepted(&change.name)?;
-    let renamed = store::rename(&cx.db(), principal.user()?, id, &name).await?;
-    renamed
-        .map(|shown| Private(Data(shown)))
-        .ok_or_else(problem::no_passkey)
+    let (user_id, name) = (principal.user()?, accepted(&change.name)?);
+    let transaction = cx.db().begin().await?;
+    let renamed = store::rename(&transaction, user_id, id, &name)
+        .await?
+        .ok_or_else(problem::no_passkey)?;
+    let details = json!({"passkey_id": id});
+    accounts::audit(&transaction, "auth.passkey_renamed", user_id, &details).await?;
+    transaction.commit().await?;
+    Ok(Private(Data(renamed)))
 }
 
 pub(crate) async fn remove(

@@ -19,7 +19,7 @@ use crate::{
         accounts,
         sessions::{self, End},
     },
-    throttle::{self, Action},
+    throttle::{self, Action, Tried},
 };
 
 /// Who signs in.
@@ -166,7 +166,8 @@ async fn prove_again(
     caller: &Caller,
     proof: Reauthentication,
 ) -> Result<Renewed> {
-    throttle::account(cx, Action::SignIn, &user_id.to_string(), caller, true).await?;
+    let tried = Tried::account(user_id, true);
+    throttle::account(cx, Action::SignIn, &tried, caller).await?;
     let account = accounts::find_by_id(&cx.db(), user_id)
         .await?
         .filter(|account| account.is_active)

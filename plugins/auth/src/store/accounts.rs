@@ -244,23 +244,44 @@ pub(crate) async fn audit_by_nobody(
     Ok(())
 }
 
-/// Changes what is given of a person's own description.
+/// What a person says of themselves; what is `None` stays.
+pub(crate) struct Description<'a> {
+    pub(crate) display_name: Option<&'a str>,
+    /// Empty for none.
+    pub(crate) avatar_url: Option<&'a str>,
+    pub(crate) locale: Option<&'a str>,
+    pub(crate) timezone: Option<&'a str>,
+}
+
+/// Changes what is given of a person's own description; the names of what is another now.
 pub(crate) async fn describe(
     db: &impl Queries,
     user_id: Uuid,
-    display_name: Option<&str>,
-    avatar_url: Option<&str>,
-    locale: Option<&str>,
-    timezone: Option<&str>,
-) -> Result<()> {
-    db.execute(
-        "update public.users set display_name = coalesce($2, display_name), \
-           avatar_url = case when $3 = '' then null else coalesce($3, avatar_url) end, \
-           locale = coalesce($4, locale), timezone = coalesce($5, timezone) where id = $1",
-        &[&user_id, &display_name, &avatar_url, &locale, &timezone],
-    )
-    .await?;
-    Ok(())
+    given: &Description<'_>,
+) -> Result<Vec<String>> {
+    let row = db
+        .query_opt(
+            "with old as (select * from public.users where id = $1 for no key update), \
+             new as (\
+               update public.users u set display_name = coalesce($2, u.display_name), \
+                 avatar_url = case when $3 = '' then null else coalesce($3, u.avatar_url) end, \
+                 locale = coalesce($4, u.locale), timezone = coalesce($5, u.timezone) \
+               from old where u.id = old.id returning u.*) \
+             select array_remove(array[\
+               case when new.display_name <> old.display_name then 'display_name' end, \
+               case when new.avatar_url is distinct from old.avatar_url then 'avatar_url' end, \
+               case when new.locale <> old.locale then 'locale' end, \
+               case when new.timezone <> old.timezone then 'timezone' end], null) as changed from new, old",
+            &[
+                &user_id,
+                &given.display_name,
+                &given.avatar_url,
+                &given.locale,
+                &given.timezone,
+            ],
+        )
+        .await?;
+    row.map_or_else(|| Ok(Vec::new()), |row| row.get("changed"))
 }
 
 /// Gives a person another address, which they have proved; false when somebody else has it.

@@ -197,6 +197,56 @@ pub(crate) async fn is_alive(db: &impl Queries, id: Uuid) -> Result<bool> {
     Ok(row.is_some())
 }
 
+/// A family, as an operator sees it.
+#[derive(Debug, Serialize, Schema)]
+pub(crate) struct Family {
+    /// Names it.
+    pub id: Uuid,
+    /// As its members call it.
+    pub name: String,
+    /// Who is in it, those who are suspended included.
+    pub members: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Since when it is deleted.
+    pub deleted_at: Option<Timestamp>,
+    /// When it was last exported.
+    pub exported_at: Option<Timestamp>,
+}
+
+/// Which families are wanted.
+pub(crate) struct Families<'a> {
+    pub(crate) query: Option<&'a str>,
+    pub(crate) is_deleted: Option<bool>,
+    pub(crate) before: Option<Uuid>,
+    pub(crate) limit: i64,
+}
+
+pub(crate) async fn families(db: &impl Queries, only: &Families<'_>) -> Result<Vec<Family>> {
+    db.query(
+        "select f.id, f.name, f.created_at, f.deleted_at, \
+           (select count(*) from public.family_members m \
+             where m.family_id = f.id and m.status in ('active', 'suspended')) as members, \
+           (select max(e.exported_at) from public.family_exports e where e.family_id = f.id) as exported_at \
+         from public.families f \
+         where ($1::text is null or strpos(lower(f.name), lower($1)) > 0) \
+           and ($2::boolean is null or (f.deleted_at is not null) = $2) \
+           and ($3::uuid is null or f.id < $3) order by f.id desc limit $4",
+        &[&only.query, &only.is_deleted, &only.before, &only.limit],
+    )
+    .await?
+    .map(|row| {
+        Ok(Family {
+            id: row.get("id")?,
+            name: row.get("name")?,
+            members: row.get("members")?,
+            created_at: row.get("created_at")?,
+            deleted_at: row.get("deleted_at")?,
+            exported_at: row.get("exported_at")?,
+        })
+    })
+}
+
 /// A paired machine.
 #[derive(Debug, Serialize, Schema)]
 pub(crate) struct Device {

@@ -63,16 +63,21 @@ pub(crate) struct Owned {
     pub(crate) has_others: bool,
 }
 
-/// The families in which this person is the only owner. Their rows are locked first: whoever else leaves, joins or is
-/// made an owner at this moment waits, and the counting sees what they did.
-pub(crate) async fn solely_owned(db: &impl Queries, user_id: Uuid) -> Result<Vec<Owned>> {
+/// Locks the families that a person is in: whoever else leaves, joins or is made an owner at this moment waits, and the
+/// counting sees what they did.
+pub(crate) async fn lock_families(db: &impl Queries, user_id: Uuid) -> Result<()> {
     db.query(
         "select from public.families f where f.deleted_at is null and f.id in (\
            select m.family_id from public.family_members m \
-           where m.user_id = $1 and m.role = 'OWNER' and m.status = 'active') order by f.id for update",
+           where m.user_id = $1 and m.status in ('active', 'suspended')) order by f.id for no key update",
         &[&user_id],
     )
     .await?;
+    Ok(())
+}
+
+/// The families in which this person is the only owner.
+pub(crate) async fn solely_owned(db: &impl Queries, user_id: Uuid) -> Result<Vec<Owned>> {
     db.query(
         "select f.id, f.name, exists (select from public.family_members o \
            where o.family_id = f.id and o.user_id <> $1 and o.status in ('active', 'suspended')) as has_others \
@@ -92,40 +97,61 @@ pub(crate) async fn solely_owned(db: &impl Queries, user_id: Uuid) -> Result<Vec
     })
 }
 
-/// Closes families that nobody is left in, with their machines and invitations.
-pub(crate) async fn close_families(
-    db: &impl Queries,
-    ids: &[Uuid],
-    actor: &str,
-    now: Timestamp,
-) -> Result<()> {
+/// Closes families that nobody is left in, with their machines and invitations. Sessions and log come later.
+pub(crate) async fn close_families(db: &impl Queries, ids: &[Uuid], now: Timestamp) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
+    // By the clock of the exports that come after it.
     db.execute(
-        "update public.families set deleted_at = $2 where id = any($1)",
-        &[&ids, &now],
+        "update public.families set deleted_at = clock_timestamp() where id = any($1)",
+        &[&ids],
     )
     .await?;
-    db.execute(
+    for sql in [
         "update auth.invitations set revoked_at = $2 where family_id = any($1) and revoked_at is null",
-        &[&ids, &now],
-    )
-    .await?;
+        "update public.devices set revoked_at = $2 where family_id = any($1) and revoked_at is null",
+    ] {
+        db.execute(sql, &[&ids, &now]).await?;
+    }
+    Ok(())
+}
+
+/// Ends the sessions of a person, and of the machines of families that are closed with the account. All of them are locked
+/// before the log is touched, in the order of their ids.
+pub(crate) async fn end_sessions(
+    db: &impl Queries,
+    user_id: Uuid,
+    closed: &[Uuid],
+    actor: &str,
+    now: Timestamp,
+) -> Result<()> {
+    let ids = db
+        .query(
+            "select id from auth.sessions where revoked_at is null and (user_id = $1 or device_id in (\
+               select id from public.devices where family_id = any($2))) order by id for update",
+            &[&user_id, &closed],
+        )
+        .await?;
+    let ids: Vec<Uuid> = ids.map(|row| row.get("id"))?;
     db.query(
         concat!(
-            "with gone as (\
-               update public.devices set revoked_at = $2 where family_id = any($1) and revoked_at is null returning id), \
-             ended as (\
-               update auth.sessions s set revoked_at = $2, revoked_why = 'family_deleted' from gone \
-               where s.device_id = gone.id and s.revoked_at is null returning s.*) ",
-            say_ended!("null::text")
+            "with ended as (\
+               update auth.sessions set revoked_at = $3, \
+                 revoked_why = case when user_id = $2 then 'deleted' else 'family_deleted' end \
+               where id = any($1) returning *) ",
+            say_ended!("$4")
         ),
-        &[&ids, &now],
+        &[&ids, &user_id, &now, &actor],
     )
     .await?;
+    Ok(())
+}
+
+/// Says that families were closed.
+pub(crate) async fn announce_closed(db: &impl Queries, ids: &[Uuid], actor: &str) -> Result<()> {
     db.query(
-        "select nself.audit('family.deleted', f.id::text, '{}', f.id, $2), \
+        "select nself.audit('family.deleted', f.id::text, jsonb_build_object('family_id', f.id), f.id, $2), \
            nself.emit_event('family.deleted', f.id::text, jsonb_build_object('family_id', f.id), f.id) \
          from (select unnest($1::uuid[]) as id order by 1) f",
         &[&ids, &actor],

@@ -21,7 +21,20 @@ use crate::{
 ///
 /// 404, the same for a family that is not theirs and for one that is not there.
 pub(crate) async fn enter(db: &impl Queries, user_id: Uuid, family_id: Uuid) -> Result<Standing> {
-    stand(db, user_id, family_id, &[Status::Active]).await
+    stand(db, user_id, family_id, &[Status::Active], false).await
+}
+
+/// As [`enter`], of a family that is deleted: there is something to do in it yet for whoever may.
+///
+/// # Errors
+///
+/// As [`enter`], and for a family that is not deleted.
+pub(crate) async fn enter_deleted(
+    db: &impl Queries,
+    user_id: Uuid,
+    family_id: Uuid,
+) -> Result<Standing> {
+    stand(db, user_id, family_id, &[Status::Active], true).await
 }
 
 async fn stand(
@@ -29,6 +42,7 @@ async fn stand(
     user_id: Uuid,
     family_id: Uuid,
     statuses: &[Status],
+    is_deleted: bool,
 ) -> Result<Standing> {
     let statuses: Vec<&str> = statuses.iter().map(|status| status.name()).collect();
     let row = db
@@ -37,8 +51,8 @@ async fn stand(
              from public.family_members m join public.families f on f.id = m.family_id \
              join public.users u on u.id = m.user_id \
              where m.family_id = $2 and m.user_id = $1 and m.status = any($3) and u.status = 'active' \
-               and f.deleted_at is null",
-            &[&user_id, &family_id, &statuses],
+               and (f.deleted_at is not null) = $4",
+            &[&user_id, &family_id, &statuses, &is_deleted],
         )
         .await?
         .ok_or_else(|| problem::not_a_member(family_id))?;
@@ -80,9 +94,9 @@ pub(crate) async fn enter_to_remove(
     member_id: Uuid,
 ) -> Result<Standing> {
     let any = [Status::Active, Status::Suspended];
-    stand(tx, user_id, family_id, &any).await?;
+    stand(tx, user_id, family_id, &any, false).await?;
     lock(tx, family_id).await?;
-    let standing = stand(tx, user_id, family_id, &any).await?;
+    let standing = stand(tx, user_id, family_id, &any, false).await?;
     if standing.member_id == member_id {
         Ok(standing)
     } else {
@@ -226,18 +240,20 @@ pub(crate) async fn rename(db: &impl Queries, family_id: Uuid, name: &str) -> Re
 
 /// Deletes a family, and ends what stands on it: machines, invitations, tokens for scripts, and the sessions of the accounts
 /// that were made for it. Other members' sessions go on without it. It is announced.
+///
+/// # Errors
+///
+/// 404 for one that is not there, or deleted already.
 pub(crate) async fn delete(
     db: &impl Queries,
     family_id: Uuid,
-    actor: Uuid,
+    actor: &str,
     now: Timestamp,
 ) -> Result<()> {
     // The machines before their sessions: one that gets its first tokens at this moment is waited for here.
-    db.query(
-        "select public.delete_family($1, $2, $3)",
-        &[&family_id, &actor, &now],
-    )
-    .await?;
+    db.query("select public.delete_family($1, $2)", &[&family_id, &actor])
+        .await
+        .map_err(|error| not_there(error, family_id))?;
     for sql in [
         "update auth.invitations set revoked_at = $2 where family_id = $1 and revoked_at is null",
         "update auth.api_tokens set revoked_at = $2 where family_id = $1 and revoked_at is null",
@@ -258,6 +274,15 @@ pub(crate) async fn delete(
         db.query(sql, &[&family_id, &now]).await?;
     }
     Ok(())
+}
+
+/// The function of the database that found no such family says so by this.
+pub(super) fn not_there(error: Error, family_id: Uuid) -> Error {
+    if error.sqlstate().as_deref() == Some("P0002") {
+        problem::not_a_member(family_id)
+    } else {
+        error
+    }
 }
 
 const MEMBER: &str = "select m.id, m.user_id, u.display_name, u.avatar_url, u.kind, u.email, m.role, m.status, \

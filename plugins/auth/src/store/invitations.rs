@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::{
     family::{FamilyRole, Standing},
     invitation::Invitation,
+    policy::{Power, Powers},
     routes::invitations::Shown,
 };
 
@@ -94,6 +95,7 @@ pub(crate) enum By<'a> {
 /// An invitation, if it is open, and if its maker could still make it.
 pub(crate) async fn find_open(
     db: &impl Queries,
+    powers: &Powers,
     by: By<'_>,
     now: Timestamp,
 ) -> Result<Option<Invitation>> {
@@ -125,7 +127,10 @@ pub(crate) async fn find_open(
         created_at: row.get("created_at")?,
         expires_at: row.get("expires_at")?,
     };
-    Ok(Some(invitation).filter(|invitation| inviter_role.rules_over(invitation.role)))
+    let is_still_theirs = |invitation: &Invitation| {
+        powers.give(inviter_role, Power::ManageMembers) && inviter_role.is_above(invitation.role)
+    };
+    Ok(Some(invitation).filter(is_still_theirs))
 }
 
 pub(crate) async fn use_once(db: &impl Queries, id: Uuid) -> Result<()> {

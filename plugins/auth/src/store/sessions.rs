@@ -334,15 +334,35 @@ pub(crate) async fn revoke_others(
     let ended = db
         .query(
             concat!(
-                "with ended as (\
+                "with locked as (\
+                   select id from auth.sessions \
+                   where user_id = $1 and id is distinct from $2 and revoked_at is null order by id for update), \
+                 ended as (\
                    update auth.sessions set revoked_at = $4, revoked_why = $3 \
-                   where user_id = $1 and id is distinct from $2 and revoked_at is null returning *) ",
+                   where id in (select id from locked) returning *) ",
                 say_ended!("$5")
             ),
             &[&user_id, &kept, &end.why, &end.now, &end.by],
         )
         .await?;
     Ok(ended.len())
+}
+
+/// Ends all sessions of several people.
+pub(crate) async fn revoke_all(db: &impl Queries, people: &[Uuid], end: End<'_>) -> Result<()> {
+    db.query(
+        concat!(
+            "with locked as (\
+               select id from auth.sessions where user_id = any($1) and revoked_at is null order by id for update), \
+             ended as (\
+               update auth.sessions set revoked_at = $3, revoked_why = $2 \
+               where id in (select id from locked) returning *) ",
+            say_ended!("$4")
+        ),
+        &[&people, &end.why, &end.now, &end.by],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Ends one session of a person; whether there was one.

@@ -71,6 +71,9 @@ fn lesson(method: &str, path: &str) -> Lesson {
             | "/auth/families/{id}/invitations"
             | "/auth/families/{id}/children/removed",
         ) => Lesson::Path(&[Family], nothing),
+        ("POST", "/auth/families/{id}/export" | "/auth/families/{id}/take-back") => {
+            Lesson::Path(&[Family], nothing)
+        }
         ("PATCH", "/auth/families/{id}") => Lesson::Path(&[Family], |_| json!({"name": "Ours"})),
         ("POST", "/auth/families/{id}/switch") => Lesson::Path(
             &[Family],

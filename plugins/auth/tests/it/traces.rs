@@ -139,6 +139,81 @@ async fn every_proof_that_is_wrong_is_counted_by_its_way() {
 }
 
 #[tokio::test]
+async fn who_is_turned_away_leaves_one_entry_for_each_account_and_way_and_time() {
+    let stage = Stage::with(
+        "[plugins.auth.config]\nsign_up = \"open\"\ntries_per_address = 1000\ntries_per_account = 3",
+    )
+    .await;
+    let ada = stage.person(ADA).await;
+    let mut turned_away = 0;
+    for _ in 0..8 {
+        for email in [ADA, "nobody@example.org", "nobody-else@example.org"] {
+            let answer = stage.login(email, "a wrong password").await;
+            turned_away += u32::from(answer.status == 429);
+        }
+    }
+    assert!(turned_away > 10, "{turned_away}");
+    let written = eventually("those who were turned away are told of", async || {
+        let entries = entries(&stage, "auth.throttled").await;
+        (entries.len() >= 2).then_some(entries)
+    })
+    .await;
+    let mut targets: Vec<Option<String>> = Vec::new();
+    for (actor, target, details) in written {
+        assert_eq!(actor, NOBODY);
+        assert_eq!(details, json!({"way": "sign-in", "network": "127.0.0.1"}));
+        targets.push(target);
+    }
+    targets.sort();
+    // Addresses without an account are one, and are named nowhere.
+    assert_eq!(targets, [None, Some(ada.user_id())]);
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_changes_a_profile_or_renames_a_passkey_leaves_what_was_touched_and_not_what_it_says()
+ {
+    let stage = Stage::open().await;
+    let ada = stage.person(ADA).await;
+    let change = async |body: Value| {
+        let changed = stage.send_as(&ada, "PATCH", "/auth/me", &body).await;
+        let _ = changed.expect_status(200);
+    };
+    change(json!({"display_name": "Countess", "locale": "de-AT"})).await;
+    change(json!({"display_name": "Countess"})).await;
+    change(json!({"avatar_url": "https://example.org/a.png", "timezone": "Europe/Vienna"})).await;
+    change(json!({})).await;
+    let told = entries(&stage, "auth.profile_changed").await;
+    let fields: Vec<&Value> = told.iter().map(|(_, _, details)| details).collect();
+    let expected = json!([
+        {"fields": ["display_name", "locale"]},
+        {"fields": ["avatar_url", "timezone"]},
+    ]);
+    assert_eq!(json!(fields), expected);
+    assert!(told.iter().all(|(actor, target, _)| {
+        *actor == ada.user_id() && target.as_deref() == Some(&*ada.user_id())
+    }));
+
+    let sql = stage.host.sql().await;
+    let plant = "insert into auth.passkeys (user_id, credential_id, public_key, name, sign_count, transports, aaguid, \
+                   is_backup_eligible, is_backed_up, created_at) \
+                 values ($1::text::uuid, 'key', '{}', 'key', 0, '{}', gen_random_uuid(), false, false, now()) \
+                 returning id::text";
+    let planted = sql.query_one(plant, &[&ada.user_id()]).await;
+    let id: String = planted.expect("a passkey").get(0);
+    let path = format!("/auth/passkeys/{id}");
+    let renamed = stage
+        .send_as(&ada, "PATCH", &path, &json!({"name": "Kitchen"}))
+        .await;
+    assert_eq!(renamed.expect_status(200).data()["name"], "Kitchen");
+    let told = entries(&stage, "auth.passkey_renamed").await;
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].2, json!({"passkey_id": id}));
+    drop(sql);
+    stage.host.stop().await;
+}
+
+#[tokio::test]
 async fn every_end_of_a_session_has_its_entry_with_who_has_done_it() {
     let stage = Stage::open().await;
     let ada = stage.person(ADA).await;
