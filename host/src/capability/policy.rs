@@ -9,7 +9,7 @@ use nself_plugin_api::abi::{
 };
 
 use super::error::error;
-use crate::policy::Policy;
+use crate::policy::{Policy, Roles};
 
 /// The same for every plugin: who may do what is no secret.
 pub struct PolicyCapability;
@@ -24,7 +24,7 @@ impl PolicyCapability {
 impl PolicyProvider for PolicyCapability {
     fn roles(&self, action: Str<'_>) -> Outcome<u32> {
         let (policy, action) = (Policy::embedded(), action.as_str());
-        let roles = policy.action(action).map(|roles| roles.numbers());
+        let roles = policy.action(action).map(Roles::numbers);
         roles
             .ok_or_else(|| {
                 let near = policy.near(action).join(", ");

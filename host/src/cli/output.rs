@@ -63,7 +63,7 @@ impl Output {
         } else {
             text()
         };
-        self.write(&answer).map(|_| ())
+        self.write(answer).map(|_| ())
     }
 
     /// A line of an answer that goes on; whether somebody still reads.
@@ -72,7 +72,7 @@ impl Output {
     ///
     /// As [`answer`](Self::answer).
     pub fn line(&self, line: &str) -> Result<bool, CliError> {
-        self.write(&format!("{line}\n"))
+        self.write(format!("{line}\n"))
     }
 
     /// A piece of an answer that is printed as it is; whether somebody still reads.

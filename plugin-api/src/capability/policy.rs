@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::granted;
 use crate::{cx::Handles, error::Result, manifest::Role};
 
-/// Who may do what in a family: the same matrix that guards routes ([`Route::action`](crate::Route::action)) and GraphQL.
+/// Who may do what in a family: the same matrix that guards routes ([`Route::action`](crate::route::Route::action)) and GraphQL.
 ///
 /// A route's own access is about the active family of the caller's token. Where the family is another, such as one that the
 /// path names, the plugin looks up the caller's role there and asks here what that role may do.

@@ -21,7 +21,7 @@ use crate::{
     problem,
     store::{
         families,
-        family_end::{self as store, Deleted},
+        family_end::{self as store, PastFamily},
     },
 };
 
@@ -66,7 +66,7 @@ pub(crate) async fn export(
 pub(crate) async fn deleted(
     cx: Cx<Auth>,
     principal: Principal,
-) -> Result<Private<Data<Vec<Deleted>>>> {
+) -> Result<Private<Data<Vec<PastFamily>>>> {
     let powers = &cx.plugin().powers;
     let roles: Vec<&str> = FamilyRole::ALL
         .into_iter()

@@ -16,7 +16,7 @@ const PURGE_TIMEOUT: &str = "30min";
 
 /// A family that is deleted and not gone yet.
 #[derive(Debug, Serialize, Schema)]
-pub(crate) struct Deleted {
+pub(crate) struct PastFamily {
     /// The family.
     pub id: Uuid,
     /// As its members called it.
@@ -29,8 +29,8 @@ pub(crate) struct Deleted {
     pub exported_at: Option<Timestamp>,
 }
 
-fn read(row: &Row) -> Result<Deleted> {
-    Ok(Deleted {
+fn read(row: &Row) -> Result<PastFamily> {
+    Ok(PastFamily {
         id: row.get("id")?,
         name: row.get("name")?,
         deleted_at: row.get("deleted_at")?,
@@ -48,7 +48,7 @@ pub(crate) async fn deleted_of(
     db: &impl Queries,
     user_id: Uuid,
     roles: &[&str],
-) -> Result<Vec<Deleted>> {
+) -> Result<Vec<PastFamily>> {
     let sql = format!(
         "select {DELETED} from public.families f join public.family_members m on m.family_id = f.id \
          where m.user_id = $2 and m.role = any($3) and m.status = 'active' and f.deleted_at is not null \

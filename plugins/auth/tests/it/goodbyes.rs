@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::stage::{Session, Stage};
 
-const ROUNDS: u32 = 20;
+const ROUNDS: u32 = 10;
 
 const UNTHROTTLED: &str =
     "[plugins.auth.config]\nanonymous_sign_in = true\ntries_per_address = 1000000";
