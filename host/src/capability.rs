@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod db;
+pub mod dump;
 pub mod error;
 pub mod handlers;
 pub mod http;

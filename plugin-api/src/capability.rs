@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod db;
+pub mod dump;
 pub mod events;
 pub mod handlers;
 pub mod http;

@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::Arc};
 use crate::{
     abi::{self, entry::Host},
     capability::{
-        audit::Audit, call::Calls, clock::Clock, config::About, crypto::Crypto, db::Db,
+        audit::Audit, call::Calls, clock::Clock, config::About, crypto::Crypto, db::Db, dump::Dump,
         events::Events, handlers::Handlers, http::Http, identity::Identity, kv::Kv, listen::Listen,
         metrics::Metrics, secrets::Secrets, tasks::Tasks,
     },
@@ -24,6 +24,7 @@ pub(crate) struct Handles {
     pub(crate) config: Option<abi::capability::config::Config>,
     pub(crate) crypto: Option<abi::capability::crypto::Crypto>,
     pub(crate) db: Option<abi::capability::db::Db>,
+    pub(crate) dump: Option<abi::capability::dump::Dump>,
     pub(crate) handlers: Option<abi::capability::handlers::Handlers>,
     pub(crate) http: Option<abi::capability::http::Http>,
     pub(crate) identity: Option<abi::capability::identity::Identity>,
@@ -66,6 +67,8 @@ capabilities! {
     clock: Clock,
     /// Capabilities of other plugins.
     calls: Calls,
+    /// Archives of the project's database.
+    dump: Dump,
     /// Jobs and schedules of all plugins, for those that keep queues and watch the clock.
     handlers: Handlers,
     /// Token verification, for the plugin that is the identity provider.
@@ -82,6 +85,7 @@ impl Context {
             config: host.config(),
             crypto: host.crypto(),
             db: host.db(),
+            dump: host.dump(),
             handlers: host.handlers(),
             http: host.http(),
             identity: host.identity(),

@@ -323,11 +323,18 @@ const CALLS_NEED: u32 = 2;
 /// The minor whose hosts know routes by action: an older one could not read who may call.
 const ACTIONS_NEED: u32 = 3;
 
+/// The minor since which hosts dump the database.
+const DUMP_NEEDS: u32 = 4;
+const DUMP: &[u8] = b"nself.dump/1";
+
 /// Prefix of capabilities that the host itself provides.
 const HOST_CAPABILITY: &[u8] = b"nself.";
 
 /// The lowest minor that serves a plugin which asks for that and has these routes.
 pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
+    if asks_for(requires, DUMP) {
+        return DUMP_NEEDS;
+    }
     if have_actions(routes) {
         return ACTIONS_NEED;
     }
@@ -338,6 +345,25 @@ pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
         at += 1;
     }
     if calls_others { CALLS_NEED } else { NEEDS }
+}
+
+const fn asks_for(requires: &Requires, capability: &[u8]) -> bool {
+    let mut at = 0;
+    while at < requires.capabilities.len() {
+        if is_same(requires.capabilities[at].as_bytes(), capability) {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
 }
 
 const fn have_actions<P>(routes: &[Route<P>]) -> bool {

@@ -145,6 +145,7 @@ mod list {
         config: c::config::Config,
         crypto: c::crypto::Crypto,
         db: c::db::Db,
+        dump: c::dump::Dump,
         handlers: c::handlers::Handlers,
         http: c::http::Http,
         identity: c::identity::Identity,
