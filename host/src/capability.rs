@@ -10,6 +10,7 @@ pub mod config;
 pub mod connect;
 pub mod crypto;
 pub mod db;
+pub mod dump;
 pub mod error;
 pub mod handlers;
 pub mod http;

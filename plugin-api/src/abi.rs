@@ -33,6 +33,7 @@ pub mod capability {
     pub mod connect;
     pub mod crypto;
     pub mod db;
+    pub mod dump;
     pub mod handlers;
     pub mod http;
     pub mod identity;

@@ -7,6 +7,7 @@ pub mod config;
 pub mod connect;
 pub mod crypto;
 pub mod db;
+pub mod dump;
 pub mod events;
 pub mod handlers;
 pub mod http;

@@ -6,8 +6,8 @@ use crate::{
     abi::{self, entry::Host},
     capability::{
         audit::Audit, call::Calls, clock::Clock, config::About, connect::Connect, crypto::Crypto,
-        db::Db, events::Events, handlers::Handlers, http::Http, identity::Identity, kv::Kv,
-        listen::Listen, metrics::Metrics, policy::Policy, secrets::Secrets, tasks::Tasks,
+        db::Db, dump::Dump, events::Events, handlers::Handlers, http::Http, identity::Identity,
+        kv::Kv, listen::Listen, metrics::Metrics, policy::Policy, secrets::Secrets, tasks::Tasks,
         tokens::Tokens,
     },
 };
@@ -26,6 +26,7 @@ pub(crate) struct Handles {
     pub(crate) connect: Option<abi::capability::connect::Connect>,
     pub(crate) crypto: Option<abi::capability::crypto::Crypto>,
     pub(crate) db: Option<abi::capability::db::Db>,
+    pub(crate) dump: Option<abi::capability::dump::Dump>,
     pub(crate) handlers: Option<abi::capability::handlers::Handlers>,
     pub(crate) http: Option<abi::capability::http::Http>,
     pub(crate) identity: Option<abi::capability::identity::Identity>,
@@ -74,6 +75,8 @@ capabilities! {
     clock: Clock,
     /// Capabilities of other plugins.
     calls: Calls,
+    /// Archives of the project's database.
+    dump: Dump,
     /// Jobs and schedules of all plugins, for those that keep queues and watch the clock.
     handlers: Handlers,
     /// Token verification, for the plugin that is the identity provider.
@@ -93,6 +96,7 @@ impl Context {
             connect: host.connect(),
             crypto: host.crypto(),
             db: host.db(),
+            dump: host.dump(),
             handlers: host.handlers(),
             http: host.http(),
             identity: host.identity(),

@@ -326,7 +326,12 @@ const ACTIONS_NEED: u32 = 3;
 
 /// The minor whose hosts provide these, and know servers that the configuration names: an older one has nothing under these ids.
 const NEWCOMERS_NEED: u32 = 4;
-const NEWCOMERS: [&[u8]; 3] = [b"nself.connect/", b"nself.policy/", b"nself.tokens/"];
+const NEWCOMERS: [&[u8]; 4] = [
+    b"nself.connect/",
+    b"nself.dump/",
+    b"nself.policy/",
+    b"nself.tokens/",
+];
 
 /// Prefix of capabilities that the host itself provides.
 const HOST_CAPABILITY: &[u8] = b"nself.";

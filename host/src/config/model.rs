@@ -153,6 +153,8 @@ pub struct Database {
     pub url: Option<Secret>,
     /// Directory of the Postgres programs for the private cluster; default: searched for.
     pub bin_directory: Option<PathBuf>,
+    /// Where archives of the database lie; default `backups`.
+    pub backup_directory: PathBuf,
     /// Whether the private cluster stays when the host stops; default false.
     pub keep_running: bool,
     /// Connections of the host's own pool; default 8.
@@ -168,6 +170,7 @@ impl Default for Database {
         Self {
             url: None,
             bin_directory: None,
+            backup_directory: PathBuf::from("backups"),
             keep_running: false,
             pool_max: 8,
             plugin_pool_max: 8,
@@ -217,6 +220,8 @@ pub struct PluginSettings {
     pub listen: BTreeMap<String, u16>,
     /// Hosts that it may call besides those of its manifest, private addresses among them; default none.
     pub egress: Vec<String>,
+    /// Capabilities of other plugins that it may call besides those of its manifest; default none.
+    pub capabilities: Vec<String>,
     /// The plugin's own keys, checked against its schema when it is loaded.
     pub config: Map<String, Value>,
 }

@@ -19,7 +19,13 @@ pub const STATE_DIRECTORY: &str = ".nself";
 const SECRET_BYTES: usize = 32;
 
 /// What version control must not see.
-const IGNORED: &[&str] = &["/.nself/", "/plugins.d/", ".env", ".env.secrets"];
+const IGNORED: &[&str] = &[
+    "/.nself/",
+    "/plugins.d/",
+    "/backups/",
+    ".env",
+    ".env.secrets",
+];
 
 /// What a new project starts with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -20,6 +20,7 @@ use crate::{
         connect::ConnectCapability,
         crypto::Crypto,
         db::Database,
+        dump::DumpCapability,
         handlers::HandlersCapability,
         http::HttpCapability,
         identity::IdentityCapability,
@@ -109,6 +110,10 @@ impl Offer {
                 let (pool, target) = self.database.clone()?;
                 Capability::db(Database::capability(pool, target, &grant.requires))
             }
+            abi::dump::Dump::ID => Capability::dump(DumpCapability::capability(
+                &grant,
+                Arc::clone(&services.dumps),
+            )),
             abi::handlers::Handlers::ID => Capability::handlers(HandlersCapability::capability(
                 Arc::clone(&services.handlers),
             )),

@@ -12,6 +12,7 @@ use crate::{
         clock::HostClock,
         config::{Facts, SecretSource},
         crypto::CryptoService,
+        dump::Dumps,
         http::Egress,
         kv::Store,
         listen::Ports,
@@ -59,10 +60,14 @@ pub struct Services {
     pub kv: Arc<Store>,
     /// Keys and hashing.
     pub crypto: Arc<CryptoService>,
+    /// Archives of the database.
+    pub dumps: Arc<Dumps>,
     /// Outgoing HTTP.
     pub egress: Egress,
     /// What the operator lets plugins reach besides what their manifests ask for, by plugin.
     pub egress_beyond: BTreeMap<String, Vec<String>>,
+    /// The same for capabilities of other plugins.
+    pub calls_beyond: BTreeMap<String, Vec<String>>,
     /// Ports that plugins listen on.
     pub ports: Arc<Ports>,
     /// Where the operator has put them, by plugin: manifest's port to bound port.

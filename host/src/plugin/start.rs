@@ -133,11 +133,16 @@ impl Starter {
         let entry = loader::entry(&loaded, &manifest)?;
         let destinations = Destination::configured(&manifest, &config);
         let mut requires = manifest.requires.clone();
-        // Who writes the configuration may let a plugin reach more than it asks for, such as a server in the house.
+        // Who writes the configuration may let a plugin reach more than it asks for, such as a server in the house, or a
+        // capability that its schedules call.
         let beyond = self.services.egress_beyond.get(&id);
         requires
             .egress
             .extend(beyond.into_iter().flatten().cloned());
+        let calls = self.services.calls_beyond.get(&id);
+        requires
+            .optional
+            .extend(calls.into_iter().flatten().cloned());
         let grant = Grant {
             plugin: id.as_str().into(),
             version: manifest.version.to_string().into(),

@@ -70,6 +70,16 @@ pub enum RunError {
         /// The entry, and what to write instead.
         reason: String,
     },
+    /// A capability that no plugin provides.
+    #[error(
+        "plugins.{id}.capabilities: {name} is the host's: only those of other plugins can be named here"
+    )]
+    Capability {
+        /// The plugin.
+        id: String,
+        /// The entry.
+        name: String,
+    },
     /// A key of the configuration that has no value.
     #[error("identity.api_keys.{name}: {reason}")]
     ApiKey {
@@ -149,6 +159,7 @@ impl From<RunError> for CliError {
             | RunError::Cors(_)
             | RunError::Proxy(_)
             | RunError::Egress { .. }
+            | RunError::Capability { .. }
             | RunError::Redis(_) => ("CONFIGURATION", Exit::Configuration),
             RunError::Lock(_) => ("PLUGINS_LOCK", Exit::BadData),
             RunError::Setup { .. } | RunError::Routes(_) => ("SETUP", Exit::Failed),

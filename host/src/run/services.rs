@@ -13,6 +13,7 @@ use crate::{
         clock::HostClock,
         config::Facts,
         crypto::{CryptoService, HashSettings},
+        dump::Dumps,
         http::{Egress, list::EgressList},
         kv::Store,
         metrics::MetricsHub,
@@ -30,7 +31,10 @@ use crate::{
         key_digest,
     },
     plugin::services::Services,
-    postgres::connect::{Target, pool},
+    postgres::{
+        binaries::Search,
+        connect::{Target, pool},
+    },
     telemetry::Metrics,
 };
 
@@ -114,8 +118,15 @@ pub(super) fn build(
             )
             .map_err(|error| setup("crypto")(error.to_string()))?,
         ),
+        dumps: Arc::new(Dumps::new(
+            target.clone(),
+            programs_of(config),
+            config.resolve(&config.database.backup_directory),
+            Arc::clone(&clock),
+        )),
         egress: Egress::new().map_err(|error| setup("TLS")(error.to_string()))?,
         egress_beyond: egress_beyond(config)?,
+        calls_beyond: calls_beyond(config)?,
         ports: Arc::default(),
         port_overrides: port_overrides(config),
         clock,
@@ -133,6 +144,16 @@ pub(super) fn build(
         http_metrics,
         metrics,
     })
+}
+
+/// Where the database's programs are.
+fn programs_of(config: &Config) -> Search {
+    let configured = config.database.bin_directory.as_ref();
+    Search {
+        configured: configured.map(|path| config.resolve(path)),
+        bundle_dir: Some(config.state_directory().join("postgres-dist")),
+        major: None,
+    }
 }
 
 /// A counter with a series for each plugin.
@@ -284,6 +305,24 @@ fn egress_beyond(config: &Config) -> Result<BTreeMap<String, Vec<String>>, RunEr
             reason: error.to_string(),
         })?;
         beyond.insert(id.clone(), plugin.egress.clone());
+    }
+    Ok(beyond)
+}
+
+/// `[plugins.<id>.capabilities]`.
+///
+/// # Errors
+///
+/// When one is the host's: those are granted when the plugin is enabled, and to none that does not ask for them.
+fn calls_beyond(config: &Config) -> Result<BTreeMap<String, Vec<String>>, RunError> {
+    let mut beyond = BTreeMap::new();
+    for (id, plugin) in &config.plugins.by_id {
+        let mut named = plugin.capabilities.iter();
+        if let Some(name) = named.find(|name| name.starts_with("nself.")) {
+            let (id, name) = (id.clone(), name.clone());
+            return Err(RunError::Capability { id, name });
+        }
+        beyond.insert(id.clone(), plugin.capabilities.clone());
     }
     Ok(beyond)
 }

@@ -146,6 +146,7 @@ mod list {
         connect: c::connect::Connect,
         crypto: c::crypto::Crypto,
         db: c::db::Db,
+        dump: c::dump::Dump,
         handlers: c::handlers::Handlers,
         http: c::http::Http,
         identity: c::identity::Identity,

@@ -100,6 +100,7 @@ pub fn all() -> Vec<Layout> {
         c::db::Db,
         c::db::Session,
         c::db::CopyIn,
+        c::dump::Dump,
         c::handlers::Handlers,
         c::http::Http,
         c::identity::Identity,

@@ -1,12 +1,15 @@
 //! Kinds that this plugin works itself.
 
+mod db_backup;
 mod http_request;
 mod send_email;
 
 use nself_plugin_api::prelude::*;
 use serde::Serialize;
 
-pub(crate) use self::{http_request::run as http_request, send_email::run as send_email};
+pub(crate) use self::{
+    db_backup::run as db_backup, http_request::run as http_request, send_email::run as send_email,
+};
 use crate::{Jobs, sweep};
 
 /// What `jobs.prune` has done.

@@ -13,11 +13,15 @@ pub(crate) enum JobError {
     UnknownBatch { id: Uuid },
     #[error(
         "jobs.queue/1 has no method {method:?}: it has enqueue, enqueue_many, show, cancel, retry, log, progress, batch_open, \
-         batch_seal, batch_show, batch_cancel and queues"
+         batch_seal, batch_show, batch_cancel, reserved and queues"
     )]
     Method { method: String },
     #[error("a job that is {state} cannot be {change}")]
     State { state: String, change: &'static str },
+    #[error(
+        "jobs of the kind {kind:?} are for operators to enqueue, and for their schedules and SQL"
+    )]
+    Reserved { kind: &'static str },
     #[error("{message}")]
     Option { message: String },
     #[error("{message}")]
@@ -54,6 +58,7 @@ impl From<JobError> for Error {
             JobError::UnknownBatch { .. } => Self::not_found("JOB_BATCH_NOT_FOUND", text),
             JobError::Method { .. } => Self::not_found("JOB_METHOD", text),
             JobError::State { .. } => Self::conflict("JOB_STATE", text),
+            JobError::Reserved { .. } => Self::new(403, "JOB_KIND_RESERVED", text),
             JobError::Option { .. } => Self::invalid("JOB_OPTION", text),
             JobError::TooLarge { .. } => Self::new(413, "JOB_TOO_LARGE", text),
             JobError::QueueOfHosts { .. } => Self::conflict("JOB_QUEUE_NOT_PULL", text),

@@ -18,6 +18,7 @@ mod observed;
 mod pull;
 mod push;
 mod queue;
+mod reserved;
 mod routes;
 mod store;
 mod sweep;
@@ -54,6 +55,7 @@ impl Plugin for Jobs {
             "nself.handlers/1",
             "nself.http/1",
             "nself.crypto/1",
+            "nself.dump/1",
         ],
         optional: &["mail.send/1"],
         egress: &["*"],
@@ -205,6 +207,9 @@ impl Plugin for Jobs {
     ];
 
     const JOBS: &'static [Job<Self>] = &[
+        Job::new("jobs.db_backup", builtin::db_backup)
+            .attempts_max(3)
+            .timeout(Duration::from_secs(3 * 3_600)),
         Job::new("jobs.http_request", builtin::http_request).timeout(Duration::from_secs(60)),
         Job::new("jobs.prune", builtin::prune).attempts_max(3),
         Job::new("jobs.send_email", builtin::send_email).timeout(Duration::from_secs(60)),

@@ -12,7 +12,8 @@ use crate::{
     Jobs, batch,
     enqueue::{self, NewJob},
     error::{JobError, refused},
-    store,
+    reserved::{self, Asked},
+    store::{self, batches::NewBatch},
 };
 
 /// What names a job.
@@ -74,8 +75,17 @@ struct Progress {
 /// Answers a call of `jobs.queue/1`.
 pub(crate) async fn call(cx: Cx<Jobs>, call: CapabilityCall) -> Result<Vec<u8>> {
     match call.method.as_str() {
-        "enqueue" => json(&enqueue::one(&cx, call.json()?).await?),
-        "enqueue_many" => json(&enqueue::many(&cx, &call.json::<Vec<NewJob>>()?).await?),
+        "enqueue" => {
+            let job: NewJob = call.json()?;
+            reserved::check_job(&job)?;
+            json(&enqueue::one(&cx, job).await?)
+        }
+        "enqueue_many" => {
+            let jobs: Vec<NewJob> = call.json()?;
+            jobs.iter().try_for_each(reserved::check_job)?;
+            json(&enqueue::many(&cx, &jobs).await?)
+        }
+        "reserved" => json(&call.json::<Asked>()?.answer()),
         "show" => {
             let Which { id, .. } = call.json()?;
             let shown = store::control::find(&cx.db(), id).await?;
@@ -104,7 +114,11 @@ pub(crate) async fn call(cx: Cx<Jobs>, call: CapabilityCall) -> Result<Vec<u8>> 
                 .map_err(refused)?;
             json(&())
         }
-        "batch_open" => json(&batch::open(&cx.db(), &call.json()?).await?),
+        "batch_open" => {
+            let new: NewBatch = call.json()?;
+            reserved::check_next(new.then.as_ref())?;
+            json(&batch::open(&cx.db(), &new).await?)
+        }
         "batch_seal" => json(&batch::seal(&cx.db(), call.json::<WhichBatch>()?.id).await?),
         "batch_show" => json(&batch::show(&cx.db(), call.json::<WhichBatch>()?.id).await?),
         "batch_cancel" => {

@@ -5,6 +5,7 @@
 //! their times once, over all hosts, in the transaction that enqueues what it is for.
 #![forbid(unsafe_code)]
 
+mod capability_call;
 mod commands;
 mod config;
 mod engine;
@@ -123,6 +124,7 @@ impl Plugin for Scheduler {
     const JOBS: &'static [Job<Self>] = &[
         Job::new(target::PLUGIN_SCHEDULE, plugin_schedule::run),
         Job::new(target::WEBHOOK, hasura::deliver),
+        Job::new(target::CALL, capability_call::run),
     ];
 
     const TASKS: &'static [Task<Self>] = &[

@@ -26,6 +26,8 @@ pub(crate) enum ScheduleError {
     File(String),
     #[error("{0}")]
     Window(String),
+    #[error("schedules that enqueue jobs of the kind {kind:?} are the operators'")]
+    Reserved { kind: String },
     #[error("the target of {name:?} cannot be reached: {problem}")]
     Failed { name: String, problem: String },
 }
@@ -72,6 +74,7 @@ impl From<ScheduleError> for Error {
             ScheduleError::Target(_) => Self::invalid("SCHEDULE_TARGET", text),
             ScheduleError::File(_) => Self::invalid("SCHEDULE_FILE", text),
             ScheduleError::Window(_) => Self::invalid("SCHEDULE_WINDOW", text),
+            ScheduleError::Reserved { .. } => Self::new(403, "SCHEDULE_RESERVED", text),
             ScheduleError::Failed { .. } => Self::invalid("SCHEDULE_FAILED", text),
         }
     }

@@ -14,6 +14,8 @@ use crate::refusal::ScheduleError;
 pub(crate) const PLUGIN_SCHEDULE: &str = "scheduler.plugin_schedule";
 /// The kind of job that delivers a trigger of Hasura's to its webhook.
 pub(crate) const WEBHOOK: &str = "scheduler.webhook";
+/// The kind of job that calls a capability of another plugin.
+pub(crate) const CALL: &str = "scheduler.capability_call";
 /// The kind of job that sends a request; the jobs plugin works it.
 const HTTP: &str = "jobs.http_request";
 /// What the type of an event begins with: all that this plugin may emit.
@@ -55,6 +57,18 @@ struct Http {
     options: Map<String, Value>,
 }
 
+/// What of another plugin is called. The answer is the job's result.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Call {
+    pub id: String,
+    pub method: String,
+    #[serde(default)]
+    pub payload: Map<String, Value>,
+    #[serde(default)]
+    options: Map<String, Value>,
+}
+
 fn post() -> String {
     "POST".to_owned()
 }
@@ -74,7 +88,7 @@ pub(crate) fn action(name: &str, target: &Value) -> Result<Value, ScheduleError>
     let object = target.as_object().filter(|object| object.len() == 1);
     let Some((kind, inner)) = object.and_then(|object| object.iter().next()) else {
         return Err(refuse(
-            "must be an object with one of the keys job, event, http",
+            "must be an object with one of the keys job, event, http, capability",
         ));
     };
     match kind.as_str() {
@@ -119,11 +133,19 @@ pub(crate) fn action(name: &str, target: &Value) -> Result<Value, ScheduleError>
         "workflow" => Err(refuse(
             "workflow: this host has no orchestrator that could start one; enqueue a job instead",
         )),
-        "capability" => Err(refuse(
-            "capability: a plugin calls only what its manifest asks for, and this one's asks for jobs alone; enqueue a job of the plugin that offers it",
-        )),
+        "capability" => {
+            let call: Call = read(kind, inner)?;
+            if !is_capability(&call.id) {
+                return Err(refuse(
+                    "capability.id: must be a capability of another plugin, such as \"mail.send/1\"",
+                ));
+            }
+            check_options("capability", &call.options)?;
+            // The job says which schedule it is for and no more: whoever may enqueue jobs does not choose what is called.
+            Ok(json!({"kind": CALL, "payload": {"schedule": name}, "options": call.options}))
+        }
         _ => Err(ScheduleError::Target(format!(
-            "{kind:?} is none of job, event, http"
+            "{kind:?} is none of job, event, http, capability"
         ))),
     }
 }
@@ -171,6 +193,12 @@ fn is_kind(text: &str) -> bool {
         && text.chars().all(allowed)
 }
 
+fn is_capability(text: &str) -> bool {
+    let is_host = text.starts_with("nself.");
+    text.split_once('/')
+        .is_some_and(|(name, number)| is_kind(name) && number.parse::<u16>().is_ok() && !is_host)
+}
+
 fn read<'a, T: Deserialize<'a>>(kind: &str, inner: &'a Value) -> Result<T, ScheduleError> {
     T::deserialize(inner).map_err(|error| ScheduleError::Target(format!("{kind}: {error}")))
 }
@@ -199,6 +227,11 @@ mod tests {
         assert_eq!(
             (&http["kind"], &http["payload"]["method"]),
             (&json!("jobs.http_request"), &json!("POST"))
+        );
+        let call = json!({"capability": {"id": "mail.send/1", "method": "send", "payload": {"to": "a@b.org"}}});
+        assert_eq!(
+            action("nightly", &call),
+            Ok(json!({"kind": CALL, "payload": {"schedule": "nightly"}, "options": {}}))
         );
     }
 
@@ -233,8 +266,19 @@ mod tests {
                 "job.options.fired_at",
             ),
             (json!({"workflow": {"name": "a"}}), "no orchestrator"),
-            (json!({"capability": {"id": "mail.send/1"}}), "jobs alone"),
-            (json!({"mail": {}}), "none of job, event, http"),
+            (
+                json!({"capability": {"id": "mail.send/1"}}),
+                "missing field `method`",
+            ),
+            (
+                json!({"capability": {"id": "nself.dump/1", "method": "make"}}),
+                "capability.id",
+            ),
+            (
+                json!({"capability": {"id": "mail.send", "method": "send"}}),
+                "capability.id",
+            ),
+            (json!({"mail": {}}), "none of job, event, http, capability"),
         ] {
             check_refused(&target, expected);
         }

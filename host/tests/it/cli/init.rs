@@ -45,7 +45,7 @@ fn a_second_time_changes_nothing() {
     assert_eq!(before[0], "# mine\n");
     assert_eq!(
         before[1],
-        "target\n.nself\n/plugins.d/\n.env\n.env.secrets\n"
+        "target\n.nself\n/plugins.d/\n/backups/\n.env\n.env.secrets\n"
     );
 
     let second = project.run(&["init", "--json"]);

@@ -6,6 +6,7 @@ use super::jobs::Reason;
 use crate::{
     Jobs, audit, batch,
     error::JobError,
+    reserved,
     store::{
         self,
         batches::{Batch, Filter, NewBatch, Page},
@@ -22,7 +23,12 @@ pub(crate) async fn list(cx: Cx<Jobs>, Query(filter): Query<Filter>) -> Result<D
     store::batches::page(&cx.db(), &filter).await.map(Data)
 }
 
-pub(crate) async fn open(cx: Cx<Jobs>, Json(new): Json<NewBatch>) -> Result<Created<Batch>> {
+pub(crate) async fn open(
+    cx: Cx<Jobs>,
+    principal: Principal,
+    Json(new): Json<NewBatch>,
+) -> Result<Created<Batch>> {
+    reserved::check_batch(&principal, new.then.as_ref())?;
     batch::open(&cx.db(), &new).await.map(Created)
 }
 

@@ -8,6 +8,7 @@ use crate::{
     enqueue::{self, NewJob},
     error::JobError,
     queue::{self, Changed},
+    reserved,
     store::{
         self,
         control::Shown,
@@ -42,14 +43,21 @@ pub(crate) struct Reprioritised {
     pub priority: i16,
 }
 
-pub(crate) async fn enqueue(cx: Cx<Jobs>, Json(job): Json<NewJob>) -> Result<Created<Receipt>> {
+pub(crate) async fn enqueue(
+    cx: Cx<Jobs>,
+    principal: Principal,
+    Json(job): Json<NewJob>,
+) -> Result<Created<Receipt>> {
+    reserved::check(&principal, std::slice::from_ref(&job))?;
     enqueue::one(&cx, job).await.map(Created)
 }
 
 pub(crate) async fn enqueue_many(
     cx: Cx<Jobs>,
+    principal: Principal,
     Json(jobs): Json<Vec<NewJob>>,
 ) -> Result<Created<Vec<Receipt>>> {
+    reserved::check(&principal, &jobs)?;
     enqueue::many(&cx, &jobs).await.map(Created)
 }
 

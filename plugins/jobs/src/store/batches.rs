@@ -12,8 +12,8 @@ pub(crate) struct NewBatch {
     pub name: Option<String>,
     /// Whose it is.
     pub family_id: Option<Uuid>,
-    /// The job that is enqueued when the last one has ended: `kind`, and objects `payload` and `options`. Its payload gets a field
-    /// `batch` with `id`, `name`, `total`, `failed` and `is_cancelled`.
+    /// The job that is enqueued when the last one has ended: `kind`, and objects `payload` and `options`. It is told
+    /// how the batch ended as `ended_batch`.
     pub then: Option<Value>,
 }
 

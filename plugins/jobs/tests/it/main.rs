@@ -1,5 +1,6 @@
 //! The jobs plugin, tried on a real host with a real database.
 
+mod backup;
 mod batches;
 mod builtin;
 mod clients;

@@ -3,7 +3,10 @@
 use nself_plugin_api::{jiff::Timestamp, prelude::*, serde_json::json};
 use serde::{Deserialize, Serialize};
 
-use super::schedules::{held, note, shown};
+use super::{
+    reserved,
+    schedules::{held, note, shown},
+};
 use crate::{
     Scheduler,
     engine::tick,
@@ -69,6 +72,7 @@ pub(crate) async fn run(
 ) -> Result<Data<Shown>> {
     let tx = cx.db().begin().await?;
     let stored = held(&tx, &name).await?;
+    reserved::check(&cx, &who, &stored.action).await?;
     let now = store::schedules::now(&tx).await?;
     let moved = tick::fire_now(&tx, &stored, &[now], "manual", now).await?;
     if moved.failed > 0 {
@@ -103,6 +107,7 @@ pub(crate) async fn backfill(
 ) -> Result<Data<Backfilled>> {
     let tx = cx.db().begin().await?;
     let stored = held(&tx, &name).await?;
+    reserved::check(&cx, &who, &stored.action).await?;
     let now = store::schedules::now(&tx).await?;
     let times = missing(&cx, &tx, &stored, &window, now).await?;
     if window.dry_run || times.is_empty() {

@@ -8,6 +8,7 @@ use nself_plugin_api::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::reserved;
 use crate::{
     Scheduler,
     engine::tick,
@@ -124,6 +125,7 @@ pub(crate) async fn create(
         action: definition.check()?,
         definition,
     };
+    reserved::check(&cx, &who, &wanted.action).await?;
     let tx = cx.db().begin().await?;
     let now = schedules::now(&tx).await?;
     plan::add(&tx, &cx.plugin().zones, "api", &wanted, now).await?;
@@ -150,6 +152,7 @@ pub(crate) async fn replace(
         action: definition.check()?,
         definition,
     };
+    reserved::check(&cx, &who, &wanted.action).await?;
     let tx = cx.db().begin().await?;
     let stored = own(&tx, &name).await?;
     let now = schedules::now(&tx).await?;

@@ -4,6 +4,7 @@
 mod after_downtime;
 mod against_croner;
 mod against_dateutil;
+mod calling;
 mod defined;
 mod every_zone;
 mod faults;

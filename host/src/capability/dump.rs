@@ -1,0 +1,173 @@
+//! `nself.dump/1`: archives of the project's database, made by `pg_dump` and read back by `pg_restore`.
+//!
+//! A plugin says when, and what stays; it runs no program and sees no file. The programs get the database in an environment that
+//! is made for them and holds nothing else of the host's. An archive has another name until it is whole, was read back and is on
+//! the disk, so a host that is killed leaves no half of one; and older ones go only for one that is there.
+
+mod programs;
+mod shelf;
+mod wanted;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use nself_plugin_api::abi::{
+    bytes::Bytes,
+    capability::dump::{Dump, DumpProvider},
+    error::Error,
+};
+use serde_json::json;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use self::{programs::Programs, shelf::Shelf, wanted::Wanted};
+use super::{
+    Grant,
+    clock::HostClock,
+    error::{error, unavailable},
+};
+use crate::postgres::{binaries::Search, connect::Target};
+
+/// When a dump for which there are no programs may be tried again: somebody may install them.
+const RETRY_AFTER_MS: u64 = 60_000;
+/// Longest dump, whoever waits for it.
+const TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// Where archives come from and where they lie. One per host.
+pub struct Dumps {
+    target: Target,
+    search: Search,
+    shelf: Shelf,
+}
+
+/// Why there is no archive.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DumpError {
+    #[error("{field}: expected {expected}")]
+    Wanted {
+        field: &'static str,
+        expected: &'static str,
+    },
+    #[error("it does not read: {0}")]
+    Form(serde_json::Error),
+    #[error(
+        "{0} is not on this machine: install PostgreSQL's client programs, or set database.bin_directory"
+    )]
+    Missing(&'static str),
+    #[error("{program}: {told}")]
+    Program { program: &'static str, told: String },
+    #[error("a file in {directory}", directory = .directory.display())]
+    File {
+        directory: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{0} cannot be run")]
+    Run(&'static str, #[source] std::io::Error),
+    #[error("it takes longer than {} h", TIME_MAX.as_secs() / 3_600)]
+    Late,
+}
+
+impl From<DumpError> for Error {
+    fn from(cause: DumpError) -> Self {
+        match cause {
+            DumpError::Wanted { .. } | DumpError::Form(_) => {
+                error(422, "DUMP_OPTION", format!("the archive: {cause}"), cause)
+            }
+            DumpError::Missing(program) => unavailable(
+                "DUMP_UNAVAILABLE",
+                format!("{program} is not on the host's machine"),
+                RETRY_AFTER_MS,
+                cause,
+            ),
+            _ => error(
+                500,
+                "DUMP_FAILED",
+                "the database could not be dumped: the host's log says why",
+                chain(&cause),
+            ),
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl Dumps {
+    /// Archives of `target` in the folder `directory`; `search` says where its programs are.
+    pub fn new(
+        target: Target,
+        search: Search,
+        directory: PathBuf,
+        clock: Arc<dyn HostClock>,
+    ) -> Self {
+        Self {
+            target,
+            search,
+            shelf: Shelf::new(directory, clock),
+        }
+    }
+
+    async fn make(&self, wanted: &Wanted) -> Result<Bytes, DumpError> {
+        let programs = Programs::find(&self.search, &self.target).await?;
+        let in_folder = |source| DumpError::File {
+            directory: self.shelf.directory().to_owned(),
+            source,
+        };
+        let turn = self.shelf.turn().await.map_err(in_folder)?;
+        let draft = turn.draft(&wanted.name).await.map_err(in_folder)?;
+        let written = programs.dump(wanted, draft.path()).await?;
+        let tables = programs.read(draft.path()).await?;
+        let file = draft.keep().await.map_err(in_folder)?;
+        let removed = turn.prune(&wanted.name, &file, wanted.keep).await;
+        let made = json!({
+            "file": file, "bytes": written.bytes, "sha256": written.sha256, "tables": tables, "removed": removed,
+        });
+        Ok(made.to_string().into())
+    }
+}
+
+/// The capability of one plugin.
+pub struct DumpCapability {
+    dumps: Arc<Dumps>,
+    plugin: Arc<str>,
+}
+
+impl DumpCapability {
+    /// Makes archives with `dumps`.
+    pub fn capability(grant: &Grant, dumps: Arc<Dumps>) -> Dump {
+        let plugin = Arc::clone(&grant.plugin);
+        Dump::new(Arc::new(Self { dumps, plugin }))
+    }
+}
+
+impl DumpProvider for DumpCapability {
+    fn make(&self, wanted: Bytes) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
+        let (dumps, plugin) = (Arc::clone(&self.dumps), Arc::clone(&self.plugin));
+        async move {
+            let wanted = Wanted::read(wanted.as_slice())?;
+            let made = timeout(TIME_MAX, dumps.make(&wanted)).await;
+            match made.unwrap_or(Err(DumpError::Late)) {
+                Ok(made) => {
+                    info!(
+                        plugin = &*plugin,
+                        name = wanted.name,
+                        "the database was dumped"
+                    );
+                    Ok(made)
+                }
+                Err(error) => {
+                    warn!(plugin = &*plugin, error = %chain(&error), "the database could not be dumped");
+                    Err(error.into())
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Archives of the project's database.
+
+use crate::abi::{bytes::Bytes, interface::interface};
+
+interface! {
+    /// The host runs the database's own programs; what they write lies in the operator's folder of archives, which plugins cannot read.
+    pub interface Dump: DumpProvider / DumpTable = "nself.dump/1" {
+        /// Makes an archive and reads it back; then older ones of the same name go. `wanted` is JSON: `{"name": .., "keep": ..,
+        /// "without_schemas": [..], "without_rows": [..]}`. Resolves with JSON: `{"file": .., "bytes": .., "sha256": .., "tables": ..,
+        /// "removed": [..]}`.
+        async fn make(wanted: Bytes) -> Bytes;
+    }
+}
