@@ -31,8 +31,8 @@ use super::{
 /// The superuser's password in scratch clusters. It guards nothing: the socket's directory does.
 pub const PASSWORD: &str = "scratch";
 
-/// How long a cluster may take to start on a loaded machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a cluster may take to start, or to let somebody in, on a loaded machine.
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// Durability is off because nobody will read the data after the process; everything else is as in the product.
 const SETTINGS: &str = "\
@@ -229,7 +229,7 @@ impl Scratch {
             .user(SUPERUSER)
             .password(PASSWORD)
             .dbname(database)
-            .connect_timeout(Duration::from_secs(20));
+            .connect_timeout(START_LIMIT);
         config
     }
 
