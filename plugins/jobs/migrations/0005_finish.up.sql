@@ -2,20 +2,28 @@
 -- away from it changes nothing and is not in the answer.
 
 -- The hot path: leases of which every job was completed and is plain (no result, no options, payload in place). Returns the
--- leases that were still the host's.
+-- leases that were still the host's. Its plan is made once for each connection: a function in SQL has it made anew at every call,
+-- which took longer than all it does for a small lease. So it must not depend on what statistics say of a table that is empty at one
+-- moment and full at the next.
 create function jobs.complete(host_id uuid, lease_ids uuid[], is_kept boolean) returns setof uuid
-    language sql volatile
-    begin atomic
-        with gone as (
-            delete from jobs.leases l where l.id = any (lease_ids) and l.host = host_id returning l.*
-        ), kept as (
-            insert into jobs.finished (id, queue, state, attempt, worker, claimed_at, kind, family_id, payload)
-            select j.id, g.queue, 'completed', j.attempt, host_id, g.claimed_at, j.kind, j.family_id, j.payload
-            from gone g cross join lateral unnest(g.ids, g.attempts, g.kinds, g.families, g.payloads) as j (id, attempt, kind, family_id, payload)
-            where is_kept and (g.done = '{}' or j.id <> all (g.done))
-        )
-        select g.id from gone g;
-    end;
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
+as $$
+begin
+    return query
+    with gone as (
+        delete from jobs.leases l where l.id = any (lease_ids) and l.host = host_id returning l.*
+    ), kept as (
+        insert into jobs.finished (id, queue, state, attempt, worker, claimed_at, kind, family_id, payload)
+        select j.id, g.queue, 'completed', j.attempt, host_id, g.claimed_at, j.kind, j.family_id, j.payload
+        from gone g cross join lateral unnest(g.ids, g.attempts, g.kinds, g.families, g.payloads) as j (id, attempt, kind, family_id, payload)
+        where is_kept and (g.done = '{}' or j.id <> all (g.done))
+    )
+    select g.id from gone g;
+end
+$$;
 
 -- How a job ended, with all that is known of it.
 create type jobs.ending as (

@@ -96,7 +96,7 @@ impl Observed {
 
     /// An attempt goes on for a while.
     pub(crate) fn goes_on(&self, job: &Job, lease: &Lease) {
-        self.tell(of(job, &lease.queue_name), "running", None, &[]);
+        self.tell(&of(job, &lease.queue_name), "running", None, &[]);
     }
 
     /// Whether somebody looks at what jobs do.
@@ -106,7 +106,7 @@ impl Observed {
 
     /// A worker has fetched a job.
     pub(crate) fn fetched(&self, job: &Job, queue: &str) {
-        self.tell(of(job, queue), "running", None, &[]);
+        self.tell(&of(job, queue), "running", None, &[]);
     }
 
     /// A worker has said how its job ended.
@@ -125,12 +125,12 @@ impl Observed {
             queue: &settled.queue_name,
             attempt: settled.attempt,
         };
-        self.tell(job, state, held, error);
+        self.tell(&job, state, held, error);
     }
 
-    fn tell(&self, job: Which<'_>, state: &'static str, took: Option<Duration>, error: &[u8]) {
+    fn tell(&self, job: &Which<'_>, state: &'static str, took: Option<Duration>, error: &[u8]) {
         if self.is_watched() {
-            self.watchers.tell(&job, state, took, error);
+            self.watchers.tell(job, state, took, error);
         }
     }
 
@@ -168,7 +168,12 @@ impl Observed {
             }
             State::Snoozed => "snoozed",
         };
-        self.tell(of(job, &lease.queue_name), state, Some(took), &ending.error);
+        self.tell(
+            &of(job, &lease.queue_name),
+            state,
+            Some(took),
+            &ending.error,
+        );
     }
 
     /// What became of jobs whose ending has been written down; those that are not among them were somebody else's.

@@ -33,6 +33,11 @@ pub(super) const EXEMPTIONS: &[Exemption] = &[
         reason: "where Postgres programs and sockets are is told by PATH, LD_LIBRARY_PATH and XDG_RUNTIME_DIR, not by settings",
     },
     Exemption {
+        rule: Rule::Environment,
+        path: "host/src/capability/dump/programs.rs",
+        reason: "pg_dump is looked for as the programs of Postgres are, and runs in an environment that is made for it",
+    },
+    Exemption {
         rule: Rule::Sleep,
         path: "host/src/capability/clock.rs",
         reason: "sleeping is what the clock offers, and what is tested there",

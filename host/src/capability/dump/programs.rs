@@ -69,10 +69,10 @@ impl<'a> Programs<'a> {
 
     /// Writes an archive into `file`, which is on the disk then.
     pub(super) async fn dump(&self, wanted: &Wanted, file: &Path) -> Result<Written, DumpError> {
-        let mut command = self.command(&self.dump);
-        command.args(ARGUMENTS).args(wanted.arguments());
-        command.envs(self.target.environment());
-        let mut child = spawn(DUMP, command.stdout(Stdio::piped()))?;
+        let mut dump = command(&self.dump);
+        dump.args(ARGUMENTS).args(wanted.arguments());
+        dump.envs(self.target.environment());
+        let mut child = spawn(DUMP, dump.stdout(Stdio::piped()))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (written, told) = tokio::join!(write(stdout, file), told(stderr));
         let ended = child.wait().await;
@@ -87,51 +87,51 @@ impl<'a> Programs<'a> {
 
     /// Reads the archive back: the list of what is in it, and then all of that. How many tables.
     pub(super) async fn read(&self, file: &Path) -> Result<u64, DumpError> {
-        let mut list = self.command(&self.restore);
+        let mut list = command(&self.restore);
         list.arg("--list").arg(file).stdout(Stdio::piped());
-        let list = self.output(&mut list).await?;
+        let list = output(&mut list).await?;
         // As the script that would restore it, which goes nowhere. The list alone would not show that rows are missing.
-        let mut whole = self.command(&self.restore);
+        let mut whole = command(&self.restore);
         whole
             .arg("--file=/dev/null")
             .arg(file)
             .stdout(Stdio::null());
-        self.output(&mut whole).await?;
+        output(&mut whole).await?;
         let list = String::from_utf8_lossy(&list);
         let tables = list.lines().filter(|line| is_table(line)).count();
         Ok(u64::try_from(tables).unwrap_or(u64::MAX))
     }
+}
 
-    /// What `pg_restore` writes, once it has succeeded.
-    async fn output(&self, command: &mut Command) -> Result<Vec<u8>, DumpError> {
-        let mut child = spawn(RESTORE, command)?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let read = async {
-            let mut read = Vec::new();
-            if let Some(mut stdout) = stdout {
-                stdout.read_to_end(&mut read).await?;
-            }
-            Ok(read)
-        };
-        let (read, told) = tokio::join!(read, told(stderr));
-        succeeded(RESTORE, child.wait().await, &told)?;
-        read.map_err(|error| DumpError::Run(RESTORE, error))
-    }
+/// What `pg_restore` writes, once it has succeeded.
+async fn output(command: &mut Command) -> Result<Vec<u8>, DumpError> {
+    let mut child = spawn(RESTORE, command)?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let read = async {
+        let mut read = Vec::new();
+        if let Some(mut stdout) = stdout {
+            stdout.read_to_end(&mut read).await?;
+        }
+        Ok(read)
+    };
+    let (read, told) = tokio::join!(read, told(stderr));
+    succeeded(RESTORE, child.wait().await, &told)?;
+    read.map_err(|error| DumpError::Run(RESTORE, error))
+}
 
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        let passed_on = PASSED_ON.iter();
-        command
-            .env_clear()
-            .envs(passed_on.filter_map(|name| Some((name, env::var_os(name)?))))
-            .env("LC_ALL", "C")
-            .env("PGAPPNAME", "nself dump")
-            .env("PGCONNECT_TIMEOUT", "10")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
-    }
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    let passed_on = PASSED_ON.iter();
+    command
+        .env_clear()
+        .envs(passed_on.filter_map(|name| Some((name, env::var_os(name)?))))
+        .env("LC_ALL", "C")
+        .env("PGAPPNAME", "nself dump")
+        .env("PGCONNECT_TIMEOUT", "10")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
 }
 
 fn program(binaries: Option<&Binaries>, name: &str) -> Option<PathBuf> {

@@ -11,7 +11,7 @@ use nself_plugin_testkit::{TestHost, TestHostBuilder, eventually};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::programs::{HALF, Programs, REAL, files};
+use self::programs::{HALF, Programs, REAL, files, is_half};
 use crate::stage::{builder, count, enqueue, job, until};
 
 /// A host whose programs and archives are the test's.
@@ -20,10 +20,8 @@ fn with(programs: &Programs, archives: &Path) -> TestHostBuilder {
 }
 
 fn config(programs: &Programs, archives: &Path) -> String {
-    format!(
-        "[database]\nbin_directory = {:?}\nbackup_directory = {archives:?}",
-        programs.directory()
-    )
+    let (bin, archives) = (programs.directory().display(), archives.display());
+    format!("[database]\nbin_directory = \"{bin}\"\nbackup_directory = \"{archives}\"")
 }
 
 fn folder() -> TempDir {
@@ -120,7 +118,7 @@ async fn a_host_that_is_killed_leaves_no_half_archive_under_a_name_and_the_job_i
     until_half(archives.path()).await;
     host.kill().await;
     let left = files(archives.path());
-    assert!(left.iter().all(|file| file.ends_with(".part")), "{left:?}");
+    assert!(left.iter().all(|file| is_half(file)), "{left:?}");
     assert_eq!(left.len(), 1);
 
     programs.pg_dump(&format!("exec {REAL} \"$@\""));
@@ -142,7 +140,7 @@ async fn a_host_that_is_killed_leaves_no_half_archive_under_a_name_and_the_job_i
 async fn until_half(archives: &Path) {
     eventually("half an archive is written", async || {
         let files = files(archives);
-        let half = files.iter().find(|file| file.ends_with(".part"))?;
+        let half = files.iter().find(|file| is_half(file))?;
         let length = archives.join(half).metadata().ok()?.len();
         (length >= 4_000).then_some(())
     })

@@ -26,7 +26,7 @@ impl Programs {
         let programs = Self(directory);
         // Not a link: the host would follow it to all the real programs.
         let postgres = postgres_program("postgres");
-        programs.script("postgres", &format!("exec {postgres:?} \"$@\""));
+        programs.script("postgres", &format!("exec '{}' \"$@\"", postgres.display()));
         for name in ["initdb", "pg_restore"] {
             let link = programs.directory().join(name);
             symlink(postgres_program(name), link).expect("a link");
@@ -48,12 +48,20 @@ impl Programs {
         let real: PathBuf = postgres_program("pg_dump");
         let new = self.directory().join(format!("{name}.new"));
         let path = "/usr/local/bin:/usr/bin:/bin";
-        let text = format!("#!/bin/sh\nPATH={path}\nREAL_PG_DUMP={real:?}\n{script}\n");
+        let text = format!(
+            "#!/bin/sh\nPATH={path}\nREAL_PG_DUMP='{}'\n{script}\n",
+            real.display()
+        );
         fs::write(&new, text).expect("the directory is writable");
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("it is ours");
         // In one step: the one that is there may be running.
         fs::rename(&new, self.directory().join(name)).expect("the directory is writable");
     }
+}
+
+/// Whether a file is an archive that is not whole yet.
+pub(super) fn is_half(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|end| end == "part")
 }
 
 /// Names of the archives, whole or not, in their order.

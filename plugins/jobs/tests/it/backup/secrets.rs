@@ -25,7 +25,8 @@ async fn no_password_is_in_the_list_of_processes_or_in_the_log_or_in_the_job() {
     // It stands still until the test lets it go.
     let go = archives.path().join(".go");
     programs.pg_dump(&format!(
-        "while [ ! -e {go:?} ]; do sleep 0.1; done\nexec \"$REAL_PG_DUMP\" \"$@\""
+        "while [ ! -e '{}' ]; do sleep 0.1; done\nexec \"$REAL_PG_DUMP\" \"$@\"",
+        go.display()
     ));
     let host = builder().start().await;
     let disabled = host
