@@ -879,6 +879,31 @@ BEGIN
 END
 $_$;
 
+CREATE TABLE public.family_members (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    role text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    invited_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    left_at timestamp with time zone,
+    CONSTRAINT family_members_left_check CHECK (((status = 'inactive'::text) = (left_at IS NOT NULL))),
+    CONSTRAINT family_members_role_check CHECK ((role = ANY (ARRAY['OWNER'::text, 'ADMIN'::text, 'ADULT_MEMBER'::text, 'YOUTH_MEMBER'::text, 'CHILD_MEMBER'::text]))),
+    CONSTRAINT family_members_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text, 'suspended'::text, 'pending_invite'::text])))
+);
+
+COMMENT ON TABLE public.family_members IS 'A person in a family: the role, and whether it lasts';
+
+CREATE FUNCTION public.family_members_display_name(member public.family_members) RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT u.display_name FROM public.users u WHERE u.id = member.user_id AND u.deleted_at IS NULL
+$$;
+
+COMMENT ON FUNCTION public.family_members_display_name(member public.family_members) IS 'What others call the member';
+
 CREATE FUNCTION public.family_user_ids() RETURNS uuid[]
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1068,6 +1093,38 @@ BEGIN
 END
 $$;
 
+CREATE TABLE public.posts (
+    id uuid DEFAULT nself.uuid_v7() NOT NULL,
+    family_id uuid NOT NULL,
+    author_id uuid,
+    kind text DEFAULT 'text'::text NOT NULL,
+    title text DEFAULT ''::text NOT NULL,
+    body text DEFAULT ''::text NOT NULL,
+    is_pinned boolean DEFAULT false NOT NULL,
+    edited_at timestamp with time zone,
+    visibility text DEFAULT 'family'::text NOT NULL,
+    child_approved_at timestamp with time zone,
+    child_approved_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT posts_body_check CHECK ((length(body) <= 50000)),
+    CONSTRAINT posts_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT posts_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'media'::text, 'milestone'::text, 'story'::text, 'announcement'::text]))),
+    CONSTRAINT posts_title_check CHECK ((length(title) <= 300)),
+    CONSTRAINT posts_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
+);
+
+COMMENT ON TABLE public.posts IS 'A post in the feed of a family';
+
+CREATE FUNCTION public.posts_reaction_count(post public.posts) RETURNS bigint
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT count(*) FROM public.post_reactions r WHERE r.family_id = post.family_id AND r.post_id = post.id
+$$;
+
+COMMENT ON FUNCTION public.posts_reaction_count(post public.posts) IS 'How many reactions the post has';
+
 CREATE FUNCTION public.purge_family(family uuid, actor text, kept interval DEFAULT '30 days'::interval) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1136,6 +1193,33 @@ BEGIN
     );
 END
 $$;
+
+CREATE TABLE public.search_index (
+    family_id uuid NOT NULL,
+    kind text NOT NULL,
+    subject_id uuid NOT NULL,
+    author_id uuid,
+    visibility text NOT NULL,
+    child_approved_at timestamp with time zone,
+    title text NOT NULL,
+    document tsvector NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT search_index_kind_check CHECK ((kind = ANY (ARRAY['post'::text, 'album'::text, 'media'::text, 'recipe'::text, 'trip'::text, 'event'::text])))
+);
+
+COMMENT ON TABLE public.search_index IS 'What a family can look for, in one place; derived, filled by triggers';
+
+CREATE FUNCTION public.search(words text, hasura_session json) RETURNS SETOF public.search_index
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT s.*
+    FROM public.search_index s
+    WHERE s.family_id = (hasura_session ->> 'x-hasura-family-id')::uuid
+        AND s.document @@ pg_catalog.websearch_to_tsquery('simple', words)
+    ORDER BY pg_catalog.ts_rank(s.document, pg_catalog.websearch_to_tsquery('simple', words)) DESC, s.created_at DESC
+$$;
+
+COMMENT ON FUNCTION public.search(words text, hasura_session json) IS 'What the family has that holds these words, the best match first; "or", quotes and - work as in a web search';
 
 CREATE FUNCTION public.see_device() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1556,23 +1640,6 @@ CREATE TABLE public.family_flags (
 
 COMMENT ON TABLE public.family_flags IS 'Switches of a family: what its owner allowed or forbade beyond the roles';
 
-CREATE TABLE public.family_members (
-    id uuid DEFAULT nself.uuid_v7() NOT NULL,
-    family_id uuid NOT NULL,
-    user_id uuid NOT NULL,
-    role text NOT NULL,
-    status text DEFAULT 'active'::text NOT NULL,
-    invited_by uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    left_at timestamp with time zone,
-    CONSTRAINT family_members_left_check CHECK (((status = 'inactive'::text) = (left_at IS NOT NULL))),
-    CONSTRAINT family_members_role_check CHECK ((role = ANY (ARRAY['OWNER'::text, 'ADMIN'::text, 'ADULT_MEMBER'::text, 'YOUTH_MEMBER'::text, 'CHILD_MEMBER'::text]))),
-    CONSTRAINT family_members_status_check CHECK ((status = ANY (ARRAY['active'::text, 'inactive'::text, 'suspended'::text, 'pending_invite'::text])))
-);
-
-COMMENT ON TABLE public.family_members IS 'A person in a family: the role, and whether it lasts';
-
 CREATE TABLE public.family_quotas (
     family_id uuid NOT NULL,
     storage_bytes_max bigint DEFAULT '53687091200'::bigint NOT NULL,
@@ -1917,30 +1984,6 @@ CREATE TABLE public.post_reactions (
 
 COMMENT ON TABLE public.post_reactions IS 'How a member feels about a post; one of each kind';
 
-CREATE TABLE public.posts (
-    id uuid DEFAULT nself.uuid_v7() NOT NULL,
-    family_id uuid NOT NULL,
-    author_id uuid,
-    kind text DEFAULT 'text'::text NOT NULL,
-    title text DEFAULT ''::text NOT NULL,
-    body text DEFAULT ''::text NOT NULL,
-    is_pinned boolean DEFAULT false NOT NULL,
-    edited_at timestamp with time zone,
-    visibility text DEFAULT 'family'::text NOT NULL,
-    child_approved_at timestamp with time zone,
-    child_approved_by uuid,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    deleted_at timestamp with time zone,
-    CONSTRAINT posts_body_check CHECK ((length(body) <= 50000)),
-    CONSTRAINT posts_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
-    CONSTRAINT posts_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'media'::text, 'milestone'::text, 'story'::text, 'announcement'::text]))),
-    CONSTRAINT posts_title_check CHECK ((length(title) <= 300)),
-    CONSTRAINT posts_visibility_check CHECK ((visibility = ANY (ARRAY['family'::text, 'adults_only'::text, 'private'::text, 'public'::text])))
-);
-
-COMMENT ON TABLE public.posts IS 'A post in the feed of a family';
-
 CREATE TABLE public.read_states (
     family_id uuid NOT NULL,
     conversation_id uuid NOT NULL,
@@ -2016,21 +2059,6 @@ CREATE TABLE public.reminders (
 );
 
 COMMENT ON TABLE public.reminders IS 'A member wants to be reminded, of an event or of something else';
-
-CREATE TABLE public.search_index (
-    family_id uuid NOT NULL,
-    kind text NOT NULL,
-    subject_id uuid NOT NULL,
-    author_id uuid,
-    visibility text NOT NULL,
-    child_approved_at timestamp with time zone,
-    title text NOT NULL,
-    document tsvector NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    CONSTRAINT search_index_kind_check CHECK ((kind = ANY (ARRAY['post'::text, 'album'::text, 'media'::text, 'recipe'::text, 'trip'::text, 'event'::text])))
-);
-
-COMMENT ON TABLE public.search_index IS 'What a family can look for, in one place; derived, filled by triggers';
 
 CREATE TABLE public.trips (
     id uuid DEFAULT nself.uuid_v7() NOT NULL,
