@@ -28,6 +28,7 @@ nself_plugin_testkit::conformance!(
         .except("GET /fixture/panic")
         .except("GET /fixture/blocking-panic")
         .except("GET /fixture/fetch")
+        .except("GET /fixture/connect")
         .except("GET /fixture/sleep")
         .except("POST /fixture/listener/{port}")
 );

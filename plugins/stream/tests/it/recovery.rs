@@ -260,7 +260,8 @@ async fn a_cut_connection_to_the_database_loses_nothing() {
     let _ = client.subscribe(&channel).await;
     let sql = host.sql().await;
     for number in 1..=5 {
-        let cut = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and usename like '%\\_stream'";
+        // Other tests have their databases on the same server.
+        let cut = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database() and usename like '%\\_stream'";
         sql.execute(cut, &[]).await.expect("a superuser may");
         publish(&sql, &channel, json!(number)).await;
         assert_eq!(client.publication().await["data"], number);
