@@ -331,12 +331,12 @@ impl Drop for Cluster {
 }
 
 /// How to reach the server that runs on the data in `data_dir` now, for a command beside the host that watches over it.
-/// None when none runs. It may still be starting.
+/// None when none runs, or has no socket yet. It may still be starting.
 pub fn running(data_dir: &Path, password: &str) -> Option<Config> {
     let server = server_of(data_dir)?;
     let mut config = Config::new();
     config
-        .host_path(&server.socket_dir)
+        .host_path(server.socket_dir?)
         .port(server.port)
         .user(SUPERUSER)
         .password(password)

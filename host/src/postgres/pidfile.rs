@@ -13,7 +13,8 @@ use rustix::process::Pid;
 pub(crate) struct Postmaster {
     pub(crate) pid: Pid,
     pub(crate) port: u16,
-    pub(crate) socket_dir: PathBuf,
+    /// None as long as it has no socket: the line is empty until then.
+    pub(crate) socket_dir: Option<PathBuf>,
 }
 
 /// The server that runs on `data` now, however far it is with starting or stopping.
@@ -38,11 +39,11 @@ fn parse(text: &str) -> Option<Postmaster> {
     let mut lines = text.lines();
     let pid = Pid::from_raw(lines.next()?.trim().parse().ok()?)?;
     let port = lines.nth(2)?.trim().parse().ok()?;
-    let socket_dir = PathBuf::from(lines.next()?);
+    let socket_dir = Some(lines.next()?).filter(|line| !line.is_empty());
     Some(Postmaster {
         pid,
         port,
-        socket_dir,
+        socket_dir: socket_dir.map(PathBuf::from),
     })
 }
 
@@ -80,8 +81,15 @@ mod tests {
         assert_eq!(postmaster.pid.as_raw_nonzero().get(), 4711);
         assert_eq!(
             (postmaster.port, postmaster.socket_dir),
-            (6543, PathBuf::from("/srv/x/.nself/pg/run"))
+            (6543, Some(PathBuf::from("/srv/x/.nself/pg/run")))
         );
+    }
+
+    #[test]
+    fn a_server_that_is_just_starting_has_no_socket_yet() {
+        let text = TEXT.replace("/srv/x/.nself/pg/run\n127.0.0.1", "\n");
+        let postmaster = parse(&text).expect("it is there");
+        assert_eq!((postmaster.port, postmaster.socket_dir), (6543, None));
     }
 
     #[test]

@@ -231,8 +231,13 @@ pub(super) fn listen(
     if let Some(running) = pidfile::running(data) {
         (options.progress)(&Progress::Adopting(running.pid.as_raw_nonzero().get()));
         let tcp = settings::recorded(data).is_some();
+        // One that was just started has no socket yet, and will have it where it was told to.
+        let socket_dir = match running.socket_dir {
+            Some(dir) => dir,
+            None => place::socket_dir(pg, &options.account)?,
+        };
         return Ok(Address {
-            socket_dir: running.socket_dir,
+            socket_dir,
             port: running.port,
             tcp,
         });
