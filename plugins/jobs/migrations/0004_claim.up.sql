@@ -325,7 +325,8 @@ begin
     -- A claim that a crash of the server forgets leaves the job available. So the claim need not wait for the disk.
     perform set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '200ms', true);
     select * into strict q from jobs.queues where id = queue_id;
-    if q.paused_at is not null then
+    -- For a host, a queue is as good as paused that workers fetch from: it may not have heard of that yet.
+    if q.paused_at is not null or (claimer is not null and q.worker <> 'host') then
         result.status := 'paused';
         return result;
     end if;
