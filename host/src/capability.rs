@@ -14,6 +14,7 @@ pub mod dump;
 pub mod error;
 pub mod handlers;
 pub mod http;
+pub mod hub;
 pub mod identity;
 pub mod kv;
 pub mod listen;

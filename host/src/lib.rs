@@ -9,6 +9,7 @@ pub mod control;
 pub mod events;
 pub mod hasura;
 pub mod http;
+pub mod hub;
 pub mod identity;
 pub mod loader;
 pub mod migrate;

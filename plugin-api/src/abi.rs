@@ -36,6 +36,7 @@ pub mod capability {
     pub mod dump;
     pub mod handlers;
     pub mod http;
+    pub mod hub;
     pub mod identity;
     pub mod kv;
     pub mod listen;
@@ -50,4 +51,4 @@ pub mod capability {
 pub const MAJOR: u32 = 1;
 
 /// Boundary minor of this crate: grows when a table or an id is added.
-pub const MINOR: u32 = 4;
+pub const MINOR: u32 = 5;

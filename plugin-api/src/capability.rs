@@ -11,6 +11,7 @@ pub mod dump;
 pub mod events;
 pub mod handlers;
 pub mod http;
+pub mod hub;
 pub mod identity;
 pub mod kv;
 pub mod listen;

@@ -6,9 +6,9 @@ use crate::{
     abi::{self, entry::Host},
     capability::{
         audit::Audit, call::Calls, clock::Clock, config::About, connect::Connect, crypto::Crypto,
-        db::Db, dump::Dump, events::Events, handlers::Handlers, http::Http, identity::Identity,
-        kv::Kv, listen::Listen, metrics::Metrics, policy::Policy, secrets::Secrets, tasks::Tasks,
-        tokens::Tokens,
+        db::Db, dump::Dump, events::Events, handlers::Handlers, http::Http, hub::Hub,
+        identity::Identity, kv::Kv, listen::Listen, metrics::Metrics, policy::Policy,
+        secrets::Secrets, tasks::Tasks, tokens::Tokens,
     },
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct Handles {
     pub(crate) dump: Option<abi::capability::dump::Dump>,
     pub(crate) handlers: Option<abi::capability::handlers::Handlers>,
     pub(crate) http: Option<abi::capability::http::Http>,
+    pub(crate) hub: Option<abi::capability::hub::Hub>,
     pub(crate) identity: Option<abi::capability::identity::Identity>,
     pub(crate) kv: Option<abi::capability::kv::Kv>,
     pub(crate) listen: Option<abi::capability::listen::Listen>,
@@ -53,6 +54,8 @@ capabilities! {
     kv: Kv,
     /// Outgoing HTTP.
     http: Http,
+    /// Fan-out to the plugin's WebSockets.
+    hub: Hub,
     /// Events in the log of the host.
     events: Events,
     /// Entries in the audit log.
@@ -99,6 +102,7 @@ impl Context {
             dump: host.dump(),
             handlers: host.handlers(),
             http: host.http(),
+            hub: host.hub(),
             identity: host.identity(),
             kv: host.kv(),
             listen: host.listen(),

@@ -333,11 +333,18 @@ const NEWCOMERS: [&[u8]; 4] = [
     b"nself.tokens/",
 ];
 
+/// The minor whose hosts have the hub.
+const HUB_NEEDS: u32 = 5;
+const HUB: &[u8] = b"nself.hub/";
+
 /// Prefix of capabilities that the host itself provides.
 const HOST_CAPABILITY: &[u8] = b"nself.";
 
 /// The lowest minor that serves a plugin which asks for that and has these routes.
 pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
+    if asks_for_the_hub(requires) {
+        return HUB_NEEDS;
+    }
     if asks_for_newcomers(requires) {
         return NEWCOMERS_NEED;
     }
@@ -351,6 +358,17 @@ pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
         at += 1;
     }
     if calls_others { CALLS_NEED } else { NEEDS }
+}
+
+const fn asks_for_the_hub(requires: &Requires) -> bool {
+    let mut at = 0;
+    while at < requires.capabilities.len() {
+        if begins(requires.capabilities[at].as_bytes(), HUB) {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 const fn asks_for_newcomers(requires: &Requires) -> bool {
@@ -706,6 +724,7 @@ mod tests {
         check_needs(&capabilities(&["nself.db/1", "mail.send/1"]), 2);
         check_needs(&capabilities(&["mail.send/1", "nself.connect/1"]), 4);
         check_needs(&capabilities(&["nself.tokens/1"]), 4);
+        check_needs(&capabilities(&["nself.tokens/1", "nself.hub/1"]), 5);
         let configured = Requires {
             egress: &["example.org", "{smtp_host}:25"],
             ..Requires::NOTHING

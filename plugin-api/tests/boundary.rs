@@ -15,9 +15,10 @@ use nself_plugin_api::abi::{
     bytes::{Bytes, OptBytes, Str},
     capability::{
         connect::{Connect, ConnectProvider, Outgoing, OutgoingProvider},
+        hub::{Connection, Frame, Hub, HubProvider, Topic, TopicProvider},
         kv::{Kv, KvProvider, Take},
     },
-    error::Error,
+    error::{Error, Outcome},
     future::Fut,
     layout,
     stream::Stream,
@@ -399,4 +400,98 @@ fn a_capability_hands_out_another_of_its_kind_and_streams_that_outlive_it() {
     assert_eq!(dropped.load(Ordering::SeqCst), 0);
     drop((stream, shutdown));
     assert_eq!(dropped.load(Ordering::SeqCst), 1);
+}
+
+/// Keeps what is published.
+struct Kept {
+    counted: Arc<AtomicUsize>,
+    frames: Arc<Mutex<Vec<Frame>>>,
+}
+
+/// A frame's bytes, which count their drop.
+struct Bytes3([u8; 3], Counted);
+
+impl AsRef<[u8]> for Bytes3 {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl HubProvider for Kept {
+    fn frame(&self, _: u32, payload: Bytes) -> Outcome<Frame> {
+        let bytes = payload.as_slice().try_into().expect("three bytes");
+        Ok(Frame::new(Arc::new(Bytes3(
+            bytes,
+            Counted(Arc::clone(&self.counted)),
+        ))))
+        .into()
+    }
+
+    fn connection(
+        &self,
+        socket: u64,
+        _: u64,
+        _: u32,
+        _: Str<'_>,
+        _: u32,
+        _: Str<'_>,
+    ) -> Outcome<Connection> {
+        panic!("there is no socket {socket}")
+    }
+
+    fn topic(&self, _: u32) -> Outcome<Topic> {
+        Ok(Topic::new(Arc::new(Members(Arc::clone(&self.frames))))).into()
+    }
+}
+
+struct Members(Arc<Mutex<Vec<Frame>>>);
+
+impl TopicProvider for Members {
+    fn add(&self, _: u64) -> u32 {
+        1
+    }
+
+    fn remove(&self, _: u64) -> u32 {
+        0
+    }
+
+    fn publish(&self, frame: Frame, _: u64) -> u64 {
+        let mut frames = self.0.lock().unwrap();
+        frames.push(frame.clone());
+        frames.push(frame);
+        2
+    }
+
+    fn members(&self) -> u64 {
+        2
+    }
+}
+
+#[test]
+fn a_frame_is_shared_by_all_that_it_was_sent_to_and_freed_with_the_last() {
+    let (counted, frames) = (Arc::new(AtomicUsize::new(0)), Arc::default());
+    let hub = Hub::new(Arc::new(Kept {
+        counted: Arc::clone(&counted),
+        frames: Arc::clone(&frames),
+    }));
+    let topic = hub.topic(1).into_result().ok().expect("a topic");
+    let frame = hub.frame(1, Bytes::from_static(b"abc")).into_result();
+    let frame = frame.ok().expect("a frame");
+    assert_eq!(topic.publish(frame.clone(), 0), 2);
+    drop((topic, hub, frame));
+    let held = std::mem::take(&mut *frames.lock().unwrap());
+    assert!(held.iter().all(|frame| frame.as_slice() == b"abc"));
+    assert_eq!(counted.load(Ordering::SeqCst), 0);
+    std::thread::spawn(move || drop(held)).join().unwrap();
+    assert_eq!(counted.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_hub_that_panics_gives_no_connection() {
+    let hub = Hub::new(Arc::new(Kept {
+        counted: Arc::default(),
+        frames: Arc::default(),
+    }));
+    let given = hub.connection(7, 0, 0, "".into(), 0, "".into());
+    assert!(given.into_result().is_err());
 }

@@ -101,6 +101,7 @@ async fn answer(
                 in_flight,
                 ping: websocket_ping,
                 watch,
+                hub: Arc::clone(running.hub()),
             };
             match websocket::accept(key, upgrade, service) {
                 Ok(response) => response,

@@ -21,6 +21,7 @@ use super::{handlers::Attempt, health::Health, manifest::Manifest, watchdog::Wat
 use crate::{
     capability::{call::Provider, error::unavailable, task::Background},
     http::{Generation, InFlight},
+    hub::Hub,
     loader::Sha256,
 };
 
@@ -55,6 +56,8 @@ pub struct Parts {
     pub draining: watch::Sender<bool>,
     /// Notes what it is polled for.
     pub watches: Watches,
+    /// Has its open sockets, and those of the others.
+    pub hub: Arc<Hub>,
 }
 
 impl Running {
@@ -104,6 +107,11 @@ impl Running {
     /// Notes what it is polled for.
     pub fn watches(&self) -> &Watches {
         &self.parts.watches
+    }
+
+    /// Where its sockets are.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.parts.hub
     }
 
     /// Turns true when it is asked to end.

@@ -23,6 +23,7 @@ use crate::{
         dump::DumpCapability,
         handlers::HandlersCapability,
         http::HttpCapability,
+        hub::HubCapability,
         identity::IdentityCapability,
         kv::Kv,
         listen::{ListenCapability, ListenOptions},
@@ -124,6 +125,9 @@ impl Offer {
                     return None;
                 }
             },
+            abi::hub::Hub::ID => {
+                Capability::hub(HubCapability::capability(&grant, Arc::clone(&services.hub)))
+            }
             abi::identity::Identity::ID => Capability::identity(IdentityCapability::capability(
                 grant,
                 Arc::clone(&services.verifier),

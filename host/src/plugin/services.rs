@@ -20,6 +20,7 @@ use crate::{
         task::lease::Leases,
     },
     events::EventLog,
+    hub::Hub,
     identity::Verifier,
     postgres::connect::Target,
 };
@@ -68,6 +69,8 @@ pub struct Services {
     pub egress_beyond: BTreeMap<String, Vec<String>>,
     /// The same for capabilities of other plugins.
     pub calls_beyond: BTreeMap<String, Vec<String>>,
+    /// Open sockets.
+    pub hub: Arc<Hub>,
     /// Ports that plugins listen on.
     pub ports: Arc<Ports>,
     /// Where the operator has put them, by plugin: manifest's port to bound port.

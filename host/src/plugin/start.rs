@@ -210,6 +210,7 @@ impl Starter {
             health,
             draining,
             watches: Watches::new(&manifest, &blocked),
+            hub: Arc::clone(&self.services.hub),
             manifest,
         }))
     }

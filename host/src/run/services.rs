@@ -26,6 +26,7 @@ use crate::{
     },
     events::{EventLog, dial},
     http::{Cors, Gateway, HttpMetrics, Limits, Routes, Settings},
+    hub::Hub,
     identity::{
         ApiKey, KeySet, Kind, Verifier, VerifierSettings, development::DevelopmentIssuer,
         key_digest,
@@ -127,6 +128,7 @@ pub(super) fn build(
         egress: Egress::new().map_err(|error| setup("TLS")(error.to_string()))?,
         egress_beyond: egress_beyond(config)?,
         calls_beyond: calls_beyond(config)?,
+        hub: Hub::new(metrics.registry()).map_err(|error| setup("metrics")(error.to_string()))?,
         ports: Arc::default(),
         port_overrides: port_overrides(config),
         clock,

@@ -149,6 +149,7 @@ mod list {
         dump: c::dump::Dump,
         handlers: c::handlers::Handlers,
         http: c::http::Http,
+        hub: c::hub::Hub,
         identity: c::identity::Identity,
         kv: c::kv::Kv,
         listen: c::listen::Listen,

@@ -85,6 +85,8 @@ pub fn all() -> Vec<Layout> {
         c::db::CELL,
         c::db::ROWS,
         c::kv::TAKE,
+        c::hub::FRAME,
+        c::hub::FRAME_TABLE,
     ];
     let tables = tables![
         entry::Host,
@@ -103,6 +105,9 @@ pub fn all() -> Vec<Layout> {
         c::dump::Dump,
         c::handlers::Handlers,
         c::http::Http,
+        c::hub::Hub,
+        c::hub::Connection,
+        c::hub::Topic,
         c::identity::Identity,
         c::kv::Kv,
         c::listen::Listen,

@@ -10,6 +10,19 @@ interface! {
         async fn receive() -> Message;
         /// Sends; resolves when the message has been handed to the transport, which is the back pressure.
         async fn send(message: Message);
+        /// The socket's number in the hub. Since minor 5: [`number_in_hub`](Socket::number_in_hub) looks whether it is there.
+        sync fn number() -> u64;
+    }
+}
+
+impl Socket {
+    /// The socket's number in the hub, or nothing when the host that made it has none.
+    pub fn number_in_hub(&self) -> Option<u64> {
+        // SAFETY: every table starts with its size, a `usize`. The rest of it may not be there.
+        let size = unsafe { *self.table.cast::<usize>() };
+        (size >= size_of::<SocketTable>())
+            .then(|| self.number())
+            .filter(|number| *number != 0)
     }
 }
 
@@ -145,7 +158,42 @@ layout!(RESPONSE: Response {
 
 #[cfg(test)]
 mod tests {
+    use std::{future::ready, sync::Arc};
+
     use super::*;
+    use crate::abi::error::Error;
+
+    struct Numbered;
+
+    impl SocketProvider for Numbered {
+        fn receive(&self) -> impl Future<Output = Result<Message, Error>> + Send + 'static {
+            ready(Ok(Message::default()))
+        }
+
+        fn send(&self, _: Message) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+            ready(Ok(()))
+        }
+
+        fn number(&self) -> u64 {
+            7
+        }
+    }
+
+    #[test]
+    fn a_socket_of_a_host_without_a_hub_has_no_number() {
+        let socket = Socket::new(Arc::new(Numbered));
+        assert_eq!(socket.number_in_hub(), Some(7));
+        let raw = socket.into_raw();
+        // SAFETY: the handle has just been made, and its table is a static.
+        let mut table = unsafe { raw.table.cast::<SocketTable>().read() };
+        // As it was made before there were numbers.
+        table.size = std::mem::offset_of!(SocketTable, number);
+        let older = Socket {
+            context: raw.context,
+            table: &raw const table,
+        };
+        assert_eq!(older.number_in_hub(), None);
+    }
 
     #[test]
     fn a_header_block_reads_back_and_a_cut_one_ends_early() {

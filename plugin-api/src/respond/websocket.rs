@@ -81,6 +81,11 @@ impl Socket {
     pub async fn send(&self, message: Message) -> Result<()> {
         Ok(self.0.send(message.into()).await?)
     }
+
+    /// What the hub calls it.
+    pub(crate) fn number_in_hub(&self) -> Option<u64> {
+        self.0.number_in_hub()
+    }
 }
 
 /// Answers with 101 and then serves the socket: `WebSocket::new(|socket| async move { .. })`.

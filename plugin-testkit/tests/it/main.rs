@@ -7,6 +7,7 @@ mod callers;
 mod database;
 mod events;
 mod handlers;
+mod hub;
 mod keys;
 mod outside;
 mod provided;

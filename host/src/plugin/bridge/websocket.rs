@@ -1,35 +1,26 @@
-//! WebSockets (RFC 6455): the host does the handshake, the framing, ping and pong, and the limits; the plugin sees messages.
+//! WebSockets (RFC 6455): the host does the handshake, the framing, ping and pong, and the limits; the plugin sees messages. What is
+//! written waits in the socket's connection of the [hub](crate::hub), whoever sends it.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::{
-    SinkExt, StreamExt,
-    stream::{SplitSink, SplitStream},
-};
+use futures_util::StreamExt;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use nself_plugin_api::abi::{
-    bytes::Bytes,
+    capability::hub::Frame,
     error::Error,
     response::{Message, Socket, SocketProvider, Upgrade, message},
 };
 use tokio::{
     sync::Mutex,
-    time::{Instant, Sleep, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         self,
         handshake::derive_accept_key,
-        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+        protocol::{Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 use tracing::{Instrument, Span, debug, error};
@@ -37,14 +28,12 @@ use tracing::{Instrument, Span, debug, error};
 use crate::{
     capability::{caller, error::error},
     http::{Body, InFlight, Problem},
+    hub::{self, BINARY, CLOSE_TIMEOUT, Close, Connection, Hub, Lost, TEXT, Wire, encode},
     plugin::watchdog::Watch,
 };
 
 /// Largest message of a client.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-
-/// For the closing handshake.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `Sec-WebSocket-Key`, when the request asks for a WebSocket of the version that everybody speaks.
 pub(super) fn key(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -64,6 +53,8 @@ pub(super) struct Service {
     pub(super) ping: Duration,
     /// Notes its polls.
     pub(super) watch: Watch,
+    /// Has the open sockets.
+    pub(super) hub: Arc<Hub>,
 }
 
 /// Answers with 101 and serves the socket beside the requests. The socket holds its generation, and is asked to end with it.
@@ -103,40 +94,65 @@ pub(super) fn accept(
     Ok(response)
 }
 
-type Transport = WebSocketStream<TokioIo<Upgraded>>;
+type Transport = WebSocketStream<Wire>;
+
+/// For a client that pauses within a message: what is larger than this is read in several steps. It is there for each
+/// connection, for as long as it is open.
+const READ_BUFFER_BYTES: usize = 1024;
+
+/// The place among the open sockets, given up however the conversation ends.
+struct Place {
+    hub: Arc<Hub>,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.hub.close(&self.connection);
+    }
+}
 
 async fn converse(upgraded: Upgraded, service: Service) {
-    // The place is held until the socket has closed.
+    // The slot is held until the socket has closed.
     let Service {
         serve,
         in_flight,
         ping,
         watch,
+        hub,
     } = service;
     let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let stream =
-        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-    let (sink, stream) = stream.split();
+    let plugin = Arc::clone(in_flight.generation().plugin());
+    let (connection, wire) = hub.open(upgraded, plugin, ping);
+    let _place = Place {
+        hub,
+        connection: Arc::clone(&connection),
+    };
+    let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
     let open = Arc::new(Open {
-        sink: Arc::new(Mutex::new(sink)),
-        incoming: Arc::new(Mutex::new(Incoming::new(stream, ping))),
+        incoming: Arc::new(Mutex::new(stream)),
+        connection,
     });
-    let serving = serve.run(Socket::new(Arc::clone(&open)));
+    let serving = watch.future(serve.run(Socket::new(Arc::clone(&open))));
     let served = tokio::select! {
-        served = watch.future(serving) => served,
-        () = in_flight.ending() => {
-            return close(&open, CloseCode::Restart, "the plugin is stopping, connect again").await;
-        }
+        served = serving => served,
+        // Nobody is left to be served.
+        () = open.connection.gone() => return debug!("the connection was given up"),
+        restart = restarting(&in_flight, &open.connection) => return close(&open, &restart).await,
     };
     match served {
-        Ok(()) => close(&open, CloseCode::Normal, "").await,
+        Ok(()) => close(&open, &Close::new(CloseCode::Normal.into(), "")).await,
         // The peer's departure is no failure of the plugin.
         Err(failure) if &*failure.code.to_text() == GONE => {
             debug!(cause = failure.cause.to_text(), "the peer has gone");
             // In case it is merely asleep; there is nobody to wait for.
-            let _ = timeout(CLOSE_TIMEOUT, send_close(&open, CloseCode::Away, "")).await;
+            let away = Close::new(CloseCode::Away.into(), "");
+            open.connection.close(&away);
+            let _ = timeout(CLOSE_TIMEOUT, open.connection.flushed()).await;
         }
         Err(failure) => {
             error!(
@@ -144,31 +160,40 @@ async fn converse(upgraded: Upgraded, service: Service) {
                 cause = failure.cause.to_text(),
                 "the plugin's socket failed"
             );
-            close(&open, CloseCode::Error, "something went wrong on our side").await;
+            let reason = "something went wrong on our side";
+            close(&open, &Close::new(CloseCode::Error.into(), reason)).await;
         }
     }
 }
 
-async fn send_close(open: &Open, code: CloseCode, reason: &str) {
-    let frame = CloseFrame {
-        code,
-        reason: reason.to_owned().into(),
+/// Resolves when the socket has to end with its plugin. Where the plugin has said how, that is not before its turn: until then it
+/// is served, as long as there is time.
+async fn restarting(in_flight: &InFlight, connection: &Connection) -> Close {
+    in_flight.ending().await;
+    let Some(close) = connection.restart() else {
+        let reason = "the plugin is stopping, connect again";
+        return Close::new(CloseCode::Restart.into(), reason);
     };
-    let mut sink = open.sink.lock().await;
-    // Failures mean that the peer has gone, which is what closing is for.
-    let _ = sink.send(tungstenite::Message::Close(Some(frame))).await;
-    let _ = sink.flush().await;
+    let turn = hub::turn(connection.number(), in_flight.generation().served());
+    tokio::select! {
+        () = sleep(turn) => {}
+        () = in_flight.cut() => {}
+    }
+    close
 }
 
-async fn close(open: &Open, code: CloseCode, reason: &str) {
+async fn close(open: &Open, why: &Close) {
+    open.connection.close(why);
     let closing = async {
-        send_close(open, code, reason).await;
+        open.connection.flushed().await;
         let mut incoming = open.incoming.lock().await;
-        while let Some(Ok(message)) = incoming.stream.next().await {
+        while let Some(Ok(message)) = incoming.next().await {
             if message.is_close() {
                 break;
             }
         }
+        // The answer to its close, where it was the first.
+        open.connection.flushed().await;
     };
     if timeout(CLOSE_TIMEOUT, closing).await.is_err() {
         debug!("the peer did not close in time");
@@ -176,53 +201,8 @@ async fn close(open: &Open, code: CloseCode, reason: &str) {
 }
 
 struct Open {
-    sink: Arc<Mutex<SplitSink<Transport, tungstenite::Message>>>,
-    incoming: Arc<Mutex<Incoming>>,
-}
-
-/// The reading side, with one timer for the socket's whole life: setting one for every message would cost more than
-/// the message.
-struct Incoming {
-    stream: SplitStream<Transport>,
-    ping: Duration,
-    silence: Pin<Box<Sleep>>,
-    /// When the client was last heard, or asked.
-    since: Instant,
-    asked: bool,
-}
-
-/// What comes next.
-enum Heard {
-    Frame(Option<Result<tungstenite::Message, tungstenite::Error>>),
-    Silence,
-}
-
-impl Incoming {
-    fn new(stream: SplitStream<Transport>, ping: Duration) -> Self {
-        Self {
-            stream,
-            ping,
-            silence: Box::pin(sleep(ping)),
-            since: Instant::now(),
-            asked: false,
-        }
-    }
-
-    fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Heard> {
-        if let Poll::Ready(frame) = self.stream.poll_next_unpin(context) {
-            (self.since, self.asked) = (Instant::now(), false);
-            return Poll::Ready(Heard::Frame(frame));
-        }
-        loop {
-            ready!(self.silence.as_mut().poll(context));
-            // It was set for the silence that was due when it last rang; something may have come since.
-            let due = self.since + self.ping;
-            if due <= Instant::now() {
-                return Poll::Ready(Heard::Silence);
-            }
-            self.silence.as_mut().reset(due);
-        }
-    }
+    incoming: Arc<Mutex<Transport>>,
+    connection: Arc<Connection>,
 }
 
 /// Code of what a plugin is told when the connection is gone.
@@ -258,49 +238,63 @@ fn received(frame: tungstenite::Message) -> Option<Message> {
     }
 }
 
-fn outgoing(message: Message) -> Result<tungstenite::Message, Error> {
-    let text =
-        |data: Bytes| tungstenite::Utf8Bytes::try_from(bytes::Bytes::from(data)).map_err(gone);
-    Ok(match message.kind {
-        message::TEXT => tungstenite::Message::Text(text(message.data)?),
-        message::CLOSE => tungstenite::Message::Close(Some(CloseFrame {
-            code: u16::try_from(message.code).unwrap_or(1000).into(),
-            reason: text(message.data)?,
-        })),
-        _ => tungstenite::Message::Binary(message.data.into()),
-    })
+/// A message as a frame; nothing for a close, which is none.
+fn outgoing(message: &Message) -> Result<Option<Frame>, Error> {
+    let data = message.data.as_slice();
+    let opcode = match message.kind {
+        message::CLOSE => return Ok(None),
+        message::TEXT => {
+            std::str::from_utf8(data).map_err(gone)?;
+            TEXT
+        }
+        _ => BINARY,
+    };
+    Ok(Some(Frame::new(Arc::new(encode(opcode, data)))))
 }
 
 impl SocketProvider for Open {
     fn receive(&self) -> impl Future<Output = Result<Message, Error>> + Send + 'static {
-        let (incoming, sink) = (Arc::clone(&self.incoming), Arc::clone(&self.sink));
+        let (incoming, connection) = (Arc::clone(&self.incoming), Arc::clone(&self.connection));
         async move {
             let mut incoming = incoming.lock().await;
+            let _listening = connection.listen();
             loop {
-                match poll_fn(|context| incoming.poll_heard(context)).await {
-                    Heard::Frame(Some(Ok(frame))) => {
+                let heard = tokio::select! {
+                    biased;
+                    heard = incoming.next() => heard,
+                    lost = connection.lost() => return Err(gone(match lost {
+                        Lost::Silent => "no answer to a ping",
+                        Lost::Gone => "it takes nothing any more",
+                    })),
+                };
+                match heard {
+                    Some(Ok(frame)) => {
                         if let Some(message) = received(frame) {
                             return Ok(message);
                         }
                     }
-                    Heard::Frame(Some(Err(failure))) => return Err(gone(failure)),
-                    Heard::Frame(None) => return Err(gone("closed without a close frame")),
-                    Heard::Silence if incoming.asked => return Err(gone("no answer to a ping")),
-                    Heard::Silence => {
-                        (incoming.since, incoming.asked) = (Instant::now(), true);
-                        let ping = tungstenite::Message::Ping(bytes::Bytes::new());
-                        sink.lock().await.send(ping).await.map_err(gone)?;
-                    }
+                    Some(Err(failure)) => return Err(gone(failure)),
+                    None => return Err(gone("closed without a close frame")),
                 }
             }
         }
     }
 
     fn send(&self, message: Message) -> impl Future<Output = Result<(), Error>> + Send + 'static {
-        let sink = Arc::clone(&self.sink);
+        let connection = Arc::clone(&self.connection);
         async move {
-            let message = outgoing(message)?;
-            sink.lock().await.send(message).await.map_err(gone)
+            let Some(frame) = outgoing(&message)? else {
+                let code = u16::try_from(message.code).unwrap_or(1000);
+                let reason = message.data.to_text();
+                connection.close(&Close::new(code, &reason));
+                return Ok(());
+            };
+            let is_sent = connection.send_in_turn(frame).await;
+            is_sent.then_some(()).ok_or_else(|| gone("it is closed"))
         }
+    }
+
+    fn number(&self) -> u64 {
+        self.connection.number()
     }
 }

@@ -1,0 +1,264 @@
+//! Open sockets and their fan-out: what waits for each of them, who is sent what together, and when each has to end.
+//!
+//! A frame is encoded once, and what waits for a connection are references to it. Whoever sends appends to the connection's
+//! queue and goes on; a shard, one per core, writes whatever waits for a connection in one call. A connection whose client does not read
+//! keeps nobody: the socket itself says when there is room again, and until then its queue is bounded by the policy of what
+//! is sent. All deadlines (silence, expiry, a close that is not taken) hang on one wheel.
+//!
+//! A connection knows its topics and leaves them when its socket ends, so a topic that a plugin has forgotten keeps none alive.
+
+mod connection;
+mod frame;
+mod io;
+mod outbound;
+mod shard;
+mod topic;
+mod wheel;
+
+use std::{
+    sync::{
+        Arc, Once, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use dashmap::DashMap;
+use hyper::upgrade::Upgraded;
+use nself_plugin_api::abi::capability::hub::Frame;
+use prometheus::{IntCounter, IntGauge, Registry};
+
+pub(crate) use self::{
+    connection::{CLOSE_TIMEOUT, Close, Connection, Lost, Rules},
+    frame::{BINARY, TEXT, encode},
+    io::Wire,
+    outbound::Policy,
+    topic::Topic,
+};
+use self::{shard::Shard, wheel::Wheel};
+
+/// How much longer the window in which a plugin's clients are told to come back is for each of them.
+const RESTART_EACH: Duration = Duration::from_millis(2);
+/// Longest such window.
+const RESTART_WINDOW_MAX: Duration = Duration::from_secs(8);
+
+/// All open sockets of the host.
+pub struct Hub {
+    connections: DashMap<u64, Weak<Connection>>,
+    numbers: AtomicU64,
+    shards: Vec<Arc<Shard>>,
+    wheel: Arc<Wheel>,
+    started: Once,
+    counts: Arc<Counts>,
+}
+
+/// What is there, and what was lost.
+pub(crate) struct Counts {
+    pub(crate) connections: IntGauge,
+    pub(crate) topics: IntGauge,
+    pub(crate) frames: IntGauge,
+    pub(crate) slow: IntCounter,
+    pub(crate) dropped: IntCounter,
+}
+
+impl Counts {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let gauge = |name, help| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let counter = |name, help| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        Ok(Self {
+            connections: gauge("nself_hub_connections", "Open WebSockets")?,
+            topics: gauge("nself_hub_topics", "Topics that plugins fan out by")?,
+            frames: gauge("nself_hub_frames", "Frames that somebody holds")?,
+            slow: counter(
+                "nself_hub_slow_total",
+                "Connections that were closed because they did not keep up",
+            )?,
+            dropped: counter(
+                "nself_hub_dropped_total",
+                "Frames that were not sent to connections that did not keep up",
+            )?,
+        })
+    }
+}
+
+impl Hub {
+    /// A hub without sockets, which shows on `registry`.
+    ///
+    /// # Errors
+    ///
+    /// When its metrics are there already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Arc<Self>> {
+        let shards = available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Arc::new(Self {
+            connections: DashMap::new(),
+            numbers: AtomicU64::new(1),
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            wheel: Arc::default(),
+            started: Once::new(),
+            counts: Arc::new(Counts::new(registry)?),
+        }))
+    }
+
+    /// Takes a socket of `plugin` in: its connection, and what its frames are read from. A client that has been silent for
+    /// `ping` is asked whether it is there.
+    pub(crate) fn open(
+        &self,
+        upgraded: Upgraded,
+        plugin: Arc<str>,
+        ping: Duration,
+    ) -> (Arc<Connection>, Wire) {
+        self.started.call_once(|| {
+            for shard in &self.shards {
+                tokio::spawn(tokio::task::unconstrained(Arc::clone(shard).run()));
+            }
+            tokio::spawn(Arc::clone(&self.wheel).run());
+        });
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let shards = u64::try_from(self.shards.len()).unwrap_or(1);
+        let shard = usize::try_from(number % shards).unwrap_or_default();
+        let (reading, writing) = io::split(upgraded);
+        let connection = Connection::new(connection::Parts {
+            number,
+            plugin,
+            writing,
+            shard: Arc::clone(&self.shards[shard]),
+            wheel: Arc::clone(&self.wheel),
+            counts: Arc::clone(&self.counts),
+            ping,
+        });
+        self.connections.insert(number, Arc::downgrade(&connection));
+        let wire = Wire::new(reading, Arc::clone(&connection));
+        (connection, wire)
+    }
+
+    /// Its socket has ended.
+    pub(crate) fn close(&self, connection: &Connection) {
+        self.connections.remove(&connection.number());
+        connection.end();
+    }
+
+    /// The open connection of that number, if it is one of `plugin`.
+    pub(crate) fn find(&self, number: u64, plugin: &str) -> Option<Arc<Connection>> {
+        let found = self.connections.get(&number)?.upgrade()?;
+        (found.plugin() == plugin).then_some(found)
+    }
+
+    /// A topic without members.
+    pub(crate) fn topic(&self, policy: Policy) -> Arc<Topic> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        Topic::new(number, policy, Arc::clone(&self.counts))
+    }
+
+    /// A message as it goes over the wire.
+    pub(crate) fn frame(&self, opcode: u8, payload: &[u8]) -> Frame {
+        frame::counted(opcode, payload, &self.counts)
+    }
+}
+
+/// When a connection is told to come back, of `amount` that are told so at the same time. The turns of successive numbers are far
+/// apart, and spread evenly over the window, without anybody who hands them out.
+pub(crate) fn turn(number: u64, amount: usize) -> Duration {
+    /// 2^64 by the golden ratio.
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    let amount = u32::try_from(amount.saturating_sub(1)).unwrap_or(u32::MAX);
+    let window = RESTART_EACH.saturating_mul(amount).min(RESTART_WINDOW_MAX);
+    let share = u32::try_from(number.wrapping_mul(STEP) >> 48).unwrap_or_default();
+    window * share / (1 << 16)
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        for shard in &self.shards {
+            shard.end();
+        }
+        self.wheel.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response, StatusCode, header};
+    use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        sync::mpsc,
+    };
+
+    use super::*;
+
+    /// A connection that has left HTTP, and the client at its other end.
+    async fn upgraded() -> (Upgraded, DuplexStream) {
+        let (mut client, server) = duplex(4_096);
+        let (sender, mut upgrades) = mpsc::unbounded_channel();
+        let service = service_fn(move |request: Request<Incoming>| {
+            sender
+                .send(hyper::upgrade::on(request))
+                .expect("it is waited for");
+            let mut response = Response::new(String::new());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let upgrade = header::HeaderValue::from_static("websocket");
+            response.headers_mut().insert(header::UPGRADE, upgrade);
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let serving = http1::Builder::new().serve_connection(TokioIo::new(server), service);
+        tokio::spawn(serving.with_upgrades());
+        let request =
+            b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        client.write_all(request).await.expect("a server");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.expect("an answer"));
+        }
+        let upgrade = upgrades.recv().await.expect("a request");
+        (upgrade.await.expect("an upgrade"), client)
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_found_by_its_own_plugin_until_it_has_ended() {
+        let hub = Hub::new(&Registry::new()).expect("fresh metrics");
+        let (upgraded, mut client) = upgraded().await;
+        let (connection, wire) = hub.open(upgraded, "notes".into(), Duration::from_secs(60));
+        let number = connection.number();
+        assert!(hub.find(number, "notes").is_some());
+        assert!(hub.find(number, "photos").is_none());
+        assert!(hub.find(number + 1, "notes").is_none());
+
+        let topic = hub.topic(Policy::Recover);
+        assert!(topic.add(&connection));
+        assert_eq!(topic.publish(&hub.frame(TEXT, b"hello"), 0), 1);
+        let mut frame = [0; 7];
+        client.read_exact(&mut frame).await.expect("a frame");
+        assert_eq!(&frame, b"\x81\x05hello");
+
+        hub.close(&connection);
+        drop(wire);
+        assert!(hub.find(number, "notes").is_none());
+        assert_eq!(topic.members(), 0);
+        assert!(!topic.add(&connection));
+        assert_eq!((topic.members(), connection.is_closing()), (0, true));
+        assert_eq!(client.read(&mut frame).await.expect("the end"), 0);
+    }
+
+    #[test]
+    fn clients_are_told_to_come_back_one_after_the_other() {
+        assert_eq!(turn(7, 1), Duration::ZERO, "nobody else is told");
+        let mut turns: Vec<_> = (1..=1_000).map(|number| turn(number, 1_000)).collect();
+        turns.sort_unstable();
+        let gap = turns.windows(2).map(|pair| pair[1] - pair[0]).max();
+        assert!(gap < Some(RESTART_EACH * 3), "{gap:?}");
+        assert!(turns[999] > RESTART_EACH * 990 && turns[999] < RESTART_EACH * 1_000);
+        assert!(turn(1, 1_000_000) <= RESTART_WINDOW_MAX);
+    }
+}
