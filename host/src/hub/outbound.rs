@@ -114,13 +114,12 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         let bytes = frame.as_slice().len();
         let mut dropped = 0;
         match policy {
-            Policy::Recover => {}
             Policy::Latest if self.is_blocked || !self.has_room(bytes) => {
                 while self.drop_one(topic) {
                     dropped += 1;
                 }
             }
-            Policy::Latest => {}
+            Policy::Recover | Policy::Latest => {}
             Policy::DropOldest => {
                 while !self.has_room(bytes) {
                     if !self.drop_one(topic) {
@@ -130,7 +129,9 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
                 }
             }
         }
-        if !self.has_room(bytes) {
+        // The newest has room behind the frame that has begun, however small the bound is.
+        let is_alone = self.waiting.len() == usize::from(self.begun > 0);
+        if !self.has_room(bytes) && !(policy == Policy::Latest && is_alone) {
             self.give_up_what_waits();
             let slow = frame::close(self.rules.slow.code, &self.rules.slow.reason);
             self.append(frame::own(slow), 0);
@@ -375,6 +376,18 @@ mod tests {
         assert_eq!(outbound.push(text("6 "), latest), TAKEN);
         assert_eq!(outbound.push(text("7 "), latest), TAKEN);
         assert_eq!(taken(&mut outbound, 100), "6 7 ");
+    }
+
+    #[test]
+    fn the_newest_has_room_behind_what_has_begun() {
+        let mut outbound = outbound(10);
+        let latest = Some((7, Policy::Latest));
+        assert_eq!(outbound.push(text("12345678 "), latest), TAKEN);
+        assert_eq!(taken(&mut outbound, 1), "1");
+        assert_eq!(outbound.push(text("abcdefgh "), latest), TAKEN);
+        let newer = outbound.push(text("ABCDEFGH "), latest);
+        assert_eq!(newer, Pushed::Taken { dropped: 1 });
+        assert_eq!(taken(&mut outbound, 100), "2345678 ABCDEFGH ");
     }
 
     #[test]

@@ -57,12 +57,27 @@ pub struct Namespace {
     pub join_leave: bool,
     /// Nothing is written down, and who is not there at the moment misses it: for what is stale in a second.
     pub ephemeral: bool,
+    /// What becomes of publications for which a client that does not keep up has no room. Other than `recover` only where no history
+    /// is kept.
+    pub slow_consumer: SlowConsumer,
     /// Bytes of a publication's data, at most 5000 of an ephemeral one.
     #[schema(minimum = 1, maximum = 1_000_000)]
     pub message_bytes_max: u32,
     /// Publications of one connection in a second.
     #[schema(minimum = 1, maximum = 10_000)]
     pub publish_per_second: u32,
+}
+
+/// What becomes of publications for which a client that does not keep up has no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Schema)]
+#[serde(rename_all = "snake_case")]
+pub enum SlowConsumer {
+    /// It is cut off, and recovers when it comes back.
+    Recover,
+    /// It gets the newest when it can.
+    Latest,
+    /// It misses the oldest of them.
+    DropOldest,
 }
 
 /// A role in a family.
@@ -143,6 +158,7 @@ impl Default for Namespace {
             presence: false,
             join_leave: false,
             ephemeral: false,
+            slow_consumer: SlowConsumer::Recover,
             message_bytes_max: 65_536,
             publish_per_second: 30,
         }
@@ -214,6 +230,9 @@ fn check(name: &str, rules: &Namespace) -> Result<(), StreamError> {
     }
     if rules.ephemeral && rules.history_size > 0 {
         return fails("no history of what is ephemeral");
+    }
+    if rules.slow_consumer != SlowConsumer::Recover && rules.history_size > 0 {
+        return fails("slow_consumer = \"recover\" where there is a history");
     }
     if rules.ephemeral && rules.message_bytes_max > EPHEMERAL_BYTES_MAX {
         return fails("message_bytes_max of at most 5000 where it is ephemeral");

@@ -3,20 +3,31 @@
 //! A channel of the log has one position here. The reader moves it on, publication by publication, and a subscriber is given
 //! what comes behind the position at which it came in. While it is being told what it missed, newer publications wait for it.
 //!
+//! Subscribers that are told all that comes are in a topic of the host's hub, one for each name that they know the channel by: a
+//! publication goes there once, however many they are. The others are told one by one: those that are not answered yet, those that know of
+//! more than was delivered, and those whose outlet is no socket.
+//!
 //! Nothing here waits, and a session's own lock is taken within the hub's, never the other way round.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use nself_plugin_api::wake::Wake;
+use nself_plugin_api::{
+    capability::hub::{Policy, Topic},
+    prelude::Context,
+    tracing::warn,
+    wake::Wake,
+};
 use uuid::Uuid;
 
 use crate::{
     channel::Channel,
+    config::SlowConsumer,
     outlet::Frame,
     protocol::{ClientInfo, Join, Leave, Publication, Push, Unsubscribe, push},
+    ring::Ring,
     session::Session,
 };
 
@@ -28,18 +39,29 @@ pub(crate) struct Place {
     pub top: i64,
 }
 
+/// Bytes of all rings together.
+const RINGS_BYTES_MAX: usize = 64 << 20;
+
 /// A channel that somebody on this host is subscribed to.
 #[derive(Default)]
 struct Local {
     /// Absent where nothing is kept. Its `top` is what has been delivered.
     place: Option<Place>,
+    /// What was delivered last, of channels that are kept.
+    ring: Ring,
+    history_size: usize,
     subscribers: HashMap<Uuid, Subscriber>,
+    /// By the name that its members know the channel by.
+    topics: HashMap<Arc<str>, Topic>,
+    /// Subscribers that are in none of them.
+    apart: HashSet<Uuid>,
+    is_told_of_others: bool,
+    policy: Option<Policy>,
 }
 
 struct Subscriber {
     session: Arc<Session>,
     spelled: Arc<str>,
-    is_told_of_others: bool,
     /// The last publication that it knows or is being told of.
     after: i64,
     /// What came while it is not subscribed yet.
@@ -50,6 +72,19 @@ struct Subscriber {
 struct Channels {
     by_name: HashMap<Arc<str>, Local>,
     by_id: HashMap<i64, Arc<str>>,
+    /// Bytes of all rings.
+    ring_bytes: usize,
+}
+
+/// Where somebody was who comes back, and what may be given to it.
+pub(crate) struct Returning<'a> {
+    pub epoch: &'a str,
+    pub offset: i64,
+    /// Publications, and their bytes.
+    pub amount_max: i64,
+    pub bytes_max: usize,
+    /// What is older is kept no more, in milliseconds since 1970.
+    pub oldest_ms: i64,
 }
 
 #[derive(Default)]
@@ -60,8 +95,8 @@ struct Sessions {
 }
 
 /// All of it.
-#[derive(Default)]
 pub(crate) struct Hub {
+    context: Context,
     channels: Mutex<Channels>,
     sessions: Mutex<Sessions>,
     /// Rung when there may be something to read in the log.
@@ -76,12 +111,12 @@ pub(crate) enum Presence {
 }
 
 /// One publication as each subscriber knows its channel; nearly all know it by the same name.
-struct Frames<'a, F> {
-    made: Vec<(&'a Arc<str>, Frame)>,
+struct Frames<F> {
+    made: Vec<(Arc<str>, Frame)>,
     make: F,
 }
 
-impl<'a, F: Fn(&str) -> Box<str>> Frames<'a, F> {
+impl<F: Fn(&str) -> Box<str>> Frames<F> {
     fn new(make: F) -> Self {
         Self {
             made: Vec::with_capacity(1),
@@ -89,10 +124,11 @@ impl<'a, F: Fn(&str) -> Box<str>> Frames<'a, F> {
         }
     }
 
-    fn of(&mut self, spelled: &'a Arc<str>) -> &Frame {
-        let known = self.made.iter().position(|(name, _)| *name == spelled);
+    fn of(&mut self, spelled: &Arc<str>) -> &Frame {
+        let known = self.made.iter().position(|(name, _)| name == spelled);
         let at = known.unwrap_or_else(|| {
-            self.made.push((spelled, (self.make)(spelled).into()));
+            let frame = (self.make)(spelled).into();
+            self.made.push((Arc::clone(spelled), frame));
             self.made.len() - 1
         });
         &self.made[at].1
@@ -100,6 +136,16 @@ impl<'a, F: Fn(&str) -> Box<str>> Frames<'a, F> {
 }
 
 impl Hub {
+    /// Nobody listens yet.
+    pub(crate) fn new(context: Context) -> Self {
+        Self {
+            context,
+            channels: Mutex::default(),
+            sessions: Mutex::default(),
+            bell: Wake::default(),
+        }
+    }
+
     fn channels(&self) -> MutexGuard<'_, Channels> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,47 +202,52 @@ impl Hub {
         place: Option<&Place>,
         session: &Arc<Session>,
     ) -> i64 {
+        self.channels().enter(channel, place, session)
+    }
+
+    /// Lets a session come back into a channel if all that it missed was delivered here lately, as [`enter`](Self::enter) does; where
+    /// the channel is, and what was missed. Otherwise the log has to be asked.
+    pub(crate) fn come_back(
+        &self,
+        channel: &Channel,
+        session: &Arc<Session>,
+        returning: &Returning<'_>,
+    ) -> Option<(Place, Vec<Publication>)> {
         let mut channels = self.channels();
-        let known = channels.by_name.get(&channel.name);
-        let known = known.and_then(|local| local.place.as_ref());
-        if known.is_some_and(|known| place.is_some_and(|place| place.id != known.id)) {
-            // The row was dropped and made anew since; who came before has a position that means nothing now.
-            channels.lose(&channel.name);
+        let local = channels.by_name.get(&channel.name)?;
+        let place = local.place.clone()?;
+        let Returning {
+            epoch,
+            offset,
+            amount_max,
+            bytes_max,
+            oldest_ms,
+        } = *returning;
+        let amount = place.top.checked_sub(offset)?;
+        if epoch != place.epoch || offset < 0 || !(0..=amount_max).contains(&amount) {
+            return None;
         }
-        let local = channels
-            .by_name
-            .entry(Arc::clone(&channel.name))
-            .or_default();
-        if local.place.is_none() {
-            local.place = place.cloned();
-        }
-        let delivered = local.place.as_ref().map_or(0, |place| place.top);
-        // What the log had a moment ago may not have been delivered yet; then it will be, to others.
-        let after = place.map_or(0, |place| place.top.max(delivered));
-        let subscriber = Subscriber {
-            session: Arc::clone(session),
-            spelled: Arc::clone(&channel.spelled),
-            is_told_of_others: channel.rules.join_leave,
-            after,
-            waiting: Some(Vec::new()),
+        let missed = if amount == 0 {
+            Vec::new()
+        } else {
+            local.ring.behind(offset, oldest_ms, bytes_max)?
         };
-        local.subscribers.insert(session.client, subscriber);
-        if let Some(place) = place {
-            channels.by_id.insert(place.id, Arc::clone(&channel.name));
-        }
-        after
+        channels.enter(channel, Some(&place), session);
+        Some((place, missed))
     }
 
     /// Answers a subscriber, and lets follow what came meanwhile.
     pub(crate) fn admit(&self, name: &str, client: Uuid, answer: &Frame) {
         let mut channels = self.channels();
-        let local = channels.by_name.get_mut(name);
-        let subscriber = local.and_then(|local| local.subscribers.get_mut(&client));
-        if let Some(subscriber) = subscriber {
+        let Some(local) = channels.by_name.get_mut(name) else {
+            return;
+        };
+        if let Some(subscriber) = local.subscribers.get_mut(&client) {
             subscriber.session.outlet.send(answer);
             for frame in subscriber.waiting.take().unwrap_or_default() {
                 subscriber.session.outlet.send(&frame);
             }
+            local.unite(&self.context);
         }
     }
 
@@ -206,7 +257,7 @@ impl Hub {
         let Some(local) = channels.by_name.get_mut(name) else {
             return false;
         };
-        let was_there = local.subscribers.remove(&client).is_some();
+        let was_there = local.remove(client);
         if local.subscribers.is_empty() {
             channels.forget(name);
         }
@@ -226,10 +277,15 @@ impl Hub {
     /// Delivers the next publication of a channel of the log. A gap is no delivery: its subscribers are told to come again.
     pub(crate) fn deliver(&self, id: i64, publication: &Publication) {
         let mut channels = self.channels();
-        let Some(name) = channels.by_id.get(&id).cloned() else {
+        let Channels {
+            by_name,
+            by_id,
+            ring_bytes,
+        } = &mut *channels;
+        let Some(name) = by_id.get(&id).cloned() else {
             return;
         };
-        let Some(local) = channels.by_name.get_mut(&name) else {
+        let Some(local) = by_name.get_mut(&name) else {
             return;
         };
         let Some(place) = local.place.as_mut().filter(|place| place.id == id) else {
@@ -243,7 +299,14 @@ impl Hub {
             return;
         }
         place.top = publication.offset;
-        local.tell(publication);
+        *ring_bytes -= local.ring.bytes();
+        local.ring.push(publication, local.history_size);
+        if *ring_bytes + local.ring.bytes() > RINGS_BYTES_MAX {
+            local.ring.clear();
+        }
+        *ring_bytes += local.ring.bytes();
+        local.tell(&self.context, publication);
+        local.unite(&self.context);
     }
 
     /// Nothing is known any more of what a channel was to deliver next.
@@ -257,7 +320,7 @@ impl Hub {
     /// Delivers what nobody keeps.
     pub(crate) fn flash(&self, name: &str, publication: &Publication) {
         if let Some(local) = self.channels().by_name.get_mut(name) {
-            local.tell(publication);
+            local.tell(&self.context, publication);
         }
     }
 
@@ -267,8 +330,12 @@ impl Hub {
         let Some(local) = channels.by_name.get_mut(name) else {
             return;
         };
+        if !local.is_told_of_others {
+            return;
+        }
         local.send_all(
-            |subscriber| subscriber.is_told_of_others,
+            &self.context,
+            |_| true,
             |channel| {
                 push(Push {
                     channel,
@@ -301,8 +368,40 @@ fn unsubscribed(channel: &str, why: Unsubscribe) -> Frame {
 }
 
 impl Channels {
+    fn enter(&mut self, channel: &Channel, place: Option<&Place>, session: &Arc<Session>) -> i64 {
+        let known = self.by_name.get(&channel.name);
+        let known = known.and_then(|local| local.place.as_ref());
+        if known.is_some_and(|known| place.is_some_and(|place| place.id != known.id)) {
+            // The row was dropped and made anew since; who came before has a position that means nothing now.
+            self.lose(&channel.name);
+        }
+        let local = self.by_name.entry(Arc::clone(&channel.name)).or_default();
+        if local.place.is_none() {
+            local.place = place.cloned();
+        }
+        let delivered = local.place.as_ref().map_or(0, |place| place.top);
+        // What the log had a moment ago may not have been delivered yet; then it will be, to others.
+        let after = place.map_or(0, |place| place.top.max(delivered));
+        let subscriber = Subscriber {
+            session: Arc::clone(session),
+            spelled: Arc::clone(&channel.spelled),
+            after,
+            waiting: Some(Vec::new()),
+        };
+        local.is_told_of_others = channel.rules.join_leave;
+        local.history_size = usize::try_from(channel.rules.history_size).unwrap_or_default();
+        local.policy = Some(policy(channel.rules.slow_consumer));
+        local.subscribers.insert(session.client, subscriber);
+        local.apart.insert(session.client);
+        if let Some(place) = place {
+            self.by_id.insert(place.id, Arc::clone(&channel.name));
+        }
+        after
+    }
+
     fn forget(&mut self, name: &str) -> Option<Local> {
         let local = self.by_name.remove(name)?;
+        self.ring_bytes -= local.ring.bytes();
         if let Some(place) = &local.place {
             self.by_id.remove(&place.id);
         }
@@ -325,9 +424,10 @@ impl Channels {
 }
 
 impl Local {
-    fn tell(&mut self, publication: &Publication) {
+    fn tell(&mut self, context: &Context, publication: &Publication) {
         let offset = publication.offset;
         self.send_all(
+            context,
             // What is not kept has no offset, and goes to everybody.
             |subscriber| offset == 0 || offset > subscriber.after,
             |channel| {
@@ -340,24 +440,98 @@ impl Local {
         );
     }
 
+    /// To all that are in topics, for whom everything is meant, and of the others to those for whom this is.
     fn send_all(
         &mut self,
+        context: &Context,
         is_meant: impl Fn(&Subscriber) -> bool,
         make: impl Fn(&str) -> Box<str>,
     ) {
         let mut frames = Frames::new(make);
-        for subscriber in self.subscribers.values_mut().filter(|one| is_meant(one)) {
-            let Subscriber {
+        for (spelled, topic) in &self.topics {
+            match context.hub().text(&**frames.of(spelled)) {
+                Ok(frame) => _ = topic.publish(&frame),
+                Err(error) => warn!(%error, "nothing can be published"),
+            }
+        }
+        for client in &self.apart {
+            let subscriber = self.subscribers.get_mut(client);
+            let Some(Subscriber {
                 session,
                 spelled,
                 waiting,
                 ..
-            } = subscriber;
+            }) = subscriber.filter(|subscriber| is_meant(subscriber))
+            else {
+                continue;
+            };
             let frame = frames.of(spelled);
             match waiting {
                 Some(waiting) => waiting.push(Arc::clone(frame)),
                 None => session.outlet.send(frame),
             }
         }
+    }
+
+    /// Lets those into their topic for whom all is meant that comes from now on.
+    fn unite(&mut self, context: &Context) {
+        let Self {
+            place,
+            subscribers,
+            topics,
+            apart,
+            policy,
+            ..
+        } = self;
+        let delivered = place.as_ref().map_or(0, |place| place.top);
+        apart.retain(|client| {
+            let Some(subscriber) = subscribers.get(client) else {
+                return false;
+            };
+            let is_ready = subscriber.waiting.is_none() && subscriber.after <= delivered;
+            let connection = subscriber.session.outlet.connection();
+            let Some(connection) = connection.filter(|_| is_ready) else {
+                return true;
+            };
+            let topic = match topics.entry(Arc::clone(&subscriber.spelled)) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => {
+                    match context.hub().topic(policy.unwrap_or(Policy::Recover)) {
+                        Ok(topic) => entry.insert(topic),
+                        Err(error) => {
+                            warn!(%error, "a channel has no topic");
+                            return true;
+                        }
+                    }
+                }
+            };
+            !topic.add(connection)
+        });
+    }
+
+    fn remove(&mut self, client: Uuid) -> bool {
+        let Some(subscriber) = self.subscribers.remove(&client) else {
+            return false;
+        };
+        if self.apart.remove(&client) {
+            return true;
+        }
+        let topic = self.topics.get(&subscriber.spelled);
+        if let (Some(topic), Some(connection)) = (topic, subscriber.session.outlet.connection()) {
+            topic.remove(connection);
+            if topic.members() == 0 {
+                self.topics.remove(&subscriber.spelled);
+            }
+        }
+        true
+    }
+}
+
+/// As the host's hub has it.
+fn policy(slow_consumer: SlowConsumer) -> Policy {
+    match slow_consumer {
+        SlowConsumer::Recover => Policy::Recover,
+        SlowConsumer::Latest => Policy::Latest,
+        SlowConsumer::DropOldest => Policy::DropOldest,
     }
 }

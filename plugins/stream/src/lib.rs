@@ -12,6 +12,7 @@ mod leaving;
 mod outlet;
 mod protocol;
 mod reader;
+mod ring;
 mod routes;
 mod session;
 mod socket;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use nself_plugin_api::prelude::*;
 use uuid::Uuid;
 
-pub use crate::config::{Config, Namespace, Who};
+pub use crate::config::{Config, Namespace, SlowConsumer, Who};
 use crate::{
     channel::Namespaces,
     hub::Hub,
@@ -51,7 +52,7 @@ impl Plugin for Stream {
     const ABOUT: About = about!("stream");
 
     const REQUIRES: Requires = Requires {
-        capabilities: &["nself.db/1", "nself.tokens/1"],
+        capabilities: &["nself.db/1", "nself.hub/1", "nself.tokens/1"],
         tables: &[
             TableGrant {
                 table: "public.families",
@@ -135,12 +136,12 @@ impl Plugin for Stream {
 
     type Config = Config;
 
-    async fn create(_: Context, config: Config) -> Result<Self> {
+    async fn create(context: Context, config: Config) -> Result<Self> {
         let namespaces = Namespaces::new(config.all_namespaces()?);
         Ok(Self {
             config,
             namespaces,
-            hub: Hub::default(),
+            hub: Hub::new(context),
             keeper: Keeper::default(),
             node: Uuid::now_v7(),
         })

@@ -1,16 +1,19 @@
-//! A connection of the plugin's WebSocket: what comes in goes to the session, what the session sends goes out. Everything that
-//! knows of sockets is here.
+//! A connection of the plugin's WebSocket: what comes in goes to the session, what the session sends waits in the host's hub, which
+//! writes it. Everything that knows of sockets is here.
 
 use std::{pin::pin, sync::Arc};
 
 use nself_plugin_api::{
-    futures_util::future::{self, Either, select},
+    capability::hub::{Close, Connection, Limits},
+    futures_util::future::{Either, select},
     prelude::*,
+    tracing::warn,
+    wake::Wake,
 };
 
 use crate::{
     Stream, leaving,
-    outlet::{Outgoing, Outlet, Queue},
+    outlet::{Frame, Outlet},
     protocol::{Disconnect, commands},
     session::{self, Session},
 };
@@ -27,44 +30,95 @@ impl Drop for Open {
     }
 }
 
+/// The way to the client.
+struct Line {
+    context: Context,
+    connection: Connection,
+    end: Wake,
+}
+
+impl Outlet for Line {
+    fn send(&self, frame: &Frame) {
+        match self.context.hub().text(&**frame) {
+            Ok(frame) => _ = self.connection.send(&frame),
+            Err(error) => {
+                warn!(%error, "a connection cannot be written to");
+                self.connection.cut();
+            }
+        }
+    }
+
+    fn close(&self, why: Disconnect) {
+        self.connection.close(close(why));
+        self.end.wake();
+    }
+
+    fn is_closing(&self) -> bool {
+        self.connection.is_closing()
+    }
+
+    fn cut(&self) {
+        self.connection.cut();
+    }
+
+    fn connection(&self) -> Option<&Connection> {
+        Some(&self.connection)
+    }
+}
+
+/// As the hub has it.
+fn close(Disconnect { code, reason }: Disconnect) -> Close<'static> {
+    Close { code, reason }
+}
+
 /// Serves a connection until it ends.
 ///
 /// # Errors
 ///
 /// When the client has gone without a word.
 pub(crate) async fn serve(cx: Cx<Stream>, socket: Socket) -> Result<()> {
-    let bytes_max = usize::try_from(cx.plugin().config.queue_bytes_max).unwrap_or(usize::MAX);
-    let queue = Arc::new(Queue::new(bytes_max));
-    let outlet = Arc::clone(&queue) as Arc<dyn Outlet>;
+    let limits = Limits {
+        queue_bytes_max: cx.plugin().config.queue_bytes_max.into(),
+        slow: close(Disconnect::SLOW),
+        restart: close(Disconnect::SHUTDOWN),
+    };
+    let line = Arc::new(Line {
+        context: (*cx).clone(),
+        connection: cx.hub().connection(&socket, &limits)?,
+        end: Wake::default(),
+    });
+    let outlet = Arc::clone(&line) as Arc<dyn Outlet>;
     let session = Arc::new(Session::new(outlet, cx.clock().monotonic()?));
     cx.plugin().hub.add(&session);
     let open = Open { cx, session };
-    let reading = pin!(read(&open, &socket, &queue));
-    let writing = pin!(write(&socket, &queue));
-    let given_up = pin!(queue.given_up());
-    match select(select(reading, writing), given_up).await {
-        Either::Left((Either::Left((ended, _)) | Either::Right((ended, _)), _)) => ended,
+    match select(pin!(read(&open, &socket)), pin!(line.end.wait())).await {
+        Either::Left((ended, _)) => ended,
+        // The host sees to it that the client takes its end.
         Either::Right(((), _)) => Ok(()),
     }
 }
 
 /// Takes commands until the client closes. Who is sent away is not listened to any more.
-async fn read(open: &Open, socket: &Socket, queue: &Queue) -> Result<()> {
+async fn read(open: &Open, socket: &Socket) -> Result<()> {
+    let outlet = &open.session.outlet;
     loop {
         let frame = match socket.receive().await? {
+            Message::Close(..) => return Ok(()),
+            _ if outlet.is_closing() => continue,
             Message::Text(text) => text,
             // JSON all the same, from clients that know no text frames.
-            Message::Binary(bytes) => match String::from_utf8(bytes.to_vec()) {
-                Ok(text) => text,
-                Err(_) => break queue.close(Disconnect::BAD_REQUEST),
-            },
-            Message::Close(..) => return Ok(()),
+            Message::Binary(bytes) => {
+                let Ok(text) = String::from_utf8(bytes.to_vec()) else {
+                    outlet.close(Disconnect::BAD_REQUEST);
+                    continue;
+                };
+                text
+            }
         };
         if let Err(why) = carry_out(open, &frame).await {
-            break queue.close(why);
+            outlet.close(why);
         }
     }
-    future::pending().await
 }
 
 async fn carry_out(open: &Open, frame: &str) -> std::result::Result<(), Disconnect> {
@@ -75,17 +129,4 @@ async fn carry_out(open: &Open, frame: &str) -> std::result::Result<(), Disconne
         session::handle(&open.cx, &open.session, command).await?;
     }
     Ok(())
-}
-
-/// Writes what waits until the end is among it.
-async fn write(socket: &Socket, queue: &Queue) -> Result<()> {
-    loop {
-        match queue.next().await {
-            Outgoing::Frames(text) => socket.send(Message::Text(text)).await?,
-            Outgoing::Close(why) => {
-                let close = Message::Close(why.code, why.reason.to_owned());
-                return socket.send(close).await;
-            }
-        }
-    }
 }

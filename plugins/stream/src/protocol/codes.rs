@@ -70,6 +70,7 @@ pub(crate) struct Disconnect {
 }
 
 impl Disconnect {
+    pub(crate) const SHUTDOWN: Self = Self::new(3001, "shutdown");
     pub(crate) const EXPIRED: Self = Self::new(3005, "connection expired");
     pub(crate) const SLOW: Self = Self::new(3008, "slow");
     pub(crate) const NO_PONG: Self = Self::new(3012, "no pong");

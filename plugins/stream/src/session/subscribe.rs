@@ -12,7 +12,8 @@ use super::{
 use crate::{
     Stream,
     channel::Channel,
-    hub::Place,
+    config::Config,
+    hub::{Place, Returning},
     leaving,
     outlet::Frame,
     protocol::{
@@ -84,6 +85,17 @@ async fn begin(
             ..SubscribeResult::default()
         });
     }
+    if let Some((place, missed)) = delivered_lately(cx, session, channel, request)? {
+        return Ok(SubscribeResult {
+            recoverable: true,
+            positioned: true,
+            epoch: place.epoch,
+            offset: place.top,
+            was_recovering: true,
+            recovered: true,
+            publications: missed,
+        });
+    }
     let place = store::log::locate(&cx.db(), &channel.name).await?;
     let upto = plugin.hub.enter(channel, Some(&place), session);
     plugin.hub.bell.wake();
@@ -107,6 +119,32 @@ async fn begin(
         recovered: missed.is_some(),
         publications: missed.unwrap_or_default(),
     })
+}
+
+/// What the client has missed, if this host has delivered it to others a moment ago: then nothing is asked of the database.
+fn delivered_lately(
+    cx: &Cx<Stream>,
+    session: &Arc<Session>,
+    channel: &Channel,
+    request: &SubscribeRequest,
+) -> Result<Option<(Place, Vec<Publication>)>> {
+    if !request.recover || !channel.is_recoverable() {
+        return Ok(None);
+    }
+    let Config {
+        recovery_max,
+        queue_bytes_max,
+        ..
+    } = cx.plugin().config;
+    let now_ms = cx.clock().now()?.as_millisecond();
+    let returning = Returning {
+        epoch: &request.epoch,
+        offset: request.offset,
+        amount_max: recovery_max.into(),
+        bytes_max: usize::try_from(queue_bytes_max / 2).unwrap_or(usize::MAX),
+        oldest_ms: now_ms - i64::from(channel.rules.history_seconds) * 1_000,
+    };
+    Ok(cx.plugin().hub.come_back(channel, session, &returning))
 }
 
 /// What the client has missed, whole; `None` when that cannot be had.

@@ -10,5 +10,6 @@ mod log;
 mod recovery;
 mod revocation;
 mod stage;
+mod warm;
 
 nself_plugin_testkit::conformance!();
