@@ -17,12 +17,18 @@ pub struct Config {
     /// Subscriptions that a connection may have at a time.
     #[schema(minimum = 1, maximum = 10_000)]
     pub channels_per_connection: u32,
+    /// Commands of a connection in a second, other than publications, which have a rate by their namespace. As many as it may
+    /// have subscriptions come on top of it at once.
+    #[schema(minimum = 1, maximum = 10_000)]
+    pub commands_per_second: u32,
     /// Connections that a user may have on this host at a time.
     #[schema(minimum = 1, maximum = 10_000)]
     pub connections_per_user: u32,
     /// Seconds that a connection goes on after its token has expired, for a new one to come.
     #[schema(minimum = 0, maximum = 300)]
     pub expired_grace_seconds: u32,
+    /// Web pages that may connect beside those of the host's own `public_url`: `https://app.example.org`, or `*` for all.
+    pub origins: Vec<String>,
     /// Seconds between two pings of a connection.
     #[schema(minimum = 1, maximum = 300)]
     pub ping_seconds: u32,
@@ -38,6 +44,10 @@ pub struct Config {
 }
 
 /// What holds for one kind of channels.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a configuration, each by itself"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Schema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Namespace {
@@ -45,6 +55,9 @@ pub struct Namespace {
     pub subscribe: Vec<Who>,
     /// Roles that may publish over their connection. Plugins and operators publish in any case.
     pub publish: Vec<Who>,
+    /// Whether the server subscribes who connects, where their role may: to `family:<id>:<namespace>`, and for the namespace
+    /// `user` to `user:<id>`. Not for `public`.
+    pub on_connect: bool,
     /// Publications that are kept for who comes back or asks for the history; 0 keeps none.
     #[schema(minimum = 0, maximum = 10_000)]
     pub history_size: u32,
@@ -85,7 +98,7 @@ pub enum Who {
 
 impl Who {
     /// As the product's policy has it for `stream.read`.
-    const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Owner,
         Self::Admin,
         Self::AdultMember,
@@ -123,8 +136,10 @@ impl Default for Config {
         Self {
             namespaces: BTreeMap::new(),
             channels_per_connection: 128,
+            commands_per_second: 100,
             connections_per_user: 50,
             expired_grace_seconds: 25,
+            origins: Vec::new(),
             ping_seconds: 25,
             pong_seconds: 8,
             queue_bytes_max: 1 << 20,
@@ -138,6 +153,7 @@ impl Default for Namespace {
         Self {
             subscribe: Who::ALL.to_vec(),
             publish: Vec::new(),
+            on_connect: false,
             history_size: 0,
             history_seconds: 3_600,
             presence: false,
@@ -211,6 +227,9 @@ fn check(name: &str, rules: &Namespace) -> Result<(), StreamError> {
     });
     if name.is_empty() || name.len() > 32 || !is_word {
         return fails("a name of at most 32 lower-case letters, digits, _ and -");
+    }
+    if name == "public" && rules.on_connect {
+        return fails("no on_connect: there is no one public channel");
     }
     if rules.ephemeral && rules.history_size > 0 {
         return fails("no history of what is ephemeral");

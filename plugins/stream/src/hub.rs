@@ -6,7 +6,7 @@
 //! Nothing here waits, and a session's own lock is taken within the hub's, never the other way round.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     channel::Channel,
     outlet::Frame,
-    protocol::{ClientInfo, Join, Leave, Publication, Push, Unsubscribe, push},
+    protocol::{ClientInfo, Disconnect, Join, Leave, Publication, Push, Unsubscribe, push},
     session::Session,
 };
 
@@ -187,13 +187,15 @@ impl Hub {
         after
     }
 
-    /// Answers a subscriber, and lets follow what came meanwhile.
-    pub(crate) fn admit(&self, name: &str, client: Uuid, answer: &Frame) {
+    /// Answers a subscriber that is not answered yet, and lets follow what came meanwhile.
+    pub(crate) fn admit(&self, name: &str, client: Uuid, answer: Option<&Frame>) {
         let mut channels = self.channels();
         let local = channels.by_name.get_mut(name);
         let subscriber = local.and_then(|local| local.subscribers.get_mut(&client));
         if let Some(subscriber) = subscriber {
-            subscriber.session.outlet.send(answer);
+            if let Some(answer) = answer {
+                subscriber.session.outlet.send(answer);
+            }
             for frame in subscriber.waiting.take().unwrap_or_default() {
                 subscriber.session.outlet.send(&frame);
             }
@@ -221,6 +223,14 @@ impl Hub {
             .values()
             .filter_map(|local| local.place.as_ref());
         places.map(|place| (place.id, place.top)).unzip()
+    }
+
+    /// The channels that somebody here is subscribed to, and how many are.
+    pub(crate) fn subscribers(&self) -> BTreeMap<String, usize> {
+        let channels = self.channels();
+        let all = channels.by_name.iter();
+        all.map(|(name, local)| (name.to_string(), local.subscribers.len()))
+            .collect()
     }
 
     /// Delivers the next publication of a channel of the log. A gap is no delivery: its subscribers are told to come again.
@@ -317,7 +327,12 @@ impl Channels {
             let Subscriber {
                 session, spelled, ..
             } = subscriber;
-            session.forget(name);
+            let channel = session.forget(name);
+            // What the server has subscribed it to, the client does not subscribe to again: it has to connect again.
+            if channel.is_some_and(|channel| channel.is_by_server) {
+                session.outlet.close(Disconnect::INSUFFICIENT_STATE);
+                continue;
+            }
             let frame = unsubscribed(&spelled, Unsubscribe::INSUFFICIENT_STATE);
             session.outlet.send(&frame);
         }

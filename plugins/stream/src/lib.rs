@@ -9,14 +9,19 @@ mod error;
 mod hub;
 mod keeper;
 mod leaving;
+mod one_way;
+mod origin;
 mod outlet;
+mod positions;
 mod protocol;
+mod purged;
 mod reader;
 mod routes;
 mod session;
 mod socket;
 mod standing;
 mod store;
+mod survey;
 mod told;
 
 use std::time::Duration;
@@ -29,11 +34,14 @@ use crate::{
     channel::Namespaces,
     hub::Hub,
     keeper::Keeper,
-    routes::{api, connection},
+    origin::Origins,
+    routes::{api, connection, events},
 };
 
 /// A request of the server API, which may publish into many channels.
 const API_BYTES_MAX: u64 = 16 << 20;
+/// A request to be connected, with a token and the channels that are wanted.
+const CONNECT_BYTES_MAX: u64 = 65_536;
 /// Programs publish more often than people ask.
 const API_PER_MINUTE: u32 = 60_000;
 
@@ -41,6 +49,7 @@ const API_PER_MINUTE: u32 = 60_000;
 pub struct Stream {
     config: Config,
     namespaces: Namespaces,
+    origins: Origins,
     hub: Hub,
     keeper: Keeper,
     /// This instance, among all that there are.
@@ -79,6 +88,16 @@ impl Plugin for Stream {
         Route::get("/connection/websocket", connection::websocket)
             .public()
             .summary("Centrifugo's client protocol in JSON; the first command says who it is"),
+        Route::get("/connection/uni_sse", events::uni_sse)
+            .public()
+            .summary("Centrifugo's unidirectional protocol as server-sent events"),
+        Route::post("/connection/uni_sse", events::uni_sse_posted)
+            .public()
+            .body_bytes_max(CONNECT_BYTES_MAX)
+            .summary("The same, for clients that can send a body"),
+        Route::get("/.well-known/mercure", events::mercure)
+            .public()
+            .summary("Publications as server-sent events, as Mercure's clients read them"),
         Route::post("/api/publish", api::publish)
             .service("stream")
             .body_bytes_max(API_BYTES_MAX)
@@ -119,6 +138,31 @@ impl Plugin for Stream {
             .body_bytes_max(API_BYTES_MAX)
             .rate_per_minute(API_PER_MINUTE)
             .summary("The hosts that have connections"),
+        Route::post("/api/subscribe", api::subscribe)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Subscribe a user's connections to a channel"),
+        Route::post("/api/refresh", api::refresh)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Say that a user's connections have come to their end"),
+        Route::post("/api/rpc", api::rpc)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Call something; there is nothing to call"),
+        Route::post("/api/channels", api::channels)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("The channels that somebody is subscribed to"),
+        Route::post("/api/history_remove", api::history_remove)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Remove what a channel has kept"),
         Route::post("/api/batch", api::batch)
             .service("stream")
             .body_bytes_max(API_BYTES_MAX)
@@ -131,15 +175,24 @@ impl Plugin for Stream {
         Task::every(Duration::from_secs(60), "prune", keeper::prune).singleton(),
     ];
 
+    const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[Subscription::new(
+        "purge",
+        &["family.purged"],
+        purged::forget,
+    )];
+
     const MIGRATIONS: &'static [Migration] = &[migration!("0001_log"), migration!("0002_presence")];
 
     type Config = Config;
 
-    async fn create(_: Context, config: Config) -> Result<Self> {
+    async fn create(context: Context, config: Config) -> Result<Self> {
+        let public_url = context.about().facts()?.public_url;
+        let origins = Origins::new(&public_url, &config.origins)?;
         let namespaces = Namespaces::new(config.all_namespaces()?);
         Ok(Self {
             config,
             namespaces,
+            origins,
             hub: Hub::default(),
             keeper: Keeper::default(),
             node: Uuid::now_v7(),

@@ -3,4 +3,5 @@
 pub(crate) mod log;
 pub(crate) mod members;
 pub(crate) mod presence;
+pub(crate) mod surveys;
 pub(crate) mod told;
