@@ -12,8 +12,11 @@ use crate::error::StreamError;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Kinds of channels, by the first part of a name behind its family: `[plugins.stream.config.namespaces.chat]`. They are
-    /// added to the built-in ones (`family`, `user`, `public`, `chat`, `typing`), and replace those of the same name.
+    /// added to the built-in ones (`family`, `user`, `public`, `chat`, `typing`, `changes`), and replace those of the same name.
     pub namespaces: BTreeMap<String, Namespace>,
+    /// Tables whose changes are published to the family that the row belongs to, where the table's owner lets them be
+    /// (`stream.publish_changes`): `[plugins.stream.config.tables."public.posts"]`.
+    pub tables: BTreeMap<String, Table>,
     /// Subscriptions that a connection may have at a time.
     #[schema(minimum = 1, maximum = 10_000)]
     pub channels_per_connection: u32,
@@ -78,6 +81,26 @@ pub struct Namespace {
     pub publish_per_second: u32,
 }
 
+/// What is told of a table's changes, and to whom: on `family:<id>:<namespace>:<table>`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Schema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Table {
+    /// The namespace, by which it is said who hears of them.
+    pub namespace: String,
+    /// Columns that are told with rows that everybody in the channel may read; of others, and without any, that and which row
+    /// has changed. A column that nobody may read has no place here.
+    pub columns: Vec<String>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            namespace: "changes".to_owned(),
+            columns: Vec::new(),
+        }
+    }
+}
+
 /// A role in a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Schema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -114,6 +137,18 @@ impl Who {
         Self::YouthMember,
     ];
 
+    /// Its name, as the database has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "OWNER",
+            Self::Admin => "ADMIN",
+            Self::AdultMember => "ADULT_MEMBER",
+            Self::YouthMember => "YOUTH_MEMBER",
+            Self::ChildMember => "CHILD_MEMBER",
+            Self::Device => "DEVICE",
+        }
+    }
+
     /// Whether it is that role.
     pub(crate) fn is(self, role: Role) -> bool {
         let other = match role {
@@ -135,6 +170,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             namespaces: BTreeMap::new(),
+            tables: BTreeMap::new(),
             channels_per_connection: 128,
             commands_per_second: 100,
             connections_per_user: 50,
@@ -177,11 +213,44 @@ impl Config {
             check(name, rules)?;
             all.insert(name.clone(), rules.clone());
         }
+        for (name, table) in &self.tables {
+            check_table(name, table, &all)?;
+        }
         Ok(all)
     }
 }
 
-fn built_in() -> [(&'static str, Namespace); 5] {
+fn check_table(
+    name: &str,
+    table: &Table,
+    namespaces: &BTreeMap<String, Namespace>,
+) -> Result<(), StreamError> {
+    let fails = |expected| {
+        Err(StreamError::Table {
+            name: name.to_owned(),
+            expected,
+        })
+    };
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let is_name = name
+        .split_once('.')
+        .is_some_and(|(schema, table)| is_word(schema) && is_word(table));
+    if !is_name {
+        return fails("a name such as public.posts, of letters, digits and _");
+    }
+    let is_family_s = !matches!(&*table.namespace, "family" | "user" | "public");
+    if !is_family_s || !namespaces.contains_key(&table.namespace) {
+        return fails("a namespace of the configuration that families have");
+    }
+    Ok(())
+}
+
+fn built_in() -> [(&'static str, Namespace); 6] {
     let kept = Namespace {
         history_size: 100,
         ..Namespace::default()
@@ -189,7 +258,15 @@ fn built_in() -> [(&'static str, Namespace); 5] {
     [
         ("family", kept.clone()),
         ("user", kept.clone()),
-        ("public", kept),
+        ("public", kept.clone()),
+        (
+            "changes",
+            Namespace {
+                // Who may see the family's content.
+                subscribe: Who::TALKERS.to_vec(),
+                ..kept
+            },
+        ),
         (
             "chat",
             Namespace {

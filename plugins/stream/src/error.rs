@@ -21,6 +21,11 @@ pub(crate) enum StreamError {
         name: String,
         expected: &'static str,
     },
+    #[error("tables.{name}: expected {expected}")]
+    Table {
+        name: String,
+        expected: &'static str,
+    },
     #[error(
         "origins: {origin:?} is none: write scheme, host and port, such as https://app.example.org"
     )]
@@ -76,6 +81,7 @@ impl From<StreamError> for Error {
         let text = error.to_string();
         match error {
             StreamError::Namespace { .. } => Self::invalid("STREAM_NAMESPACE", text),
+            StreamError::Table { .. } => Self::invalid("STREAM_TABLE", text),
             StreamError::OriginUnreadable { .. } => Self::invalid("STREAM_ORIGINS", text),
             StreamError::Origin => Self::forbidden("STREAM_ORIGIN", text),
             StreamError::Method { .. } => Self::not_found("STREAM_METHOD", text),

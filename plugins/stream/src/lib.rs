@@ -29,7 +29,7 @@ use std::time::Duration;
 use nself_plugin_api::prelude::*;
 use uuid::Uuid;
 
-pub use crate::config::{Config, Namespace, Who};
+pub use crate::config::{Config, Namespace, Table, Who};
 use crate::{
     channel::Namespaces,
     hub::Hub,
@@ -181,7 +181,11 @@ impl Plugin for Stream {
         purged::forget,
     )];
 
-    const MIGRATIONS: &'static [Migration] = &[migration!("0001_log"), migration!("0002_presence")];
+    const MIGRATIONS: &'static [Migration] = &[
+        migration!("0001_log"),
+        migration!("0002_presence"),
+        migration!("0003_changes"),
+    ];
 
     type Config = Config;
 
@@ -200,7 +204,11 @@ impl Plugin for Stream {
     }
 
     async fn start(cx: Cx<Self>) -> Result<()> {
-        store::log::write_namespaces(&cx.db(), &cx.plugin().namespaces).await?;
+        let Self {
+            config, namespaces, ..
+        } = cx.plugin();
+        store::log::write_namespaces(&cx.db(), namespaces).await?;
+        store::changes::write_tables(&cx.db(), &config.tables, namespaces).await?;
         keeper::start_loops(&cx).await
     }
 

@@ -1,5 +1,6 @@
 //! All SQL of the plugin, by subject; what needs more than a statement is a function of the migrations.
 
+pub(crate) mod changes;
 pub(crate) mod log;
 pub(crate) mod members;
 pub(crate) mod presence;

@@ -2,6 +2,7 @@
 
 mod api;
 mod by_server;
+mod changes;
 mod channels;
 mod clients;
 mod commands;
