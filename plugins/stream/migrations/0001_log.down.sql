@@ -1,5 +1,5 @@
 drop table stream.staged;
-drop function stream.prune(bigint), stream.history(text, bigint, bigint, boolean), stream.news(bigint[], bigint[], bigint),
+drop function stream.forget_family(uuid), stream.prune(bigint), stream.history(text, bigint, bigint, boolean), stream.news(bigint[], bigint[], bigint),
     stream.locate(text), stream.append(text, jsonb, jsonb, jsonb, text), stream.publish(text, jsonb, jsonb), stream.settle(),
     stream.wake(), stream.hold(text, text), stream.namespace_of(text), stream.write_namespaces(jsonb),
     stream.refuse(text, text, text);

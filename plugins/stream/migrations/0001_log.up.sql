@@ -376,3 +376,25 @@ as $$
     )
     select (select count(*) from publications) + (select count(*) from keys) + (select count(*) from channels)
 $$;
+
+-- Forgets all that a family has published, at once, if there is no such family any more: that somebody says so is no proof.
+-- Who still listens is told that there is nothing to go on from.
+create function stream.forget_family(family uuid) returns void
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    gone bigint[];
+begin
+    if exists (select from public.families f where f.id = family) then
+        return;
+    end if;
+    -- Whoever is publishing holds the channel, and is waited for.
+    select array_agg(c.id) into gone from (
+        select c.id from stream.channels c where c.name like 'family:' || family || ':%' order by c.name collate "C" for update
+    ) c;
+    delete from stream.publications p where p.channel_id = any (gone);
+    delete from stream.keys k where k.channel_id = any (gone);
+    delete from stream.channels c where c.id = any (gone);
+end
+$$;

@@ -1,2 +1,2 @@
 drop function stream.keep_node(uuid, uuid[]), stream.enter(text, uuid, uuid, text), stream.present(text);
-drop table stream.presence, stream.nodes;
+drop table stream.surveys, stream.presence, stream.nodes;

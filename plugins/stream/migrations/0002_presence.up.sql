@@ -55,3 +55,12 @@ as $$
     where p.node = n.id and n.seen_at < clock_timestamp() - interval '1 minute';
     delete from stream.nodes n where n.seen_at < clock_timestamp() - interval '1 minute';
 $$;
+
+-- What hosts answer when one of them asks all: an answer is read within seconds.
+create unlogged table stream.surveys (
+    id uuid not null,
+    node uuid not null,
+    channels jsonb not null,
+    asked_at timestamptz not null default clock_timestamp(),
+    constraint surveys_pkey primary key (id, node)
+);

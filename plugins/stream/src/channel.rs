@@ -32,6 +32,8 @@ pub(crate) struct Channel {
     pub spelled: Arc<str>,
     /// What holds for its kind.
     pub rules: Arc<Namespace>,
+    /// Whether a subscription to it is the server's doing, and not asked for by a command.
+    pub is_by_server: bool,
     scope: Scope,
 }
 
@@ -107,11 +109,36 @@ impl Namespaces {
             name,
             scope,
             rules: Arc::clone(self.0.get(namespace)?),
+            is_by_server: false,
         })
+    }
+
+    /// The channels that the server subscribes a caller to: those that may be read, of the namespaces that say so.
+    pub(crate) fn on_connect(&self, caller: &Principal) -> Vec<Channel> {
+        let marked = self.0.iter().filter(|(_, rules)| rules.on_connect);
+        let names = marked.filter_map(|(name, _)| match &**name {
+            "user" => caller.user_id.map(|user| format!("user:{user}")),
+            name => caller
+                .family_id
+                .map(|family| format!("family:{family}:{name}")),
+        });
+        names
+            .filter_map(|name| self.find(&name))
+            .filter(|channel| channel.may_subscribe(caller))
+            .map(Channel::by_server)
+            .collect()
     }
 }
 
 impl Channel {
+    /// The same, to which the server subscribes somebody.
+    pub(crate) fn by_server(self) -> Self {
+        Self {
+            is_by_server: true,
+            ..self
+        }
+    }
+
     /// Whether the caller is one of those whose channel it is.
     fn is_of(&self, caller: &Principal) -> bool {
         match self.scope {
@@ -171,7 +198,7 @@ mod tests {
     use nself_plugin_api::{Kind, prelude::Role};
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, Who};
 
     const OURS: Uuid = Uuid::from_u128(0x0197_0000_0000_7000_8000_0000_00ab_cdef);
     const THEIRS: Uuid = Uuid::from_u128(0x0197_0000_0000_7000_8000_0000_00ab_cdee);
@@ -329,6 +356,34 @@ mod tests {
             let got = (channel.may_subscribe(&caller), channel.may_publish(&caller));
             assert_eq!(got, (reads, writes), "{spelled} as {role:?}");
         }
+    }
+
+    #[test]
+    fn the_server_subscribes_a_caller_to_what_it_may_read() {
+        let mut config = Config::default();
+        for (name, subscribe) in [("family", Who::ALL.to_vec()), ("board", vec![Who::Owner])] {
+            let rules = Namespace {
+                on_connect: true,
+                subscribe,
+                ..Namespace::default()
+            };
+            config.namespaces.insert(name.to_owned(), rules);
+        }
+        let mine = Namespace {
+            on_connect: true,
+            ..Namespace::default()
+        };
+        config.namespaces.insert("user".to_owned(), mine);
+        let namespaces = Namespaces::new(config.all_namespaces().expect("they are good"));
+        let names = |role| -> Vec<String> {
+            let channels = namespaces.on_connect(&caller(role));
+            channels.iter().map(|one| one.name.to_string()).collect()
+        };
+        let (own, all) = (format!("user:{ME}"), format!("family:{OURS}:family"));
+        let board = format!("family:{OURS}:board");
+        assert_eq!(names(Some(Role::Owner)), [&*board, &all, &own]);
+        assert_eq!(names(Some(Role::Device)), [&*all, &own]);
+        assert_eq!(names(None), [&*own]);
     }
 
     #[test]

@@ -12,17 +12,26 @@ use crate::error::StreamError;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Kinds of channels, by the first part of a name behind its family: `[plugins.stream.config.namespaces.chat]`. They are
-    /// added to the built-in ones (`family`, `user`, `public`, `chat`, `typing`), and replace those of the same name.
+    /// added to the built-in ones (`family`, `user`, `public`, `chat`, `typing`, `changes`), and replace those of the same name.
     pub namespaces: BTreeMap<String, Namespace>,
+    /// Tables whose changes are published to the family that the row belongs to, where the table's owner lets them be
+    /// (`stream.publish_changes`): `[plugins.stream.config.tables."public.posts"]`.
+    pub tables: BTreeMap<String, Table>,
     /// Subscriptions that a connection may have at a time.
     #[schema(minimum = 1, maximum = 10_000)]
     pub channels_per_connection: u32,
+    /// Commands of a connection in a second, other than publications, which have a rate by their namespace. As many as it may
+    /// have subscriptions come on top of it at once.
+    #[schema(minimum = 1, maximum = 10_000)]
+    pub commands_per_second: u32,
     /// Connections that a user may have on this host at a time.
     #[schema(minimum = 1, maximum = 10_000)]
     pub connections_per_user: u32,
     /// Seconds that a connection goes on after its token has expired, for a new one to come.
     #[schema(minimum = 0, maximum = 300)]
     pub expired_grace_seconds: u32,
+    /// Web pages that may connect beside those of the host's own `public_url`: `https://app.example.org`, or `*` for all.
+    pub origins: Vec<String>,
     /// Seconds between two pings of a connection.
     #[schema(minimum = 1, maximum = 300)]
     pub ping_seconds: u32,
@@ -38,6 +47,10 @@ pub struct Config {
 }
 
 /// What holds for one kind of channels.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "switches of a configuration, each by itself"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Schema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Namespace {
@@ -45,6 +58,9 @@ pub struct Namespace {
     pub subscribe: Vec<Who>,
     /// Roles that may publish over their connection. Plugins and operators publish in any case.
     pub publish: Vec<Who>,
+    /// Whether the server subscribes who connects, where their role may: to `family:<id>:<namespace>`, and for the namespace
+    /// `user` to `user:<id>`. Not for `public`.
+    pub on_connect: bool,
     /// Publications that are kept for who comes back or asks for the history; 0 keeps none.
     #[schema(minimum = 0, maximum = 10_000)]
     pub history_size: u32,
@@ -80,6 +96,26 @@ pub enum SlowConsumer {
     DropOldest,
 }
 
+/// What is told of a table's changes, and to whom: on `family:<id>:<namespace>:<table>`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Schema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Table {
+    /// The namespace, by which it is said who hears of them.
+    pub namespace: String,
+    /// Columns that are told with rows that everybody in the channel may read; of others, and without any, that and which row
+    /// has changed. A column that nobody may read has no place here.
+    pub columns: Vec<String>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            namespace: "changes".to_owned(),
+            columns: Vec::new(),
+        }
+    }
+}
+
 /// A role in a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Schema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -100,7 +136,7 @@ pub enum Who {
 
 impl Who {
     /// As the product's policy has it for `stream.read`.
-    const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Owner,
         Self::Admin,
         Self::AdultMember,
@@ -115,6 +151,18 @@ impl Who {
         Self::AdultMember,
         Self::YouthMember,
     ];
+
+    /// Its name, as the database has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "OWNER",
+            Self::Admin => "ADMIN",
+            Self::AdultMember => "ADULT_MEMBER",
+            Self::YouthMember => "YOUTH_MEMBER",
+            Self::ChildMember => "CHILD_MEMBER",
+            Self::Device => "DEVICE",
+        }
+    }
 
     /// Whether it is that role.
     pub(crate) fn is(self, role: Role) -> bool {
@@ -137,9 +185,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             namespaces: BTreeMap::new(),
+            tables: BTreeMap::new(),
             channels_per_connection: 128,
+            commands_per_second: 100,
             connections_per_user: 50,
             expired_grace_seconds: 25,
+            origins: Vec::new(),
             ping_seconds: 25,
             pong_seconds: 8,
             queue_bytes_max: 1 << 20,
@@ -153,6 +204,7 @@ impl Default for Namespace {
         Self {
             subscribe: Who::ALL.to_vec(),
             publish: Vec::new(),
+            on_connect: false,
             history_size: 0,
             history_seconds: 3_600,
             presence: false,
@@ -177,11 +229,44 @@ impl Config {
             check(name, rules)?;
             all.insert(name.clone(), rules.clone());
         }
+        for (name, table) in &self.tables {
+            check_table(name, table, &all)?;
+        }
         Ok(all)
     }
 }
 
-fn built_in() -> [(&'static str, Namespace); 5] {
+fn check_table(
+    name: &str,
+    table: &Table,
+    namespaces: &BTreeMap<String, Namespace>,
+) -> Result<(), StreamError> {
+    let fails = |expected| {
+        Err(StreamError::Table {
+            name: name.to_owned(),
+            expected,
+        })
+    };
+    let is_word = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    let is_name = name
+        .split_once('.')
+        .is_some_and(|(schema, table)| is_word(schema) && is_word(table));
+    if !is_name {
+        return fails("a name such as public.posts, of letters, digits and _");
+    }
+    let is_family_s = !matches!(&*table.namespace, "family" | "user" | "public");
+    if !is_family_s || !namespaces.contains_key(&table.namespace) {
+        return fails("a namespace of the configuration that families have");
+    }
+    Ok(())
+}
+
+fn built_in() -> [(&'static str, Namespace); 6] {
     let kept = Namespace {
         history_size: 100,
         ..Namespace::default()
@@ -189,7 +274,15 @@ fn built_in() -> [(&'static str, Namespace); 5] {
     [
         ("family", kept.clone()),
         ("user", kept.clone()),
-        ("public", kept),
+        ("public", kept.clone()),
+        (
+            "changes",
+            Namespace {
+                // Who may see the family's content.
+                subscribe: Who::TALKERS.to_vec(),
+                ..kept
+            },
+        ),
         (
             "chat",
             Namespace {
@@ -227,6 +320,9 @@ fn check(name: &str, rules: &Namespace) -> Result<(), StreamError> {
     });
     if name.is_empty() || name.len() > 32 || !is_word {
         return fails("a name of at most 32 lower-case letters, digits, _ and -");
+    }
+    if name == "public" && rules.on_connect {
+        return fails("no on_connect: there is no one public channel");
     }
     if rules.ephemeral && rules.history_size > 0 {
         return fails("no history of what is ephemeral");

@@ -10,7 +10,7 @@
 //! Nothing here waits, and a session's own lock is taken within the hub's, never the other way round.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -26,7 +26,9 @@ use crate::{
     channel::Channel,
     config::SlowConsumer,
     outlet::Frame,
-    protocol::{ClientInfo, Join, Leave, Publication, Push, Unsubscribe, push},
+    protocol::{
+        ClientInfo, Disconnect, Join, Leave, Publication, Push, SubscribeRequest, Unsubscribe, push,
+    },
     ring::Ring,
     session::Session,
 };
@@ -78,8 +80,7 @@ struct Channels {
 
 /// Where somebody was who comes back, and what may be given to it.
 pub(crate) struct Returning<'a> {
-    pub epoch: &'a str,
-    pub offset: i64,
+    pub request: &'a SubscribeRequest,
     /// Publications, and their bytes.
     pub amount_max: i64,
     pub bytes_max: usize,
@@ -217,14 +218,14 @@ impl Hub {
         let local = channels.by_name.get(&channel.name)?;
         let place = local.place.clone()?;
         let Returning {
-            epoch,
-            offset,
+            request,
             amount_max,
             bytes_max,
             oldest_ms,
         } = *returning;
+        let offset = request.since(&place.epoch)?;
         let amount = place.top.checked_sub(offset)?;
-        if epoch != place.epoch || offset < 0 || !(0..=amount_max).contains(&amount) {
+        if offset < 0 || !(0..=amount_max).contains(&amount) {
             return None;
         }
         let missed = if amount == 0 {
@@ -236,14 +237,16 @@ impl Hub {
         Some((place, missed))
     }
 
-    /// Answers a subscriber, and lets follow what came meanwhile.
-    pub(crate) fn admit(&self, name: &str, client: Uuid, answer: &Frame) {
+    /// Answers a subscriber that is not answered yet, and lets follow what came meanwhile.
+    pub(crate) fn admit(&self, name: &str, client: Uuid, answer: Option<&Frame>) {
         let mut channels = self.channels();
         let Some(local) = channels.by_name.get_mut(name) else {
             return;
         };
         if let Some(subscriber) = local.subscribers.get_mut(&client) {
-            subscriber.session.outlet.send(answer);
+            if let Some(answer) = answer {
+                subscriber.session.outlet.send(answer);
+            }
             for frame in subscriber.waiting.take().unwrap_or_default() {
                 subscriber.session.outlet.send(&frame);
             }
@@ -272,6 +275,14 @@ impl Hub {
             .values()
             .filter_map(|local| local.place.as_ref());
         places.map(|place| (place.id, place.top)).unzip()
+    }
+
+    /// The channels that somebody here is subscribed to, and how many are.
+    pub(crate) fn subscribers(&self) -> BTreeMap<String, usize> {
+        let channels = self.channels();
+        let all = channels.by_name.iter();
+        all.map(|(name, local)| (name.to_string(), local.subscribers.len()))
+            .collect()
     }
 
     /// Delivers the next publication of a channel of the log. A gap is no delivery: its subscribers are told to come again.
@@ -314,6 +325,20 @@ impl Hub {
         let mut channels = self.channels();
         if let Some(name) = channels.by_id.get(&id).cloned() {
             channels.lose(&name);
+        }
+    }
+
+    /// What was delivered of a channel is remembered no more.
+    pub(crate) fn forget_history(&self, name: &str) {
+        let mut channels = self.channels();
+        let Channels {
+            by_name,
+            ring_bytes,
+            ..
+        } = &mut *channels;
+        if let Some(local) = by_name.get_mut(name) {
+            *ring_bytes -= local.ring.bytes();
+            local.ring.clear();
         }
     }
 
@@ -416,7 +441,12 @@ impl Channels {
             let Subscriber {
                 session, spelled, ..
             } = subscriber;
-            session.forget(name);
+            let channel = session.forget(name);
+            // What the server has subscribed it to, the client does not subscribe to again: it has to connect again.
+            if channel.is_some_and(|channel| channel.is_by_server) {
+                session.outlet.close(Disconnect::INSUFFICIENT_STATE);
+                continue;
+            }
             let frame = unsubscribed(&spelled, Unsubscribe::INSUFFICIENT_STATE);
             session.outlet.send(&frame);
         }

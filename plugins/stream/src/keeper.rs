@@ -14,7 +14,7 @@ use nself_plugin_api::{
     tracing::{debug, warn},
 };
 
-use crate::{Stream, reader, session::Now, standing, store, told};
+use crate::{Stream, leaving, reader, session::Now, standing, store, told};
 
 /// Pause between two looks. Rights that were taken away are gone within a second.
 pub(crate) const EVERY: Duration = Duration::from_millis(400);
@@ -56,7 +56,10 @@ pub(crate) async fn keep(cx: Cx<Stream>) -> Result<()> {
         seconds: cx.clock().now()?.as_second().unsigned_abs(),
     };
     for session in &sessions {
-        session.look_at_the_clock(now, &cx.plugin().config);
+        if session.look_at_the_clock(now, &cx.plugin().config) {
+            // Whatever it is that holds its connection up, it takes part in nothing any more.
+            leaving::end(&cx, session);
+        }
     }
     let changes = cx.tokens().changes()?;
     if std::mem::replace(&mut cx.plugin().keeper.seen().token_changes, changes) != changes {

@@ -9,8 +9,12 @@ mod error;
 mod hub;
 mod keeper;
 mod leaving;
+mod one_way;
+mod origin;
 mod outlet;
+mod positions;
 mod protocol;
+mod purged;
 mod reader;
 mod ring;
 mod routes;
@@ -18,6 +22,7 @@ mod session;
 mod socket;
 mod standing;
 mod store;
+mod survey;
 mod told;
 
 use std::time::Duration;
@@ -25,16 +30,19 @@ use std::time::Duration;
 use nself_plugin_api::prelude::*;
 use uuid::Uuid;
 
-pub use crate::config::{Config, Namespace, SlowConsumer, Who};
+pub use crate::config::{Config, Namespace, SlowConsumer, Table, Who};
 use crate::{
     channel::Namespaces,
     hub::Hub,
     keeper::Keeper,
-    routes::{api, connection},
+    origin::Origins,
+    routes::{api, connection, events},
 };
 
 /// A request of the server API, which may publish into many channels.
 const API_BYTES_MAX: u64 = 16 << 20;
+/// A request to be connected, with a token and the channels that are wanted.
+const CONNECT_BYTES_MAX: u64 = 65_536;
 /// Programs publish more often than people ask.
 const API_PER_MINUTE: u32 = 60_000;
 
@@ -42,6 +50,7 @@ const API_PER_MINUTE: u32 = 60_000;
 pub struct Stream {
     config: Config,
     namespaces: Namespaces,
+    origins: Origins,
     hub: Hub,
     keeper: Keeper,
     /// This instance, among all that there are.
@@ -80,6 +89,16 @@ impl Plugin for Stream {
         Route::get("/connection/websocket", connection::websocket)
             .public()
             .summary("Centrifugo's client protocol in JSON; the first command says who it is"),
+        Route::get("/connection/uni_sse", events::uni_sse)
+            .public()
+            .summary("Centrifugo's unidirectional protocol as server-sent events"),
+        Route::post("/connection/uni_sse", events::uni_sse_posted)
+            .public()
+            .body_bytes_max(CONNECT_BYTES_MAX)
+            .summary("The same, for clients that can send a body"),
+        Route::get("/.well-known/mercure", events::mercure)
+            .public()
+            .summary("Publications as server-sent events, as Mercure's clients read them"),
         Route::post("/api/publish", api::publish)
             .service("stream")
             .body_bytes_max(API_BYTES_MAX)
@@ -120,6 +139,31 @@ impl Plugin for Stream {
             .body_bytes_max(API_BYTES_MAX)
             .rate_per_minute(API_PER_MINUTE)
             .summary("The hosts that have connections"),
+        Route::post("/api/subscribe", api::subscribe)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Subscribe a user's connections to a channel"),
+        Route::post("/api/refresh", api::refresh)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Say that a user's connections have come to their end"),
+        Route::post("/api/rpc", api::rpc)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Call something; there is nothing to call"),
+        Route::post("/api/channels", api::channels)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("The channels that somebody is subscribed to"),
+        Route::post("/api/history_remove", api::history_remove)
+            .service("stream")
+            .body_bytes_max(API_BYTES_MAX)
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Remove what a channel has kept"),
         Route::post("/api/batch", api::batch)
             .service("stream")
             .body_bytes_max(API_BYTES_MAX)
@@ -132,15 +176,28 @@ impl Plugin for Stream {
         Task::every(Duration::from_secs(60), "prune", keeper::prune).singleton(),
     ];
 
-    const MIGRATIONS: &'static [Migration] = &[migration!("0001_log"), migration!("0002_presence")];
+    const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[Subscription::new(
+        "purge",
+        &["family.purged"],
+        purged::forget,
+    )];
+
+    const MIGRATIONS: &'static [Migration] = &[
+        migration!("0001_log"),
+        migration!("0002_presence"),
+        migration!("0003_changes"),
+    ];
 
     type Config = Config;
 
     async fn create(context: Context, config: Config) -> Result<Self> {
+        let public_url = context.about().facts()?.public_url;
+        let origins = Origins::new(&public_url, &config.origins)?;
         let namespaces = Namespaces::new(config.all_namespaces()?);
         Ok(Self {
             config,
             namespaces,
+            origins,
             hub: Hub::new(context),
             keeper: Keeper::default(),
             node: Uuid::now_v7(),
@@ -148,7 +205,11 @@ impl Plugin for Stream {
     }
 
     async fn start(cx: Cx<Self>) -> Result<()> {
-        store::log::write_namespaces(&cx.db(), &cx.plugin().namespaces).await?;
+        let Self {
+            config, namespaces, ..
+        } = cx.plugin();
+        store::log::write_namespaces(&cx.db(), namespaces).await?;
+        store::changes::write_tables(&cx.db(), &config.tables, namespaces).await?;
         keeper::start_loops(&cx).await
     }
 

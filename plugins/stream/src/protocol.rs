@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 pub(crate) use self::codes::{Disconnect, Error, Unsubscribe};
+use crate::positions::Positions;
 
 /// What a client asks for. Exactly one of the requests is there; without any it is the answer to a ping.
 #[derive(Debug, Default, Deserialize)]
@@ -60,6 +61,8 @@ pub(crate) enum Answer {
 /// What a client is told without having asked.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Push<'a> {
+    /// Absent where it is about the connection.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub channel: &'a str,
     #[serde(rename = "pub", skip_serializing_if = "Option::is_none")]
     pub publication: Option<&'a Publication>,
@@ -69,6 +72,14 @@ pub(crate) struct Push<'a> {
     pub leave: Option<Leave<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unsubscribe: Option<Unsubscribe>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscribe: Option<Subscribe<'a>>,
+    /// To who only listens: the connection has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect: Option<&'a ConnectResult>,
+    /// To who only listens: the connection ends with this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disconnect: Option<Disconnect>,
 }
 
 /// Who somebody in a channel is.
@@ -104,10 +115,27 @@ pub(crate) struct Leave<'a> {
     pub info: &'a ClientInfo,
 }
 
+/// A subscription that the server has made.
+#[derive(Debug, Serialize)]
+pub(crate) struct Subscribe<'a> {
+    #[serde(skip_serializing_if = "is_false")]
+    pub recoverable: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub epoch: &'a str,
+    #[serde(skip_serializing_if = "is_zero_i64")]
+    pub offset: i64,
+    #[serde(skip_serializing_if = "is_false")]
+    pub positioned: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<&'a RawValue>,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct ConnectRequest {
     pub token: String,
+    /// Channels that the server subscribes it to, and where it was in them. Who only listens names others here too.
+    pub subs: BTreeMap<String, SubscribeRequest>,
 }
 
 // By hand: the token is nobody's to read.
@@ -126,9 +154,13 @@ pub(crate) struct ConnectResult {
     /// Seconds until the token ends.
     #[serde(skip_serializing_if = "is_zero")]
     pub ttl: u32,
+    /// What the server has subscribed it to.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub subs: BTreeMap<String, SubscribeResult>,
     /// Seconds between two pings.
     pub ping: u32,
     /// Pings are to be answered.
+    #[serde(skip_serializing_if = "is_false")]
     pub pong: bool,
     pub node: String,
 }
@@ -160,6 +192,27 @@ pub(crate) struct SubscribeRequest {
     pub recover: bool,
     pub epoch: String,
     pub offset: i64,
+    /// What the client wants beyond that, bit by bit.
+    pub flag: i64,
+    /// Positions in several channels, of which the one counts whose epoch it is.
+    #[serde(skip)]
+    pub positions: Positions,
+}
+
+impl SubscribeRequest {
+    /// The bit by which a client would rather have no subscription than one with a gap.
+    const REJECT_UNRECOVERED: i64 = 2;
+
+    /// Whether a subscription that cannot go on without a gap is to be refused.
+    pub(crate) fn is_whole_or_nothing(&self) -> bool {
+        self.recover && self.flag & Self::REJECT_UNRECOVERED != 0
+    }
+
+    /// The last offset of that epoch that the client knows.
+    pub(crate) fn since(&self, epoch: &str) -> Option<i64> {
+        let named = (self.epoch == epoch).then_some(self.offset);
+        named.or_else(|| self.positions.since(epoch))
+    }
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "the protocol has them")]
@@ -227,7 +280,7 @@ pub(crate) struct PresenceStatsResult {
     pub num_users: usize,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct StreamPosition {
     pub offset: i64,
@@ -281,6 +334,16 @@ pub(crate) fn push(push: Push<'_>) -> Box<str> {
         ..Reply::default()
     };
     reply.frame()
+}
+
+/// A push as it is sent to who only listens, without the reply around it.
+pub(crate) fn bare(push: &Push<'_>) -> String {
+    serde_json::to_string(push).unwrap_or_default()
+}
+
+/// What stands in the frame of a push; nothing in one of a ping.
+pub(crate) fn pushed(frame: &str) -> Option<&str> {
+    frame.strip_prefix(r#"{"push":"#)?.strip_suffix('}')
 }
 
 /// The commands of a frame, one a line.
@@ -403,6 +466,17 @@ mod tests {
         });
         let written = r#"{"push":{"channel":"a","pub":{"data":{"b": 1},"offset":7}}}"#;
         assert_eq!(&*frame, written);
+        let inner = r#"{"channel":"a","pub":{"data":{"b": 1},"offset":7}}"#;
+        assert_eq!(pushed(&frame), Some(inner));
+        assert_eq!(pushed(&Reply::default().frame()), None);
+        let ended = Push {
+            disconnect: Some(Disconnect::EXPIRED),
+            ..Push::default()
+        };
+        assert_eq!(
+            bare(&ended),
+            r#"{"disconnect":{"code":3005,"reason":"connection expired"}}"#
+        );
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! One client: whose it is, what it is subscribed to, when it has to answer. What it asks for is done in the modules below.
 
+mod allowance;
 mod answer;
-mod connect;
+pub(crate) mod by_server;
+pub(crate) mod connect;
 mod look;
 mod publish;
 mod subscribe;
@@ -15,7 +17,8 @@ use std::{
 use nself_plugin_api::prelude::{Principal, Role};
 use uuid::Uuid;
 
-pub(crate) use self::answer::handle;
+use self::allowance::Allowance;
+pub(crate) use self::answer::{No, handle};
 use crate::{
     channel::Channel,
     config::Config,
@@ -36,17 +39,13 @@ struct Bearer {
     principal: Principal,
 }
 
-/// Publications that may still be made at once.
-struct Allowance {
-    left: f64,
-    at: Duration,
-}
-
 struct State {
     bearer: Option<Bearer>,
     subscriptions: HashMap<Arc<str>, Channel>,
     /// By the rules that they are counted by.
     allowances: HashMap<usize, Allowance>,
+    /// Of commands other than publications.
+    commands: Option<Allowance>,
     opened_at: Duration,
     pinged_at: Duration,
     is_pong_due: bool,
@@ -60,6 +59,8 @@ pub(crate) struct Session {
     pub client: Uuid,
     /// Where its frames go.
     pub outlet: Arc<dyn Outlet>,
+    /// It only listens: it answers no ping, and brings no newer token.
+    is_one_way: bool,
     state: Mutex<State>,
 }
 
@@ -75,10 +76,12 @@ impl Session {
         Self {
             client: Uuid::now_v7(),
             outlet,
+            is_one_way: false,
             state: Mutex::new(State {
                 bearer: None,
                 subscriptions: HashMap::new(),
                 allowances: HashMap::new(),
+                commands: None,
                 opened_at: now,
                 pinged_at: now,
                 is_pong_due: false,
@@ -86,6 +89,19 @@ impl Session {
                 is_over: false,
             }),
         }
+    }
+
+    /// One of a client that only listens.
+    pub(crate) fn one_way(outlet: Arc<dyn Outlet>, now: Duration) -> Self {
+        Self {
+            is_one_way: true,
+            ..Self::new(outlet, now)
+        }
+    }
+
+    /// Whether it is asked for signs of life.
+    fn answers_pings(&self) -> bool {
+        !self.is_one_way
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -97,7 +113,7 @@ impl Session {
     /// # Errors
     ///
     /// [`Disconnect::BAD_REQUEST`] while it has not said so.
-    fn caller(&self) -> Result<Principal, Disconnect> {
+    pub(crate) fn caller(&self) -> Result<Principal, Disconnect> {
         let state = self.state();
         let bearer = state.bearer.as_ref().ok_or(Disconnect::BAD_REQUEST)?;
         Ok(bearer.principal.clone())
@@ -190,37 +206,41 @@ impl Session {
     fn may_publish_now(&self, channel: &Channel, now: Duration) -> bool {
         let rate = f64::from(channel.rules.publish_per_second);
         let mut state = self.state();
-        let allowance = state
-            .allowances
-            .entry(Arc::as_ptr(&channel.rules).addr())
-            .or_insert(Allowance {
-                left: rate,
-                at: now,
-            });
-        let passed = now.saturating_sub(allowance.at).as_secs_f64();
-        allowance.left = (allowance.left + passed * rate).min(rate);
-        allowance.at = now;
-        let may = allowance.left >= 1.0;
-        if may {
-            allowance.left -= 1.0;
-        }
-        may
+        let allowances = state.allowances.entry(Arc::as_ptr(&channel.rules).addr());
+        let allowance = allowances.or_insert_with(|| Allowance::full(rate, now));
+        allowance.take(rate, rate, now)
     }
 
-    /// Pings it when it is time, and ends it when its time is over.
-    pub(crate) fn look_at_the_clock(&self, now: Now, config: &Config) {
+    /// Whether it may ask for something else once more. Who comes back subscribes to everything at once.
+    fn may_ask_now(&self, config: &Config, now: Duration) -> bool {
+        let rate = f64::from(config.commands_per_second);
+        let burst = rate + f64::from(config.channels_per_connection);
+        let mut state = self.state();
+        let commands = &mut state.commands;
+        let allowance = commands.get_or_insert_with(|| Allowance::full(burst, now));
+        allowance.take(rate, burst, now)
+    }
+
+    /// Pings it when it is time, and ends it when its time is over. Whether it was given up.
+    pub(crate) fn look_at_the_clock(&self, now: Now, config: &Config) -> bool {
         let mut state = self.state();
         if self.outlet.is_closing() {
             let closed_at = *state.closed_at.get_or_insert(now.monotonic);
             drop(state);
-            if now.monotonic.saturating_sub(closed_at) >= CLOSE_LIMIT {
+            let is_given_up = now.monotonic.saturating_sub(closed_at) >= CLOSE_LIMIT;
+            if is_given_up {
                 self.outlet.cut();
             }
-            return;
+            return is_given_up;
         }
         let waited = now.monotonic.saturating_sub(state.pinged_at);
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        let grace = u64::from(config.expired_grace_seconds);
+        // A newer token could only come over a connection that takes commands.
+        let grace = if self.is_one_way {
+            0
+        } else {
+            u64::from(config.expired_grace_seconds)
+        };
         let end = match &state.bearer {
             None => (now.monotonic.saturating_sub(state.opened_at) >= STALE_AFTER)
                 .then_some(Disconnect::STALE),
@@ -234,7 +254,7 @@ impl Session {
             state.bearer.is_some() && !state.is_pong_due && waited >= seconds(config.ping_seconds);
         if is_ping_due {
             state.pinged_at = now.monotonic;
-            state.is_pong_due = true;
+            state.is_pong_due = self.answers_pings();
         }
         drop(state);
         if let Some(why) = end {
@@ -242,6 +262,7 @@ impl Session {
         } else if is_ping_due {
             self.outlet.send(&Frame::from(Reply::default().frame()));
         }
+        false
     }
 }
 

@@ -11,14 +11,15 @@ use nself_plugin_api::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::{
     Stream,
     hub::Presence,
     leaving,
-    protocol::{ClientInfo, Disconnect, Publication, Unsubscribe},
-    session::{self, Session},
-    store,
+    protocol::{ClientInfo, Disconnect, Publication, StreamPosition, Unsubscribe},
+    session::{self, Session, by_server},
+    store, survey,
 };
 
 /// What is told; without anything in it, that there is something to read.
@@ -32,6 +33,8 @@ struct Told<'a> {
     tags: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     info: Option<ClientInfo>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<StreamPosition>,
 }
 
 impl<'a> Told<'a> {
@@ -42,6 +45,7 @@ impl<'a> Told<'a> {
             data: None,
             tags: None,
             info,
+            since: None,
         }
     }
 }
@@ -56,6 +60,14 @@ enum Kind {
     Unsubscribe,
     /// The same.
     Disconnect,
+    /// The same: into a channel, from a position where one is given.
+    Subscribe,
+    /// The same: as if the token were at its end.
+    Expire,
+    /// What was kept of a channel is gone.
+    HistoryRemoved,
+    /// Whoever asks by that id in `channel` is told what there is.
+    Survey,
 }
 
 /// Publishes what nobody keeps.
@@ -120,6 +132,65 @@ pub(crate) async fn disconnect(cx: &Cx<Stream>, user: String, client: String) ->
     tell(cx, &Told::new(Kind::Disconnect, "", Some(whom))).await
 }
 
+/// The same, for who may come again with a newer token.
+///
+/// # Errors
+///
+/// Those of the database.
+pub(crate) async fn expire(cx: &Cx<Stream>, user: String, client: String) -> Result<()> {
+    let whom = ClientInfo { user, client };
+    tell(cx, &Told::new(Kind::Expire, "", Some(whom))).await
+}
+
+/// Who is to be subscribed, and how.
+pub(crate) struct Subscribing {
+    pub user: String,
+    /// Only this connection, if it is named.
+    pub client: String,
+    /// Given to the client as it is.
+    pub data: Option<Box<RawValue>>,
+    pub since: Option<StreamPosition>,
+}
+
+/// Subscribes the connections of a user on all hosts.
+///
+/// # Errors
+///
+/// Those of the database.
+pub(crate) async fn subscribe(cx: &Cx<Stream>, channel: &str, whom: Subscribing) -> Result<()> {
+    let Subscribing {
+        user,
+        client,
+        data,
+        since,
+    } = whom;
+    let whom = ClientInfo { user, client };
+    let told = Told {
+        data,
+        since,
+        ..Told::new(Kind::Subscribe, channel, Some(whom))
+    };
+    tell(cx, &told).await
+}
+
+/// What hosts remember of a channel is given to nobody any more.
+///
+/// # Errors
+///
+/// Those of the database.
+pub(crate) async fn history_removed(cx: &Cx<Stream>, channel: &str) -> Result<()> {
+    tell(cx, &Told::new(Kind::HistoryRemoved, channel, None)).await
+}
+
+/// Asks all hosts what channels they have; they write it down.
+///
+/// # Errors
+///
+/// Those of the database.
+pub(crate) async fn survey(cx: &Cx<Stream>, id: Uuid) -> Result<()> {
+    tell(cx, &Told::new(Kind::Survey, &id.to_string(), None)).await
+}
+
 async fn tell(cx: &Cx<Stream>, told: &Told<'_>) -> Result<()> {
     let text = serde_json::to_string(told).map_err(Error::internal)?;
     store::told::tell(&cx.db(), &text).await
@@ -167,12 +238,30 @@ fn hear(cx: &Cx<Stream>, text: &str) {
                 }
             }
         }
-        (Kind::Disconnect, _, Some(whom)) => {
+        (Kind::Disconnect, _, Some(whom)) => end(cx, &whom, Disconnect::FORCE_DISCONNECT),
+        (Kind::Expire, _, Some(whom)) => end(cx, &whom, Disconnect::EXPIRED),
+        (Kind::Subscribe, data, Some(whom)) => {
+            let Some(channel) = cx.plugin().namespaces.find(told.channel) else {
+                return;
+            };
             for session in meant(cx, &whom) {
-                session.outlet.close(Disconnect::FORCE_DISCONNECT);
+                let since = told.since.clone();
+                by_server::bring(cx, session, channel.clone(), since, data.clone());
+            }
+        }
+        (Kind::HistoryRemoved, ..) => hub.forget_history(told.channel),
+        (Kind::Survey, ..) => {
+            if let Ok(id) = told.channel.parse() {
+                survey::answer(cx, id);
             }
         }
         _ => {}
+    }
+}
+
+fn end(cx: &Cx<Stream>, whom: &ClientInfo, why: Disconnect) {
+    for session in meant(cx, whom) {
+        session.outlet.close(why);
     }
 }
 

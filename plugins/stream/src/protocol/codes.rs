@@ -63,7 +63,7 @@ impl Unsubscribe {
 }
 
 /// Why a connection ends. From 3500 on (below 4000) the client does not come again by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Disconnect {
     pub code: u16,
     pub reason: &'static str,
@@ -71,8 +71,10 @@ pub(crate) struct Disconnect {
 
 impl Disconnect {
     pub(crate) const SHUTDOWN: Self = Self::new(3001, "shutdown");
+    pub(crate) const SERVER_ERROR: Self = Self::new(3004, "internal server error");
     pub(crate) const EXPIRED: Self = Self::new(3005, "connection expired");
     pub(crate) const SLOW: Self = Self::new(3008, "slow");
+    pub(crate) const INSUFFICIENT_STATE: Self = Self::new(3010, "insufficient state");
     pub(crate) const NO_PONG: Self = Self::new(3012, "no pong");
     pub(crate) const INVALID_TOKEN: Self = Self::new(3500, "invalid token");
     pub(crate) const BAD_REQUEST: Self = Self::new(3501, "bad request");

@@ -11,7 +11,10 @@ use serde_json::Value;
 use self::{
     batch::Batch,
     methods::Method,
-    types::{Broadcast, Channel, Disconnect, History, Info, Publish, Unsubscribe},
+    types::{
+        Broadcast, Channel, Channels, Disconnect, History, Info, Publish, Refresh, Rpc, Subscribe,
+        Unsubscribe,
+    },
 };
 use crate::Stream;
 
@@ -62,6 +65,32 @@ pub(crate) async fn disconnect(
 
 pub(crate) async fn info(cx: Cx<Stream>, Json(request): Json<Info>) -> Result<Json<Value>> {
     answer(&cx, request).await
+}
+
+pub(crate) async fn subscribe(
+    cx: Cx<Stream>,
+    Json(request): Json<Subscribe>,
+) -> Result<Json<Value>> {
+    answer(&cx, request).await
+}
+
+pub(crate) async fn refresh(cx: Cx<Stream>, Json(request): Json<Refresh>) -> Result<Json<Value>> {
+    answer(&cx, request).await
+}
+
+pub(crate) async fn rpc(cx: Cx<Stream>, Json(request): Json<Rpc>) -> Result<Json<Value>> {
+    answer(&cx, request).await
+}
+
+pub(crate) async fn channels(cx: Cx<Stream>, Json(request): Json<Channels>) -> Result<Json<Value>> {
+    answer(&cx, request).await
+}
+
+pub(crate) async fn history_remove(
+    cx: Cx<Stream>,
+    Json(request): Json<Channel>,
+) -> Result<Json<Value>> {
+    answer(&cx, methods::HistoryRemove(request)).await
 }
 
 /// Several methods, one after the other; one that is refused keeps the others from nothing.

@@ -12,6 +12,7 @@ const PROTOBUF: &str = "centrifuge-protobuf";
 
 /// Anybody may open a connection; it says whose it is in its first command, and is closed when it does not.
 pub(crate) async fn websocket(cx: Cx<Stream>, headers: HeaderMap) -> Result<WebSocket> {
+    cx.plugin().origins.check(&headers)?;
     let offered = headers.get(SEC_WEBSOCKET_PROTOCOL);
     let offered = offered
         .and_then(|value| value.to_str().ok())

@@ -16,7 +16,7 @@ pub(super) type Outcome = std::result::Result<Option<Answer>, No>;
 
 /// Why a command has no result.
 #[derive(Debug)]
-pub(super) enum No {
+pub(crate) enum No {
     /// The client is told.
     Refused(Refusal),
     /// The client is sent away.
@@ -116,8 +116,13 @@ fn asks(command: &Command) -> bool {
 
 async fn outcome(cx: &Cx<Stream>, session: &Arc<Session>, command: Command) -> Outcome {
     let id = command.id;
+    // Publications have a rate of their own, by their namespace.
+    let now = cx.clock().monotonic()?;
+    if command.publish.is_none() && !session.may_ask_now(&cx.plugin().config, now) {
+        return Err(Refusal::TOO_MANY_REQUESTS.into());
+    }
     if let Some(request) = command.connect {
-        return connect::connect(cx, session, request).await;
+        return connect::connect(cx, session, id, request).await;
     }
     let caller = session.caller()?;
     if let Some(request) = command.subscribe {

@@ -1,17 +1,21 @@
 //! Whose a connection is: said once with a token, and again before that one ends.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use nself_plugin_api::prelude::*;
 
-use super::{Bearer, Session, answer::Outcome, user};
+use super::{
+    Bearer, Session,
+    answer::{No, Outcome},
+    by_server, user,
+};
 use crate::{
     Stream, leaving,
+    outlet::Frame,
     protocol::{
         Answer, ConnectRequest, ConnectResult, Disconnect, Error as Refusal, RefreshRequest,
-        RefreshResult, Unsubscribe,
+        RefreshResult, Reply, Unsubscribe,
     },
-    session::answer::No,
     standing,
 };
 
@@ -23,8 +27,37 @@ const TTL_MIN: u64 = 1;
 pub(super) async fn connect(
     cx: &Cx<Stream>,
     session: &Arc<Session>,
-    ConnectRequest { token }: ConnectRequest,
+    id: u32,
+    request: ConnectRequest,
 ) -> Outcome {
+    let ConnectRequest { token, mut subs } = request;
+    let mut result = begin(cx, session, token).await?;
+    let caller = session.caller()?;
+    let wanted = by_server::on_connect(cx, &caller, &mut subs);
+    // Half a connection is none: the client comes again.
+    let entered = by_server::enter_all(cx, session, &caller, wanted).await;
+    let mut entered = entered.map_err(|_| Disconnect::SERVER_ERROR)?;
+    result.subs = std::mem::take(&mut entered.results);
+    let reply = Reply {
+        id,
+        result: Some(Answer::Connect(result)),
+        ..Reply::default()
+    };
+    session.outlet.send(&Frame::from(reply.frame()));
+    entered.admit(cx, session).await;
+    Ok(None)
+}
+
+/// Takes a token: the session belongs to its bearer from here on.
+///
+/// # Errors
+///
+/// What the client is told, or why it is sent away.
+pub(crate) async fn begin(
+    cx: &Cx<Stream>,
+    session: &Session,
+    token: String,
+) -> std::result::Result<ConnectResult, No> {
     if session.principal().is_some() {
         return Err(Disconnect::BAD_REQUEST.into());
     }
@@ -38,6 +71,10 @@ pub(super) async fn connect(
     })?;
     // What the token says may have been taken away since.
     let principal = standing::of_one(cx, principal).await?;
+    // Tokens are taken a little beyond their end; who cannot bring a newer one would only be sent away again.
+    if !session.answers_pings() && seconds_left(cx, &principal)? == 0 {
+        return Err(Refusal::TOKEN_EXPIRED.into());
+    }
     let config = &cx.plugin().config;
     if !cx
         .plugin()
@@ -48,15 +85,16 @@ pub(super) async fn connect(
     }
     let ttl = ttl(cx, &principal)?;
     session.begin(token.into(), principal);
-    Ok(Some(Answer::Connect(ConnectResult {
+    Ok(ConnectResult {
         client: session.client.to_string(),
         version: VERSION,
         expires: true,
         ttl,
+        subs: BTreeMap::new(),
         ping: config.ping_seconds,
-        pong: true,
+        pong: session.answers_pings(),
         node: cx.plugin().node.to_string(),
-    })))
+    })
 }
 
 pub(super) async fn refresh(
@@ -106,9 +144,13 @@ fn verify(cx: &Cx<Stream>, token: &str) -> std::result::Result<Principal, Unfit>
 
 /// Seconds that the bearer's token is still good.
 fn ttl(cx: &Cx<Stream>, principal: &Principal) -> Result<u32> {
-    let now = cx.clock().now()?.as_second().unsigned_abs();
-    let left = principal.expires_at.saturating_sub(now).max(TTL_MIN);
+    let left = seconds_left(cx, principal)?.max(TTL_MIN);
     Ok(u32::try_from(left).unwrap_or(u32::MAX))
+}
+
+fn seconds_left(cx: &Cx<Stream>, principal: &Principal) -> Result<u64> {
+    let now = cx.clock().now()?.as_second().unsigned_abs();
+    Ok(principal.expires_at.saturating_sub(now))
 }
 
 impl Session {

@@ -12,7 +12,6 @@ use super::{
 use crate::{
     Stream,
     channel::Channel,
-    config::Config,
     hub::{Place, Returning},
     leaving,
     outlet::Frame,
@@ -32,28 +31,73 @@ pub(super) async fn subscribe(
 ) -> Outcome {
     let plugin = cx.plugin();
     let channel = plugin.namespaces.resolve(&request.channel, caller)?;
-    if !channel.may_subscribe(caller) {
-        return Err(Refusal::PERMISSION_DENIED.into());
-    }
-    session.reserve(&channel, plugin.config.channels_per_connection)?;
-    let result = match begin(cx, session, caller, &channel, &request).await {
-        Ok(result) => result,
-        Err(error) => {
-            session.forget(&channel.name);
-            leaving::leave(cx, session, vec![channel]);
-            return Err(No::from(error));
-        }
-    };
+    let result = enter(
+        cx,
+        session,
+        caller,
+        &channel,
+        &request,
+        recovery_bytes_max(cx),
+    )
+    .await?;
     let reply = Reply {
         id,
         result: Some(Answer::Subscribe(result)),
         ..Reply::default()
     };
-    plugin
-        .hub
-        .admit(&channel.name, session.client, &Frame::from(reply.frame()));
-    if channel.rules.join_leave {
-        told::joined(cx, &channel.name, &session.info(caller)).await;
+    admit(cx, session, channel, Some(&Frame::from(reply.frame()))).await;
+    Ok(None)
+}
+
+/// Bytes that a client is given of what it missed. More than may wait for it would cut it off, and bring it back for the same.
+pub(super) fn recovery_bytes_max(cx: &Cx<Stream>) -> usize {
+    usize::try_from(cx.plugin().config.queue_bytes_max / 2).unwrap_or(usize::MAX)
+}
+
+/// Lets a session into a channel that it may read. What is published from here on waits until [`admit`].
+///
+/// # Errors
+///
+/// When it may not, or cannot; then nothing has happened.
+pub(super) async fn enter(
+    cx: &Cx<Stream>,
+    session: &Arc<Session>,
+    caller: &Principal,
+    channel: &Channel,
+    request: &SubscribeRequest,
+    bytes_max: usize,
+) -> std::result::Result<SubscribeResult, No> {
+    if !channel.may_subscribe(caller) {
+        return Err(Refusal::PERMISSION_DENIED.into());
+    }
+    session.reserve(channel, cx.plugin().config.channels_per_connection)?;
+    let begun = begin(cx, session, caller, channel, request, bytes_max).await;
+    let begun = begun.map_err(No::from).and_then(|result| {
+        if request.is_whole_or_nothing() && !result.recovered {
+            return Err(Refusal::UNRECOVERABLE_POSITION.into());
+        }
+        Ok(result)
+    });
+    if begun.is_err() {
+        session.forget(&channel.name);
+        leaving::leave(cx, session, vec![channel.clone()]);
+    }
+    begun
+}
+
+/// Lets follow what came since [`enter`], behind an answer where there is one.
+pub(super) async fn admit(
+    cx: &Cx<Stream>,
+    session: &Arc<Session>,
+    channel: Channel,
+    answer: Option<&Frame>,
+) {
+    let hub = &cx.plugin().hub;
+    hub.admit(&channel.name, session.client, answer);
+    if channel.rules.join_leave
+        && let Some(caller) = session.principal()
+    {
+        told::joined(cx, &channel.name, &session.info(&caller)).await;
     }
     // What was taken away while this was under way was not seen as something to end.
     let may_still = session
@@ -63,7 +107,6 @@ pub(super) async fn subscribe(
         session.forget(&channel.name);
         leaving::unsubscribe(cx, session, &[channel], Unsubscribe::SERVER);
     }
-    Ok(None)
 }
 
 async fn begin(
@@ -72,6 +115,7 @@ async fn begin(
     caller: &Principal,
     channel: &Channel,
     request: &SubscribeRequest,
+    bytes_max: usize,
 ) -> Result<SubscribeResult> {
     let plugin = cx.plugin();
     if channel.rules.presence {
@@ -85,7 +129,7 @@ async fn begin(
             ..SubscribeResult::default()
         });
     }
-    if let Some((place, missed)) = delivered_lately(cx, session, channel, request)? {
+    if let Some((place, missed)) = delivered_lately(cx, session, channel, request, bytes_max)? {
         return Ok(SubscribeResult {
             recoverable: true,
             positioned: true,
@@ -105,10 +149,10 @@ async fn begin(
             ..SubscribeResult::default()
         });
     }
-    let missed = if request.recover {
-        missed(cx, channel, &place, request, upto).await?
-    } else {
-        None
+    let since = request.since(&place.epoch).filter(|_| request.recover);
+    let missed = match since {
+        Some(since) => missed(cx, channel, since..upto, bytes_max).await?,
+        None => None,
     };
     Ok(SubscribeResult {
         recoverable: true,
@@ -127,60 +171,51 @@ fn delivered_lately(
     session: &Arc<Session>,
     channel: &Channel,
     request: &SubscribeRequest,
+    bytes_max: usize,
 ) -> Result<Option<(Place, Vec<Publication>)>> {
     if !request.recover || !channel.is_recoverable() {
         return Ok(None);
     }
-    let Config {
-        recovery_max,
-        queue_bytes_max,
-        ..
-    } = cx.plugin().config;
     let now_ms = cx.clock().now()?.as_millisecond();
     let returning = Returning {
-        epoch: &request.epoch,
-        offset: request.offset,
-        amount_max: recovery_max.into(),
-        bytes_max: usize::try_from(queue_bytes_max / 2).unwrap_or(usize::MAX),
+        request,
+        amount_max: cx.plugin().config.recovery_max.into(),
+        bytes_max,
         oldest_ms: now_ms - i64::from(channel.rules.history_seconds) * 1_000,
     };
     Ok(cx.plugin().hub.come_back(channel, session, &returning))
 }
 
-/// What the client has missed, whole; `None` when that cannot be had.
+/// What the client has missed behind the first of these offsets, whole; `None` when that cannot be had.
 async fn missed(
     cx: &Cx<Stream>,
     channel: &Channel,
-    place: &Place,
-    request: &SubscribeRequest,
-    upto: i64,
+    offsets: std::ops::Range<i64>,
+    bytes_max: usize,
 ) -> Result<Option<Vec<Publication>>> {
+    let (since, upto) = (offsets.start, offsets.end);
     let limit = i64::from(cx.plugin().config.recovery_max);
-    let amount = upto.checked_sub(request.offset);
-    let Some(amount @ 0..) = amount.filter(|amount| *amount <= limit) else {
+    let amount = upto.checked_sub(since);
+    let Some(amount @ 0..) = amount.filter(|amount| *amount <= limit && since >= 0) else {
         return Ok(None);
     };
-    if request.offset < 0 || request.epoch != place.epoch {
-        return Ok(None);
-    }
     if amount == 0 {
         return Ok(Some(Vec::new()));
     }
-    let since = Some(request.offset);
-    let mut missed = store::log::history(&cx.db(), &channel.name, since, amount, false).await?;
+    let (db, name) = (cx.db(), &*channel.name);
+    let mut missed = store::log::history(&db, name, Some(since), amount, false).await?;
     missed.retain(|publication| publication.offset <= upto);
-    let wanted = request.offset + 1..=upto;
     let is_whole = missed
         .iter()
         .map(|publication| publication.offset)
-        .eq(wanted);
-    // More than may wait for a client would cut it off, and bring it back for the same.
-    let bytes: usize = missed
-        .iter()
-        .map(|publication| publication.data.get().len())
-        .sum();
-    let bytes_max = usize::try_from(cx.plugin().config.queue_bytes_max / 2).unwrap_or(usize::MAX);
-    Ok((is_whole && bytes <= bytes_max).then_some(missed))
+        .eq(since + 1..=upto);
+    Ok((is_whole && bytes_of(&missed) <= bytes_max).then_some(missed))
+}
+
+/// The size of what publications say.
+pub(super) fn bytes_of(publications: &[Publication]) -> usize {
+    let sizes = publications.iter().map(|one| one.data.get().len());
+    sizes.sum()
 }
 
 pub(super) fn unsubscribe(

@@ -142,3 +142,20 @@ pub(crate) async fn prune(db: &impl Queries, step: i64) -> Result<i64> {
         .await?
         .get(0)
 }
+
+/// Removes what is kept of a channel. Where it is in the log stays as it is.
+pub(crate) async fn remove(db: &impl Queries, channel: &str) -> Result<()> {
+    db.execute(
+        "delete from stream.publications p using stream.channels c where c.id = p.channel_id and c.name = $1",
+        &[&channel],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Removes all that a family has published.
+pub(crate) async fn forget_family(db: &impl Queries, family: Uuid) -> Result<()> {
+    db.query("select stream.forget_family($1)", &[&family])
+        .await?;
+    Ok(())
+}

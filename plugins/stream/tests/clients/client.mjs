@@ -31,6 +31,15 @@ for (const event of ["connected", "connecting", "disconnected"]) {
 }
 centrifuge.on("error", ({ type, error }) => say({ event: "error", type, code: error.code }));
 
+// What the server has subscribed it to.
+centrifuge.on("subscribed", ({ channel, wasRecovering, recovered, data }) =>
+  say({ event: "server subscribed", channel, wasRecovering, recovered, data }));
+centrifuge.on("publication", ({ channel, data, offset }) =>
+  say({ event: "server publication", channel, data, offset }));
+centrifuge.on("join", ({ channel, info }) => say({ event: "server join", channel, user: info.user }));
+centrifuge.on("leave", ({ channel, info }) => say({ event: "server leave", channel, user: info.user }));
+centrifuge.on("unsubscribed", ({ channel }) => say({ event: "server unsubscribed", channel }));
+
 const subscriptions = {};
 
 function subscribe(channel) {

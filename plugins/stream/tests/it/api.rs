@@ -7,15 +7,7 @@ use nself_plugin_api::{
 };
 use nself_plugin_testkit::{TestHost, eventually};
 
-use crate::stage::{Client, host};
-
-/// Calls a method with the key as Centrifugo's SDKs send it.
-async fn call(host: &TestHost, method: &str, request: Value) -> Value {
-    let call = host
-        .post(&format!("/api/{method}"))
-        .header("x-api-key", TestHost::OPERATOR_KEY);
-    call.json(&request).send().await.expect_status(200).json()
-}
+use crate::stage::{Client, call, host};
 
 #[tokio::test]
 async fn programs_publish_and_read_what_is_kept() {

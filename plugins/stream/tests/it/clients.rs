@@ -293,3 +293,77 @@ async fn a_member_who_is_removed_is_unsubscribed_and_does_not_come_again() {
     assert_eq!(client.event("unsubscribed").await["code"], 2000);
     host.stop().await;
 }
+
+#[tokio::test]
+async fn it_hears_what_the_server_subscribes_it_to_and_recovers_that_too() {
+    let host = builder()
+        .config("[plugins.stream.config.namespaces.user]\non_connect = true\nhistory_size = 100")
+        .config("[plugins.stream.config.namespaces.home]\non_connect = true\njoin_leave = true")
+        .start()
+        .await;
+    let (family, person, other) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    let own = format!("user:{person}");
+    let home = format!("family:{family}:home");
+    let token = host.token_of(person, Some((Role::AdultMember, family)));
+    let mut client = Script::start(&host, &token).await;
+    let subscribed = client.event("server subscribed").await;
+    assert_eq!(
+        (&subscribed["channel"], &subscribed["wasRecovering"]),
+        (&json!(home), &json!(false))
+    );
+    assert_eq!(client.event("server subscribed").await["channel"], own);
+    assert_eq!(
+        client.event("server join").await["user"],
+        person.to_string()
+    );
+    let theirs = host.token_of(other, Some((Role::Owner, family)));
+    let mut second = Script::start(&host, &theirs).await;
+    assert_eq!(client.event("server join").await["user"], other.to_string());
+    let sql = host.sql().await;
+    publish(&sql, &own, json!("one")).await;
+    let told = client.event("server publication").await;
+    assert_eq!((&told["data"], &told["offset"]), (&json!("one"), &json!(1)));
+    client.order(json!({"do": "cut"})).await;
+    for number in 2..=4 {
+        publish(&sql, &own, json!(number)).await;
+    }
+    let back = client
+        .next("back in its own channel", |line| {
+            line["event"] == "server subscribed" && line["channel"] == *own
+        })
+        .await;
+    assert_eq!(
+        (&back["wasRecovering"], &back["recovered"]),
+        (&json!(true), &json!(true))
+    );
+    for number in 2..=4 {
+        assert_eq!(client.event("server publication").await["data"], number);
+    }
+    second.order(json!({"do": "disconnect"})).await;
+    let left = client
+        .next("who has left", |line| {
+            line["event"] == "server leave" && line["user"] == other.to_string()
+        })
+        .await;
+    assert_eq!(left["channel"], home);
+    // By a program, while it is connected.
+    for (method, more) in [
+        ("subscribe", json!({"hello": 1})),
+        ("unsubscribe", json!(null)),
+    ] {
+        let request = json!({"user": person, "channel": "public:a", "data": more});
+        let call = host.post(&format!("/api/{method}")).operator();
+        let _ = call.json(&request).send().await.expect_status(200);
+        let event = client
+            .next(method, |line| {
+                line["event"] == format!("server {method}d") && line["channel"] == "public:a"
+            })
+            .await;
+        if method == "subscribe" {
+            publish(&sql, "public:a", json!("all")).await;
+            assert_eq!(client.event("server publication").await["data"], "all");
+            assert_eq!(event["data"], more);
+        }
+    }
+    host.stop().await;
+}

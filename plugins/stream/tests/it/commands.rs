@@ -295,3 +295,32 @@ async fn a_user_has_so_many_connections_and_no_more() {
     .await;
     host.stop().await;
 }
+
+#[tokio::test]
+async fn who_asks_too_much_is_told_to_ask_again_and_still_publishes() {
+    let host = builder()
+        .config("[plugins.stream.config]\ncommands_per_second = 1\nchannels_per_connection = 4")
+        .start()
+        .await;
+    let token = host.token(Role::Owner, Uuid::now_v7());
+    let mut client = Client::connect(host.address(), &token).await;
+    let said: Vec<_> = (100..200)
+        .map(|id| json!({"id": id, "presence_stats": {"channel": "chat:kitchen"}}).to_string())
+        .collect();
+    client.say(&said.join("\n")).await;
+    let mut refused = 0;
+    for id in 100..200 {
+        let answer = client.answer(id).await;
+        if answer["error"]["code"] == 111 {
+            assert_eq!(answer["error"]["temporary"], true, "{answer}");
+            refused += 1;
+        }
+    }
+    // Five may come at once; for all to be answered, they would have to take a minute and a half.
+    assert!(refused > 0, "all of them were answered");
+    let published = client
+        .ask("publish", json!({"channel": "chat:kitchen", "data": 1}))
+        .await;
+    assert!(published["publish"].is_object(), "{published}");
+    host.stop().await;
+}

@@ -1,12 +1,17 @@
 //! The stream plugin, tried on a real host with a real database, by raw frames and by the client that everybody uses.
 
 mod api;
+mod by_server;
+mod changes;
 mod channels;
 mod clients;
 mod commands;
+mod events;
 mod expiry;
 mod hosts;
+mod listeners;
 mod log;
+mod purged;
 mod recovery;
 mod revocation;
 mod stage;

@@ -95,6 +95,24 @@ async fn a_client_is_given_what_it_missed_or_told_that_it_cannot_be() {
 }
 
 #[tokio::test]
+async fn who_would_rather_have_nothing_than_a_gap_is_refused() {
+    let stage = Stage::set().await;
+    for (offset, flag, refused) in [(6, 2, false), (2, 2, true), (2, 1, false), (2, 3, true)] {
+        let mut client = Client::connect(stage.host.address(), &stage.token).await;
+        let request = json!({
+            "channel": stage.channel, "recover": true, "offset": offset, "epoch": stage.epoch, "flag": flag,
+        });
+        let answer = client.ask("subscribe", request).await;
+        let code = if refused { json!(112) } else { json!(null) };
+        assert_eq!(answer["error"]["code"], code, "{offset} {flag}: {answer}");
+        // Whatever came of it, it may ask for the channel again.
+        let again = client.ask("subscribe", json!({"channel": stage.channel, "flag": flag}));
+        assert_eq!(again.await["subscribe"].is_object(), refused);
+    }
+    stage.host.stop().await;
+}
+
+#[tokio::test]
 async fn a_channel_that_was_made_anew_has_nothing_to_recover() {
     let stage = Stage::set().await;
     let mut client = Client::connect(stage.host.address(), &stage.token).await;

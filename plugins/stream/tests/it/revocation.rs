@@ -7,7 +7,7 @@ use nself_plugin_api::{
 };
 use nself_plugin_testkit::{TestHost, within};
 
-use crate::stage::{Client, family, host, publish};
+use crate::stage::{Client, family, host, issued, publish};
 
 /// Long after the test, in seconds since 1970.
 const UNTIL: u64 = 4_000_000_000;
@@ -144,34 +144,6 @@ async fn a_device_that_is_revoked_and_a_family_that_is_deleted_are_heard_no_more
         [json!(news), json!("typing:kitchen")]
     );
     host.stop().await;
-}
-
-/// A host whose tokens are the fixture's, and a session's token of some epoch.
-async fn issued(host: &TestHost, session: Uuid, epoch: u32) -> String {
-    let user = session;
-    let claims = json!({
-        "iss": "fixture", "aud": "fixture", "sub": user, "sid": session, "exp": UNTIL, "epoch": epoch,
-        "https://hasura.io/jwt/claims": {"x-hasura-user-id": user, "x-hasura-default-role": "user"},
-    });
-    let head = json!({"alg": "ES256", "kid": "fixture-1", "typ": "JWT"});
-    let signed = format!(
-        "{}.{}",
-        encode(head.to_string().as_bytes()),
-        encode(claims.to_string().as_bytes())
-    );
-    let signature = host
-        .post("/fixture/token")
-        .body(signed.clone())
-        .send()
-        .await
-        .expect_status(200)
-        .body;
-    format!("{signed}.{}", encode(&signature))
-}
-
-/// Base64 as tokens have it.
-fn encode(bytes: &[u8]) -> String {
-    base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes)
 }
 
 #[tokio::test]

@@ -169,6 +169,11 @@ impl Client {
         self.pushes
     }
 
+    /// What it was told and nobody has asked for.
+    pub(crate) fn rest_now(&self) -> &VecDeque<Value> {
+        &self.pushes
+    }
+
     /// Closes it, and waits until the host has taken that.
     pub(crate) async fn close(mut self) {
         // Who is closed already cannot close.
@@ -252,4 +257,40 @@ pub(crate) async fn family(sql: &Sql, role: Role) -> (Uuid, Uuid, Uuid) {
     let role = role.name();
     let added = sql.query_one(add, &[&family, &member, &role, &owner]).await;
     (family, member, added.expect("a member").get(0))
+}
+
+/// A host whose tokens are the fixture's, and a session's token of some epoch.
+pub(crate) async fn issued(host: &TestHost, session: Uuid, epoch: u32) -> String {
+    let user = session;
+    let claims = json!({
+        "iss": "fixture", "aud": "fixture", "sub": user, "sid": session, "exp": 4_000_000_000_u64, "epoch": epoch,
+        "https://hasura.io/jwt/claims": {"x-hasura-user-id": user, "x-hasura-default-role": "user"},
+    });
+    let head = json!({"alg": "ES256", "kid": "fixture-1", "typ": "JWT"});
+    let signed = format!(
+        "{}.{}",
+        encode(head.to_string().as_bytes()),
+        encode(claims.to_string().as_bytes())
+    );
+    let signature = host
+        .post("/fixture/token")
+        .body(signed.clone())
+        .send()
+        .await
+        .expect_status(200)
+        .body;
+    format!("{signed}.{}", encode(&signature))
+}
+
+/// Base64 as tokens have it.
+fn encode(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, bytes)
+}
+
+/// Calls a method with the key as Centrifugo's SDKs send it.
+pub(crate) async fn call(host: &TestHost, method: &str, request: Value) -> Value {
+    let call = host
+        .post(&format!("/api/{method}"))
+        .header("x-api-key", TestHost::OPERATOR_KEY);
+    call.json(&request).send().await.expect_status(200).json()
 }

@@ -7,7 +7,9 @@ use nself_plugin_api::{
     uuid::Uuid,
 };
 
-use crate::stage::{Client, builder, host, publish};
+use nself_plugin_testkit::eventually;
+
+use crate::stage::{Client, builder, call, host, publish};
 
 /// Takes away what the plugin reads the log with, but for the news.
 const AWAY: &str = "
@@ -67,6 +69,31 @@ async fn who_comes_back_to_where_others_are_costs_no_query() {
     for client in [&mut stays, &mut back, &mut current] {
         assert_eq!(client.publication().await["offset"], 7);
     }
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_history_that_was_taken_away_is_not_remembered_either() {
+    let host = host().await;
+    let sql = host.sql().await;
+    let family = Uuid::now_v7();
+    let token = host.token(Role::Owner, family);
+    let channel = format!("family:{family}:news");
+    let mut stays = Client::connect(host.address(), &token).await;
+    let epoch = stays.subscribe(&channel).await["epoch"].clone();
+    for number in 1..=3 {
+        publish(&sql, &channel, json!({"number": number})).await;
+        stays.publication().await;
+    }
+    let removed = call(&host, "history_remove", json!({"channel": &channel})).await;
+    assert_eq!(removed, json!({"result": {}}));
+    let request = json!({"channel": &channel, "recover": true, "offset": 1, "epoch": &epoch});
+    eventually("the host has heard of it", async || {
+        let mut back = Client::connect(host.address(), &token).await;
+        let result = back.subscribe_with(request.clone()).await;
+        (result["publications"].is_null() && result["recovered"].is_null()).then_some(())
+    })
+    .await;
     host.stop().await;
 }
 

@@ -5,8 +5,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    methods::{Presence, PresenceStats, carry_out},
-    types::{Broadcast, Channel, Disconnect, History, Info, Publish, Unsubscribe},
+    methods::{HistoryRemove, Presence, PresenceStats, carry_out},
+    types::{
+        Broadcast, Channel, Channels, Disconnect, History, Info, Publish, Refresh, Rpc, Subscribe,
+        Unsubscribe,
+    },
 };
 use crate::{Stream, protocol::Error as Refusal};
 
@@ -31,6 +34,11 @@ struct Command {
     unsubscribe: Option<Unsubscribe>,
     disconnect: Option<Disconnect>,
     info: Option<Info>,
+    subscribe: Option<Subscribe>,
+    refresh: Option<Refresh>,
+    rpc: Option<Rpc>,
+    channels: Option<Channels>,
+    history_remove: Option<Channel>,
 }
 
 impl Batch {
@@ -68,6 +76,19 @@ impl Command {
             ("disconnect", carry_out(cx, request).await)
         } else if let Some(request) = self.info {
             ("info", carry_out(cx, request).await)
+        } else if let Some(request) = self.subscribe {
+            ("subscribe", carry_out(cx, request).await)
+        } else if let Some(request) = self.refresh {
+            ("refresh", carry_out(cx, request).await)
+        } else if let Some(request) = self.rpc {
+            ("rpc", carry_out(cx, request).await)
+        } else if let Some(request) = self.channels {
+            ("channels", carry_out(cx, request).await)
+        } else if let Some(request) = self.history_remove {
+            (
+                "history_remove",
+                carry_out(cx, HistoryRemove(request)).await,
+            )
         } else {
             return json!({"error": Refusal::METHOD_NOT_FOUND});
         };

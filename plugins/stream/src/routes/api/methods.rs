@@ -6,16 +6,21 @@ use nself_plugin_api::{prelude::*, tracing::warn};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::types::{Broadcast, Channel, Disconnect, History, Info, Publish, Unsubscribe};
+use super::types::{
+    Broadcast, Channel, Channels, Disconnect, History, Info, Publish, Refresh, Rpc, Subscribe,
+    Unsubscribe,
+};
 use crate::{
     Stream, channel,
     channels::{self, Published},
-    protocol::{ClientInfo, Error as Refusal},
-    store, told,
+    protocol::{ClientInfo, Error as Refusal, StreamPosition},
+    store, survey, told,
 };
 
 /// Channels of one broadcast.
 const CHANNELS_MAX: usize = 1_000;
+/// Bytes that a client is told with a subscription: they travel in a NOTIFY.
+const DATA_BYTES_MAX: usize = 5_000;
 
 /// Why a method is not carried out.
 pub(super) enum No {
@@ -165,6 +170,74 @@ impl Method for PresenceStats {
         let present = present(cx, &self.0.channel).await?;
         let users: BTreeSet<&str> = present.iter().map(|info| &*info.user).collect();
         Ok(json!({"num_clients": present.len(), "num_users": users.len()}))
+    }
+}
+
+/// Removes what a channel has kept.
+pub(super) struct HistoryRemove(pub(super) Channel);
+
+impl Method for HistoryRemove {
+    async fn result(self, cx: &Cx<Stream>) -> std::result::Result<Value, No> {
+        let channel = find(cx, &self.0.channel)?;
+        if !channel.is_recoverable() {
+            return Err(Refusal::NOT_AVAILABLE.into());
+        }
+        store::log::remove(&cx.db(), &channel.name).await?;
+        told::history_removed(cx, &channel.name).await?;
+        Ok(json!({}))
+    }
+}
+
+impl Method for Channels {
+    async fn result(self, cx: &Cx<Stream>) -> std::result::Result<Value, No> {
+        let counts = survey::channels(cx, &self.pattern).await?;
+        let channels: BTreeMap<_, _> = counts
+            .into_iter()
+            .map(|(name, clients)| (name, json!({"num_clients": clients})))
+            .collect();
+        Ok(json!({"channels": channels}))
+    }
+}
+
+impl Method for Subscribe {
+    async fn result(self, cx: &Cx<Stream>) -> std::result::Result<Value, No> {
+        let channel = find(cx, &self.channel)?;
+        let bytes = self.data.as_ref().map_or(0, |data| data.get().len());
+        if self.user.is_empty() || bytes > DATA_BYTES_MAX {
+            return Err(Refusal::BAD_REQUEST.into());
+        }
+        let since = self.recover_since;
+        let whom = told::Subscribing {
+            user: self.user,
+            client: self.client,
+            data: self.data,
+            since: since.map(|since| StreamPosition {
+                offset: since.offset,
+                epoch: since.epoch,
+            }),
+        };
+        told::subscribe(cx, &channel.name, whom).await?;
+        Ok(json!({}))
+    }
+}
+
+impl Method for Refresh {
+    async fn result(self, cx: &Cx<Stream>) -> std::result::Result<Value, No> {
+        if self.user.is_empty() {
+            return Err(Refusal::BAD_REQUEST.into());
+        }
+        // A connection lasts as long as its token: who prolonged it here would prolong a session that has ended.
+        if !self.expired || self.expire_at != 0 {
+            return Err(Refusal::NOT_AVAILABLE.into());
+        }
+        told::expire(cx, self.user, self.client).await?;
+        Ok(json!({}))
+    }
+}
+
+impl Method for Rpc {
+    async fn result(self, _: &Cx<Stream>) -> std::result::Result<Value, No> {
+        Err(Refusal::METHOD_NOT_FOUND.into())
     }
 }
 

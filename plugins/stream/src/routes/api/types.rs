@@ -70,6 +70,52 @@ pub(crate) struct History {
     pub reverse: bool,
 }
 
+/// Subscriptions of a user's connections to a channel.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct Subscribe {
+    /// Who.
+    pub user: String,
+    /// The whole name.
+    pub channel: String,
+    /// Only this connection.
+    #[serde(default)]
+    pub client: String,
+    /// What the client is told with it.
+    #[serde(default)]
+    pub data: Option<Box<RawValue>>,
+    /// From where on, for who was there before.
+    #[serde(default)]
+    pub recover_since: Option<Position>,
+}
+
+/// The end of what a user's connections have of their tokens.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct Refresh {
+    /// Who.
+    pub user: String,
+    /// Only this connection.
+    #[serde(default)]
+    pub client: String,
+    /// They are at their end now, and come again with newer tokens.
+    #[serde(default)]
+    pub expired: bool,
+    /// Another end, which is not available: it stands in the token.
+    #[serde(default)]
+    pub expire_at: i64,
+}
+
+/// A call.
+#[derive(Debug, Deserialize, Schema)]
+pub(crate) struct Rpc {}
+
+/// Which channels are asked for.
+#[derive(Debug, Default, Deserialize, Schema)]
+#[serde(default)]
+pub(crate) struct Channels {
+    /// Those whose names are like this: `*` stands for anything, `?` for any letter.
+    pub pattern: String,
+}
+
 /// The end of a user's subscriptions to a channel.
 #[derive(Debug, Deserialize, Schema)]
 pub(crate) struct Unsubscribe {

@@ -1,0 +1,303 @@
+//! Subscriptions that the server makes: for everybody who connects, and when a program says so.
+
+use nself_plugin_api::{
+    prelude::Role,
+    serde_json::{Value, json},
+    uuid::Uuid,
+};
+use nself_plugin_testkit::{TestHost, eventually};
+
+use crate::stage::{Client, builder, call, family, host, publish};
+
+/// Whoever connects hears of themselves and of their family; owners of the board too.
+const ON_CONNECT: &str = r#"
+[plugins.stream.config.namespaces.user]
+on_connect = true
+history_size = 3
+[plugins.stream.config.namespaces.family]
+on_connect = true
+history_size = 100
+join_leave = true
+[plugins.stream.config.namespaces.board]
+on_connect = true
+subscribe = ["OWNER"]
+"#;
+
+async fn stage() -> TestHost {
+    builder().config(ON_CONNECT).start().await
+}
+
+/// Connects; what it is subscribed to by that.
+async fn connect(host: &TestHost, token: &str, subs: Value) -> (Client, Value) {
+    let mut client = Client::open(host.address()).await;
+    let connected = client
+        .ask("connect", json!({"token": token, "subs": subs}))
+        .await;
+    let subs = connected["connect"]["subs"].clone();
+    (client, subs)
+}
+
+fn names(subs: &Value) -> Vec<&str> {
+    let subs = subs.as_object().expect("it is subscribed");
+    subs.keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn who_connects_is_subscribed_to_what_their_role_may_read() {
+    let host = stage().await;
+    let (ours, person) = (Uuid::now_v7(), Uuid::now_v7());
+    let (own, all) = (format!("user:{person}"), format!("family:{ours}:family"));
+    let board = format!("family:{ours}:board");
+    let mut wanted = [&*board, &*all, &*own];
+    wanted.sort_unstable();
+    let owner = host.token_of(person, Some((Role::Owner, ours)));
+    let (mut client, subs) = connect(&host, &owner, json!({})).await;
+    assert_eq!(names(&subs), wanted);
+    assert_eq!(subs[&own]["recoverable"], true);
+    let child = host.token_of(person, Some((Role::ChildMember, ours)));
+    let (_, subs) = connect(&host, &child, json!({})).await;
+    assert_eq!(names(&subs), [&*all, &*own]);
+    let (_, subs) = connect(&host, &host.token_of(person, None), json!({})).await;
+    assert_eq!(names(&subs), [&*own]);
+    // What a client names beyond that is not its to name here.
+    let theirs = format!("family:{}:family", Uuid::now_v7());
+    let named = json!({theirs: {"recover": true}, "public:a": {}});
+    let (_, subs) = connect(&host, &child, named).await;
+    assert_eq!(names(&subs), [&*all, &*own]);
+    assert_eq!(
+        client.refusal("subscribe", json!({"channel": own})).await,
+        105
+    );
+    let sql = host.sql().await;
+    publish(&sql, &own, json!("to me")).await;
+    let heard = loop {
+        let push = client.push().await;
+        if push["pub"].is_object() {
+            break push;
+        }
+        // Those who came after it.
+        assert!(
+            push["join"].is_object() || push["leave"].is_object(),
+            "{push}"
+        );
+    };
+    assert_eq!(
+        (&heard["channel"], &heard["pub"]["data"]),
+        (&json!(own), &json!("to me"))
+    );
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_missed_comes_with_the_connection_or_it_says_that_it_cannot() {
+    let host = stage().await;
+    let (family, person) = (Uuid::now_v7(), Uuid::now_v7());
+    let (own, all) = (format!("user:{person}"), format!("family:{family}:family"));
+    let token = host.token_of(person, Some((Role::AdultMember, family)));
+    let (client, begun) = connect(&host, &token, json!({})).await;
+    client.close().await;
+    let sql = host.sql().await;
+    for number in 1..=5 {
+        publish(&sql, &own, json!(number)).await;
+        publish(&sql, &all, json!(number)).await;
+    }
+    let since = |channel: &str| json!({"recover": true, "epoch": begun[channel]["epoch"]});
+    let (_, subs) = connect(&host, &token, json!({&own: since(&own), &all: since(&all)})).await;
+    let told: Vec<_> = subs[&all]["publications"]
+        .as_array()
+        .expect("all of them")
+        .iter()
+        .map(|publication| publication["data"].clone())
+        .collect();
+    assert_eq!(told, [1, 2, 3, 4, 5]);
+    assert_eq!(subs[&all]["recovered"], true);
+    // Three of them are kept.
+    let mine = &subs[&own];
+    assert_eq!(
+        (&mine["was_recovering"], &mine["recovered"]),
+        (&json!(true), &json!(null))
+    );
+    assert_eq!(mine["publications"], json!(null));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_channel_that_was_made_anew_ends_the_connection_that_the_server_subscribed() {
+    let host = stage().await;
+    let token = host.token_of(Uuid::now_v7(), None);
+    let (mut client, _) = connect(&host, &token, json!({})).await;
+    let sql = host.sql().await;
+    let emptied = sql
+        .batch_execute("truncate stream.channels, stream.publications")
+        .await;
+    emptied.expect("a superuser may");
+    // Its client could not subscribe again by itself; connecting again it is subscribed, and told of the gap.
+    assert_eq!(client.end().await, (3010, "insufficient state".to_owned()));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_who_is_removed_is_put_out_of_what_the_server_subscribed_them_to() {
+    let host = stage().await;
+    let sql = host.sql().await;
+    let (family, person, member) = family(&sql, Role::AdultMember).await;
+    let token = host.token_of(person, Some((Role::AdultMember, family)));
+    let (mut client, _) = connect(&host, &token, json!({})).await;
+    let remove = "select public.remove_member($1, $2, null)";
+    let removed = sql.execute(remove, &[&family, &member]).await;
+    removed.expect("they are removed");
+    let push = loop {
+        let push = client.push().await;
+        if push["join"].is_null() {
+            break push;
+        }
+    };
+    assert_eq!(push["channel"], format!("family:{family}:family"), "{push}");
+    assert_eq!(push["unsubscribe"]["code"], 2000, "{push}");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_subscribes_a_user_wherever_they_are_connected() {
+    let host = host().await;
+    let second = host.beside().start().await;
+    let (family, person) = (Uuid::now_v7(), Uuid::now_v7());
+    let token = host.token_of(person, Some((Role::AdultMember, family)));
+    let mut here = Client::connect(host.address(), &token).await;
+    let mut there = Client::connect(second.address(), &token).await;
+    let mut other = Client::connect(host.address(), &host.token(Role::Admin, family)).await;
+    let news = format!("family:{family}:news");
+    let sql = host.sql().await;
+    publish(&sql, &news, json!("before")).await;
+    let history = call(&host, "history", json!({"channel": news})).await;
+    let since = json!({"offset": 0, "epoch": history["result"]["epoch"]});
+    let request = json!({"user": person, "channel": news, "data": {"why": "because"}, "recover_since": since});
+    assert_eq!(
+        call(&host, "subscribe", request).await,
+        json!({"result": {}})
+    );
+    for client in [&mut here, &mut there] {
+        let begun = client.push().await;
+        assert_eq!(begun["channel"], news, "{begun}");
+        assert_eq!(begun["subscribe"]["recoverable"], true, "{begun}");
+        assert_eq!(begun["subscribe"]["data"]["why"], "because", "{begun}");
+        assert_eq!(client.publication().await["data"], "before");
+    }
+    publish(&sql, &news, json!("after")).await;
+    for client in [&mut here, &mut there] {
+        assert_eq!(client.publication().await["data"], "after");
+    }
+    // No program lets anybody into what they may not read, and nobody else was meant.
+    let theirs = format!("family:{}:news", Uuid::now_v7());
+    for channel in [&*theirs, "public:a"] {
+        let request = json!({"user": person, "channel": channel});
+        assert_eq!(
+            call(&host, "subscribe", request).await,
+            json!({"result": {}})
+        );
+    }
+    for client in [&mut here, &mut there] {
+        assert_eq!(client.push().await["channel"], "public:a");
+    }
+    publish(&sql, &theirs, json!("theirs")).await;
+    publish(&sql, "public:a", json!("everybody")).await;
+    for client in [&mut here, &mut there] {
+        assert_eq!(client.publication().await["data"], "everybody");
+    }
+    let answer = other.ask("ping", json!({})).await;
+    assert!(answer["ping"].is_object(), "{answer}");
+    assert!(other.rest_now().is_empty(), "nobody told them anything");
+    second.stop().await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn programs_list_channels_of_all_hosts_and_empty_their_history() {
+    let host = host().await;
+    let second = host.beside().start().await;
+    let family = Uuid::now_v7();
+    let token = host.token(Role::Owner, family);
+    let mut here = Client::connect(host.address(), &token).await;
+    let mut there = Client::connect(second.address(), &token).await;
+    let _ = here.subscribe("public:a").await;
+    let _ = there.subscribe("public:a").await;
+    let _ = there.subscribe("public:other").await;
+    // A host is asked from the first time on at which it says that it is alive.
+    eventually("the channels of both hosts are listed", async || {
+        let all = call(&host, "channels", json!({})).await;
+        let wanted = json!({"public:a": {"num_clients": 2}, "public:other": {"num_clients": 1}});
+        (all["result"]["channels"] == wanted).then_some(())
+    })
+    .await;
+    let some = call(&second, "channels", json!({"pattern": "public:?"})).await;
+    assert_eq!(
+        some["result"]["channels"],
+        json!({"public:a": {"num_clients": 2}})
+    );
+    let sql = host.sql().await;
+    for number in 1..=3 {
+        publish(&sql, "public:a", json!(number)).await;
+        assert_eq!(here.publication().await["offset"], number);
+        assert_eq!(there.publication().await["offset"], number);
+    }
+    let removed = call(&host, "history_remove", json!({"channel": "public:a"})).await;
+    assert_eq!(removed, json!({"result": {}}));
+    let history = call(
+        &host,
+        "history",
+        json!({"channel": "public:a", "limit": -1}),
+    )
+    .await;
+    assert_eq!(history["result"]["publications"], json!([]));
+    assert_eq!(history["result"]["offset"], 3);
+    // Who is there goes on as if nothing had been.
+    publish(&sql, "public:a", json!(4)).await;
+    assert_eq!(here.publication().await["offset"], 4);
+    second.stop().await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn what_programs_may_not_ask_for_has_its_code() {
+    let host = host().await;
+    let person = Uuid::now_v7();
+    let mut client = Client::connect(host.address(), &host.token_of(person, None)).await;
+    let large = "x".repeat(6_000);
+    for (method, request, code) in [
+        ("refresh", json!({"user": person}), 108),
+        (
+            "refresh",
+            json!({"user": person, "expire_at": 4_000_000_000_u64}),
+            108,
+        ),
+        ("refresh", json!({"user": ""}), 107),
+        ("rpc", json!({"method": "anything", "params": {}}), 104),
+        ("subscribe", json!({"user": "", "channel": "public:a"}), 107),
+        (
+            "subscribe",
+            json!({"user": person, "channel": "nothing"}),
+            102,
+        ),
+        (
+            "subscribe",
+            json!({"user": person, "channel": "public:a", "data": large}),
+            107,
+        ),
+        ("history_remove", json!({"channel": "nothing"}), 102),
+    ] {
+        let answer = call(&host, method, request.clone()).await;
+        assert_eq!(
+            answer["error"]["code"],
+            code,
+            "{method} {:.100}",
+            request.to_string()
+        );
+    }
+    let batch = json!({"commands": [{"rpc": {}}, {"refresh": {"user": person, "expired": true}}]});
+    let done = call(&host, "batch", batch).await;
+    assert_eq!(done["replies"][0]["error"]["code"], 104, "{done}");
+    assert_eq!(done["replies"][1], json!({"refresh": {}}), "{done}");
+    // It comes again, with a newer token.
+    assert_eq!(client.end().await, (3005, "connection expired".to_owned()));
+    host.stop().await;
+}
