@@ -904,15 +904,6 @@ $$;
 
 COMMENT ON FUNCTION public.family_members_display_name(member public.family_members) IS 'What others call the member';
 
-CREATE FUNCTION public.family_user_ids() RETURNS uuid[]
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
-BEGIN
-    RETURN ARRAY(SELECT m.user_id FROM public.family_members m WHERE m.family_id = nself.current_family_id());
-END
-$$;
-
 CREATE FUNCTION public.furnish_family() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1386,6 +1377,11 @@ ALTER TABLE nself.events ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTIT
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE VIEW nself.family_people AS
+ SELECT m.user_id
+   FROM public.family_members m
+  WHERE (m.family_id = nself.current_family_id());
 
 CREATE UNLOGGED TABLE nself.kv (
     plugin text NOT NULL COLLATE pg_catalog."C",
@@ -3298,7 +3294,8 @@ ALTER TABLE public.reminders ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.search_index ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY seen_people ON public.users FOR SELECT USING (((id = ANY (( SELECT public.family_user_ids() AS family_user_ids)::uuid[])) OR (id = ( SELECT nself.current_user_id() AS current_user_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
+CREATE POLICY seen_people ON public.users FOR SELECT USING (((id IN ( SELECT p.user_id
+   FROM nself.family_people p)) OR (id = ( SELECT nself.current_user_id() AS current_user_id)) OR ( SELECT nself.crosses_families() AS crosses_families)));
 
 ALTER TABLE public.trips ENABLE ROW LEVEL SECURITY;
 

@@ -17,6 +17,11 @@ CREATE FUNCTION pg_temp.seed_family(n bigint) RETURNS bigint
     LANGUAGE sql IMMUTABLE
     RETURN CASE n % 2 WHEN 1 THEN 1 ELSE 2 + (n / 2) % 9 END;
 
+-- Two posts of three have a picture, the newest ones, too.
+CREATE FUNCTION pg_temp.seed_post_of_media(n bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    RETURN n + (n - 1) / 2;
+
 CREATE FUNCTION pg_temp.seed_at(n bigint) RETURNS timestamptz
     LANGUAGE sql IMMUTABLE
     RETURN '2025-01-01 00:00:00Z'::timestamptz + n * interval '5 minutes';
@@ -66,21 +71,21 @@ INSERT INTO media_items (
 SELECT
     pg_temp.seed_id('media', n), pg_temp.seed_id('family', f), pg_temp.seed_id('member', f * 12 + n % 10),
     'photo', 'image/jpeg', 20000 + n % 50000, 'world/' || f || '/' || n || '.jpg', 4000, 3000, 'Picture ' || n,
-    pg_temp.seed_at(n) - interval '1 hour', 'ready', pg_temp.seed_at(n)
-FROM generate_series(1, pg_temp.seed_count(0.20)) AS n, pg_temp.seed_family(n) AS f
+    pg_temp.seed_at(p) - interval '1 hour', 'ready', pg_temp.seed_at(p)
+FROM generate_series(1, pg_temp.seed_count(0.20)) AS n, pg_temp.seed_post_of_media(n) AS p, pg_temp.seed_family(p) AS f
 ON CONFLICT DO NOTHING;
 
 INSERT INTO post_assets (family_id, post_id, media_item_id)
-SELECT pg_temp.seed_id('family', pg_temp.seed_family(n)), pg_temp.seed_id('post', n), pg_temp.seed_id('media', n)
-FROM generate_series(1, pg_temp.seed_count(0.20)) AS n
+SELECT pg_temp.seed_id('family', pg_temp.seed_family(p)), pg_temp.seed_id('post', p), pg_temp.seed_id('media', n)
+FROM generate_series(1, pg_temp.seed_count(0.20)) AS n, pg_temp.seed_post_of_media(n) AS p
 ON CONFLICT DO NOTHING;
 
--- Three comments for a post, and five reactions.
+-- Three comments for a post of five, and five reactions for one of thirteen.
 INSERT INTO comments (id, family_id, post_id, author_id, body, created_at)
 SELECT
     pg_temp.seed_id('comment', n), pg_temp.seed_id('family', f), pg_temp.seed_id('post', p),
     pg_temp.seed_id('member', f * 12 + n % 10), 'Comment ' || n, pg_temp.seed_at(p) + n % 3 * interval '1 minute'
-FROM generate_series(1, pg_temp.seed_count(0.15)) AS n, LATERAL (SELECT 1 + (n - 1) / 3) AS post (p),
+FROM generate_series(1, pg_temp.seed_count(0.15)) AS n, LATERAL (SELECT 1 + (n - 1) / 3 * 5) AS post (p),
     pg_temp.seed_family(p) AS f
 ON CONFLICT DO NOTHING;
 
@@ -88,7 +93,7 @@ INSERT INTO post_reactions (family_id, post_id, member_id, emoji, created_at)
 SELECT
     pg_temp.seed_id('family', f), pg_temp.seed_id('post', p), pg_temp.seed_id('member', f * 12 + n % 5), '❤',
     pg_temp.seed_at(p)
-FROM generate_series(1, pg_temp.seed_count(0.10)) AS n, LATERAL (SELECT 1 + (n - 1) / 5) AS post (p),
+FROM generate_series(1, pg_temp.seed_count(0.10)) AS n, LATERAL (SELECT 1 + (n - 1) / 5 * 13) AS post (p),
     pg_temp.seed_family(p) AS f
 ON CONFLICT DO NOTHING;
 
@@ -116,6 +121,7 @@ ON CONFLICT DO NOTHING;
 
 DROP FUNCTION pg_temp.seed_count(numeric);
 DROP FUNCTION pg_temp.seed_at(bigint);
+DROP FUNCTION pg_temp.seed_post_of_media(bigint);
 DROP FUNCTION pg_temp.seed_family(bigint);
 DROP FUNCTION pg_temp.seed_id(text, bigint);
 

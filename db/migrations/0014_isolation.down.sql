@@ -6,7 +6,7 @@ DROP POLICY new_people ON public.users;
 DROP POLICY own_account ON public.users;
 DROP POLICY seen_people ON public.users;
 ALTER TABLE public.users DISABLE ROW LEVEL SECURITY;
-DROP FUNCTION public.family_user_ids();
+DROP VIEW nself.family_people;
 DROP POLICY own_memberships ON public.family_members;
 DROP POLICY family_isolation ON public.family_members;
 ALTER TABLE public.family_members DISABLE ROW LEVEL SECURITY;

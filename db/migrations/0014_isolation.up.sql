@@ -13,24 +13,19 @@ SELECT nself.isolate('public.family_members');
 CREATE POLICY own_memberships ON public.family_members FOR SELECT TO PUBLIC
     USING (user_id = (SELECT nself.current_user_id()));
 
--- The people of the session's family, those included who left: what they wrote is still there. By the owner's rights,
--- because who may read public.users need not be allowed to read the members. In plpgsql for the sake of its plan, as
--- nself.crosses_families.
-CREATE FUNCTION public.family_user_ids() RETURNS uuid[]
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    RETURN ARRAY(SELECT m.user_id FROM public.family_members m WHERE m.family_id = nself.current_family_id());
-END
-$$;
+-- The people of the session's family, those included who left: what they wrote is still there. A view, because it reads
+-- the members by its owner's rights (who may read public.users need not be allowed to), and is part of the query's own
+-- plan: a function that does the same is called in each query, for a fifth of what a page of the feed takes.
+CREATE VIEW nself.family_people AS
+    SELECT m.user_id FROM public.family_members m WHERE m.family_id = nself.current_family_id();
+GRANT SELECT ON nself.family_people TO PUBLIC;
 
 -- A person is seen by themselves and by the family that is acted for, and changed by themselves. What is asked last is
 -- asked seldom: most people whom a query meets are of the family.
 ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
 CREATE POLICY seen_people ON public.users FOR SELECT TO PUBLIC
     USING (
-        id = ANY ((SELECT public.family_user_ids())::uuid[])
+        id IN (SELECT p.user_id FROM nself.family_people p)
         OR id = (SELECT nself.current_user_id())
         OR (SELECT nself.crosses_families())
     );
