@@ -6,6 +6,7 @@ mod builtin;
 mod clients;
 mod ending;
 mod enqueueing;
+mod families;
 mod faults;
 mod hasura;
 mod limits;
