@@ -341,6 +341,9 @@ as $$
 declare
     job jobs.ready;
 begin
+    if new_priority is null or new_priority not between 0 and 9 then
+        perform jobs.refuse('priority', 'an integer from 0 (first) to 9', new_priority::text);
+    end if;
     update jobs.later l set priority = new_priority where l.id = job_id;
     if found then
         return true;

@@ -4,6 +4,7 @@ mod backup;
 mod batches;
 mod builtin;
 mod clients;
+mod doors;
 mod ending;
 mod enqueueing;
 mod families;
