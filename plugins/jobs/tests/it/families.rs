@@ -220,7 +220,7 @@ async fn a_job_that_ends_after_its_family_leaves_nothing_however_it_ends() {
         .await
         .expect("a host")
         .get(0);
-    let claim = "select (c.picked).ids, c.lease from jobs.claim(1::smallint, $1, 1, array_fill(0::bigint, array[10]), 0, true, null) c";
+    let claim = "select (c.picked).ids, c.lease from jobs.claim(1::smallint, $1, 1, array_fill(0::bigint, array[10]), true, null) c";
     for end in [
         // By the short way, which does not look whether somebody wants to end it.
         "select jobs.complete($1, array[$2::uuid], true) where $3::bigint > 0",
