@@ -159,7 +159,12 @@ impl TestHostBuilder {
                 program::enable(directory.path(), &url, &plugin.manifest.id).await;
             }
             Life::Program(Box::new(
-                HostProcess::start(directory.path(), &url, None).await,
+                HostProcess::start(
+                    program::command(directory.path(), &url),
+                    directory.path(),
+                    None,
+                )
+                .await,
             ))
         } else {
             let host = open(directory.path(), secrets, &database, Arc::clone(&clock)).await;

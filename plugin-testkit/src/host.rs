@@ -24,7 +24,7 @@ use crate::{
     library::Library,
     outage::Outage,
     process::{HostProcess, HostProcessBuilder, Signal},
-    program::log_in,
+    program::{command, log_in},
     request::{Body, Request},
     wait::within,
 };
@@ -156,7 +156,8 @@ impl TestHost {
     /// When it does not start.
     pub async fn start_again(&mut self) {
         let project = self.shared.project.path();
-        let program = HostProcess::start(project, &self.shared.database.url(), None).await;
+        let command = command(project, &self.shared.database.url());
+        let program = HostProcess::start(command, project, None).await;
         self.address = program.address();
         self.life = Life::Program(Box::new(program));
     }

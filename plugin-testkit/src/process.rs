@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
 };
 
@@ -18,7 +18,7 @@ use toml::Table;
 
 use crate::{
     builder::{copy_files, merge},
-    program::{address_in, command, log_in},
+    program::{SmallDisk, address_in, command, log_in},
     wait::{LIMIT, eventually},
 };
 
@@ -29,6 +29,7 @@ pub struct HostProcessBuilder {
     lock: String,
     database_url: String,
     config: Table,
+    disk: Option<SmallDisk>,
 }
 
 impl HostProcessBuilder {
@@ -38,6 +39,7 @@ impl HostProcessBuilder {
             lock: lock.to_owned(),
             database_url: database_url.to_owned(),
             config: Table::new(),
+            disk: None,
         }
     }
 
@@ -56,16 +58,29 @@ impl HostProcessBuilder {
         self
     }
 
+    /// Lets `directory` be a disk of so many bytes, which this process alone sees: to others it lies below
+    /// [`HostProcess::root`].
+    pub fn small_disk(mut self, directory: &Path, bytes: u64) -> Self {
+        let directory = directory.to_owned();
+        self.disk = Some(SmallDisk { directory, bytes });
+        self
+    }
+
     /// Starts it, and waits until it is ready.
     ///
     /// # Panics
     ///
-    /// When it does not get ready; the message holds its log.
+    /// When it does not get ready; the message holds its log. A small disk takes root, or a system that lets everybody make
+    /// namespaces.
     pub async fn start(self) -> HostProcess {
         let directory = tempfile::tempdir().expect("there is room for a project");
         self.copy_project(directory.path());
         let project = directory.path().to_owned();
-        HostProcess::start(&project, &self.database_url, Some(directory)).await
+        let command = match &self.disk {
+            Some(disk) => disk.command(&project, &self.database_url),
+            None => command(&project, &self.database_url),
+        };
+        HostProcess::start(command, &project, Some(directory)).await
     }
 
     /// The replica's own project. Its lists of plugins and its secrets are those of the first.
@@ -110,14 +125,14 @@ pub struct HostProcess {
 impl HostProcess {
     /// Starts the built `nself` in a project, and waits until it is ready.
     pub(crate) async fn start(
+        mut program: Command,
         project: &Path,
-        database_url: &str,
         directory: Option<TempDir>,
     ) -> Self {
         let log = log_in(project);
         // Another life of the same project goes on in the same log.
         let file = File::options().append(true).create(true).open(&log);
-        let mut child = command(project, database_url)
+        let mut child = program
             .args(["serve", "--json"])
             .stdout(Stdio::piped())
             .stderr(file.expect("the project is writable"))
@@ -146,6 +161,11 @@ impl HostProcess {
     /// Where it answers.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The root of the files as it sees them.
+    pub fn root(&self) -> PathBuf {
+        Path::new("/proc").join(self.pid().to_string()).join("root")
     }
 
     /// Its log so far.

@@ -34,13 +34,38 @@ pub(crate) fn log_in(project: &Path) -> PathBuf {
 
 /// A call of the built program in a project.
 pub(crate) fn command(project: &Path, database_url: &str) -> Command {
-    let mut command = Command::new(built());
+    command_of(built(), project, database_url)
+}
+
+fn command_of(program: &Path, project: &Path, database_url: &str) -> Command {
+    let mut command = Command::new(program);
     command
         .env_clear()
         .env("DATABASE_URL", database_url)
         .current_dir(project)
         .stdin(Stdio::null());
     command
+}
+
+/// A directory that is a disk of its own.
+pub(crate) struct SmallDisk {
+    pub(crate) directory: PathBuf,
+    pub(crate) bytes: u64,
+}
+
+impl SmallDisk {
+    /// A call of the built program that has it, in a namespace of mounts that ends with the program.
+    pub(crate) fn command(&self, project: &Path, database_url: &str) -> Command {
+        const SCRIPT: &str = "PATH=/usr/sbin:/usr/bin:/sbin:/bin mount -t tmpfs -o \"size=$1\" tmpfs \"$2\" && shift 2 && exec \"$@\"";
+        let mut command = command_of(Path::new("unshare"), project, database_url);
+        if !rustix::process::geteuid().is_root() {
+            command.arg("--map-root-user");
+        }
+        command.args(["--mount", "sh", "-c", SCRIPT, "sh"]);
+        command.arg(self.bytes.to_string());
+        command.arg(&self.directory).arg(built());
+        command
+    }
 }
 
 /// The built host. It is built here, once per process: cargo builds no program for the tests of another package, and one

@@ -8,15 +8,15 @@ mod programs;
 mod shelf;
 mod wanted;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
+use futures_util::future::{self, Either};
 use nself_plugin_api::abi::{
     bytes::Bytes,
     capability::dump::{Dump, DumpProvider},
     error::Error,
 };
 use serde_json::json;
-use tokio::time::timeout;
 use tracing::{info, warn};
 
 use self::{programs::Programs, shelf::Shelf, wanted::Wanted};
@@ -37,6 +37,7 @@ pub struct Dumps {
     target: Target,
     search: Search,
     shelf: Shelf,
+    clock: Arc<dyn HostClock>,
 }
 
 /// Why there is no archive.
@@ -111,7 +112,17 @@ impl Dumps {
         Self {
             target,
             search,
-            shelf: Shelf::new(directory, clock),
+            shelf: Shelf::new(directory, Arc::clone(&clock)),
+            clock,
+        }
+    }
+
+    /// Makes an archive, unless that takes too long.
+    async fn make_in_time(&self, wanted: &Wanted) -> Result<Bytes, DumpError> {
+        let late = self.clock.sleep(TIME_MAX);
+        match future::select(pin!(self.make(wanted)), late).await {
+            Either::Left((made, _)) => made,
+            Either::Right(_) => Err(DumpError::Late),
         }
     }
 
@@ -153,8 +164,7 @@ impl DumpProvider for DumpCapability {
         let (dumps, plugin) = (Arc::clone(&self.dumps), Arc::clone(&self.plugin));
         async move {
             let wanted = Wanted::read(wanted.as_slice())?;
-            let made = timeout(TIME_MAX, dumps.make(&wanted)).await;
-            match made.unwrap_or(Err(DumpError::Late)) {
+            match dumps.make_in_time(&wanted).await {
                 Ok(made) => {
                     info!(
                         plugin = &*plugin,

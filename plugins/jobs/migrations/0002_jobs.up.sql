@@ -14,7 +14,8 @@ create function jobs.created_at(id bigint) returns timestamptz
 -- Available. Priority 0 (to 9) is first. `meta` holds what few jobs have (options, errors so far) and is null for a plain job;
 -- `payload` is null when it is large and lies in `payloads`.
 -- A job without a family is in one index only: what a job costs is mostly its index entries. There is no constraint, which
--- each statement would read and make ready anew, a tenth of what enqueueing a job costs: only functions write here.
+-- each statement would read and make ready anew, a tenth of what enqueueing a job costs: only functions write here, and what they
+-- write was checked by them or stood in a table that has the constraints.
 create table jobs.ready (
     id bigint not null default jobs.new_id(),
     queue smallint not null,
@@ -37,8 +38,10 @@ create index ready_family_job on jobs.ready (queue, id) where family_id is not n
 
 -- Scheduled and retryable (attempt > 0).
 create table jobs.later (
-    like jobs.ready including defaults including constraints,
+    like jobs.ready including defaults,
     run_at timestamptz not null,
+    constraint later_priority check (priority between 0 and 9),
+    constraint later_attempts check (attempt >= 0 and attempts_max between 1 and 1000),
     constraint later_pkey primary key (id)
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
 
@@ -48,7 +51,9 @@ create index later_retried on jobs.later (queue, id) where attempt > 0;
 
 -- Available, but their concurrency key has all that it may have. They come back to `ready` when a place is free.
 create table jobs.waiting (
-    like jobs.ready including defaults including constraints,
+    like jobs.ready including defaults,
+    constraint waiting_priority check (priority between 0 and 9),
+    constraint waiting_attempts check (attempt >= 0 and attempts_max between 1 and 1000),
     constraint waiting_key check (concurrency_key is not null)
 );
 
@@ -61,7 +66,9 @@ create index freed_queue on jobs.freed (queue);
 
 -- Were running when their host died twice. They run one at a time, so that the one that kills is found.
 create table jobs.suspects (
-    like jobs.ready including defaults including constraints,
+    like jobs.ready including defaults,
+    constraint suspects_priority check (priority between 0 and 9),
+    constraint suspects_attempts check (attempt >= 0 and attempts_max between 1 and 1000),
     constraint suspects_pkey primary key (queue, id)
 );
 
@@ -129,7 +136,9 @@ create index leases_expires_at on jobs.leases (expires_at) where expires_at is n
 -- the lease: the ends of all its jobs would wait for whoever asks, as long as his transaction is open.
 create table jobs.cancels (
     id bigint constraint cancels_pkey primary key,
-    at timestamptz not null default clock_timestamp()
+    at timestamptz not null default clock_timestamp(),
+    -- Its family is gone for good: nothing stays of it when it has ended.
+    is_forgotten boolean not null default false
 );
 
 -- Completed and cancelled, a partition for each day: pruning drops one. Partitions are made by `jobs.make_partitions`.
@@ -152,9 +161,11 @@ create index finished_id on jobs.finished (id);
 
 -- Discarded: all attempts failed, or a handler gave up. They can be retried.
 create table jobs.dead (
-    like jobs.ready including defaults including constraints,
+    like jobs.ready including defaults,
     error jsonb not null,
     failed_at timestamptz not null default clock_timestamp(),
+    constraint dead_priority check (priority between 0 and 9),
+    constraint dead_attempts check (attempt >= 0 and attempts_max between 1 and 1000),
     constraint dead_pkey primary key (id)
 );
 

@@ -465,12 +465,27 @@ begin
 end
 $$;
 
--- Enqueues many: one status and id for each, in their order. Plain ones of kinds that have a row are one statement.
+-- Enqueues many: one status and id for each, in their order. Plain ones of kinds that have a row are one statement, which asks for
+-- nothing else when they are of one kind.
 create function jobs.submit_many(kinds text[], payloads jsonb[], options jsonb[]) returns table (id bigint, status text)
     language plpgsql volatile security definer
     set search_path = pg_catalog, pg_temp
 as $$
+declare
+    known jobs.kinds;
 begin
+    if kinds[1] = all (kinds) and array_remove(submit_many.options, null) = '{}' then
+        select k.* into known from jobs.kinds k where k.kind = kinds[1];
+        -- What is small together is small.
+        if found and (pg_column_size(payloads) <= 2000
+            or (select coalesce(max(pg_column_size(p.payload)), 0) <= 2000 from unnest(payloads) as p (payload))) then
+            return query
+            insert into jobs.ready (queue, attempts_max, kind, payload)
+            select known.queue, known.attempts_max, known.kind, coalesce(p.payload, '{}') from unnest(payloads) as p (payload)
+            returning ready.id, 'enqueued'::text;
+            return;
+        end if;
+    end if;
     if (
         select bool_and(k.kind is not null and coalesce(i.options, '{}') = '{}' and coalesce(pg_column_size(i.payload), 0) <= 2000)
         from unnest(kinds, payloads, submit_many.options) as i (kind, payload, options)

@@ -291,12 +291,12 @@ $$;
 -- may not have more now, else `taken`, also when there was nothing; `next_at` says when there may be more.
 -- A `careful` one passes over jobs that somebody is changing, whose transaction may be open for long. That costs a lock for each
 -- job, so hosts are not careful until a claim has waited for a moment in vain (55P03).
--- The marks rise to `horizon` at most: ids are drawn before their transactions commit, and younger ones may still appear behind
--- what is claimed now. A claim that `is_whole` does without them.
+-- The marks rise to what was taken. Ids are drawn before their transactions commit, so younger ones may still appear behind what is
+-- claimed now: whoever claims also looks from marks that lag behind. A claim that `is_whole` does without them.
 -- Its plans must not depend on statistics: the tables are empty at one moment and have a million rows at the next. Nor are they
 -- made anew for each claim, which took a fifth of its time.
 create function jobs.pick(
-    queue_id smallint, wanted integer, low bigint[], horizon bigint, is_whole boolean, turn uuid,
+    queue_id smallint, wanted integer, low bigint[], is_whole boolean, turn uuid,
     careful boolean default true, claimer uuid default null
 )
     returns jobs.picked
@@ -381,7 +381,7 @@ begin
             result.rate_keys, result.metas, result.payloads
         from ordered o;
         select m.low, m.is_late into result.low, result.is_late
-        from jobs.move_marks(result.low, result.ids, result.priorities, result.families, horizon) m;
+        from jobs.move_marks(result.low, result.ids, result.priorities, result.families) m;
         if period is not null then
             insert into jobs.rates as b (queue, key, next_at) values (queue_id, '', bucket + cardinality(result.ids) * period)
             on conflict (queue, key) do update set next_at = excluded.next_at;
@@ -398,7 +398,7 @@ $$;
 -- The marks after a claim: rows without a family are taken in the order of their ids, so nothing is left below the last. It is
 -- below its mark when a look without marks found more than it was to take.
 create function jobs.move_marks(
-    inout low bigint[], ids bigint[], priorities smallint[], families uuid[], horizon bigint, out is_late boolean
+    inout low bigint[], ids bigint[], priorities smallint[], families uuid[], out is_late boolean
 )
     language plpgsql immutable
     set search_path = pg_catalog, pg_temp
@@ -412,7 +412,7 @@ begin
         where t.family_id is null group by t.priority
     loop
         is_late := is_late or lane.first <= low[lane.priority + 1];
-        low[lane.priority + 1] := least(lane.last, greatest(low[lane.priority + 1], horizon));
+        low[lane.priority + 1] := lane.last;
     end loop;
 end
 $$;
@@ -465,14 +465,14 @@ create constraint trigger leases_wake after delete or update of done on jobs.lea
 -- once more before it sleeps: what was committed between its claim and its mark would wake nobody.
 -- The host names the lease, so that it can ask for it when the connection broke before it had the answer.
 create function jobs.claim(
-    queue_id smallint, host_id uuid, wanted integer, low bigint[], horizon bigint, is_whole boolean, turn uuid,
+    queue_id smallint, host_id uuid, wanted integer, low bigint[], is_whole boolean, turn uuid,
     lease_id uuid default gen_random_uuid(), careful boolean default false, out picked jobs.picked, out lease uuid
 )
     language plpgsql volatile
     set search_path = pg_catalog, pg_temp
 as $$
 begin
-    picked := jobs.pick(queue_id, wanted, low, horizon, is_whole, turn, careful, host_id);
+    picked := jobs.pick(queue_id, wanted, low, is_whole, turn, careful, host_id);
     if picked.ids is not null then
         lease := lease_id;
         insert into jobs.leases (id, host, queue, is_limited, ids, priorities, attempts, attempts_max, kinds, families, concurrency_keys,

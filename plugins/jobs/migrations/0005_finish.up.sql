@@ -120,7 +120,15 @@ create function jobs.end_jobs(endings jobs.ending[]) returns void
 as $$
 declare
     ending jobs.ending;
+    forgotten bigint[] := '{}';
 begin
+    if exists (select from jobs.cancels) then
+        with gone as (
+            delete from jobs.cancels c using unnest(endings) e where c.id = e.id returning c.id, c.is_forgotten
+        )
+        select coalesce(array_agg(g.id), '{}') into forgotten from gone g where g.is_forgotten;
+    end if;
+
     insert into jobs.finished (id, queue, state, attempt, worker, claimed_at, kind, family_id, meta, payload, result)
     select e.id, e.queue, e.state, e.attempt, e.worker, e.claimed_at, e.kind, e.family_id, e.meta, e.payload, e.result
     from unnest(endings) e where e.state in ('completed', 'cancelled') and e.is_kept;
@@ -146,27 +154,28 @@ begin
 
     delete from jobs.uniques u using unnest(endings) e
     where e.meta ? 'unique' and e.state not in ('retryable', 'snoozed') and u.queue = e.queue
-        and u.key = decode(e.meta ->> 'unique', 'hex') and u.id = e.id and u.until is null;
-
-    if exists (select from jobs.cancels) then
-        delete from jobs.cancels c using unnest(endings) e where c.id = e.id;
-    end if;
+        and u.key = decode(e.meta ->> 'unique', 'hex') and u.id = e.id and (u.until is null or e.id = any (forgotten));
 
     perform jobs.lock_batches(array(select (e.meta ->> 'batch')::uuid from unnest(endings) e where e.meta ? 'batch'));
 
     -- What few jobs have, job by job.
     foreach ending in array endings loop
         continue when ending.state in ('retryable', 'snoozed');
-        if ending.state = 'completed' and ending.meta ? 'then' then
+        -- Nothing follows from what nobody may know of any more, and nobody is told.
+        if ending.state = 'completed' and ending.meta ? 'then' and ending.id <> all (forgotten) then
             perform jobs.enqueue_next(ending);
         end if;
         if ending.meta ? 'batch' then
             perform jobs.leave_batch((ending.meta ->> 'batch')::uuid, ending.id, ending.state <> 'completed');
         end if;
+        continue when ending.id = any (forgotten);
         if ending.state <> 'completed' or ending.is_announced or (ending.meta -> 'announce') = 'true' then
             perform jobs.announce(ending);
         end if;
     end loop;
+    if forgotten <> '{}' then
+        perform jobs.forget_ended(forgotten);
+    end if;
 end
 $$;
 

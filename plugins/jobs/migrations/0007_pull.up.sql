@@ -5,7 +5,7 @@
 -- queue of that name, and `not_pull` when hosts work on it. A host that finds nothing for a worker that waits is marked as
 -- asleep for the queue, as by `jobs.claim`.
 create function jobs.fetch(
-    queue_name text, worker_name text, wanted integer, lease_seconds double precision, low bigint[], horizon bigint,
+    queue_name text, worker_name text, wanted integer, lease_seconds double precision, low bigint[],
     is_whole boolean, turn uuid, sleeper uuid,
     out picked jobs.picked, out queue_id smallint, out has_limits boolean, out leases uuid[], out held_until timestamptz
 )
@@ -22,7 +22,7 @@ begin
         picked.low := low;
         return;
     end if;
-    picked := jobs.pick(queue_id, wanted, low, horizon, is_whole, turn);
+    picked := jobs.pick(queue_id, wanted, low, is_whole, turn);
     if picked.ids is not null then
         -- Here a claim that is lost would be a job that a stranger works on and nobody knows of: it waits for the disk.
         perform set_config('synchronous_commit', 'on', true);

@@ -200,16 +200,24 @@ create function jobs.apply_cancels() returns void
     set lock_timeout = '100ms'
 as $$
 declare
-    job_id bigint;
+    asked jobs.cancels;
 begin
-    for job_id in
-        select c.id from jobs.cancels c
+    for asked in
+        select c.* from jobs.cancels c
         where not exists (select from jobs.leases l where c.id = any (l.ids) and c.id <> all (l.done))
         order by c.id limit 100 for update skip locked
     loop
         begin
-            delete from jobs.cancels c where c.id = job_id;
-            perform jobs.cancel(job_id, 'cancelled while it ran');
+            if asked.is_forgotten then
+                perform jobs.cancel(asked.id);
+                -- It may run again, in the hands of whoever claimed it at this moment: then it is still asked to end.
+                continue when jobs.state(asked.id) = 'running';
+                perform jobs.forget_ended(array[asked.id]);
+            end if;
+            delete from jobs.cancels c where c.id = asked.id;
+            if not asked.is_forgotten then
+                perform jobs.cancel(asked.id, 'cancelled while it ran');
+            end if;
         exception when lock_not_available then
             return;
         end;
@@ -333,6 +341,9 @@ as $$
 declare
     job jobs.ready;
 begin
+    if new_priority is null or new_priority not between 0 and 9 then
+        perform jobs.refuse('priority', 'an integer from 0 (first) to 9', new_priority::text);
+    end if;
     update jobs.later l set priority = new_priority where l.id = job_id;
     if found then
         return true;

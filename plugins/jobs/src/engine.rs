@@ -47,7 +47,7 @@ pub(crate) use self::{
     completer::is_refused,
     kinds::{Kinds, reread as reread_kinds},
     lease::{Job, Lease},
-    place::Place,
+    place::{Looked, Place},
     pulls::{PullQueue, Pulls},
     queue::{BUSY_PAUSE, probe},
 };

@@ -28,10 +28,11 @@ use crate::{
 /// Most jobs of one commit.
 const SHARED_MAX: usize = 1_000;
 
-/// A commit waits for company for a quarter of the time that the last one took, within these. Where the disk is faster than
-/// the first it does not wait: no timer is as short.
+/// A commit waits for company for a quarter of the time that the last one took, within these: no timer is shorter than the first.
 const GATHER: Duration = Duration::from_millis(1);
 const GATHER_MAX: Duration = Duration::from_millis(10);
+/// Commits that do not wait, at most, after some that have waited in vain.
+const HURRIED_MAX: u32 = 64;
 
 /// A job to be enqueued. What stands in `options` is read by the database, the one place that knows them.
 #[derive(Debug, Deserialize, Schema)]
@@ -99,6 +100,9 @@ struct Queue {
     is_led: bool,
     /// As many are expected.
     expected: usize,
+    /// Commits that do not wait, and how many there will be after the next one that has waited in vain.
+    hurried: u32,
+    hurried_next: u32,
 }
 
 impl Enqueuer {
@@ -153,24 +157,48 @@ async fn lead(cx: &Cx<Jobs>) {
     }
 }
 
-/// Waits a moment for callers that were answered together: they are likely to come again together. Without it they and those
-/// who wait already take turns, and each commit has half of them.
+/// Waits a moment for callers that were answered together: they are likely to come again together. Without it they come while the
+/// next commit is under way, a few at a time, and commits become as many as they can be and as small.
+///
+/// Where a commit takes long, it waits for all of them. Where it does not, it waits for half of those that come and go: while that
+/// half is committed, the other half can be answered and come again, so that neither the database nor this host is idle. A wait in
+/// vain costs who has come: then it is not tried for a while.
 async fn gather(cx: &Cx<Jobs>, answered: usize, took: Duration) {
     let enqueuer = &cx.plugin().enqueuer;
-    if answered < 2 || took < GATHER * 2 {
+    if answered < 2 {
         return;
     }
+    let is_slow = took >= GATHER * 2;
     {
         let mut queue = enqueuer.queue();
-        queue.expected = (answered + queue.jobs.len()).min(SHARED_MAX);
-        if queue.jobs.len() >= queue.expected {
+        let all = answered + queue.jobs.len();
+        let expected = if is_slow { all } else { all.div_ceil(2) }.min(SHARED_MAX);
+        if queue.jobs.len() >= expected {
             return;
         }
+        if !is_slow && queue.hurried > 0 {
+            queue.hurried -= 1;
+            return;
+        }
+        queue.expected = expected;
     }
     let patience = (took / 4).clamp(GATHER, GATHER_MAX);
     let clock = cx.clock();
     future::select(pin!(enqueuer.gathered.wait()), pin!(clock.sleep(patience))).await;
-    enqueuer.queue().expected = 0;
+    enqueuer.queue().gathered();
+}
+
+impl Queue {
+    /// After a wait.
+    fn gathered(&mut self) {
+        if self.jobs.len() >= self.expected {
+            self.hurried_next = 1;
+        } else {
+            self.hurried = self.hurried_next;
+            self.hurried_next = (self.hurried_next * 2).clamp(1, HURRIED_MAX);
+        }
+        self.expected = 0;
+    }
 }
 
 async fn commit(cx: &Cx<Jobs>, jobs: Vec<Waiting>) {
@@ -255,4 +283,27 @@ pub(crate) async fn many(cx: &Cx<Jobs>, jobs: &[NewJob]) -> Result<Vec<Receipt>>
     store::enqueue::submit_many(&cx.db(), &jobs)
         .await
         .map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_waits_in_vain_more_and_more_commits_do_not_wait_and_after_a_good_one_few() {
+        let mut queue = Queue {
+            expected: 5,
+            ..Queue::default()
+        };
+        let mut hurried = Vec::new();
+        for _ in 0..9 {
+            queue.expected = 5;
+            queue.gathered();
+            hurried.push(queue.hurried);
+        }
+        assert_eq!(hurried, [0, 1, 2, 4, 8, 16, 32, 64, 64]);
+        queue.expected = 0;
+        queue.gathered();
+        assert_eq!(queue.hurried_next, 1);
+    }
 }

@@ -13,6 +13,7 @@ mod drain;
 mod engine;
 mod enqueue;
 mod error;
+mod family_end;
 mod hasura;
 mod observed;
 mod pull;
@@ -225,6 +226,12 @@ impl Plugin for Jobs {
         Task::every(Duration::from_secs(15), "metrics", observed::refresh),
     ];
 
+    const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[Subscription::new(
+        "family_end",
+        &["family.purged"],
+        family_end::purged,
+    )];
+
     const MIGRATIONS: &'static [Migration] = &[
         migration!("0001_queues"),
         migration!("0002_jobs"),
@@ -238,6 +245,7 @@ impl Plugin for Jobs {
         migration!("0010_steer"),
         migration!("0011_prune"),
         migration!("0012_events"),
+        migration!("0013_families"),
     ];
 
     type Config = Config;

@@ -5,6 +5,7 @@ pub(crate) mod claim;
 pub(crate) mod control;
 pub(crate) mod endpoints;
 pub(crate) mod enqueue;
+pub(crate) mod families;
 pub(crate) mod finish;
 pub(crate) mod hosts;
 pub(crate) mod kinds;

@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod engine;
 mod error;
+mod family_end;
 mod files;
 mod hasura;
 mod jitter;
@@ -131,6 +132,12 @@ impl Plugin for Scheduler {
         Task::every(Duration::from_secs(5), "engine", sweep::engine),
         Task::every(Duration::from_secs(3_600), "prune", sweep::prune).singleton(),
     ];
+
+    const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[Subscription::new(
+        "family_end",
+        &["family.purged"],
+        family_end::purged,
+    )];
 
     const MIGRATIONS: &'static [Migration] =
         &[migration!("0001_schedules"), migration!("0002_fire")];

@@ -247,3 +247,29 @@ fn endpoint(cx: &Cx<Jobs>, known: &mut KindRow) -> Option<Source> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_claimed_after_the_kinds_were_asked_for_is_asked_for_once_more_and_what_was_before_is_not()
+     {
+        let kinds = Kinds::default();
+        let asked_at = Instant::now();
+        let (before, after) = (
+            asked_at
+                .checked_sub(Duration::from_secs(1))
+                .unwrap_or(asked_at),
+            asked_at + Duration::from_secs(1),
+        );
+        assert!(!kinds.are_known() && !kinds.are_of(asked_at));
+        kinds.replace(HashMap::new(), asked_at);
+        assert!(kinds.are_of(before) && kinds.are_of(asked_at));
+        assert!(!kinds.are_of(after));
+        // An answer that was asked for earlier and came later says nothing new.
+        kinds.replace(HashMap::new(), after);
+        kinds.replace(HashMap::new(), asked_at);
+        assert!(kinds.are_of(after));
+    }
+}

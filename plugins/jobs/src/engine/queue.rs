@@ -104,7 +104,7 @@ impl Queue {
         // The last look before the queue sleeps is whole as well: nobody tells of what was committed before it fell asleep.
         let is_whole = self.reason == Reason::Hidden || self.empty == PROBES.len() + 1;
         self.place.begin(now, is_whole);
-        if self.place.is_whole {
+        if self.place.is_whole() {
             self.reason = Reason::Hidden;
         }
         self.place.is_careful = self.careful_until.is_some_and(|until| now < until);
@@ -157,6 +157,17 @@ pub(crate) fn probe(empty: usize) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Looked;
+
+    /// What a look has found out that found nothing.
+    fn nothing() -> Looked {
+        Looked {
+            low: vec![0; 10],
+            seen: Some(1),
+            is_late: false,
+            is_full: false,
+        }
+    }
 
     #[test]
     fn an_empty_queue_is_looked_at_at_once_then_less_and_less_and_then_only_when_it_is_told() {
@@ -184,13 +195,13 @@ mod tests {
             queue.begin(now);
             queue.end(now, Status::Taken, 0, None);
         }
-        queue.place.end(now, Some(1), false);
+        queue.place.end(now, nothing());
         queue.tell(now);
         let mut looks = Vec::new();
         for _ in 0..2 {
             queue.begin(now);
-            looks.push(queue.place.is_whole);
-            queue.place.end(now, Some(1), false);
+            looks.push(queue.place.is_whole());
+            queue.place.end(now, nothing());
             queue.end(now, Status::Taken, 0, None);
         }
         assert_eq!(looks, [false, true]);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use nself_plugin_api::{bytes::Bytes, jiff::Timestamp, prelude::*, uuid::Uuid};
 
 use super::raw::{self, Raw};
-use crate::engine::{Job, Place};
+use crate::engine::{Job, Looked, Place};
 
 /// The host that claims, and how it calls the lease.
 #[derive(Debug, Clone, Copy)]
@@ -55,14 +55,13 @@ pub(crate) async fn claim(
     let wanted = i32::try_from(wanted).unwrap_or(i32::MAX);
     let row = db
         .query_one(
-            "select (c.picked).*, c.lease from jobs.claim($1, $2, $3, $4, $5, $6, $7, $8, $9) c",
+            "select (c.picked).*, c.lease from jobs.claim($1, $2, $3, $4, $5, $6, $7, $8) c",
             &[
                 &queue,
                 &host,
                 &wanted,
-                &place.low,
-                &place.horizon,
-                &place.is_whole,
+                &place.marks(),
+                &place.is_whole(),
                 &place.turn,
                 &lease,
                 &place.is_careful,
@@ -75,7 +74,7 @@ pub(crate) async fn claim(
         "limited" => Status::Limited,
         _ => Status::Busy,
     };
-    move_to(place, &row)?;
+    move_to(place, &row, wanted)?;
     let lease: Option<Uuid> = row.get("lease")?;
     let taken = match lease {
         Some(lease) => Some((lease, jobs(&row)?)),
@@ -89,12 +88,21 @@ pub(crate) async fn claim(
     })
 }
 
-/// Notes where a look ended.
-pub(crate) fn move_to(place: &mut Place, row: &Row) -> Result<()> {
-    place.low = row.get("low")?;
+/// Notes where a look ended that was to take so many jobs.
+pub(crate) fn move_to(place: &mut Place, row: &Row, wanted: i32) -> Result<()> {
     place.turn = row.get("turn")?;
     let is_late: Option<bool> = row.get("is_late")?;
-    place.end(Instant::now(), row.get("seen")?, is_late.unwrap_or(false));
+    let taken: Option<Vec<i64>> = row.get("ids")?;
+    let taken = taken.map_or(0, |ids| ids.len());
+    place.end(
+        Instant::now(),
+        Looked {
+            low: row.get("low")?,
+            seen: row.get("seen")?,
+            is_late: is_late.unwrap_or(false),
+            is_full: usize::try_from(wanted).is_ok_and(|wanted| taken >= wanted),
+        },
+    );
     Ok(())
 }
 

@@ -52,15 +52,14 @@ pub(crate) async fn fetch(
 ) -> Result<Result<Fetch, NoPull>> {
     let row = db
         .query_one(
-            "select (f.picked).*, f.queue_id, f.has_limits, f.leases, f.held_until from jobs.fetch($1, $2, $3, $4, $5, $6, $7, $8, $9) f",
+            "select (f.picked).*, f.queue_id, f.has_limits, f.leases, f.held_until from jobs.fetch($1, $2, $3, $4, $5, $6, $7, $8) f",
             &[
                 &wish.queue,
                 &wish.worker,
                 &wish.jobs_max,
                 &wish.lease_seconds,
-                &place.low,
-                &place.horizon,
-                &place.is_whole,
+                &place.marks(),
+                &place.is_whole(),
                 &place.turn,
                 &sleeper,
             ],
@@ -74,7 +73,7 @@ pub(crate) async fn fetch(
         "limited" => Status::Limited,
         _ => Status::Busy,
     };
-    claim::move_to(place, &row)?;
+    claim::move_to(place, &row, wish.jobs_max)?;
     let leases: Option<Vec<Uuid>> = row.get("leases")?;
     let jobs = match leases {
         Some(leases) => leases.into_iter().zip(claim::jobs(&row)?).collect(),

@@ -1,6 +1,7 @@
 //! Archives of the database: whole and restorable, or not there.
 
 mod programs;
+mod refused;
 mod reserved;
 mod restoring;
 mod secrets;

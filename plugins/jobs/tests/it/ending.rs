@@ -111,10 +111,13 @@ async fn a_kind_that_this_host_has_not_heard_of_yet_is_not_taken_for_unknown() {
     )
     .await;
     let sql = host.sql().await;
-    // As a plugin of another host declares it, whose word for it is still on its way.
-    let declared = "insert into jobs.kinds (kind, queue, declared_by) values ('elsewhere.known', jobs.queue_id('default'), 'elsewhere')";
-    sql.execute(declared, &[]).await.expect("a kind");
-    let id = enqueue(&host, "elsewhere.known", json!({}), json!({})).await;
+    // As a plugin of another host declares it, whose word for it is still on its way: the host is told of the job alone, by the
+    // same commit.
+    let declared = "with known as ( \
+            insert into jobs.kinds (kind, queue, declared_by) values ('elsewhere.known', jobs.queue_id('default'), 'elsewhere') returning kind, queue \
+        ) insert into jobs.ready (queue, kind, payload) select k.queue, k.kind, '{}' from known k returning id";
+    let row = sql.query_one(declared, &[]).await;
+    let id: i64 = row.expect("a kind and a job of it").get(0);
     let waiting = until(&host, id, "scheduled").await;
     assert_eq!(
         waiting["meta"]["errors"],

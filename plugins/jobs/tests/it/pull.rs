@@ -684,3 +684,47 @@ async fn an_error_before_its_end_is_not_what_became_of_a_job() {
     assert_eq!(shown["meta"]["errors"][0]["code"], "PRINTER_AWAY");
     host.stop().await;
 }
+
+#[tokio::test]
+async fn a_host_that_has_not_heard_that_its_queue_was_given_to_workers_claims_nothing_of_it() {
+    let host = builder().start().await;
+    let sql = host.sql().await;
+    let kind = "fixture-caller.nothing";
+    let queues = ["letters", "others"];
+    // The host works both, and sleeps on both.
+    for queue in queues {
+        let first = enqueue(&host, kind, json!({}), json!({"queue": queue})).await;
+        until(&host, first, "completed").await;
+    }
+    let asleep = "select count(distinct q.name) from jobs.sleepers s join jobs.queues q on q.id = s.queue \
+        where q.name in ('letters', 'others') and s.until > clock_timestamp()";
+    until_count(&sql, asleep, 2).await;
+    let order = "select count(*) from jobs.queues l, jobs.queues o where l.name = 'letters' and o.name = 'others' and l.id < o.id";
+    assert_eq!(
+        count(&sql, order).await,
+        1,
+        "the host looks at letters first"
+    );
+    // Nobody is told: this is the moment before a host hears of it.
+    let given = "update jobs.queues set worker = 'pull' where name = 'letters'";
+    assert_eq!(sql.execute(given, &[]).await.expect("it is given away"), 1);
+    // One commit, which wakes the host for both. When it has worked the second, it has looked at the first.
+    let both = "select jobs.enqueue($1, '{}', '{\"queue\": \"letters\"}'), jobs.enqueue($1, '{}', '{\"queue\": \"others\"}')";
+    let row = sql
+        .query_one(both, &[&kind])
+        .await
+        .expect("they are enqueued");
+    let (letter, other): (i64, i64) = (row.get(0), row.get(1));
+    until(&host, other, "completed").await;
+    let letter_now = job(&host, letter).await;
+    assert_eq!(
+        (&letter_now["state"], &letter_now["attempt"]),
+        (&json!("available"), &json!(0))
+    );
+    let (fetched, lease_of_it) = fetch_one(&host).await;
+    assert_eq!(fetched["id"], letter);
+    let done = call(&host, &lease(&lease_of_it, "complete"), json!({})).await;
+    assert_eq!(done.status, 200);
+    until(&host, letter, "completed").await;
+    host.stop().await;
+}

@@ -7,6 +7,7 @@ mod against_dateutil;
 mod calling;
 mod defined;
 mod every_zone;
+mod families;
 mod faults;
 mod firing;
 mod hostile;

@@ -27,10 +27,9 @@ impl Programs {
         // Not a link: the host would follow it to all the real programs.
         let postgres = postgres_program("postgres");
         programs.script("postgres", &format!("exec '{}' \"$@\"", postgres.display()));
-        for name in ["initdb", "pg_restore"] {
-            let link = programs.directory().join(name);
-            symlink(postgres_program(name), link).expect("a link");
-        }
+        let initdb = programs.directory().join("initdb");
+        symlink(postgres_program("initdb"), initdb).expect("a link");
+        programs.pg_restore();
         programs.pg_dump(&format!("exec {REAL} \"$@\""));
         programs
     }
@@ -42,6 +41,17 @@ impl Programs {
     /// Lets `pg_dump` do that.
     pub(super) fn pg_dump(&self, script: &str) {
         self.script("pg_dump", script);
+    }
+
+    /// Takes one of them away.
+    pub(super) fn remove(&self, name: &str) {
+        fs::remove_file(self.directory().join(name)).expect("it is there");
+    }
+
+    /// Puts the real `pg_restore` there.
+    pub(super) fn pg_restore(&self) {
+        let link = self.directory().join("pg_restore");
+        symlink(postgres_program("pg_restore"), link).expect("a link");
     }
 
     fn script(&self, name: &str, script: &str) {

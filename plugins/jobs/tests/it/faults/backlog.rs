@@ -113,7 +113,7 @@ async fn claim_pages(sql: &Client) -> i64 {
     let rows = sql
         .query(
             "explain (analyze, buffers, format json) \
-             select * from jobs.claim(1::smallint, gen_random_uuid(), 100, array_fill(0::bigint, array[10]), 0, true, null)",
+             select * from jobs.claim(1::smallint, gen_random_uuid(), 100, array_fill(0::bigint, array[10]), true, null)",
             &[],
         )
         .await

@@ -66,7 +66,7 @@ async fn a_job_that_somebody_wants_to_end_is_ended_when_its_host_gives_it_back()
         .await
         .expect("a host")
         .get(0);
-    let claim = "select (c.picked).ids from jobs.claim(1::smallint, $1, 10, array_fill(0::bigint, array[10]), 0, true, null) c";
+    let claim = "select (c.picked).ids from jobs.claim(1::smallint, $1, 10, array_fill(0::bigint, array[10]), true, null) c";
     let claimed: Vec<i64> = sql
         .query_one(claim, &[&other])
         .await

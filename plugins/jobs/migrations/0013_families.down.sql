@@ -1,0 +1,2 @@
+drop function jobs.forget_finished, jobs.forget_family, jobs.forget_ended;
+drop table jobs.gone_families;
