@@ -4,6 +4,7 @@ mod catcher;
 mod delivery;
 mod hostile;
 mod operator;
+mod password;
 mod posting;
 mod script;
 mod sending;
