@@ -3,6 +3,7 @@
 mod catcher;
 mod delivery;
 mod hostile;
+mod logs;
 mod operator;
 mod password;
 mod posting;
