@@ -32,7 +32,7 @@ owners() {
   cat <<'END'
 999 999 postgres-password postgres-nself-password postgres-hasura-password
 999 1000 redis.conf
-10001 10001 nself-database-url nself-redis-url nself-operator-sha256 nself-hasura-sha256
+10001 10001 nself-database-url nself-redis-url nself-operator-sha256 nself-hasura-sha256 smtp-password
 10002 10002 hasura-admin-secret hasura-metadata-url hasura-source-url hasura-events-authorization
 10003 10003 minio-root-user minio-root-password
 END
@@ -46,6 +46,8 @@ make() {
   write redis.conf "requirepass $(random)"
   write minio-root-user "root-$(random | cut -c1-12)"
   write minio-root-password "$(random)"
+  # For the catcher, which takes any. A server of others has one of its own: README.md, "Secrets".
+  write smtp-password "$(random)"
   write hasura-admin-secret "$(random)"
   # Hasura's key for events: itself for Hasura, its digest for the host.
   write hasura-events-authorization "Bearer nsk_$(random)"

@@ -2,6 +2,8 @@
 //!
 //! CPU is what counts: the server's, and that of the database's sessions. Rates on a shared machine say less.
 
+mod doors;
+
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Instant};
 
 use futures_util::future::try_join_all;
@@ -61,7 +63,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     for (action, name, each, goals) in Action::ALL {
         compare(report, &mut ours, &mut peer, action, name, each, goals).await?;
     }
-    enumeration(report, &ours).await?;
+    doors::measure(report, &mut ours).await?;
     let loaded = (ours.resident_kib()?, peer.resident_kib()?);
     for (name, (ours, peer), goal) in [
         (
@@ -155,34 +157,6 @@ async fn compare(
     Ok(())
 }
 
-/// Whether the time of a refused sign-in tells that there is an account: pairs in turns, one by one.
-async fn enumeration(report: &mut Report, ours: &Side) -> Result<()> {
-    let mut http = Http::over(TcpStream::connect(ours.address).await?);
-    let mut times = Vec::new();
-    for at in 0..at_most(50_u8) {
-        let mut pair = [0.0; 2];
-        for (email, time) in [&ours.people[0].email, &format!("nobody{at}@example.org")]
-            .into_iter()
-            .zip(&mut pair)
-        {
-            let body = json!({"email": email, "password": "wrong password"});
-            let begun = Instant::now();
-            let (answer, _) = http.send_for_body(&json_post("/auth/login", &body)).await?;
-            *time = begun.elapsed().as_secs_f64();
-            if answer.status != 401 {
-                return Err(Failure::from(format!(
-                    "{} for a wrong password",
-                    answer.status
-                )));
-            }
-        }
-        times.push(pair[1] / pair[0]);
-    }
-    let name = "auth: refused login, time of an unknown address by that of a known one";
-    report.spread(name, Spread::of(times), "x", "0.8 to 1.25");
-    Ok(())
-}
-
 /// What one request of a round took, in seconds.
 struct Used {
     server: f64,
@@ -198,6 +172,8 @@ struct Side {
     started: std::time::Duration,
     people: Vec<Person>,
     strangers: usize,
+    /// So many of the first strangers have accounts.
+    members: usize,
 }
 
 enum Process {
@@ -231,6 +207,7 @@ impl Side {
             database,
             people: Vec::new(),
             strangers: 0,
+            members: 0,
         })
     }
 
@@ -247,6 +224,7 @@ impl Side {
             database,
             people: Vec::new(),
             strangers: 0,
+            members: 0,
         })
     }
 
@@ -278,13 +256,19 @@ impl Side {
             };
             self.people.push(self.read(&answer, &person)?);
         }
+        self.members = self.strangers;
         Ok(())
+    }
+
+    /// The address of the stranger of that number, from 1.
+    fn address_of(number: usize) -> String {
+        format!("person{number}@example.org")
     }
 
     fn stranger(&mut self) -> Person {
         self.strangers += 1;
         Person {
-            email: format!("person{}@example.org", self.strangers),
+            email: Self::address_of(self.strangers),
             access: String::new(),
             refresh: String::new(),
         }
@@ -367,6 +351,9 @@ impl Side {
             .saturating_sub(before.1)
             .as_secs_f64();
         self.people = people;
+        if action == Action::SignUp {
+            self.members = self.strangers;
+        }
         let requests = f64::from(each) * f64::from(u8::try_from(CONNECTIONS)?);
         Ok(Used {
             server: server / requests,

@@ -36,9 +36,18 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
 
 /// The bytes of a POST of JSON.
 pub(crate) fn json_post(path: &str, body: &serde_json::Value) -> Vec<u8> {
+    json_post_with(path, "", body)
+}
+
+/// The bytes of a POST of JSON with a bearer token.
+pub(crate) fn json_post_by(path: &str, token: &str, body: &serde_json::Value) -> Vec<u8> {
+    json_post_with(path, &format!("authorization: Bearer {token}\r\n"), body)
+}
+
+fn json_post_with(path: &str, header: &str, body: &serde_json::Value) -> Vec<u8> {
     let body = body.to_string();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://127.0.0.1\r\ncontent-type: application/json\r\n\
+        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://127.0.0.1\r\n{header}content-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     )

@@ -94,7 +94,7 @@ pub(crate) fn beside_us(name: &str) -> Result<PathBuf> {
 pub(crate) async fn start(directory: &Path, database_url: &str) -> Result<Host> {
     let variables = Variables::from([("DATABASE_URL".to_owned(), database_url.to_owned())]);
     let (config, provenance) = Config::load(directory, &variables)?;
-    let secrets = Secrets::open(&config.state_directory())?;
+    let secrets = Secrets::of(&config)?;
     let settings = StartSettings {
         config,
         provenance,

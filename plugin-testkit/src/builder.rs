@@ -167,7 +167,7 @@ impl TestHostBuilder {
                 .await,
             ))
         } else {
-            let host = open(directory.path(), secrets, &database, Arc::clone(&clock)).await;
+            let host = open(directory.path(), &database, Arc::clone(&clock)).await;
             put_in_place(&self.plugins, directory.path());
             for plugin in &self.plugins {
                 let enabled = host.registry().enable(&plugin.manifest.id);
@@ -219,15 +219,11 @@ fn write(directory: &Path, config: &Table) {
         .expect("the project is writable");
 }
 
-async fn open(
-    directory: &Path,
-    secrets: Secrets,
-    database: &TestDatabase,
-    clock: Arc<dyn HostClock>,
-) -> Host {
+async fn open(directory: &Path, database: &TestDatabase, clock: Arc<dyn HostClock>) -> Host {
     let variables = Variables::from([("DATABASE_URL".to_owned(), database.url())]);
     let (config, provenance) =
         Config::load(directory, &variables).unwrap_or_else(|error| panic!("{error}"));
+    let secrets = Secrets::of(&config).unwrap_or_else(|error| panic!("{error}"));
     let settings = StartSettings {
         config,
         provenance,

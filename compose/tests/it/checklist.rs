@@ -222,6 +222,7 @@ fn secrets_are_files_and_never_variables() {
             let open = [
                 "HASURA_GRAPHQL_JWT_SECRET",
                 "NSELF_URL",
+                "NSELF_SECRETS__DIRECTORY",
                 "NSELF_PLUGINS__AUTH__CONFIG__PUBLIC_URL",
                 "NSELF_IDENTITY__API_KEYS__OPERATOR__SCOPES",
                 "NSELF_IDENTITY__API_KEYS__HASURA__SCOPES",

@@ -41,6 +41,7 @@ fn the_same_services_run_with_the_environment_the_ports_and_the_health_checks_of
     hasura_gets_its_secrets_and_verifies_tokens(&mut lab, &stack);
     an_event_of_hasura_becomes_a_job(&lab);
     redis_is_used(&lab);
+    the_mail_server_is_logged_in_to_with_the_mounted_password(&lab);
     the_proxy_lets_through_what_is_public(&mut lab);
     nothing_secret_is_in_a_process_list_or_an_environment(&lab, &stack);
     nothing_can_be_written_but_the_volumes(&lab);
@@ -218,6 +219,23 @@ fn redis_is_used(lab: &Lab) {
             Err(clients)
         }
     });
+}
+
+/// The mail of whoever has signed in by now was sent with a password out of `/run/secrets`, which is where the host says that it is.
+fn the_mail_server_is_logged_in_to_with_the_mounted_password(lab: &Lab) {
+    let mails = page(lab, "http://mailpit:8025/", &[]).expect("the catcher answers");
+    let mails: Value = serde_json::from_str(&mails).expect("JSON");
+    assert_eq!(
+        mails[0]["login"],
+        json!(["nself", lab.secret("smtp-password")])
+    );
+    let listed = lab.exec("nself", &["nself", "config", "secrets", "--json"]);
+    let listed: Value = serde_json::from_str(&listed.good("the secrets")).expect("JSON");
+    let rows = listed["data"].as_array().expect("a list").iter();
+    let row = rows
+        .filter(|row| row["key"] == "secrets.files.smtp-password")
+        .collect::<Vec<_>>();
+    assert_eq!(row[0]["from"], "/run/secrets/smtp-password", "{listed}");
 }
 
 /// The job makes what is missing and finds what is there.

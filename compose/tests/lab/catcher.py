@@ -7,6 +7,7 @@ import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 MAILS = []
 
@@ -17,8 +18,14 @@ class Catch:
     async def handle_DATA(self, server, session, envelope):
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
         text = mail.get_body(("plain",)).get_content()
-        MAILS.append({"to": envelope.rcpt_tos, "from": envelope.mail_from, "text": text})
+        login = [part.decode() for part in session.auth_data or ()]
+        MAILS.append({"to": envelope.rcpt_tos, "from": envelope.mail_from, "text": text, "login": login})
         return "250 kept"
+
+
+def take_any(server, session, envelope, mechanism, auth_data):
+    """Lets everybody in, and remembers by what."""
+    return AuthResult(success=True, auth_data=auth_data)
 
 
 class Page(BaseHTTPRequestHandler):
@@ -41,5 +48,9 @@ def address(name):
 
 
 host, port = address("MP_SMTP_BIND_ADDR")
-Controller(Catch(), hostname=host, port=port).start()
+accepts_any = os.environ.get("MP_SMTP_AUTH_ACCEPT_ANY") == "true"
+needs_tls = os.environ.get("MP_SMTP_AUTH_ALLOW_INSECURE") != "true"
+Controller(
+    Catch(), hostname=host, port=port, authenticator=take_any if accepts_any else None, auth_require_tls=needs_tls
+).start()
 ThreadingHTTPServer(address("MP_UI_BIND_ADDR"), Page).serve_forever()

@@ -15,6 +15,7 @@ use super::{
     crypto::is_private_key,
     error::{denied, error},
 };
+use crate::config::secrets;
 
 /// What the host says about itself.
 #[derive(Debug, Clone)]
@@ -28,7 +29,8 @@ pub struct Facts {
 }
 
 /// Looks a secret up by name; called at each use, so that a changed one is seen.
-pub type SecretSource = Arc<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
+pub type SecretSource =
+    Arc<dyn Fn(&str) -> Result<Option<Vec<u8>>, secrets::SecretError> + Send + Sync>;
 
 #[derive(Serialize)]
 struct About<'a> {
@@ -71,7 +73,8 @@ impl ConfigCapability {
         if !self.grant.requires.secrets.contains(&name) {
             return Err(SecretError::NotGranted { name });
         }
-        let Some(found) = (self.secrets)(&name) else {
+        let found = (self.secrets)(&name).map_err(SecretError::Unusable)?;
+        let Some(found) = found else {
             let plugin = plugin.to_owned();
             return Err(SecretError::Missing { name, plugin });
         };
@@ -92,6 +95,8 @@ enum SecretError {
         "the secret {name:?}, which plugin {plugin} asks for, has no value: set it and restart the plugin"
     )]
     Missing { name: String, plugin: String },
+    #[error("{}", .0.line())]
+    Unusable(secrets::SecretError),
     #[error("the secret {name:?} is a private key: it signs in the host, and is not handed out")]
     PrivateKey { name: String },
 }
@@ -104,6 +109,12 @@ impl SecretError {
                 500,
                 "SECRET_MISSING",
                 "a secret of this plugin is not set",
+                self,
+            ),
+            Self::Unusable(refusal) => error(
+                500,
+                refusal.code(),
+                "a secret of this plugin cannot be used",
                 self,
             ),
             Self::PrivateKey { .. } => error(
@@ -137,7 +148,9 @@ mod tests {
 
     fn config() -> Config {
         let requires = Requires {
-            secrets: ["api_key", "unset", "key"].map(str::to_owned).to_vec(),
+            secrets: ["api_key", "unset", "key", "loose"]
+                .map(str::to_owned)
+                .to_vec(),
             ..Requires::default()
         };
         let grant = Grant {
@@ -152,9 +165,14 @@ mod tests {
             public_url: "http://127.0.0.1:3000".to_owned(),
         };
         let source: SecretSource = Arc::new(|name| match name {
-            "unset" => None,
-            "key" => Some(b"-----BEGIN PRIVATE KEY-----\n".to_vec()),
-            _ => Some(format!("value of {name}").into_bytes()),
+            "unset" => Ok(None),
+            "key" => Ok(Some(b"-----BEGIN PRIVATE KEY-----\n".to_vec())),
+            "loose" => Err(secrets::SecretError::Loose {
+                path: "/run/secrets/loose".into(),
+                mode: 0o644,
+                wanted: 0o600,
+            }),
+            _ => Ok(Some(format!("value of {name}").into_bytes())),
         });
         Config::new(Arc::new(ConfigCapability::new(grant, &facts, source)))
     }
@@ -208,6 +226,15 @@ mod tests {
             "unset",
             "SECRET_MISSING",
             "the secret \"unset\", which plugin mail asks for, has no value: set it and restart the plugin",
+        );
+    }
+
+    #[test]
+    fn a_secret_that_others_can_read_is_not_taken_for_a_missing_one() {
+        check_refused(
+            "loose",
+            "SECRET_PERMISSIONS",
+            "/run/secrets/loose can be reached by others (mode 644): chmod 600 '/run/secrets/loose'",
         );
     }
 

@@ -32,7 +32,7 @@ use self::{
     opened::Opened,
     seal::{Root, Sealer},
 };
-use super::Grant;
+use super::{Grant, config::SecretSource};
 
 pub(crate) use self::imported::is_private_key;
 pub use self::{error::CryptoError, hashing::HashSettings};
@@ -46,13 +46,10 @@ const GENERATING_MAX: usize = 2;
 /// Context of sealed key pairs.
 const KEY_CONTEXT: &[u8] = b"key";
 
-/// Finds the value of a secret by its name.
-pub type SecretLookup = Arc<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
-
 /// What all plugins share.
 pub struct CryptoService {
     root: Root,
-    secrets: SecretLookup,
+    secrets: SecretSource,
     hashing: Hashing,
     opened: Opened,
     generating: Semaphore,
@@ -73,7 +70,7 @@ impl CryptoService {
     /// [`CryptoError::Threads`] when the system gives no threads.
     pub fn new(
         master: &[u8; 32],
-        secrets: SecretLookup,
+        secrets: SecretSource,
         hashing: HashSettings,
     ) -> Result<Self, CryptoError> {
         Ok(Self {
@@ -136,8 +133,9 @@ impl Crypto {
             return Err(CryptoError::SecretNotGranted { plugin, secret });
         }
         // An empty secret is one that everybody knows.
-        let secret = (self.service.secrets)(name).filter(|secret| !secret.is_empty());
+        let secret = (self.service.secrets)(name).map_err(CryptoError::SecretUnusable)?;
         secret
+            .filter(|secret| !secret.is_empty())
             .map(Zeroizing::new)
             .ok_or_else(|| CryptoError::SecretMissing(name.to_owned()))
     }

@@ -1,14 +1,16 @@
-//! `nself config`: the effective values, and where each came from; keys of operators.
+//! `nself config`: the effective values, and where each came from, the secrets' files among them; keys of operators.
 
 mod key;
+
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{CliError, Context, Exit, Table};
-use crate::config::{Origin, shown};
+use crate::config::{Config, Origin, secrets::Secrets, shown};
 
-/// Shows the effective configuration. Secrets are masked.
+/// Shows the effective configuration. Secrets are masked; those that are files are listed as `secrets.files.<name>`.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ConfigArgs {
@@ -40,14 +42,15 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<(), CliError> 
         return key::run(context, args);
     }
     let (config, provenance) = context.config()?;
-    let rows: Vec<Row> = shown(&config, &provenance)
-        .into_iter()
+    let settings = shown(&config, &provenance).into_iter();
+    let rows: Vec<Row> = settings
         .map(|(key, value, origin)| Row {
             key,
             value,
             from: origin.to_string(),
             stated: origin != Origin::Default,
         })
+        .chain(secret_files(&config)?)
         .filter(|row| row.stated || !args.stated)
         .filter(|row| {
             args.key
@@ -70,6 +73,22 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<(), CliError> 
         }
         context.output.table(&table)
     })
+}
+
+/// Where each secret comes from that is a file.
+fn secret_files(config: &Config) -> Result<Vec<Row>, CliError> {
+    let files = Secrets::files(config)?.into_iter();
+    let row = |(name, file): (String, PathBuf)| Row {
+        key: format!("secrets.files.{name}"),
+        value: Value::from("***"),
+        from: file
+            .strip_prefix(&config.directory)
+            .unwrap_or(&file)
+            .display()
+            .to_string(),
+        stated: true,
+    };
+    Ok(files.map(row).collect())
 }
 
 fn is_at_or_below(key: &str, wanted: &str) -> bool {

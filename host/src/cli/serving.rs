@@ -67,7 +67,7 @@ async fn serve_until_stopped(
     } = serve;
     let grace = Duration::from_millis(config.shutdown.grace_ms);
     let state = config.state_directory();
-    let secrets = Secrets::open(&state)?;
+    let secrets = Secrets::of(&config)?;
     let control = ControlServer::bind(&state)?;
     let mut signals = Signals::new()?;
     let progress = context.progress("starting");

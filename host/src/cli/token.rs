@@ -66,7 +66,7 @@ pub(super) fn run(context: &Context, args: &TokenArgs) -> Result<(), CliError> {
         )
         .with_help("sign in through the identity provider, or use an API key"));
     }
-    let secrets = Secrets::open(&config.state_directory())?;
+    let secrets = Secrets::of(&config)?;
     let issuer = DevelopmentIssuer::open(&secrets)
         .map_err(|error| CliError::of("DEVELOPMENT_KEY", Exit::Failed, &error))?;
     let family = args.family.unwrap_or(FAMILY);

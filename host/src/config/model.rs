@@ -38,6 +38,8 @@ pub struct Config {
     pub redis: Redis,
     /// Plugins.
     pub plugins: Plugins,
+    /// Secrets that are files.
+    pub secrets: SecretFiles,
     /// Who may call.
     pub identity: Identity,
     /// Logs.
@@ -224,6 +226,14 @@ pub struct PluginSettings {
     pub capabilities: Vec<String>,
     /// The plugin's own keys, checked against its schema when it is loaded.
     pub config: Map<String, Value>,
+}
+
+/// Secrets that are files.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretFiles {
+    /// Where others put secrets; read before `.nself/secrets` and never written; default: none.
+    pub directory: Option<PathBuf>,
 }
 
 /// Who may call.

@@ -1,41 +1,32 @@
-//! The project's secrets: one file each under `.nself/secrets`, 0600 in a 0700 directory.
+//! The project's secrets: one file each under `.nself/secrets`, 0600 in a 0700 directory, and before them those that others
+//! have put into `secrets.directory`, as orchestrators of containers do.
 
 mod error;
+mod file;
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
-use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 pub use error::SecretError;
+pub use file::{own_directory, private_directory};
 
-use super::Secret;
-use crate::whole_file::{PRIVATE, WholeFile};
+use super::{Config, Secret};
 
 /// The password of the private cluster's owner.
 pub const DATABASE_PASSWORD: &str = "database-password";
 /// The key that seals what plugins store encrypted.
 pub const MASTER_KEY: &str = "master-key";
 
-/// Longest secret that is read, bytes: a PEM key has a few thousand.
-const BYTES_MAX: u64 = 64 * 1024;
-
-/// A secret as it may be shown: never its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SecretInfo {
-    /// Its name.
-    pub name: String,
-    /// Seconds since it was last written.
-    pub age_s: u64,
-}
-
 /// The secrets of a project.
 #[derive(Debug, Clone)]
 pub struct Secrets {
-    directory: PathBuf,
+    /// Where generated ones are.
+    own: PathBuf,
+    /// Where those are that others put there: they go first, and nothing is written here.
+    mounted: Option<PathBuf>,
 }
 
 impl Secrets {
@@ -46,40 +37,57 @@ impl Secrets {
     /// [`SecretError::Loose`] and [`SecretError::Owner`] when others could get at it.
     pub fn open(state_directory: &Path) -> Result<Self, SecretError> {
         own_directory(state_directory)?;
-        let directory = state_directory.join("secrets");
-        private_directory(&directory)?;
-        Ok(Self { directory })
+        let own = state_directory.join("secrets");
+        private_directory(&own)?;
+        Ok(Self { own, mounted: None })
+    }
+
+    /// Opens the store of a configured project, with what stands in `secrets.directory` before it.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); also when the directory is not there, or when others could put files into it.
+    pub fn of(config: &Config) -> Result<Self, SecretError> {
+        let store = Self::open(&config.state_directory())?;
+        let mounted = mounted(config);
+        mounted.as_deref().map_or(Ok(()), file::check_mounted)?;
+        Ok(Self { mounted, ..store })
+    }
+
+    /// The file of each secret of a project, by name: the one that counts. Makes nothing; a project that was never started
+    /// has none of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Access`] when a directory cannot be listed.
+    pub fn files(config: &Config) -> Result<BTreeMap<String, PathBuf>, SecretError> {
+        let own = config.state_directory().join("secrets");
+        let mut files = BTreeMap::new();
+        for directory in [Some(own), mounted(config)].into_iter().flatten() {
+            let names = file::names(&directory)?.into_iter();
+            let named = names.filter(|name| is_name(name));
+            files.extend(named.map(|name| {
+                let path = directory.join(&name);
+                (name, path)
+            }));
+        }
+        Ok(files)
     }
 
     /// The secret of this name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError::Loose`] and [`SecretError::Owner`] when others could read it, also where another one would be found
+    /// in the other place: which of them counts must not depend on its mode.
     pub fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
-        let path = self.path(name)?;
-        let access = |source| SecretError::Access {
-            path: path.clone(),
-            source,
-        };
-        // Neither following a link nor blocking on a pipe that somebody put there.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let custom = i32::try_from(flags.bits()).expect("open flags fit an int");
-        let file = match OpenOptions::new()
-            .read(true)
-            .custom_flags(custom)
-            .open(&path)
-        {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(access(error)),
-        };
-        check_private(&path, &file.metadata().map_err(access)?, 0o077, 0o600)?;
-        let mut value = String::new();
-        file.take(BYTES_MAX + 1)
-            .read_to_string(&mut value)
-            .map_err(access)?;
-        if value.len() as u64 > BYTES_MAX {
-            return Err(access(ErrorKind::FileTooLarge.into()));
+        check_name(name)?;
+        for directory in self.mounted.iter().chain([&self.own]) {
+            if let Some(secret) = file::read(&directory.join(name))? {
+                return Ok(Some(secret));
+            }
         }
-        value.truncate(value.trim_end_matches(['\r', '\n']).len());
-        Ok(Some(Secret::new(value)))
+        Ok(None)
     }
 
     /// The secret of this name; at its first use `bytes` random bytes, hexadecimal.
@@ -89,9 +97,9 @@ impl Secrets {
         if let Some(secret) = self.get(name)? {
             return Ok(secret);
         }
-        let path = self.path(name)?;
+        let path = self.own.join(name);
         let secret = random(bytes)?;
-        let file = written(&path, &secret)?;
+        let file = file::written(&path, &secret)?;
         match file.place_new() {
             Ok(()) => Ok(secret),
             // Somebody else was first: theirs counts.
@@ -102,64 +110,27 @@ impl Secrets {
         }
     }
 
-    /// Writes a secret, whole or not at all.
+    /// Writes a secret into the own store, whole or not at all.
     pub fn set(&self, name: &str, secret: &Secret) -> Result<(), SecretError> {
-        let path = self.path(name)?;
-        let file = written(&path, secret)?;
+        check_name(name)?;
+        let path = self.own.join(name);
+        let file = file::written(&path, secret)?;
         file.place()
             .map_err(|source| SecretError::Access { path, source })
     }
-
-    /// Names and ages, by name.
-    pub fn list(&self) -> Result<Vec<SecretInfo>, SecretError> {
-        let access = |source| SecretError::Access {
-            path: self.directory.clone(),
-            source,
-        };
-        let mut secrets = Vec::new();
-        for entry in fs::read_dir(&self.directory).map_err(access)? {
-            let entry = entry.map_err(access)?;
-            let Some(name) = entry
-                .file_name()
-                .to_str()
-                .filter(|name| is_name(name))
-                .map(str::to_owned)
-            else {
-                continue;
-            };
-            let written = entry
-                .metadata()
-                .and_then(|metadata| metadata.modified())
-                .map_err(access)?;
-            let age_s = SystemTime::now()
-                .duration_since(written)
-                .map_or(0, |age| age.as_secs());
-            secrets.push(SecretInfo { name, age_s });
-        }
-        secrets.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(secrets)
-    }
-
-    fn path(&self, name: &str) -> Result<PathBuf, SecretError> {
-        if is_name(name) {
-            Ok(self.directory.join(name))
-        } else {
-            Err(SecretError::Name {
-                name: name.to_owned(),
-            })
-        }
-    }
 }
 
-fn written(path: &Path, secret: &Secret) -> Result<WholeFile, SecretError> {
-    let write = || {
-        let mut file = WholeFile::at(path, PRIVATE)?;
-        file.write_all(secret.expose().as_bytes())?;
-        Ok(file)
-    };
-    write().map_err(|source| SecretError::Access {
-        path: path.to_owned(),
-        source,
+fn mounted(config: &Config) -> Option<PathBuf> {
+    let directory = config.secrets.directory.as_ref()?;
+    Some(config.resolve(directory))
+}
+
+fn check_name(name: &str) -> Result<(), SecretError> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(SecretError::Name {
+        name: name.to_owned(),
     })
 }
 
@@ -185,155 +156,5 @@ pub fn random(bytes: usize) -> Result<Secret, SecretError> {
     Ok(Secret::new(text))
 }
 
-/// Makes a directory that only this user can enter, or checks that it is one.
-pub fn private_directory(path: &Path) -> Result<(), SecretError> {
-    directory(path, 0o077)
-}
-
-/// Makes the state directory, or checks that others can neither list nor write it.
-///
-/// They may pass through: a Postgres that runs as another user has to reach its own directory below.
-pub fn own_directory(path: &Path) -> Result<(), SecretError> {
-    directory(path, 0o066)
-}
-
-fn directory(path: &Path, refused: u32) -> Result<(), SecretError> {
-    let access = |source| SecretError::Access {
-        path: path.to_owned(),
-        source,
-    };
-    match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let metadata = fs::metadata(path).map_err(access)?;
-            check_private(path, &metadata, refused, 0o700)
-        }
-        Err(error) => Err(access(error)),
-    }
-}
-
-fn check_private(
-    path: &Path,
-    metadata: &fs::Metadata,
-    refused: u32,
-    wanted: u32,
-) -> Result<(), SecretError> {
-    let user = rustix::process::geteuid().as_raw();
-    let mode = metadata.mode() & 0o777;
-    if mode & refused != 0 {
-        return Err(SecretError::Loose {
-            path: path.to_owned(),
-            mode,
-            wanted,
-        });
-    }
-    if metadata.uid() != user && user != 0 {
-        return Err(SecretError::Owner {
-            path: path.to_owned(),
-            owner: metadata.uid(),
-            user,
-        });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, Secrets) {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let secrets = Secrets::open(&directory.path().join(".nself")).expect("it opens");
-        (directory, secrets)
-    }
-
-    #[test]
-    fn a_secret_is_generated_once_even_by_many_at_a_time() {
-        let (_directory, secrets) = store();
-        let all: Vec<String> = std::thread::scope(|scope| {
-            let asking: Vec<_> = (0..8)
-                .map(|_| {
-                    scope.spawn(|| {
-                        secrets
-                            .get_or_generate("key", 32)
-                            .expect("it is there")
-                            .expose()
-                            .to_owned()
-                    })
-                })
-                .collect();
-            asking
-                .into_iter()
-                .map(|thread| thread.join().expect("no panic"))
-                .collect()
-        });
-        assert_eq!(all[0].len(), 64);
-        assert!(all.iter().all(|secret| *secret == all[0]));
-        assert_eq!(
-            secrets
-                .list()
-                .expect("it lists")
-                .iter()
-                .map(|secret| secret.name.as_str())
-                .collect::<Vec<_>>(),
-            ["key"]
-        );
-    }
-
-    #[test]
-    fn a_file_or_directory_that_others_can_reach_is_refused_with_its_remedy() {
-        let (directory, secrets) = store();
-        secrets
-            .set("key", &Secret::new("x".to_owned()))
-            .expect("it is written");
-        let file = directory.path().join(".nself/secrets/key");
-        assert_eq!(
-            fs::metadata(&file).expect("it is there").mode() & 0o777,
-            0o600
-        );
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("ours");
-        let error = secrets.get("key").expect_err("loose");
-        assert_eq!(error.help(), format!("chmod 600 '{}'", file.display()));
-
-        let state = directory.path().join(".nself");
-        fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).expect("ours");
-        let error = Secrets::open(&state).expect_err("loose");
-        assert_eq!(error.help(), format!("chmod 700 '{}'", state.display()));
-    }
-
-    #[test]
-    fn others_may_pass_through_the_state_directory_and_no_further() {
-        let (directory, _secrets) = store();
-        let state = directory.path().join(".nself");
-        fs::set_permissions(&state, fs::Permissions::from_mode(0o711)).expect("ours");
-        Secrets::open(&state).expect("passing through is fine");
-        fs::set_permissions(state.join("secrets"), fs::Permissions::from_mode(0o711))
-            .expect("ours");
-        Secrets::open(&state).expect_err("loose");
-    }
-
-    #[test]
-    fn a_secret_that_is_too_long_is_not_cut() {
-        let (_directory, secrets) = store();
-        secrets
-            .set("key", &Secret::new("x".repeat(65 * 1024)))
-            .expect("it is written");
-        assert!(matches!(
-            secrets.get("key"),
-            Err(SecretError::Access { .. })
-        ));
-    }
-
-    #[test]
-    fn a_name_cannot_leave_the_directory() {
-        let (_directory, secrets) = store();
-        for name in ["../x", "", ".hidden", "A", "a/b", "a\0"] {
-            assert!(
-                matches!(secrets.get(name), Err(SecretError::Name { .. })),
-                "{name:?}"
-            );
-        }
-    }
-}
+mod tests;

@@ -38,9 +38,7 @@ pub enum DevelopmentError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// What the secret holds is no key.
-    #[error(
-        "the secret {SECRET} is not a key: remove .nself/secrets/{SECRET}, a new one will be made"
-    )]
+    #[error("the secret {SECRET} is not a key: remove its file, a new one will be made")]
     Key,
 }
 

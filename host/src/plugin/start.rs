@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::Client;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use super::{
     health::Health,
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::{
     capability::{Grant, http::destination::Destination, task::Background},
-    config::ConfigError,
+    config::{ConfigError, secrets::SecretError},
     http::Generation,
     loader::{self, CheckedPlugin, Kept, Refusal},
     migrate::{MigrateError, Migrator, Options, Owner, PLUGIN_FUNCTIONS},
@@ -41,6 +42,14 @@ pub enum StartError {
     /// Its configuration does not match its schema.
     #[error(transparent)]
     Config(#[from] Box<ConfigError>),
+    /// One of its secrets could be read by others, or does not read.
+    #[error("a secret of {id}: {}", refusal.line())]
+    Secret {
+        /// The plugin.
+        id: String,
+        /// Which file, why, and what to do.
+        refusal: SecretError,
+    },
     /// Its login could not be prepared.
     #[error("the database login of {id} cannot be prepared: {source}")]
     Login {
@@ -117,8 +126,13 @@ impl Starter {
             warn!(plugin = checked.manifest.id, "{warning}");
         }
         let manifest = Arc::new(checked.manifest.clone());
-        let kept = self.keep(checked).await?;
-        let database = self.prepare_database(&manifest, migrate, beside).await?;
+        self.check_secrets(&manifest)?;
+        // One waits for the disk, the other for the database. Neither is dropped half-way when the other fails.
+        let (kept, database) = tokio::join!(
+            self.keep(checked),
+            self.prepare_database(&manifest, migrate, beside),
+        );
+        let (kept, database) = (kept?, database?);
         let id = manifest.id.clone();
         let opened = tokio::task::spawn_blocking(move || loader::open(&kept));
         let limit = self.step_timeout;
@@ -223,6 +237,19 @@ impl Starter {
         tokio::spawn(connection);
         let shared = share(&mut client, manifest, beside).await;
         shared.map_err(|(id, source)| StartError::Login { id, source })
+    }
+
+    /// A secret without a value is a matter of when it is asked for. One that others can read is one of now.
+    fn check_secrets(&self, manifest: &Manifest) -> Result<(), StartError> {
+        for name in &manifest.requires.secrets {
+            let found = (self.services.secrets)(name);
+            let found = found.map_err(|refusal| StartError::Secret {
+                id: manifest.id.clone(),
+                refusal,
+            })?;
+            drop(found.map(Zeroizing::new));
+        }
+        Ok(())
     }
 
     /// The private copy of the file; off the event loop, for it waits for the disk.

@@ -332,11 +332,8 @@ fn calls_beyond(config: &Config) -> Result<BTreeMap<String, Vec<String>>, RunErr
 fn secret_source(secrets: &Secrets) -> crate::capability::config::SecretSource {
     let secrets = secrets.clone();
     Arc::new(move |name| {
-        secrets
-            .get(name)
-            .ok()
-            .flatten()
-            .map(|secret| secret.expose().as_bytes().to_vec())
+        let secret = secrets.get(name)?;
+        Ok(secret.map(|secret| secret.expose().as_bytes().to_vec()))
     })
 }
 

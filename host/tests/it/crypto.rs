@@ -17,7 +17,8 @@ use jsonwebtoken::{
 use nself::{
     capability::{
         Grant,
-        crypto::{self, CryptoService, HashSettings, SecretLookup},
+        config::SecretSource,
+        crypto::{self, CryptoService, HashSettings},
     },
     plugin::manifest::Requires,
 };
@@ -37,17 +38,19 @@ const ALGORITHMS: [(&str, Algorithm); 3] = [
 ];
 
 fn service(hashing: HashSettings) -> Arc<CryptoService> {
-    let secrets: SecretLookup = Arc::new(|name| match name {
-        "WEBHOOK_SECRET" => Some(b"Jefe".to_vec()),
-        "EMPTY_SECRET" => Some(Vec::new()),
-        "ES256_KEY" => Some(imported(&rcgen::PKCS_ECDSA_P256_SHA256).0.into_bytes()),
-        "EdDSA_KEY" => Some(imported(&rcgen::PKCS_ED25519).0.into_bytes()),
-        "RS256_KEY" => Some(imported(&rcgen::PKCS_RSA_SHA256).0.into_bytes()),
-        "P384_KEY" => Some(imported(&rcgen::PKCS_ECDSA_P384_SHA384).0.into_bytes()),
-        "OLD_KEY" => Some(pem("EC PRIVATE KEY", &[0; 3]).into_bytes()),
-        "ENCRYPTED_KEY" => Some(pem("ENCRYPTED PRIVATE KEY", &[0; 3]).into_bytes()),
-        "BROKEN_KEY" => Some(pem("PRIVATE KEY", &[0; 3]).into_bytes()),
-        _ => None,
+    let secrets: SecretSource = Arc::new(|name| {
+        Ok(match name {
+            "WEBHOOK_SECRET" => Some(b"Jefe".to_vec()),
+            "EMPTY_SECRET" => Some(Vec::new()),
+            "ES256_KEY" => Some(imported(&rcgen::PKCS_ECDSA_P256_SHA256).0.into_bytes()),
+            "EdDSA_KEY" => Some(imported(&rcgen::PKCS_ED25519).0.into_bytes()),
+            "RS256_KEY" => Some(imported(&rcgen::PKCS_RSA_SHA256).0.into_bytes()),
+            "P384_KEY" => Some(imported(&rcgen::PKCS_ECDSA_P384_SHA384).0.into_bytes()),
+            "OLD_KEY" => Some(pem("EC PRIVATE KEY", &[0; 3]).into_bytes()),
+            "ENCRYPTED_KEY" => Some(pem("ENCRYPTED PRIVATE KEY", &[0; 3]).into_bytes()),
+            "BROKEN_KEY" => Some(pem("PRIVATE KEY", &[0; 3]).into_bytes()),
+            _ => None,
+        })
     });
     Arc::new(CryptoService::new(&[7; 32], secrets, hashing).unwrap())
 }
@@ -358,7 +361,7 @@ async fn a_private_key_serves_its_plugin_and_cannot_be_read() {
 async fn a_key_outlives_the_process_under_the_same_master_key() {
     let (_, sealed) = generate(&notes(), "EdDSA").await;
     sign(&notes(), &sealed, b"data").expect("the next process derives the same key");
-    let secrets: SecretLookup = Arc::new(|_| None);
+    let secrets: SecretSource = Arc::new(|_| Ok(None));
     let foreign = Arc::new(CryptoService::new(&[8; 32], secrets, HashSettings::default()).unwrap());
     assert_code(
         sign(&plugin(&foreign, "notes"), &sealed, b"data"),

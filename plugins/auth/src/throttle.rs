@@ -4,11 +4,16 @@
 //! the owner: whoever has signed in from an address before has the pair's bucket to themselves.
 //!
 //! Who is turned away leaves a trace in the audit log: one for each account and way in a quarter of an hour, however many tries
-//! there are. What is about no account is counted together, for anybody can think of as many of those as they like.
+//! there are; so does a mail that is withheld. What is about no account is counted together, for anybody can think of as many of
+//! those as they like.
 
 use std::{borrow::Cow, time::Duration};
 
-use nself_plugin_api::{jiff::SignedDuration, prelude::*, serde_json::json};
+use nself_plugin_api::{
+    jiff::SignedDuration,
+    prelude::*,
+    serde_json::{Value, json},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -27,6 +32,8 @@ const SOON: Duration = Duration::from_secs(5 * 60);
 const LATER: Duration = Duration::from_secs(15 * 60);
 /// Tries at the second factor of one account, whatever is configured for passwords: six digits are few.
 const SECOND_FACTORS: u32 = 10;
+/// What mails that are withheld are called in the audit log.
+const MAIL: &str = "mail";
 /// Mails to one address, whoever asks for them.
 const MAILS: u32 = 5;
 /// Wrong guesses of one account at something short.
@@ -169,7 +176,38 @@ pub(crate) async fn is_known_pair(cx: &Cx<Auth>, user_id: Uuid, caller: &Caller)
 pub(crate) async fn may_mail(cx: &Cx<Auth>, email: &str) -> Result<bool> {
     let key = format!("mail/{email}");
     let taken = cx.kv().take(&key, MAILS, LATER, 1).await?;
-    Ok(taken.allowed == 1)
+    if taken.allowed == 1 {
+        return Ok(true);
+    }
+    withheld(cx, email).await?;
+    Ok(false)
+}
+
+/// Tells the audit log of the first mail that was not sent to an address. Whose it is is looked up beside the answer, which takes
+/// as long whether there is such an account or not.
+async fn withheld(cx: &Cx<Auth>, email: &str) -> Result<()> {
+    let key = format!("withheld/{email}");
+    if cx.kv().increment(&key, 1, LATER).await? != 1 {
+        return Ok(());
+    }
+    let (cx, email) = (cx.clone(), email.to_owned());
+    cx.clone().tasks().spawn("withheld", async move {
+        let told = async {
+            let account = accounts::find_by_email(&cx.db(), &email).await?;
+            let user_id = account.map(|account| account.user.id);
+            match Trace::first(&cx, MAIL, user_id).await? {
+                Some(trace) => trace.write(&cx, &json!({"way": MAIL})).await,
+                None => Ok(()),
+            }
+        };
+        let told = told.await;
+        if told.is_err() {
+            // The next one is told of instead.
+            cx.kv().delete(&key).await?;
+        }
+        told
+    })?;
+    Ok(())
 }
 
 /// How long to wait before the next try; nothing when this one was free.
@@ -186,21 +224,40 @@ async fn turned_away(
     caller: &Caller,
     wait: Duration,
 ) -> Result<Error> {
-    let (way, account) = (action.name(), user_id.unwrap_or_default());
-    let key = format!("turned-away/{way}/{account}");
-    if cx.kv().increment(&key, 1, LATER).await? == 1 {
+    let way = action.name();
+    if let Some(trace) = Trace::first(cx, way, user_id).await? {
         let (cx, network) = (cx.clone(), caller.network());
         // Beside the answer, which takes as long whether there is such an account or not.
         cx.clone().tasks().spawn("turned_away", async move {
             let details = json!({"way": way, "network": network});
-            let action = "auth.throttled";
-            let written = accounts::audit_by_nobody(&cx.db(), action, user_id, &details).await;
-            if written.is_err() {
-                // The next one is told of instead.
-                cx.kv().delete(&key).await?;
-            }
-            written
+            trace.write(&cx, &details).await
         })?;
     }
     Ok(problem::too_many_tries(wait))
+}
+
+/// An entry that the audit log is to get.
+struct Trace {
+    key: String,
+    user_id: Option<Uuid>,
+}
+
+impl Trace {
+    /// The one of an account and way for the next quarter of an hour, unless it is there already.
+    async fn first(cx: &Cx<Auth>, way: &str, user_id: Option<Uuid>) -> Result<Option<Self>> {
+        let account = user_id.unwrap_or_default();
+        let key = format!("turned-away/{way}/{account}");
+        let is_first = cx.kv().increment(&key, 1, LATER).await? == 1;
+        Ok(is_first.then_some(Self { key, user_id }))
+    }
+
+    async fn write(self, cx: &Cx<Auth>, details: &Value) -> Result<()> {
+        let action = "auth.throttled";
+        let written = accounts::audit_by_nobody(&cx.db(), action, self.user_id, details).await;
+        if written.is_err() {
+            // The next one is told of instead.
+            cx.kv().delete(&self.key).await?;
+        }
+        written
+    }
 }

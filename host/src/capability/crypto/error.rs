@@ -3,7 +3,10 @@
 use nself_plugin_api::abi::error::Error;
 
 use super::password::{HASH_MEMORY_KIB_MAX, HASH_PASSES_MAX, PASSWORD_BYTES_MAX};
-use crate::capability::error::{denied, error, unavailable};
+use crate::{
+    capability::error::{denied, error, unavailable},
+    config::secrets::SecretError,
+};
 
 /// Errors of the crypto capability. None says more about a secret than that it did not fit.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +26,11 @@ pub enum CryptoError {
         secret: String,
     },
     /// The operator has not set the secret.
-    #[error("the secret {0} is not set: add it to the environment or to .env.secrets")]
+    #[error("the secret {0} is not set")]
     SecretMissing(String),
+    /// There is one, and others could get at it, or it does not read.
+    #[error("a secret of this plugin cannot be used")]
+    SecretUnusable(#[source] SecretError),
     /// A secret that is to sign and cannot.
     #[error("the secret {secret} is no key that this host signs with: {reason}")]
     KeyInvalid {
@@ -76,6 +82,7 @@ impl CryptoError {
             Self::AlgorithmUnknown(_) => "ALGORITHM_UNKNOWN",
             Self::SecretNotGranted { .. } => "SECRET_NOT_GRANTED",
             Self::SecretMissing(_) => "SECRET_MISSING",
+            Self::SecretUnusable(refusal) => refusal.code(),
             Self::KeyInvalid { .. } => "KEY_INVALID",
             Self::KeyAlgorithm { .. } => "KEY_ALGORITHM",
             Self::PasswordTooLong { .. } => "PASSWORD_TOO_LONG",
@@ -92,6 +99,9 @@ impl From<CryptoError> for Error {
         match &failure {
             CryptoError::SecretNotGranted { plugin, secret } => {
                 denied(code, plugin, format_args!("the secret {secret}"))
+            }
+            CryptoError::SecretUnusable(refusal) => {
+                error(500, code, failure.to_string(), refusal.line())
             }
             CryptoError::HashQueueFull { retry_after_ms } => {
                 unavailable(code, failure.to_string(), *retry_after_ms, &failure)

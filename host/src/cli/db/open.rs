@@ -85,7 +85,7 @@ pub(in crate::cli) fn with_database<T>(
     work: impl AsyncFnOnce(&Session) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
     is_project(config)?;
-    let secrets = Secrets::open(&config.state_directory())?;
+    let secrets = Secrets::of(config)?;
     let spinner = context.progress("opening the database");
     let progress: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |step| spinner.set(step));
     let runtime = tokio::runtime::Builder::new_multi_thread()

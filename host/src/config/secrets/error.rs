@@ -56,6 +56,13 @@ impl SecretError {
         }
     }
 
+    /// What is wrong and what to do about it, for a log: one line.
+    pub fn line(&self) -> String {
+        let cause = std::error::Error::source(self);
+        let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+        format!("{self}{cause}: {}", self.help())
+    }
+
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {
@@ -67,7 +74,7 @@ impl SecretError {
                 "use up to 100 lower-case letters, digits, `.`, `_` and `-`".to_owned()
             }
             Self::Access { .. } => {
-                "check the disk and the permissions of the project's directory".to_owned()
+                "check the disk, and the permissions of the directory that it is in".to_owned()
             }
             Self::Random => "check that getrandom(2) is permitted".to_owned(),
         }

@@ -325,6 +325,51 @@ fn parts_can_be_asked_for() {
 }
 
 #[test]
+fn secrets_are_listed_with_the_file_that_counts_and_without_their_values() {
+    let project = Project::empty();
+    project.run(&["init"]).check(0, &[]);
+    let mounted = project.path().join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    fs::write(mounted.join("smtp-password"), "correct horse").unwrap();
+    fs::write(mounted.join("master-key"), "battery staple").unwrap();
+    let mounts = [("NSELF_SECRETS__DIRECTORY", mounted.to_str().unwrap())];
+    let before = project.run(&["config", "secrets", "--json"]).json();
+    let after = project.run_with(&["config", "secrets", "--json"], &mounts);
+    let files = |data: &Value| -> Vec<(String, String)> {
+        let rows = data["data"].as_array().unwrap().iter();
+        let files = rows.filter(|row| row["key"] != "secrets.directory");
+        files
+            .map(|row| {
+                assert_eq!(row["value"], "***");
+                let text = |name: &str| row[name].as_str().unwrap().to_owned();
+                (text("key"), text("from"))
+            })
+            .collect()
+    };
+    let row = |name: &str, from: &str| (format!("secrets.files.{name}"), from.to_owned());
+    assert_eq!(
+        files(&before),
+        [
+            row("database-password", ".nself/secrets/database-password"),
+            row("master-key", ".nself/secrets/master-key"),
+        ]
+    );
+    assert_eq!(
+        files(&after.json()),
+        [
+            row("database-password", ".nself/secrets/database-password"),
+            row("master-key", "mounted/master-key"),
+            row("smtp-password", "mounted/smtp-password"),
+        ]
+    );
+    let all = project.run_with(&["config"], &mounts);
+    all.check(0, &[]);
+    for secret in ["correct horse", "battery staple"] {
+        assert!(!all.stdout.contains(secret) && !after.stdout.contains(secret));
+    }
+}
+
+#[test]
 fn the_project_is_found_from_below() {
     let project = Project::with(&[("nself.toml", "[http]\nport = 77\n")]);
     let below = project.path().join("a/b");

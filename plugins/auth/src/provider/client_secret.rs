@@ -58,7 +58,10 @@ fn stored(context: &Context, slug: &str) -> Result<String> {
     let text = context
         .secrets()
         .get(SECRET)
-        .map_err(|_| missing("the secret has no value"))?;
+        .map_err(|error| match error.code() {
+            "SECRET_MISSING" => missing("the secret has no value"),
+            _ => error,
+        })?;
     let mut secrets: BTreeMap<String, String> = serde_json::from_slice(&text)
         .map_err(|_| missing("the secret is no JSON object of texts"))?;
     secrets

@@ -157,3 +157,53 @@ async fn a_family_is_chosen_by_a_refresh_and_only_one_of_ones_own() {
     drop(sql);
     stage.host.stop().await;
 }
+
+/// How long a session's access tokens are good for: of so many that were made at once, in seconds.
+async fn lifetimes(stage: &Stage, session: &Session, count: usize) -> Vec<i64> {
+    let sql = stage.host.sql().await;
+    // A fresh proof of who one is ends sooner, and a token that tells of it with it.
+    sql.batch_execute("update auth.sessions set elevated_until = null")
+        .await
+        .expect("time passes");
+    let mut session = session.clone();
+    let mut lifetimes = Vec::new();
+    for _ in 0..count {
+        let next = stage.refresh(session.refresh()).await.expect_status(200);
+        session = Session(next.data());
+        let claims = session.claims();
+        let time = |name: &str| claims[name].as_i64().expect("a time");
+        let lifetime = time("exp") - time("iat");
+        let told = session.0["expires_in"].as_i64().expect("a number");
+        assert!((lifetime - told).abs() <= 1, "{lifetime} and {told}");
+        lifetimes.push(lifetime);
+    }
+    lifetimes
+}
+
+#[tokio::test]
+async fn tokens_end_after_five_minutes_or_fifteen_by_role_and_not_all_at_the_same_time() {
+    let stage = Stage::open().await;
+    let (family, owner) = stage.owner("ada@example.org").await;
+    let admin = stage
+        .member("bob@example.org", &owner, &family, "ADMIN")
+        .await;
+    let adult = stage
+        .member("cleo@example.org", &owner, &family, "ADULT_MEMBER")
+        .await;
+    let alone = stage.person("dan@example.org").await;
+    for (session, most) in [(owner, 300), (admin, 300), (adult, 900), (alone, 900)] {
+        let lifetimes = lifetimes(&stage, &session, 20).await;
+        // Of times that are cut to seconds.
+        let possible = most * 19 / 20 - 1..=most + 1;
+        assert!(
+            lifetimes.iter().all(|one| possible.contains(one)),
+            "{lifetimes:?}"
+        );
+        // By chance all twenty are alike once in 15^19.
+        assert!(
+            lifetimes.iter().any(|one| *one != lifetimes[0]),
+            "{lifetimes:?}"
+        );
+    }
+    stage.host.stop().await;
+}

@@ -171,6 +171,37 @@ async fn who_is_turned_away_leaves_one_entry_for_each_account_and_way_and_time()
 }
 
 #[tokio::test]
+async fn mails_that_are_withheld_leave_one_entry_for_each_account_and_time() {
+    let stage =
+        Stage::with("[plugins.auth.config]\nsign_up = \"open\"\ntries_per_address = 1000").await;
+    let ada = stage.person(ADA).await;
+    for _ in 0..8 {
+        for email in [ADA, "nobody@example.org", "nobody-else@example.org"] {
+            let body = json!({"email": email});
+            for path in ["/auth/password/forgot", "/auth/otp/start"] {
+                let _ = stage.post(path, &body).await.expect_status(202);
+            }
+        }
+    }
+    let written = eventually("mails that were withheld are told of", async || {
+        let entries = entries(&stage, "auth.throttled").await;
+        (entries.len() >= 2).then_some(entries)
+    })
+    .await;
+    let mut targets: Vec<Option<String>> = Vec::new();
+    for (actor, target, details) in written {
+        assert_eq!((&*actor, details), (NOBODY, json!({"way": "mail"})));
+        targets.push(target);
+    }
+    targets.sort();
+    assert_eq!(targets, [None, Some(ada.user_id())]);
+    // Five have gone out, the one of the registration among them.
+    stage.mail(ADA, "/password/reset?token=").await;
+    assert!(stage.mails(ADA).await.len() <= 5);
+    stage.host.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_changes_a_profile_or_renames_a_passkey_leaves_what_was_touched_and_not_what_it_says()
  {
     let stage = Stage::open().await;

@@ -3,7 +3,9 @@
 mod catcher;
 mod delivery;
 mod hostile;
+mod logs;
 mod operator;
+mod password;
 mod posting;
 mod script;
 mod sending;
