@@ -1,8 +1,8 @@
 //! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
-//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|audit|feed]...` measures the named parts, all of them without a name, and
-//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `rounds=2` how often `jobs` takes its turns. The exit code is 0 whatever the figures are: they are for reading.
+//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|schedules|audit|feed]...` measures the named parts, all of them without a name, and
+//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `rounds=2` how often `jobs` and `schedules` take their turns. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
 mod audit;
@@ -19,6 +19,7 @@ mod native;
 mod panics;
 mod project;
 mod report;
+mod schedules;
 mod sizes;
 mod stage;
 mod tcp;
@@ -34,7 +35,17 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
 const PARTS: &[&str] = &[
-    "memory", "database", "tcp", "sizes", "changes", "panics", "auth", "jobs", "audit", "feed",
+    "memory",
+    "database",
+    "tcp",
+    "sizes",
+    "changes",
+    "panics",
+    "auth",
+    "jobs",
+    "schedules",
+    "audit",
+    "feed",
 ];
 
 /// The argument that says how many rounds there are.
@@ -113,6 +124,7 @@ fn measure(
             "audit" => audit::measure(report).await,
             "feed" => feed::measure(report).await,
             "auth" => auth::measure(report).await,
+            "schedules" => schedules::measure(report, size, rounds).await,
             _ => jobs::measure(report, size, rounds).await,
         }
     })
