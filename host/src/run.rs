@@ -157,8 +157,11 @@ impl Host {
             clock,
         } = assembly;
         progress("applying migrations");
-        database.migrate(config, migrate).await?;
-        let seats = services::build(config, secrets, database.target(), clock)?;
+        // One waits for the database, the other for files.
+        let (migrated, egress) =
+            tokio::join!(database.migrate(config, migrate), services::egress());
+        migrated?;
+        let seats = services::build(config, secrets, database.target(), clock, egress?)?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {

@@ -67,7 +67,7 @@ fn route(path: &str, summary: &str, kind: &str, query: Value) -> Route {
         rate_per_minute: None,
         params: None,
         request: None,
-        query: Some(query),
+        query: Some(query.into()),
         response: None,
         kind: kind.to_owned(),
         graphql: None,

@@ -10,7 +10,7 @@ pub use self::types::Types;
 use self::{template::Template, types::Way};
 use super::{HOST, is_name};
 use crate::{
-    plugin::manifest::{Access, Manifest, Route},
+    plugin::manifest::{Access, Manifest, Route, Schema},
     policy::{Policy, PolicyRole},
 };
 
@@ -63,20 +63,22 @@ pub fn admit(route: &Route) -> Result<(), String> {
         );
     }
     let answer = route.response.as_ref().filter(|_| route.kind == "json");
-    if !answer.is_some_and(types::is_answer) {
+    if !answer.is_some_and(|answer| types::is_answer(&answer.read())) {
         return Err("GraphQL needs an answer that is Data or Created with an object, or with a list of objects".to_owned());
     }
     if route
         .request
         .as_ref()
-        .is_some_and(|body| !types::is_object(body))
+        .is_some_and(|body| !types::is_object(&body.read()))
     {
         return Err("GraphQL needs a body that is an object".to_owned());
     }
     if route.path.contains("{*") {
         return Err("GraphQL has no arguments for the rest of a path".to_owned());
     }
-    let named = template::parameters(&route.path).chain(asked(route).map(|(name, _)| name));
+    let query = route.query.as_ref().map(Schema::read);
+    let asked = asked(query.as_ref()).map(|(name, _)| name);
+    let named = template::parameters(&route.path).chain(asked);
     match named
         .into_iter()
         .find(|name| !is_name(name) || *name == INPUT)
@@ -113,7 +115,7 @@ fn action(name: &str, route: &Route, policy: &Policy, types: &mut Types) -> Valu
         "handler": HOST,
         "forward_client_headers": true,
         "arguments": arguments(name, route, types),
-        "output_type": types.answer(route.response.as_ref().unwrap_or(&Value::Null), name),
+        "output_type": types.answer(&route.response.as_ref().map_or(Value::Null, Schema::read), name),
         "request_transform": request(route),
         "response_transform": {
             "version": 2, "template_engine": "Kriti",
@@ -141,32 +143,32 @@ fn action(name: &str, route: &Route, policy: &Policy, types: &mut Types) -> Valu
 }
 
 fn arguments(action: &str, route: &Route, types: &mut Types) -> Vec<Value> {
-    let text = json!({"type": "string"});
+    let text = || json!({"type": "string"});
     let in_path = template::parameters(&route.path).enumerate();
     let mut arguments: Vec<Value> = in_path
         .map(|(position, name)| {
-            let schema = route.param(position, name).unwrap_or(&text);
-            let kind = types.reference(schema, &types::inner(action, name), Way::In);
+            let schema = route.param(position, name).unwrap_or_else(text);
+            let kind = types.reference(&schema, &types::inner(action, name), Way::In);
             json!({"name": name, "type": kind.required()})
         })
         .collect();
-    for (name, schema) in asked(route) {
+    let query = route.query.as_ref().map(Schema::read);
+    for (name, schema) in asked(query.as_ref()) {
         let kind = types.reference(schema, &types::inner(action, name), Way::In);
-        let is_required = types::requires(route.query.as_ref(), name);
+        let is_required = types::requires(query.as_ref(), name);
         let mut argument = json!({"name": name, "type": kind.stated(is_required)});
         types::describe(&mut argument, schema);
         arguments.push(argument);
     }
     if let Some(body) = &route.request {
-        let kind = types.reference(body, &types::inner(action, INPUT), Way::In);
+        let kind = types.reference(&body.read(), &types::inner(action, INPUT), Way::In);
         arguments.push(json!({"name": INPUT, "type": kind.required()}));
     }
     arguments
 }
 
-/// Parameters of the query.
-fn asked(route: &Route) -> impl Iterator<Item = (&str, &Value)> {
-    let query = route.query.as_ref();
+/// Parameters of a query's schema.
+fn asked(query: Option<&Value>) -> impl Iterator<Item = (&str, &Value)> {
     let properties = query.and_then(|query| query["properties"].as_object());
     let properties = properties.into_iter().flatten();
     properties.map(|(name, schema)| (name.as_str(), schema))
@@ -174,7 +176,10 @@ fn asked(route: &Route) -> impl Iterator<Item = (&str, &Value)> {
 
 /// The request of the route, made from the action's.
 fn request(route: &Route) -> Value {
-    let is_text = |position, name: &str| route.param(position, name).is_none_or(types::is_text);
+    let is_text = |position, name: &str| {
+        let schema = route.param(position, name);
+        schema.is_none_or(|schema| types::is_text(&schema))
+    };
     let mut request = json!({
         "version": 2, "template_engine": "Kriti", "method": route.method,
         "url": Template::of_path(&route.path, is_text).text(),
@@ -184,7 +189,8 @@ fn request(route: &Route) -> Value {
         },
     });
     // What is not given is left out: Hasura drops parameters whose value is `null`.
-    let query = asked(route).map(|(name, _)| {
+    let asked_of = route.query.as_ref().map(Schema::read);
+    let query = asked(asked_of.as_ref()).map(|(name, _)| {
         (
             name.to_owned(),
             json!(format!("{{{{$body.input?.{name}}}}}")),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::health::{host_route, text};
 use super::table::{Entry, Routes};
 use super::{HostRoute, Problem};
-use crate::plugin::manifest::{Access, Role};
+use crate::plugin::manifest::{Access, Role, Schema};
 use crate::policy::Policy;
 
 /// `/openapi.json`: the document of the table in force.
@@ -102,12 +102,13 @@ fn operation_id(entry: &Entry) -> String {
 
 fn parameters(entry: &Entry) -> Vec<Value> {
     let path = entry.params.iter().enumerate().map(|(position, name)| {
-        let stated = entry.route.param(position, name).cloned();
+        let stated = entry.route.param(position, name);
         let schema = stated.unwrap_or_else(|| json!({"type": "string"}));
         json!({"name": &**name, "in": "path", "required": true, "schema": schema})
     });
     // The query's schema is one object; OpenAPI wants its properties one by one.
-    let query = entry.route.query.as_ref();
+    let query = entry.route.query.as_ref().map(Schema::read);
+    let query = query.as_ref();
     let required = query
         .and_then(|query| query["required"].as_array())
         .cloned()
@@ -125,7 +126,8 @@ fn parameters(entry: &Entry) -> Vec<Value> {
 
 fn responses(entry: &Entry) -> Value {
     let route = &entry.route;
-    let data = route.response.clone().unwrap_or_else(|| json!({}));
+    let data = route.response.as_ref();
+    let data = data.map_or_else(|| json!({}), Schema::read);
     let success = match &*route.kind {
         "json" => json!({"description": "Done", "content": {"application/json": {"schema":
             {"type": "object", "properties": {"data": data}, "required": ["data"]}}}}),

@@ -2,7 +2,7 @@
 
 /// Sizes from which memory is the system's own and goes back to it when it is freed, bytes.
 #[cfg(target_env = "gnu")]
-const OWN_BYTES_MIN: i32 = 4 * 1024 * 1024;
+const OWN_BYTES_MIN: i32 = 1024 * 1024;
 /// Free memory at the end of the heap from which it is given back, bytes.
 #[cfg(target_env = "gnu")]
 const SPARE_BYTES_MAX: i32 = 1024 * 1024;

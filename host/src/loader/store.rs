@@ -41,7 +41,7 @@ impl Kept {
 
 /// Writes a checked plugin to `directory` as `<id>-<version>-<sha256/16>.so`, or finds it there unchanged.
 ///
-/// The copy is complete and on disk before it has its name. A copy that is there already is read and hashed again;
+/// The copy is complete and on disk before it has its name. A copy that is there already is read again and compared;
 /// one that differs is replaced.
 ///
 /// # Errors
@@ -72,7 +72,7 @@ fn write(directory: &Path, plugin: &CheckedPlugin) -> Result<Kept, StoreFault> {
         &plugin.sha256,
     );
     let exists = fs::symlink_metadata(&path).is_ok();
-    if exists && is_intact(&path, &plugin.sha256) {
+    if exists && is_intact(&path, &plugin.bytes) {
         return Ok(Kept {
             path,
             repaired: false,
@@ -102,8 +102,8 @@ fn make_private(directory: &Path) -> Result<(), StoreFault> {
 }
 
 /// `source::read` also refuses links, foreign owners and files that others may write.
-fn is_intact(path: &Path, sha256: &Sha256) -> bool {
-    source::read(path).is_ok_and(|bytes| Sha256::of(&bytes) == *sha256)
+fn is_intact(path: &Path, checked: &[u8]) -> bool {
+    source::read(path).is_ok_and(|bytes| bytes == checked)
 }
 
 /// Removes what a host that was killed while copying left behind. Best effort: the copy at hand is what matters.

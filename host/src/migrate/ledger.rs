@@ -125,9 +125,15 @@ async fn exists(client: &Client) -> Result<bool, MigrateError> {
 
 /// The applied steps of `owner`; none in a database that was never migrated.
 pub(super) async fn applied(client: &Client, owner: &str) -> Result<Applied, MigrateError> {
-    if !exists(client).await? {
-        return Ok(Applied::new());
+    if exists(client).await? {
+        read(client, owner).await
+    } else {
+        Ok(Applied::new())
     }
+}
+
+/// The same in a database of which is known that it has the table.
+pub(super) async fn read(client: &Client, owner: &str) -> Result<Applied, MigrateError> {
     let rows = client
         .query(
             "SELECT number, name, checksum, applied_at, duration_ms, host_version

@@ -239,12 +239,12 @@ impl Migrator {
     }
 
     async fn up_locked(&mut self, owners: &[Owner]) -> Result<Report, MigrateError> {
+        let mut all_applied = Vec::with_capacity(owners.len());
         for owner in owners {
-            self.check(owner).await?;
+            all_applied.push(self.check(owner).await?);
         }
         let mut report = Report::default();
-        for owner in owners {
-            let applied = ledger::applied(&self.client, &owner.name).await?;
+        for (owner, applied) in owners.iter().zip(all_applied) {
             for step in plan::pending(owner, &applied, self.options.to) {
                 report
                     .steps
@@ -254,9 +254,9 @@ impl Migrator {
         Ok(report)
     }
 
-    /// Refuses an edited or unknown applied step, or accepts the edited one when told so.
-    async fn check(&self, owner: &Owner) -> Result<(), MigrateError> {
-        let applied = ledger::applied(&self.client, &owner.name).await?;
+    /// What is applied of an owner. Refuses an edited or unknown step, or accepts the edited one when told so.
+    async fn check(&self, owner: &Owner) -> Result<Applied, MigrateError> {
+        let applied = ledger::read(&self.client, &owner.name).await?;
         plan::check_applied(owner, &applied, self.options.accept_edited)?;
         if self.options.accept_edited {
             for step in owner
@@ -272,7 +272,7 @@ impl Migrator {
                     )))?;
             }
         }
-        Ok(())
+        Ok(applied)
     }
 
     async fn down_locked(&mut self, owner: &Owner, count: usize) -> Result<Report, MigrateError> {

@@ -3,9 +3,13 @@
 //! `plugin-api` writes the same document at compile time from the constants of the author's `Plugin` impl
 //! (`plugin-api/src/manifest.rs`); a test there and the loader's tests here hold the two together.
 
+mod schema;
+
 use nself_plugin_api::abi::capability::identity::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use schema::Schema;
 
 /// Everything a plugin declares. Unknown keys are kept out of the way: an old host reads a newer manifest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -211,16 +215,16 @@ pub struct Route {
     /// JSON Schema of the path's parameters, if the handler reads them: of the only one, of a list by position, or of an
     /// object by name. [`Route::param`] tells them apart.
     #[serde(default)]
-    pub params: Option<Value>,
+    pub params: Option<Schema>,
     /// JSON Schema of the request body, if it has one.
     #[serde(default)]
-    pub request: Option<Value>,
+    pub request: Option<Schema>,
     /// JSON Schema of the query string's object, if it has one.
     #[serde(default)]
-    pub query: Option<Value>,
+    pub query: Option<Schema>,
     /// JSON Schema of `data` in the answer, if it has one.
     #[serde(default)]
-    pub response: Option<Value>,
+    pub response: Option<Schema>,
     /// `json`, `stream`, `sse`, `websocket` or `raw`.
     #[serde(default = "json_kind")]
     pub kind: String,
@@ -231,11 +235,11 @@ pub struct Route {
 
 impl Route {
     /// JSON Schema of the path's parameter with this name, the `position`th of the path. A plugin may state none.
-    pub fn param(&self, position: usize, name: &str) -> Option<&Value> {
-        let params = self.params.as_ref()?;
+    pub fn param(&self, position: usize, name: &str) -> Option<Value> {
+        let params = self.params.as_ref()?.read();
         match (params.get("prefixItems"), params.get("properties")) {
-            (Some(list), _) => list.get(position),
-            (_, Some(named)) => named.get(name),
+            (Some(list), _) => list.get(position).cloned(),
+            (_, Some(named)) => named.get(name).cloned(),
             _ => Some(params),
         }
     }

@@ -55,11 +55,19 @@ fn setup(part: &'static str) -> impl Fn(String) -> RunError {
     move |reason| RunError::Setup { part, reason }
 }
 
+/// What goes out is made with the system's certificates, which are some 150 files: off the event loop.
+pub(super) async fn egress() -> Result<Egress, RunError> {
+    let read = tokio::task::spawn_blocking(Egress::new).await;
+    let read = read.map_err(|error| setup("TLS")(error.to_string()))?;
+    read.map_err(|error| setup("TLS")(error.to_string()))
+}
+
 pub(super) fn build(
     config: &Config,
     secrets: &Secrets,
     target: &Target,
     clock: Arc<dyn HostClock>,
+    egress: Egress,
 ) -> Result<Seats, RunError> {
     let master = secrets.get_or_generate(MASTER_KEY, MASTER_KEY_BYTES)?;
     let host_pool = pool(target, config.database.pool_max);
@@ -125,7 +133,7 @@ pub(super) fn build(
             config.resolve(&config.database.backup_directory),
             Arc::clone(&clock),
         )),
-        egress: Egress::new().map_err(|error| setup("TLS")(error.to_string()))?,
+        egress,
         egress_beyond: egress_beyond(config)?,
         calls_beyond: calls_beyond(config)?,
         hub: Hub::new(metrics.registry()).map_err(|error| setup("metrics")(error.to_string()))?,

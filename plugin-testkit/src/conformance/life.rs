@@ -131,7 +131,7 @@ impl Conformance {
             return self.finish(host).await;
         };
         let (finish, finished) = oneshot::channel::<()>();
-        let body = sample(schema).to_string();
+        let body = sample(&schema.read()).to_string();
         let (first, rest) = body.split_at(body.len() / 2);
         let (first, rest) = (Bytes::from(first.to_owned()), Bytes::from(rest.to_owned()));
         let rest = async move {

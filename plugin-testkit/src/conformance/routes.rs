@@ -336,14 +336,15 @@ pub(super) fn admitted<'a>(
 /// The request with a body of the declared form.
 pub(super) fn filled<'a>(route: &Route, request: Request<'a>) -> Request<'a> {
     match &route.request {
-        Some(schema) => request.json(&sample(schema)),
+        Some(schema) => request.json(&sample(&schema.read())),
         None => request,
     }
 }
 
 /// What the query must have, with its `?`.
 fn query_of(route: &Route) -> String {
-    let Some(Value::Object(fields)) = route.query.as_ref().map(sample) else {
+    let query = route.query.as_ref().map(|query| sample(&query.read()));
+    let Some(Value::Object(fields)) = query else {
         return String::new();
     };
     let pairs = fields.iter().map(|(name, value)| match value {

@@ -106,17 +106,25 @@ async fn check_tables(
     plugin: &str,
     wanted: &BTreeSet<Right>,
 ) -> Result<(), RoleError> {
-    let sql = "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-               WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')";
-    for (schema, name, _) in wanted {
-        if transaction.query_opt(sql, &[schema, name]).await?.is_none() {
-            return Err(RoleError::NoTable {
-                plugin: plugin.to_owned(),
-                table: format!("{schema}.{name}"),
-            });
-        }
+    if wanted.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let tables: BTreeSet<(&str, &str)> = wanted
+        .iter()
+        .map(|(schema, name, _)| (schema.as_str(), name.as_str()))
+        .collect();
+    let (schemas, names): (Vec<&str>, Vec<&str>) = tables.into_iter().unzip();
+    let sql = "SELECT w.schema || '.' || w.name FROM unnest($1::text[], $2::text[]) w (schema, name) \
+               WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = w.schema AND c.relname = w.name AND c.relkind IN ('r', 'p', 'v', 'm', 'f')) \
+               ORDER BY w.schema, w.name LIMIT 1";
+    match transaction.query_opt(sql, &[&schemas, &names]).await? {
+        Some(missing) => Err(RoleError::NoTable {
+            plugin: plugin.to_owned(),
+            table: missing.get(0),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Rights on tables and sequences of other schemas that the login has now.

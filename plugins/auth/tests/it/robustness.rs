@@ -32,7 +32,7 @@ struct Target {
 fn targets() -> Vec<Target> {
     let routes = library("nself-plugin-auth").manifest.routes.into_iter();
     let targets = routes.filter_map(|route| {
-        let schema = route.request?;
+        let schema = route.request?.read();
         let right = sample(&schema);
         let fields = schema["properties"].as_object();
         let parts = route.path.split('/').map(|part| match part {
