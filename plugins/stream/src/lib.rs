@@ -1,5 +1,5 @@
 //! Real-time channels: Centrifugo's client protocol over WebSocket, with Postgres as the log that publications are written to in
-//! the transaction of their cause.
+//! the transaction of their cause. And media sessions: who may play what, with signed addresses for media origins.
 #![forbid(unsafe_code)]
 
 mod channel;
@@ -9,6 +9,7 @@ mod error;
 mod hub;
 mod keeper;
 mod leaving;
+mod media;
 mod outlet;
 mod protocol;
 mod reader;
@@ -24,18 +25,24 @@ use std::time::Duration;
 use nself_plugin_api::prelude::*;
 use uuid::Uuid;
 
-pub use crate::config::{Config, Namespace, Who};
 use crate::{
     channel::Namespaces,
     hub::Hub,
     keeper::Keeper,
-    routes::{api, connection},
+    media::Media,
+    routes::{api, connection, sessions, verify},
+};
+pub use crate::{
+    config::{Config, Namespace, Who},
+    media::Settings,
 };
 
 /// A request of the server API, which may publish into many channels.
 const API_BYTES_MAX: u64 = 16 << 20;
 /// Programs publish more often than people ask.
 const API_PER_MINUTE: u32 = 60_000;
+/// A household behind one address.
+const HEARTBEATS_PER_MINUTE: u32 = 3_000;
 
 /// The plugin: its declaration, and what its handlers share.
 pub struct Stream {
@@ -45,13 +52,14 @@ pub struct Stream {
     keeper: Keeper,
     /// This instance, among all that there are.
     node: Uuid,
+    media: Media,
 }
 
 impl Plugin for Stream {
     const ABOUT: About = about!("stream");
 
     const REQUIRES: Requires = Requires {
-        capabilities: &["nself.db/1", "nself.tokens/1"],
+        capabilities: &["nself.crypto/1", "nself.db/1", "nself.tokens/1"],
         tables: &[
             TableGrant {
                 table: "public.families",
@@ -63,6 +71,26 @@ impl Plugin for Stream {
             },
             TableGrant {
                 table: "public.devices",
+                rights: &["select"],
+            },
+            TableGrant {
+                table: "public.family_settings",
+                rights: &["select"],
+            },
+            TableGrant {
+                table: "public.family_quotas",
+                rights: &["select"],
+            },
+            TableGrant {
+                table: "public.parental_controls",
+                rights: &["select"],
+            },
+            TableGrant {
+                table: "public.media_items",
+                rights: &["select"],
+            },
+            TableGrant {
+                table: "public.live_events",
                 rights: &["select"],
             },
         ],
@@ -124,25 +152,63 @@ impl Plugin for Stream {
             .body_bytes_max(API_BYTES_MAX)
             .rate_per_minute(API_PER_MINUTE)
             .summary("Several of these, in their order"),
+        Route::post("/v1/stream/sessions", sessions::open)
+            .action("stream.read")
+            .summary("Ask for a place to play something, and for its address"),
+        Route::get("/v1/stream/sessions", sessions::own)
+            .action("stream.read")
+            .summary("What the caller plays at the moment"),
+        Route::get("/v1/stream/sessions/family", sessions::of_the_family)
+            .roles(Role::MANAGERS)
+            .summary("What the family plays at the moment"),
+        Route::delete("/v1/stream/sessions/{id}", sessions::remove)
+            .roles(Role::MANAGERS)
+            .summary("End a session of the family"),
+        Route::post("/v1/stream/sessions/{id}/heartbeat", sessions::beat)
+            .action("stream.read")
+            .rate_per_minute(HEARTBEATS_PER_MINUTE)
+            .summary("Keep the place, and renew the address"),
+        Route::post("/v1/stream/sessions/{id}/pause", sessions::pause)
+            .action("stream.read")
+            .summary("The same, and say that nothing plays"),
+        Route::post("/v1/stream/sessions/{id}/end", sessions::end)
+            .action("stream.read")
+            .summary("Give the place back"),
+        Route::post("/v1/stream/verify", verify::described)
+            .public()
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Whether an address plays; the address is the credential"),
+        Route::get("/v1/stream/verify", verify::requested)
+            .public()
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("The same for nginx's auth_request: the address in X-Original-URI"),
     ];
 
     const TASKS: &'static [Task<Self>] = &[
         Task::every(keeper::EVERY, "keep", keeper::keep),
         Task::every(Duration::from_secs(60), "prune", keeper::prune).singleton(),
+        Task::every(media::SWEEP_EVERY, "sessions", media::sweep),
+        Task::every(media::FLUSH_EVERY, "heartbeats", media::keep_writing),
     ];
 
-    const MIGRATIONS: &'static [Migration] = &[migration!("0001_log"), migration!("0002_presence")];
+    const MIGRATIONS: &'static [Migration] = &[
+        migration!("0001_log"),
+        migration!("0002_presence"),
+        migration!("0003_media"),
+    ];
 
     type Config = Config;
 
-    async fn create(_: Context, config: Config) -> Result<Self> {
+    async fn create(context: Context, config: Config) -> Result<Self> {
         let namespaces = Namespaces::new(config.all_namespaces()?);
+        let media = Media::open(&context, &config.media).await?;
         Ok(Self {
             config,
             namespaces,
             hub: Hub::default(),
             keeper: Keeper::default(),
             node: Uuid::now_v7(),
+            media,
         })
     }
 

@@ -4,6 +4,7 @@ mod answer;
 mod connect;
 mod look;
 mod publish;
+mod rpc;
 mod subscribe;
 
 use std::{

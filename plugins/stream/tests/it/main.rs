@@ -7,6 +7,7 @@ mod commands;
 mod expiry;
 mod hosts;
 mod log;
+mod media;
 mod recovery;
 mod revocation;
 mod stage;
