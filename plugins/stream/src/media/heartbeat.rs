@@ -125,17 +125,13 @@ async fn known(
     id: Uuid,
 ) -> Result<(Known, Duration)> {
     let book = &cx.plugin().media.book;
-    let (known, silence, end) = match book.find(id) {
-        Some((known, heard_at)) => {
-            let silence = cx.clock().monotonic()?.saturating_sub(heard_at);
-            (known, silence, None)
-        }
-        None => {
-            let found = store::find(&cx.db(), id)
-                .await?
-                .ok_or(StreamError::Session)?;
-            (found.known, found.silence, found.end_reason)
-        }
+    let (known, silence, end) = if let Some((known, heard_at)) = book.find(id) {
+        let silence = cx.clock().monotonic()?.saturating_sub(heard_at);
+        (known, silence, None)
+    } else {
+        let found = store::find(&cx.db(), id).await?;
+        let found = found.ok_or(StreamError::Session)?;
+        (found.known, found.silence, found.end_reason)
     };
     if known.watcher != *watcher || known.token_hash != Token::hash(token) {
         return Err(StreamError::Session.into());

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::error::StreamError;
 
 /// What a session is bound to. Its token is of no use to anybody else, and on no other machine or sign-in.
+#[expect(clippy::struct_field_names, reason = "each is the id of another thing")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Watcher {
     pub family_id: Uuid,

@@ -3,6 +3,7 @@
 use nself_plugin_api::{prelude::Role, serde_json::json, uuid::Uuid};
 
 use super::home::{Home, Player, SESSIONS};
+use crate::{revocation::sign, stage::builder};
 
 #[tokio::test]
 async fn a_stolen_token_is_of_no_use_to_another_device_person_or_family() {
@@ -132,5 +133,39 @@ async fn those_who_manage_the_family_end_its_sessions_and_no_others() {
             &json!("removed")
         )
     );
+    home.host.stop().await;
+}
+
+#[tokio::test]
+async fn a_person_s_other_sign_in_is_another_player_and_the_same_one_takes_its_place_over() {
+    let fixture = builder()
+        .plugin("nself-plugin-fixture")
+        .secret("fixture-key", "a key of the tests");
+    let home = Home::on(fixture.start().await).await;
+    let keys = home.host.post("/fixture/keys").send().await;
+    let _ = keys.expect_status(200);
+    let bearer = async |sign_in: Uuid| {
+        let claims = json!({
+            "iss": "fixture", "aud": "fixture", "sub": home.owner, "sid": sign_in, "exp": 4_000_000_000_u64, "epoch": 0,
+            "https://hasura.io/jwt/claims": {
+                "x-hasura-user-id": home.owner, "x-hasura-family-id": home.id,
+                "x-hasura-default-role": "OWNER", "x-hasura-allowed-roles": ["OWNER", "user"],
+            },
+        });
+        sign(&home.host, &claims).await
+    };
+    let (browser, phone) = (bearer(Uuid::now_v7()).await, bearer(Uuid::now_v7()).await);
+    let first = home.play(&browser).await;
+    let stolen = Player {
+        bearer: phone.clone(),
+        ..first.clone()
+    };
+    assert_eq!(home.beat(&stolen).await.status, 404);
+    let on_phone = home.play(&phone).await;
+    let again = home.play(&browser).await;
+    assert_eq!(home.end_of(first.session).await, "replaced");
+    for player in [&on_phone, &again] {
+        let _ = home.beat(player).await.expect_status(200);
+    }
     home.host.stop().await;
 }

@@ -29,7 +29,7 @@ async fn crowded(home: &Home, person: &Person) -> [Player; 4] {
     [playing, low, paused, idle]
 }
 
-const SETTINGS: &str = "sessions_per_user = 4\nidle_seconds = 600\ntimeout_seconds = 600";
+const SETTINGS: &str = "sessions_per_user = 4";
 
 #[tokio::test]
 async fn first_the_idle_give_way_then_the_paused_then_those_of_low_priority_and_nobody_else() {
@@ -50,7 +50,7 @@ async fn first_the_idle_give_way_then_the_paused_then_those_of_low_priority_and_
 
 #[tokio::test]
 async fn of_several_the_oldest_gives_way_and_low_priority_takes_nothing_from_its_like() {
-    let home = Home::with("sessions_per_user = 2\nidle_seconds = 600\ntimeout_seconds = 600").await;
+    let home = Home::with("sessions_per_user = 2").await;
     let person = home.person(Role::AdultMember).await;
     let low = json!({"priority": "low"});
     let first = home.play_with(&person.token, low.clone()).await;
@@ -66,7 +66,7 @@ async fn of_several_the_oldest_gives_way_and_low_priority_takes_nothing_from_its
 
 #[tokio::test]
 async fn a_player_that_gives_way_is_told_at_once_and_it_is_written_down() {
-    let home = Home::with("sessions_per_user = 1\ntimeout_seconds = 600\nidle_seconds = 600").await;
+    let home = Home::with("sessions_per_user = 1").await;
     let person = home.person(Role::AdultMember).await;
     let mut socket = Client::connect(home.host.address(), &person.token).await;
     let _ = socket.subscribe(&format!("user:{}", person.id)).await;

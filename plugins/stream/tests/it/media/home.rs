@@ -45,9 +45,16 @@ impl Home {
         Self::with("").await
     }
 
-    /// With these words under `[plugins.stream.config.media]`.
+    /// With these words under `[plugins.stream.config.media]`. Nobody is silent for too long, however slow the machine is, unless
+    /// the test is about that.
     pub(crate) async fn with(settings: &str) -> Self {
-        let config = format!("[plugins.stream.config.media]\n{settings}");
+        let mut config = format!("[plugins.stream.config.media]\n{settings}\n");
+        for patient in ["timeout_seconds", "idle_seconds"] {
+            if !settings.contains(patient) {
+                config += patient;
+                config += " = 600\n";
+            }
+        }
         Self::on(builder().config(&config).start().await).await
     }
 

@@ -19,8 +19,9 @@ async fn who_has_used_up_the_day_s_minutes_stops_and_is_told_when_there_are_more
     let home = Home::new().await;
     let person = guarded(&home, "screen_minutes_daily", "2").await;
     let player = home.play(&person.token).await;
+    // An hour of today or tomorrow, whenever midnight comes.
     let watch = "insert into stream.watched (family_id, watcher_id, hour, milliseconds) \
-        values ($1, $2, now(), 120000)";
+        values ($1, $2, now() + interval '12 hours', 120000)";
     home.change(watch, &[home.id, person.id]).await;
     assert_eq!(home.end_of(player.session).await, "screen_minutes_daily");
     let refused = home.ask_film(&person.token).await.expect_status(403);
@@ -64,7 +65,7 @@ async fn a_family_watches_as_much_in_a_month_as_its_operator_says() {
     // A zone that no server knows is none: the month is then counted by UTC.
     let zone = "update public.family_settings set timezone = 'Nowhere/Land' where family_id = $1";
     home.change(zone, &[home.id]).await;
-    let watch = "insert into stream.watched (family_id, watcher_id, hour, milliseconds) values ($1, $2, now(), 60000)";
+    let watch = "insert into stream.watched (family_id, watcher_id, hour, milliseconds) values ($1, $2, now() + interval '12 hours', 60000)";
     home.change(watch, &[home.id, home.owner]).await;
     assert_eq!(home.end_of(player.session).await, "stream_minutes_monthly");
     let refused = home.ask_film(&home.owner()).await.expect_status(403);
