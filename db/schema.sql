@@ -1641,7 +1641,10 @@ CREATE TABLE public.family_quotas (
     storage_bytes_max bigint DEFAULT '53687091200'::bigint NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT family_quotas_storage_bytes_max_check CHECK ((storage_bytes_max >= 0))
+    streams_max smallint,
+    stream_minutes_monthly integer,
+    CONSTRAINT family_quotas_storage_bytes_max_check CHECK ((storage_bytes_max >= 0)),
+    CONSTRAINT family_quotas_streams_check CHECK (((streams_max >= 0) AND (stream_minutes_monthly >= 0)))
 );
 
 COMMENT ON TABLE public.family_quotas IS 'What a family may use up; set by the operator, made with the family';
@@ -1786,7 +1789,9 @@ CREATE TABLE public.live_events (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    content_rating text DEFAULT 'all_ages'::text NOT NULL,
     CONSTRAINT live_events_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT live_events_content_rating_check CHECK ((content_rating = ANY (ARRAY['all_ages'::text, 'from_7'::text, 'from_13'::text, 'from_16'::text, 'adults'::text]))),
     CONSTRAINT live_events_ended_check CHECK ((((state = 'ended'::text) = (ended_at IS NOT NULL)) AND (ended_at >= started_at))),
     CONSTRAINT live_events_started_check CHECK (
 CASE state
@@ -1823,9 +1828,11 @@ CREATE TABLE public.media_items (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    content_rating text DEFAULT 'all_ages'::text NOT NULL,
     CONSTRAINT media_items_bytes_check CHECK ((bytes >= 0)),
     CONSTRAINT media_items_caption_check CHECK ((length(caption) <= 5000)),
     CONSTRAINT media_items_child_approved_check CHECK (((child_approved_by IS NULL) OR (child_approved_at IS NOT NULL))),
+    CONSTRAINT media_items_content_rating_check CHECK ((content_rating = ANY (ARRAY['all_ages'::text, 'from_7'::text, 'from_13'::text, 'from_16'::text, 'adults'::text]))),
     CONSTRAINT media_items_duration_ms_check CHECK ((duration_ms >= 0)),
     CONSTRAINT media_items_kind_check CHECK ((kind = ANY (ARRAY['photo'::text, 'video'::text, 'audio'::text, 'document'::text]))),
     CONSTRAINT media_items_mime_type_check CHECK ((mime_type ~ '^[a-z]+/[a-z0-9][a-z0-9.+-]{0,126}$'::text)),
@@ -1942,9 +1949,12 @@ CREATE TABLE public.parental_controls (
     set_by uuid,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    can_watch boolean DEFAULT true NOT NULL,
+    streams_max smallint,
     CONSTRAINT parental_controls_bedtime_check CHECK (((bedtime_from IS NULL) = (bedtime_until IS NULL))),
     CONSTRAINT parental_controls_content_rating_check CHECK ((content_rating = ANY (ARRAY['all_ages'::text, 'from_7'::text, 'from_13'::text, 'from_16'::text, 'adults'::text]))),
-    CONSTRAINT parental_controls_screen_minutes_daily_check CHECK (((screen_minutes_daily >= 0) AND (screen_minutes_daily <= 1440)))
+    CONSTRAINT parental_controls_screen_minutes_daily_check CHECK (((screen_minutes_daily >= 0) AND (screen_minutes_daily <= 1440))),
+    CONSTRAINT parental_controls_streams_max_check CHECK ((streams_max >= 0))
 );
 
 COMMENT ON TABLE public.parental_controls IS 'What a guardian set for a child or a youth; no row is no limit beyond the role';

@@ -61,6 +61,7 @@ const SHARED: &[Embedded] = &[
     step!(13, "family_life", "migrations/0013_family_life"),
     step!(14, "isolation", "migrations/0014_isolation"),
     step!(15, "functions", "migrations/0015_functions"),
+    step!(16, "watching", "migrations/0016_watching"),
 ];
 
 /// The host's own schema: `db/nself`.

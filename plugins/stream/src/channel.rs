@@ -143,7 +143,8 @@ impl Channel {
     fn is_of(&self, caller: &Principal) -> bool {
         match self.scope {
             Scope::Family(family) => caller.family_id == Some(family),
-            Scope::User(user) => caller.user_id == Some(user),
+            // A machine by itself is called by its own id.
+            Scope::User(user) => caller.user_id.or(caller.device_id) == Some(user),
             Scope::Public => true,
         }
     }

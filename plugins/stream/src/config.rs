@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nself_plugin_api::{Schema, prelude::Role};
 use serde::Deserialize;
 
-use crate::error::StreamError;
+use crate::{error::StreamError, media::Settings};
 
 /// The plugin's configuration.
 #[derive(Debug, Clone, Deserialize, Schema)]
@@ -41,6 +41,8 @@ pub struct Config {
     /// Bytes that may wait for a client that does not keep up; it is cut off then, and recovers when it comes back.
     #[schema(minimum = 65_536, maximum = 67_108_864)]
     pub queue_bytes_max: u32,
+    /// Media sessions.
+    pub media: Settings,
     /// Publications that a client may have missed and is still given when it comes back.
     #[schema(minimum = 1, maximum = 10_000)]
     pub recovery_max: u32,
@@ -194,6 +196,7 @@ impl Default for Config {
             ping_seconds: 25,
             pong_seconds: 8,
             queue_bytes_max: 1 << 20,
+            media: Settings::default(),
             recovery_max: 300,
         }
     }

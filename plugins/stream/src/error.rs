@@ -3,12 +3,42 @@
 use std::time::Duration;
 
 use nself_plugin_api::Error;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     protocol::{Disconnect, Error as Refusal},
     session::No,
 };
+
+/// Why somebody does not watch, and when they might.
+#[derive(Debug)]
+pub(crate) struct Denial {
+    /// What is in the way: `per_user`, `bedtime`.
+    pub reason: String,
+    /// What there may be of it at most.
+    pub limit: Option<i64>,
+    /// What there is.
+    pub active: Option<i64>,
+    pub retry_after: Option<Duration>,
+}
+
+impl Denial {
+    /// Adds what the caller may know.
+    fn add_to(self, error: Error) -> Error {
+        let seconds = self.retry_after.map(|after| after.as_secs());
+        let details = json!({
+            "reason": self.reason,
+            "limit": self.limit,
+            "active": self.active,
+            "retry_after": seconds,
+        });
+        let error = error.with_details(details);
+        match self.retry_after {
+            Some(after) => error.with_retry_after(after),
+            None => error,
+        }
+    }
+}
 
 /// Pause after which something that failed on our side may go.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -51,9 +81,33 @@ pub(crate) enum StreamError {
     #[error("the channel is not for this role")]
     ForbiddenChannel,
     #[error("too many connections or channels: close some")]
-    Limit,
+    ConnectionLimit,
     #[error("not now: try again")]
     Unavailable,
+    #[error(
+        "media.playback_url: expected an address with {{content}} as a part of its path, found {found:?}"
+    )]
+    PlaybackUrl { found: String },
+    #[error("no such media session")]
+    Session,
+    #[error("the media session has ended: ask for a new one")]
+    Ended { reason: String },
+    #[error("there is nothing of that id to play")]
+    Content,
+    #[error("the family has no such device")]
+    Device,
+    #[error("it cannot be played yet, or not any more")]
+    NotReady,
+    #[error("this is not for you to watch")]
+    NotEntitled(Denial),
+    #[error("the time for watching is used up")]
+    Quota(Denial),
+    #[error("too many play at the moment")]
+    Limit(Denial),
+    #[error("the address is not signed, was changed, or is too old")]
+    Unsigned,
+    #[error("the address plays nothing any more")]
+    Refused,
 }
 
 /// What a client that only listens is told before anything was sent to it.
@@ -66,7 +120,7 @@ impl From<No> for StreamError {
             No::Refused(Refusal::UNKNOWN_CHANNEL) => Self::UnknownChannel,
             No::Refused(Refusal::PERMISSION_DENIED) => Self::ForbiddenChannel,
             No::Refused(Refusal::LIMIT_EXCEEDED) | No::Ended(Disconnect::CONNECTION_LIMIT) => {
-                Self::Limit
+                Self::ConnectionLimit
             }
             No::Refused(Refusal::BAD_REQUEST) => {
                 Self::Request("channel: this is no name of one".to_owned())
@@ -93,8 +147,23 @@ impl From<StreamError> for Error {
             StreamError::TokenInvalid => Self::new(401, "TOKEN_INVALID", text),
             StreamError::UnknownChannel => Self::not_found("STREAM_CHANNEL_UNKNOWN", text),
             StreamError::ForbiddenChannel => Self::forbidden("STREAM_CHANNEL_FORBIDDEN", text),
-            StreamError::Limit => Self::new(429, "STREAM_LIMIT", text),
+            StreamError::ConnectionLimit => Self::new(429, "STREAM_CONNECTION_LIMIT", text),
             StreamError::Unavailable => Self::unavailable("STREAM_UNAVAILABLE", text, RETRY_AFTER),
+            StreamError::PlaybackUrl { .. } => Self::invalid("STREAM_PLAYBACK_URL", text),
+            StreamError::Session => Self::not_found("STREAM_SESSION_NOT_FOUND", text),
+            StreamError::Ended { reason } => {
+                Self::new(410, "STREAM_SESSION_ENDED", text).with_details(json!({"reason": reason}))
+            }
+            StreamError::Content => Self::not_found("STREAM_CONTENT_NOT_FOUND", text),
+            StreamError::Device => Self::not_found("STREAM_DEVICE_NOT_FOUND", text),
+            StreamError::NotReady => Self::conflict("STREAM_CONTENT_NOT_READY", text),
+            StreamError::NotEntitled(denial) => {
+                denial.add_to(Self::forbidden("STREAM_NOT_ENTITLED", text))
+            }
+            StreamError::Quota(denial) => denial.add_to(Self::forbidden("STREAM_QUOTA", text)),
+            StreamError::Limit(denial) => denial.add_to(Self::new(429, "STREAM_LIMIT", text)),
+            StreamError::Unsigned => Self::new(401, "STREAM_ADDRESS_UNSIGNED", text),
+            StreamError::Refused => Self::forbidden("STREAM_ADDRESS_REFUSED", text),
         }
     }
 }

@@ -125,8 +125,9 @@ impl Drop for Running {
     }
 }
 
-/// The task `prune`: drops what no namespace keeps.
+/// The task `prune`: drops what no namespace keeps, and what was watched long ago.
 pub(crate) async fn prune(cx: Cx<Stream>) -> Result<()> {
     while store::log::prune(&cx.db(), PRUNE_STEP).await? > 0 {}
+    while store::media::prune(&cx.db(), PRUNE_STEP).await? > 0 {}
     Ok(())
 }

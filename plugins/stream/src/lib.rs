@@ -1,5 +1,5 @@
 //! Real-time channels: Centrifugo's client protocol over WebSocket, with Postgres as the log that publications are written to in
-//! the transaction of their cause.
+//! the transaction of their cause. And media sessions: who may play what, with signed addresses for media origins.
 #![forbid(unsafe_code)]
 
 mod channel;
@@ -9,6 +9,7 @@ mod error;
 mod hub;
 mod keeper;
 mod leaving;
+mod media;
 mod one_way;
 mod origin;
 mod outlet;
@@ -30,13 +31,17 @@ use std::time::Duration;
 use nself_plugin_api::prelude::*;
 use uuid::Uuid;
 
-pub use crate::config::{Config, Namespace, SlowConsumer, Table, Who};
 use crate::{
     channel::Namespaces,
     hub::Hub,
     keeper::Keeper,
+    media::Media,
     origin::Origins,
-    routes::{api, connection, events},
+    routes::{api, connection, events, sessions, verify},
+};
+pub use crate::{
+    config::{Config, Namespace, SlowConsumer, Table, Who},
+    media::Settings,
 };
 
 /// A request of the server API, which may publish into many channels.
@@ -45,6 +50,8 @@ const API_BYTES_MAX: u64 = 16 << 20;
 const CONNECT_BYTES_MAX: u64 = 65_536;
 /// Programs publish more often than people ask.
 const API_PER_MINUTE: u32 = 60_000;
+/// A household behind one address.
+const HEARTBEATS_PER_MINUTE: u32 = 3_000;
 
 /// The plugin: its declaration, and what its handlers share.
 pub struct Stream {
@@ -55,13 +62,19 @@ pub struct Stream {
     keeper: Keeper,
     /// This instance, among all that there are.
     node: Uuid,
+    media: Media,
 }
 
 impl Plugin for Stream {
     const ABOUT: About = about!("stream");
 
     const REQUIRES: Requires = Requires {
-        capabilities: &["nself.db/1", "nself.hub/1", "nself.tokens/1"],
+        capabilities: &[
+            "nself.crypto/1",
+            "nself.db/1",
+            "nself.hub/1",
+            "nself.tokens/1",
+        ],
         tables: &[
             TableGrant {
                 table: "public.families",
@@ -73,6 +86,26 @@ impl Plugin for Stream {
             },
             TableGrant {
                 table: "public.devices",
+                rights: &["select"],
+            },
+            TableGrant {
+                table: "public.family_settings",
+                rights: &["select"],
+            },
+            TableGrant {
+                table: "public.family_quotas",
+                rights: &["select"],
+            },
+            TableGrant {
+                table: "public.parental_controls",
+                rights: &["select"],
+            },
+            TableGrant {
+                table: "public.media_items",
+                rights: &["select"],
+            },
+            TableGrant {
+                table: "public.live_events",
                 rights: &["select"],
             },
         ],
@@ -169,11 +202,43 @@ impl Plugin for Stream {
             .body_bytes_max(API_BYTES_MAX)
             .rate_per_minute(API_PER_MINUTE)
             .summary("Several of these, in their order"),
+        Route::post("/v1/stream/sessions", sessions::open)
+            .action("stream.read")
+            .summary("Ask for a place to play something, and for its address"),
+        Route::get("/v1/stream/sessions", sessions::own)
+            .action("stream.read")
+            .summary("What the caller plays at the moment"),
+        Route::get("/v1/stream/sessions/family", sessions::of_the_family)
+            .roles(Role::MANAGERS)
+            .summary("What the family plays at the moment"),
+        Route::delete("/v1/stream/sessions/{id}", sessions::remove)
+            .roles(Role::MANAGERS)
+            .summary("End a session of the family"),
+        Route::post("/v1/stream/sessions/{id}/heartbeat", sessions::beat)
+            .action("stream.read")
+            .rate_per_minute(HEARTBEATS_PER_MINUTE)
+            .summary("Keep the place, and renew the address"),
+        Route::post("/v1/stream/sessions/{id}/pause", sessions::pause)
+            .action("stream.read")
+            .summary("The same, and say that nothing plays"),
+        Route::post("/v1/stream/sessions/{id}/end", sessions::end)
+            .action("stream.read")
+            .summary("Give the place back"),
+        Route::post("/v1/stream/verify", verify::described)
+            .public()
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Whether an address plays; the address is the credential"),
+        Route::get("/v1/stream/verify", verify::requested)
+            .public()
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("The same for nginx's auth_request: the address in X-Original-URI"),
     ];
 
     const TASKS: &'static [Task<Self>] = &[
         Task::every(keeper::EVERY, "keep", keeper::keep),
         Task::every(Duration::from_secs(60), "prune", keeper::prune).singleton(),
+        Task::every(media::SWEEP_EVERY, "sessions", media::sweep),
+        Task::every(media::FLUSH_EVERY, "heartbeats", media::keep_writing),
     ];
 
     const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[Subscription::new(
@@ -186,6 +251,7 @@ impl Plugin for Stream {
         migration!("0001_log"),
         migration!("0002_presence"),
         migration!("0003_changes"),
+        migration!("0004_media"),
     ];
 
     type Config = Config;
@@ -194,6 +260,7 @@ impl Plugin for Stream {
         let public_url = context.about().facts()?.public_url;
         let origins = Origins::new(&public_url, &config.origins)?;
         let namespaces = Namespaces::new(config.all_namespaces()?);
+        let media = Media::open(&context, &config.media).await?;
         Ok(Self {
             config,
             namespaces,
@@ -201,6 +268,7 @@ impl Plugin for Stream {
             hub: Hub::new(context),
             keeper: Keeper::default(),
             node: Uuid::now_v7(),
+            media,
         })
     }
 

@@ -56,6 +56,7 @@ pub(crate) enum Answer {
     History(HistoryResult),
     Ping(PingResult),
     Refresh(RefreshResult),
+    Rpc(RPCResult),
 }
 
 /// What a client is told without having asked.
@@ -315,9 +316,26 @@ pub(crate) struct PingResult {}
 #[serde(default)]
 pub(crate) struct SendRequest {}
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct RPCRequest {}
+pub(crate) struct RPCRequest {
+    pub method: String,
+    pub data: Option<Box<RawValue>>,
+}
+
+// By hand: there may be a token in the data.
+impl std::fmt::Debug for RPCRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RPCRequest")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct RPCResult {
+    pub data: Box<RawValue>,
+}
 
 impl Reply<'_> {
     /// As it is sent.

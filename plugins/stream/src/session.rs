@@ -6,6 +6,7 @@ pub(crate) mod by_server;
 pub(crate) mod connect;
 mod look;
 mod publish;
+mod rpc;
 mod subscribe;
 
 use std::{

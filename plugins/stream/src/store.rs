@@ -2,6 +2,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod log;
+pub(crate) mod media;
 pub(crate) mod members;
 pub(crate) mod presence;
 pub(crate) mod surveys;

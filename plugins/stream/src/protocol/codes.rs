@@ -24,6 +24,9 @@ impl Error {
     pub(crate) const TOKEN_EXPIRED: Self = Self::new(109, "token expired");
     pub(crate) const TOO_MANY_REQUESTS: Self = Self::again(111, "too many requests");
     pub(crate) const UNRECOVERABLE_POSITION: Self = Self::new(112, "unrecoverable position");
+    // From 400 on they are an application's own.
+    pub(crate) const SESSION_NOT_FOUND: Self = Self::new(404, "session not found");
+    pub(crate) const SESSION_ENDED: Self = Self::new(410, "session ended");
 
     const fn new(code: u32, message: &'static str) -> Self {
         Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nself_plugin_api::{prelude::*, tracing::warn};
 
-use super::{Session, connect, look, publish, subscribe};
+use super::{Session, connect, look, publish, rpc, subscribe};
 use crate::{
     Stream,
     outlet::Frame,
@@ -144,8 +144,8 @@ async fn outcome(cx: &Cx<Stream>, session: &Arc<Session>, command: Command) -> O
     } else if command.sub_refresh.is_some() {
         // Subscriptions have no tokens of their own here.
         Err(Refusal::NOT_AVAILABLE.into())
-    } else if command.rpc.is_some() {
-        Err(Refusal::METHOD_NOT_FOUND.into())
+    } else if let Some(request) = command.rpc {
+        rpc::rpc(cx, &caller, request).await
     } else {
         Err(Disconnect::BAD_REQUEST.into())
     }

@@ -2,10 +2,10 @@
 
 use nself_plugin_api::{
     prelude::Role,
-    serde_json::{Value, json},
+    serde_json::json,
     uuid::Uuid,
 };
-use nself_plugin_testkit::{TestHost, eventually};
+use nself_plugin_testkit::eventually;
 
 use crate::stage::{Client, call, host};
 

@@ -11,6 +11,7 @@ mod expiry;
 mod hosts;
 mod listeners;
 mod log;
+mod media;
 mod purged;
 mod recovery;
 mod revocation;

@@ -266,6 +266,11 @@ pub(crate) async fn issued(host: &TestHost, session: Uuid, epoch: u32) -> String
         "iss": "fixture", "aud": "fixture", "sub": user, "sid": session, "exp": 4_000_000_000_u64, "epoch": epoch,
         "https://hasura.io/jwt/claims": {"x-hasura-user-id": user, "x-hasura-default-role": "user"},
     });
+    sign(host, &claims).await
+}
+
+/// A token with these claims, of a host whose tokens are the fixture's.
+pub(crate) async fn sign(host: &TestHost, claims: &Value) -> String {
     let head = json!({"alg": "ES256", "kid": "fixture-1", "typ": "JWT"});
     let signed = format!(
         "{}.{}",

@@ -1,0 +1,13 @@
+//! Media sessions: who is admitted, who gives way, and what an address is good for.
+
+mod admission;
+mod binding;
+mod content;
+mod eviction;
+mod heartbeat;
+mod home;
+mod nginx;
+mod outage;
+mod quotas;
+mod revocation;
+mod verify;
