@@ -1,7 +1,7 @@
 //! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
-//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|schedules|audit|feed]...` measures the named parts, all of them without a name, and
+//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|schedules|audit|feed|stream]...` measures the named parts, all of them without a name, and
 //! prints a table; `jobs=1000000` says how many jobs are a large backlog, `rounds=2` how often `jobs` and `schedules` take their turns. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod child;
 mod client;
 mod cpu;
 mod database;
+mod fan;
 mod feed;
 mod jobs;
 mod memory;
@@ -46,6 +47,7 @@ const PARTS: &[&str] = &[
     "schedules",
     "audit",
     "feed",
+    "stream",
 ];
 
 /// The argument that says how many rounds there are.
@@ -57,6 +59,9 @@ fn main() -> ExitCode {
         && first == child::COMMAND
     {
         return exit(child::serve(directory.as_ref(), log));
+    }
+    if arguments == [fan::BARE] {
+        return exit(fan::serve_bare());
     }
     if let Some(unknown) = arguments
         .iter()
@@ -125,6 +130,7 @@ fn measure(
             "feed" => feed::measure(report).await,
             "auth" => auth::measure(report).await,
             "schedules" => schedules::measure(report, size, rounds).await,
+            "stream" => fan::measure(report).await,
             _ => jobs::measure(report, size, rounds).await,
         }
     })

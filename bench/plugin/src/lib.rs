@@ -10,28 +10,31 @@ mod load;
 mod measure;
 
 use nself_plugin_api::{
+    capability::hub::{Policy, Topic},
     extract::{Extract, Request},
     http::{HeaderName, HeaderValue, StatusCode},
     prelude::*,
 };
 
 /// The plugin; it keeps count of its jobs.
-#[derive(Default)]
 pub struct Bench {
     ledger: jobs::Ledger,
+    /// Everybody who is connected.
+    audience: Topic,
 }
 
 impl Plugin for Bench {
     const ABOUT: About = about!("bench00");
 
     const REQUIRES: Requires = Requires {
-        capabilities: &["nself.db/1"],
+        capabilities: &["nself.db/1", "nself.hub/1"],
         ..Requires::NOTHING
     };
 
     const ROUTES: &'static [Route<Self>] = &[
         Route::post("/bench00/echo", echo).public(),
         Route::get("/bench00/socket", load::socket).public(),
+        Route::get("/bench00/fan", load::fan).public(),
         Route::get("/bench00/stream", load::stream).public(),
         Route::get("/bench00/panic", load::fail).public(),
         Route::get("/bench00/item/{id}", items::one).public(),
@@ -53,8 +56,11 @@ impl Plugin for Bench {
 
     type Config = NoConfig;
 
-    async fn create(_: Context, _: NoConfig) -> Result<Self> {
-        Ok(Self::default())
+    async fn create(context: Context, _: NoConfig) -> Result<Self> {
+        Ok(Self {
+            ledger: jobs::Ledger::default(),
+            audience: context.hub().topic(Policy::Recover)?,
+        })
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nself_plugin_api::{bytes::Bytes, futures_util::stream, http::StatusCode, prelude::*};
+use nself_plugin_api::{
+    bytes::Bytes, capability::hub::Limits, futures_util::stream, http::StatusCode, prelude::*,
+};
 
 use crate::Bench;
 
@@ -19,6 +21,24 @@ pub(crate) async fn socket(_: Cx<Bench>) -> Result<WebSocket> {
             match socket.receive().await? {
                 Message::Close(..) => return Ok(()),
                 message => socket.send(message).await?,
+            }
+        }
+    }))
+}
+
+/// Sends every message to everybody.
+pub(crate) async fn fan(cx: Cx<Bench>) -> Result<WebSocket> {
+    Ok(WebSocket::new(move |socket| {
+        let cx = cx.clone();
+        async move {
+            let audience = &cx.plugin().audience;
+            audience.add(&cx.hub().connection(&socket, &Limits::default())?);
+            loop {
+                match socket.receive().await? {
+                    Message::Close(..) => return Ok(()),
+                    Message::Text(text) => _ = audience.publish(&cx.hub().text(text)?),
+                    Message::Binary(bytes) => _ = audience.publish(&cx.hub().binary(bytes)?),
+                }
             }
         }
     }))

@@ -130,8 +130,9 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
             }
         }
         // The newest has room behind the frame that has begun, however small the bound is.
-        let is_alone = self.waiting.len() == usize::from(self.begun > 0);
-        if !self.has_room(bytes) && !(policy == Policy::Latest && is_alone) {
+        let is_next = self.waiting.len() == usize::from(self.begun > 0);
+        let is_awaited = policy == Policy::Latest && is_next;
+        if !is_awaited && !self.has_room(bytes) {
             self.give_up_what_waits();
             let slow = frame::close(self.rules.slow.code, &self.rules.slow.reason);
             self.append(frame::own(slow), 0);

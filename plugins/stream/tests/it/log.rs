@@ -290,17 +290,15 @@ async fn work_in_one_family_s_name_publishes_to_no_other() {
     let host = builder().plugin("nself-plugin-hello").start().await;
     let (ours, theirs) = (Uuid::now_v7(), Uuid::now_v7());
     let sql = host.sql().await;
-    let login: String = sql
-        .query_one(
-            "select rolname::text from pg_roles where rolname like '%\\_hello'",
-            &[],
-        )
+    let hello = host.sql_as("hello").await;
+    // Roles are the server's, so there are logins of other databases as well.
+    let login: String = hello
+        .query_one("select session_user::text", &[])
         .await
         .expect("hello has a login")
         .get(0);
     // As the host grants it to who is granted stream.channels/1.
     run(&sql, &format!("grant usage on schema stream to \"{login}\"; grant execute on function stream.publish to \"{login}\"")).await;
-    let hello = host.sql_as("hello").await;
     run(
         &hello,
         &format!("select set_config('nself.family_id', '{ours}', false)"),
