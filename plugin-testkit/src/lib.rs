@@ -41,7 +41,7 @@ pub use clock::WrongClock;
 pub use host::TestHost;
 pub use library::{Library, library};
 pub use node::NodeScripts;
-pub use nself::capability::clock::TestClock;
+pub use nself::{capability::clock::TestClock, plugin::manifest::Schema};
 pub use outage::Outage;
 pub use postgres::postgres_program;
 pub use process::{HostProcess, HostProcessBuilder, Signal};

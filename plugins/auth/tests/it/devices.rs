@@ -1,6 +1,6 @@
 //! Machines: paired by a person (RFC 8628), theirs is one family, and they only look.
 
-use nself_plugin_testkit::{Answer, library};
+use nself_plugin_testkit::{Answer, Schema, library};
 use serde_json::{Value, json};
 
 use crate::{
@@ -519,7 +519,7 @@ async fn a_machine_only_looks() {
             part => part.to_owned(),
         });
         let path = parts.collect::<Vec<_>>().join("/");
-        let body = body_of(route.request.as_ref().map(|schema| schema.read()));
+        let body = body_of(route.request.as_ref().map(Schema::read));
         let answer = stage.send_as(&tokens, &route.method, &path, &body).await;
         let is_refused = matches!(answer.status, 401 | 403 | 404);
         assert!(is_refused, "{name}: {} {}", answer.status, answer.text());

@@ -1,6 +1,7 @@
 //! What is secret is in no log and in no refusal, however much is logged: every way to sign in is gone once, rightly and
 //! wrongly, on a host that logs all that it can.
 
+mod accounts;
 mod secrets;
 
 use nself_plugin_testkit::{Answer, TestHost, eventually};

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use nself_plugin_testkit::{Answer, eventually, library};
+use nself_plugin_testkit::{Answer, Schema, eventually, library};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -395,7 +395,7 @@ async fn no_id_of_another_family_is_worth_more_than_an_id_of_nothing() {
     let mut swept = 0;
     for route in library("nself-plugin-auth").manifest.routes {
         let shapes = [&route.request, &route.query].into_iter().flatten();
-        let mut shapes = shapes.map(|schema| schema.read());
+        let mut shapes = shapes.map(Schema::read);
         if !route.path.contains('{') && !shapes.any(|shape| has_id(&shape)) {
             continue;
         }
