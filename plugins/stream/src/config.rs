@@ -71,6 +71,9 @@ pub struct Namespace {
     pub presence: bool,
     /// Whether subscribers are told who comes and goes.
     pub join_leave: bool,
+    /// Whether who asks for it (`delta: "fossil"`) is told what has changed since the publication before, and not all of it: for
+    /// documents that are published again with each change.
+    pub deltas: bool,
     /// Nothing is written down, and who is not there at the moment misses it: for what is stale in a second.
     pub ephemeral: bool,
     /// Bytes of a publication's data, at most 5000 of an ephemeral one.
@@ -194,6 +197,7 @@ impl Default for Namespace {
             history_seconds: 3_600,
             presence: false,
             join_leave: false,
+            deltas: false,
             ephemeral: false,
             message_bytes_max: 65_536,
             publish_per_second: 30,
@@ -310,6 +314,9 @@ fn check(name: &str, rules: &Namespace) -> Result<(), StreamError> {
     }
     if rules.ephemeral && rules.history_size > 0 {
         return fails("no history of what is ephemeral");
+    }
+    if rules.deltas && rules.history_size == 0 {
+        return fails("a history where there are deltas");
     }
     if rules.ephemeral && rules.message_bytes_max > EPHEMERAL_BYTES_MAX {
         return fails("message_bytes_max of at most 5000 where it is ephemeral");

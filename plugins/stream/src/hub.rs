@@ -11,10 +11,12 @@ use std::{
 };
 
 use nself_plugin_api::wake::Wake;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
     channel::Channel,
+    deltas::Worded,
     outlet::Frame,
     protocol::{ClientInfo, Disconnect, Join, Leave, Publication, Push, Unsubscribe, push},
     session::Session,
@@ -33,6 +35,8 @@ pub(crate) struct Place {
 struct Local {
     /// Absent where nothing is kept. Its `top` is what has been delivered.
     place: Option<Place>,
+    /// What was delivered last, for who takes deltas.
+    last: Option<Box<RawValue>>,
     subscribers: HashMap<Uuid, Subscriber>,
 }
 
@@ -40,6 +44,8 @@ struct Subscriber {
     session: Arc<Session>,
     spelled: Arc<str>,
     is_told_of_others: bool,
+    /// Whether it has what was delivered last; nothing for who takes no deltas.
+    deltas: Option<bool>,
     /// The last publication that it knows or is being told of.
     after: i64,
     /// What came while it is not subscribed yet.
@@ -177,6 +183,7 @@ impl Hub {
             session: Arc::clone(session),
             spelled: Arc::clone(&channel.spelled),
             is_told_of_others: channel.rules.join_leave,
+            deltas: channel.takes_deltas.then_some(false),
             after,
             waiting: Some(Vec::new()),
         };
@@ -339,12 +346,36 @@ impl Channels {
     }
 }
 
+impl Subscriber {
+    /// Whether a publication is one that it does not know. What is not kept has no offset, and goes to everybody.
+    fn is_meant(&self, offset: i64) -> bool {
+        offset == 0 || offset > self.after
+    }
+}
+
 impl Local {
     fn tell(&mut self, publication: &Publication) {
+        self.send(publication, None);
+        if !self.subscribers.values().any(|one| one.deltas.is_some()) {
+            self.last = None;
+            return;
+        }
+        let worded = Worded::new(publication, self.last.as_deref());
+        self.send(&worded.whole, Some(false));
+        self.send(worded.delta.as_ref().unwrap_or(&worded.whole), Some(true));
+        for subscriber in self.subscribers.values_mut() {
+            if subscriber.deltas.is_some() && subscriber.is_meant(publication.offset) {
+                subscriber.deltas = Some(true);
+            }
+        }
+        self.last = Some(publication.data.clone());
+    }
+
+    /// To those who take it in that wording.
+    fn send(&mut self, publication: &Publication, deltas: Option<bool>) {
         let offset = publication.offset;
         self.send_all(
-            // What is not kept has no offset, and goes to everybody.
-            |subscriber| offset == 0 || offset > subscriber.after,
+            |subscriber| subscriber.deltas == deltas && subscriber.is_meant(offset),
             |channel| {
                 push(Push {
                     channel,

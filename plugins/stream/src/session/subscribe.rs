@@ -12,11 +12,12 @@ use super::{
 use crate::{
     Stream,
     channel::Channel,
+    deltas::{self, FOSSIL},
     leaving,
     outlet::Frame,
     protocol::{
-        Answer, Error as Refusal, Publication, Reply, SubscribeRequest, SubscribeResult,
-        Unsubscribe, UnsubscribeRequest, UnsubscribeResult,
+        Answer, Disconnect, Error as Refusal, Publication, Reply, SubscribeRequest,
+        SubscribeResult, Unsubscribe, UnsubscribeRequest, UnsubscribeResult,
     },
     store, told,
 };
@@ -29,7 +30,11 @@ pub(super) async fn subscribe(
     request: SubscribeRequest,
 ) -> Outcome {
     let plugin = cx.plugin();
-    let channel = plugin.namespaces.resolve(&request.channel, caller)?;
+    if !request.delta.is_empty() && request.delta != FOSSIL {
+        return Err(Disconnect::BAD_REQUEST.into());
+    }
+    let mut channel = plugin.namespaces.resolve(&request.channel, caller)?;
+    channel.takes_deltas = channel.rules.deltas && request.delta == FOSSIL;
     let result = enter(
         cx,
         session,
@@ -142,14 +147,20 @@ async fn begin(
         Some(since) => missed(cx, channel, since..upto, bytes_max).await?,
         None => None,
     };
+    let recovered = missed.is_some();
+    let mut publications = missed.unwrap_or_default();
+    if channel.takes_deltas {
+        publications = publications.iter().map(deltas::whole).collect();
+    }
     Ok(SubscribeResult {
         recoverable: true,
         positioned: true,
         epoch: place.epoch,
         offset: upto,
         was_recovering: request.recover,
-        recovered: missed.is_some(),
-        publications: missed.unwrap_or_default(),
+        recovered,
+        publications,
+        delta: channel.takes_deltas,
     })
 }
 
