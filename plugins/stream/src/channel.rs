@@ -34,6 +34,8 @@ pub(crate) struct Channel {
     pub rules: Arc<Namespace>,
     /// Whether a subscription to it is the server's doing, and not asked for by a command.
     pub is_by_server: bool,
+    /// Whether its subscriber is told what has changed since the publication before.
+    pub takes_deltas: bool,
     scope: Scope,
 }
 
@@ -110,6 +112,7 @@ impl Namespaces {
             scope,
             rules: Arc::clone(self.0.get(namespace)?),
             is_by_server: false,
+            takes_deltas: false,
         })
     }
 

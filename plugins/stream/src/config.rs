@@ -73,6 +73,9 @@ pub struct Namespace {
     pub presence: bool,
     /// Whether subscribers are told who comes and goes.
     pub join_leave: bool,
+    /// Whether who asks for it (`delta: "fossil"`) is told what has changed since the publication before, and not all of it: for
+    /// documents that are published again with each change.
+    pub deltas: bool,
     /// Nothing is written down, and who is not there at the moment misses it: for what is stale in a second.
     pub ephemeral: bool,
     /// What becomes of publications for which a client that does not keep up has no room. Other than `recover` only where no history
@@ -212,6 +215,7 @@ impl Default for Namespace {
             history_seconds: 3_600,
             presence: false,
             join_leave: false,
+            deltas: false,
             ephemeral: false,
             slow_consumer: SlowConsumer::Recover,
             message_bytes_max: 65_536,
@@ -332,6 +336,9 @@ fn check(name: &str, rules: &Namespace) -> Result<(), StreamError> {
     }
     if rules.slow_consumer != SlowConsumer::Recover && rules.history_size > 0 {
         return fails("slow_consumer = \"recover\" where there is a history");
+    }
+    if rules.deltas && rules.history_size == 0 {
+        return fails("a history where there are deltas");
     }
     if rules.ephemeral && rules.message_bytes_max > EPHEMERAL_BYTES_MAX {
         return fails("message_bytes_max of at most 5000 where it is ephemeral");

@@ -5,7 +5,7 @@
 //!
 //! Subscribers that are told all that comes are in a topic of the host's hub, one for each name that they know the channel by: a
 //! publication goes there once, however many they are. The others are told one by one: those that are not answered yet, those that know of
-//! more than was delivered, and those whose outlet is no socket.
+//! more than was delivered, those who take deltas, and those whose outlet is no socket.
 //!
 //! Nothing here waits, and a session's own lock is taken within the hub's, never the other way round.
 
@@ -20,11 +20,13 @@ use nself_plugin_api::{
     tracing::warn,
     wake::Wake,
 };
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::{
     channel::Channel,
     config::SlowConsumer,
+    deltas::Worded,
     outlet::Frame,
     protocol::{
         ClientInfo, Disconnect, Join, Leave, Publication, Push, SubscribeRequest, Unsubscribe, push,
@@ -52,6 +54,8 @@ struct Local {
     /// What was delivered last, of channels that are kept.
     ring: Ring,
     history_size: usize,
+    /// What was delivered last, for who takes deltas.
+    last: Option<Box<RawValue>>,
     subscribers: HashMap<Uuid, Subscriber>,
     /// By the name that its members know the channel by.
     topics: HashMap<Arc<str>, Topic>,
@@ -64,6 +68,8 @@ struct Local {
 struct Subscriber {
     session: Arc<Session>,
     spelled: Arc<str>,
+    /// Whether it has what was delivered last; nothing for who takes no deltas.
+    deltas: Option<bool>,
     /// The last publication that it knows or is being told of.
     after: i64,
     /// What came while it is not subscribed yet.
@@ -410,6 +416,7 @@ impl Channels {
         let subscriber = Subscriber {
             session: Arc::clone(session),
             spelled: Arc::clone(&channel.spelled),
+            deltas: channel.takes_deltas.then_some(false),
             after,
             waiting: Some(Vec::new()),
         };
@@ -453,21 +460,61 @@ impl Channels {
     }
 }
 
+/// A publication as those hear of it who are subscribed to its channel.
+fn told(publication: &Publication) -> impl Fn(&str) -> Box<str> {
+    move |channel| {
+        push(Push {
+            channel,
+            publication: Some(publication),
+            ..Push::default()
+        })
+    }
+}
+
+impl Subscriber {
+    /// Whether a publication is one that it does not know. What is not kept has no offset, and goes to everybody.
+    fn is_meant(&self, offset: i64) -> bool {
+        offset == 0 || offset > self.after
+    }
+}
+
 impl Local {
     fn tell(&mut self, context: &Context, publication: &Publication) {
         let offset = publication.offset;
         self.send_all(
             context,
-            // What is not kept has no offset, and goes to everybody.
-            |subscriber| offset == 0 || offset > subscriber.after,
-            |channel| {
-                push(Push {
-                    channel,
-                    publication: Some(publication),
-                    ..Push::default()
-                })
-            },
+            |subscriber| subscriber.deltas.is_none() && subscriber.is_meant(offset),
+            told(publication),
         );
+        self.tell_deltas(publication);
+    }
+
+    /// To those who take deltas, who are in no topic.
+    fn tell_deltas(&mut self, publication: &Publication) {
+        let apart = self.apart.iter();
+        let mut subscribers = apart.filter_map(|client| self.subscribers.get(client));
+        if !subscribers.any(|one| one.deltas.is_some()) {
+            self.last = None;
+            return;
+        }
+        let offset = publication.offset;
+        let worded = Worded::new(publication, self.last.as_deref());
+        let delta = worded.delta.as_ref().unwrap_or(&worded.whole);
+        for (has_last, publication) in [(false, &worded.whole), (true, delta)] {
+            self.send_apart(
+                |subscriber| subscriber.deltas == Some(has_last) && subscriber.is_meant(offset),
+                &mut Frames::new(told(publication)),
+            );
+        }
+        for client in &self.apart {
+            let subscriber = self.subscribers.get_mut(client);
+            if let Some(subscriber) = subscriber.filter(|one| one.is_meant(offset))
+                && let Some(has_last) = &mut subscriber.deltas
+            {
+                *has_last = true;
+            }
+        }
+        self.last = Some(publication.data.clone());
     }
 
     /// To all that are in topics, for whom everything is meant, and of the others to those for whom this is.
@@ -484,6 +531,15 @@ impl Local {
                 Err(error) => warn!(%error, "nothing can be published"),
             }
         }
+        self.send_apart(is_meant, &mut frames);
+    }
+
+    /// To those that are in no topic and for whom this is.
+    fn send_apart<F: Fn(&str) -> Box<str>>(
+        &mut self,
+        is_meant: impl Fn(&Subscriber) -> bool,
+        frames: &mut Frames<F>,
+    ) {
         for client in &self.apart {
             let subscriber = self.subscribers.get_mut(client);
             let Some(Subscriber {
@@ -518,7 +574,9 @@ impl Local {
             let Some(subscriber) = subscribers.get(client) else {
                 return false;
             };
-            let is_ready = subscriber.waiting.is_none() && subscriber.after <= delivered;
+            let is_ready = subscriber.waiting.is_none()
+                && subscriber.deltas.is_none()
+                && subscriber.after <= delivered;
             let connection = subscriber.session.outlet.connection();
             let Some(connection) = connection.filter(|_| is_ready) else {
                 return true;

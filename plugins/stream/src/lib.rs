@@ -5,7 +5,9 @@
 mod channel;
 mod channels;
 mod config;
+mod deltas;
 mod error;
+mod fossil;
 mod hub;
 mod keeper;
 mod leaving;

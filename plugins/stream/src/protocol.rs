@@ -101,6 +101,9 @@ pub(crate) struct Publication {
     pub offset: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Box<RawValue>>,
+    /// The data is what has changed since the one before.
+    #[serde(skip_serializing_if = "is_false")]
+    pub delta: bool,
     /// Milliseconds since 1970.
     #[serde(skip_serializing_if = "is_zero_i64")]
     pub time: i64,
@@ -195,6 +198,8 @@ pub(crate) struct SubscribeRequest {
     pub offset: i64,
     /// What the client wants beyond that, bit by bit.
     pub flag: i64,
+    /// The kind of deltas that it can take, if any.
+    pub delta: String,
     /// Positions in several channels, of which the one counts whose epoch it is.
     #[serde(skip)]
     pub positions: Positions,
@@ -233,6 +238,9 @@ pub(crate) struct SubscribeResult {
     pub positioned: bool,
     #[serde(skip_serializing_if = "is_false")]
     pub was_recovering: bool,
+    /// Data comes as strings, and may be deltas.
+    #[serde(skip_serializing_if = "is_false")]
+    pub delta: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -475,6 +483,7 @@ mod tests {
             info: None,
             offset: 7,
             tags: None,
+            delta: false,
             time: 0,
         };
         let frame = push(Push {

@@ -225,6 +225,7 @@ fn hear(cx: &Cx<Stream>, text: &str) {
                 info,
                 offset: 0,
                 tags,
+                delta: false,
                 time: 0,
             };
             hub.flash(told.channel, &publication);

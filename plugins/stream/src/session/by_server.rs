@@ -49,7 +49,7 @@ pub(crate) async fn enter_all(
             continue;
         }
         let result = enter(cx, session, caller, &channel, &request, bytes_left).await?;
-        bytes_left -= bytes_of(&result.publications);
+        bytes_left = bytes_left.saturating_sub(bytes_of(&result.publications));
         entered.results.insert(channel.spelled.to_string(), result);
         entered.channels.push(channel);
     }

@@ -12,12 +12,13 @@ use super::{
 use crate::{
     Stream,
     channel::Channel,
+    deltas::{self, FOSSIL},
     hub::{Place, Returning},
     leaving,
     outlet::Frame,
     protocol::{
-        Answer, Error as Refusal, Publication, Reply, SubscribeRequest, SubscribeResult,
-        Unsubscribe, UnsubscribeRequest, UnsubscribeResult,
+        Answer, Disconnect, Error as Refusal, Publication, Reply, SubscribeRequest,
+        SubscribeResult, Unsubscribe, UnsubscribeRequest, UnsubscribeResult,
     },
     store, told,
 };
@@ -30,7 +31,11 @@ pub(super) async fn subscribe(
     request: SubscribeRequest,
 ) -> Outcome {
     let plugin = cx.plugin();
-    let channel = plugin.namespaces.resolve(&request.channel, caller)?;
+    if !request.delta.is_empty() && request.delta != FOSSIL {
+        return Err(Disconnect::BAD_REQUEST.into());
+    }
+    let mut channel = plugin.namespaces.resolve(&request.channel, caller)?;
+    channel.takes_deltas = channel.rules.deltas && request.delta == FOSSIL;
     let result = enter(
         cx,
         session,
@@ -130,15 +135,8 @@ async fn begin(
         });
     }
     if let Some((place, missed)) = delivered_lately(cx, session, channel, request, bytes_max)? {
-        return Ok(SubscribeResult {
-            recoverable: true,
-            positioned: true,
-            epoch: place.epoch,
-            offset: place.top,
-            was_recovering: true,
-            recovered: true,
-            publications: missed,
-        });
+        let Place { epoch, top, .. } = place;
+        return Ok(begun(channel, request, epoch, top, Some(missed)));
     }
     let place = store::log::locate(&cx.db(), &channel.name).await?;
     let upto = plugin.hub.enter(channel, Some(&place), session);
@@ -154,15 +152,32 @@ async fn begin(
         Some(since) => missed(cx, channel, since..upto, bytes_max).await?,
         None => None,
     };
-    Ok(SubscribeResult {
+    Ok(begun(channel, request, place.epoch, upto, missed))
+}
+
+/// A subscription that begins there, behind what was missed, if that could be had.
+fn begun(
+    channel: &Channel,
+    request: &SubscribeRequest,
+    epoch: String,
+    offset: i64,
+    missed: Option<Vec<Publication>>,
+) -> SubscribeResult {
+    let recovered = missed.is_some();
+    let mut publications = missed.unwrap_or_default();
+    if channel.takes_deltas {
+        publications = publications.iter().map(deltas::whole).collect();
+    }
+    SubscribeResult {
         recoverable: true,
         positioned: true,
-        epoch: place.epoch,
-        offset: upto,
+        epoch,
+        offset,
         was_recovering: request.recover,
-        recovered: missed.is_some(),
-        publications: missed.unwrap_or_default(),
-    })
+        recovered,
+        publications,
+        delta: channel.takes_deltas,
+    }
 }
 
 /// What the client has missed, if this host has delivered it to others a moment ago: then nothing is asked of the database.

@@ -114,6 +114,7 @@ fn publication(row: &Row) -> Result<Publication> {
         data: RawValue::from_string(row.get(1)?).map_err(Error::internal)?,
         info: json(row.get(2)?).map_err(Error::internal)?,
         tags: json(row.get(3)?).map_err(Error::internal)?,
+        delta: false,
         time: row.get(4)?,
     })
 }

@@ -42,8 +42,8 @@ centrifuge.on("unsubscribed", ({ channel }) => say({ event: "server unsubscribed
 
 const subscriptions = {};
 
-function subscribe(channel) {
-  const subscription = centrifuge.newSubscription(channel, { joinLeave: true });
+function subscribe(channel, options) {
+  const subscription = centrifuge.newSubscription(channel, { joinLeave: true, ...options });
   subscriptions[channel] = subscription;
   subscription.on("publication", ({ data, offset, info, tags }) =>
     say({ event: "publication", channel, data, offset, user: info?.user, tags }));
@@ -59,7 +59,8 @@ function subscribe(channel) {
 const commands = {
   connect: () => centrifuge.connect(),
   disconnect: () => centrifuge.disconnect(),
-  subscribe: ({ channel }) => subscribe(channel),
+  subscribe: ({ channel, options }) => subscribe(channel, options),
+  deltaStats: ({ channel }) => subscriptions[channel].deltaStats(),
   unsubscribe: ({ channel }) => subscriptions[channel].unsubscribe(),
   publish: ({ channel, data }) => centrifuge.publish(channel, data),
   history: ({ channel, options }) => centrifuge.history(channel, options),

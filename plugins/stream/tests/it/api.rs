@@ -1,10 +1,6 @@
 //! Centrifugo's server API: programs with a key publish and steer.
 
-use nself_plugin_api::{
-    prelude::Role,
-    serde_json::json,
-    uuid::Uuid,
-};
+use nself_plugin_api::{prelude::Role, serde_json::json, uuid::Uuid};
 use nself_plugin_testkit::eventually;
 
 use crate::stage::{Client, call, host};

@@ -367,3 +367,58 @@ async fn it_hears_what_the_server_subscribes_it_to_and_recovers_that_too() {
     }
     host.stop().await;
 }
+
+#[tokio::test]
+async fn it_puts_documents_together_from_what_has_changed() {
+    let host = builder()
+        .config("[plugins.stream.config.namespaces.board]\nhistory_size = 100\ndeltas = true")
+        .start()
+        .await;
+    let family = Uuid::now_v7();
+    let channel = format!("family:{family}:board:plan");
+    let sql = host.sql().await;
+    let token = host.token(Role::Owner, family);
+    let mut client = Script::start(&host, &token).await;
+    let mut other = Script::start(&host, &token).await;
+    let options = json!({"delta": "fossil"});
+    client
+        .order(json!({"do": "subscribe", "channel": channel, "options": options}))
+        .await;
+    let _ = client.event("subscribed").await;
+    // Beside one that takes no deltas.
+    let _ = other.subscribe(&channel).await;
+    let document = |number: i32| {
+        let lines: Vec<_> = (0..100)
+            .map(|line| json!({"line": line, "text": "Grüße, 你好 😀", "changed": line == number}))
+            .collect();
+        json!({"number": number, "lines": lines})
+    };
+    for number in 1..=10 {
+        publish(&sql, &channel, document(number)).await;
+        assert_eq!(client.data().await, document(number));
+        assert_eq!(other.data().await, document(number));
+    }
+    let stats = client
+        .order(json!({"do": "deltaStats", "channel": channel}))
+        .await;
+    let stats = &stats["result"];
+    assert_eq!(
+        (&stats["numFullPayloads"], &stats["numDeltaPayloads"]),
+        (&json!(1), &json!(9))
+    );
+    assert!(stats["compressionRatio"].as_f64() > Some(0.7), "{stats}");
+    // What it missed comes whole, and what follows goes on from there.
+    client.order(json!({"do": "cut"})).await;
+    for number in 11..=13 {
+        publish(&sql, &channel, document(number)).await;
+    }
+    let back = client.event("subscribed").await;
+    assert_eq!(back["recovered"], true, "{back}");
+    for number in 14..=16 {
+        publish(&sql, &channel, document(number)).await;
+    }
+    for number in 11..=16 {
+        assert_eq!(client.data().await, document(number));
+    }
+    host.stop().await;
+}

@@ -1,9 +1,13 @@
 //! The protocol, frame by frame: commands, their answers, and how a connection ends.
 
-use nself_plugin_api::{prelude::Role, serde_json::json, uuid::Uuid};
+use nself_plugin_api::{
+    prelude::Role,
+    serde_json::{Value, json},
+    uuid::Uuid,
+};
 use nself_plugin_testkit::eventually;
 
-use crate::stage::{Client, builder, count, host};
+use crate::stage::{Client, builder, count, host, publish};
 
 #[tokio::test]
 async fn a_connection_begins_with_a_token_that_is_good() {
@@ -322,5 +326,39 @@ async fn who_asks_too_much_is_told_to_ask_again_and_still_publishes() {
         .ask("publish", json!({"channel": "chat:kitchen", "data": 1}))
         .await;
     assert!(published["publish"].is_object(), "{published}");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn deltas_are_for_who_asks_where_the_namespace_has_them() {
+    let host = builder()
+        .config("[plugins.stream.config.namespaces.board]\nhistory_size = 10\ndeltas = true")
+        .start()
+        .await;
+    let family = Uuid::now_v7();
+    let token = host.token(Role::Owner, family);
+    let board = format!("family:{family}:board:a");
+    let mut client = Client::connect(host.address(), &token).await;
+    for (channel, has) in [(&*board, json!(true)), ("public:a", json!(null))] {
+        let request = json!({"channel": channel, "delta": "fossil"});
+        let begun = client.subscribe_with(request).await;
+        assert_eq!(begun["delta"], has, "{channel}");
+    }
+    let sql = host.sql().await;
+    publish(&sql, "public:a", json!({"n": 1})).await;
+    assert_eq!(client.publication().await["data"], json!({"n": 1}));
+    // What has little in common with the one before comes whole.
+    for data in [json!({"n": 1}), json!(["something", "else"])] {
+        publish(&sql, &board, data.clone()).await;
+        let publication = client.publication().await;
+        let text = publication["data"].as_str().expect("a text");
+        assert_eq!(text.parse::<Value>().expect("JSON"), data);
+        assert_eq!(publication["delta"], json!(null));
+    }
+    let mut other = Client::connect(host.address(), &token).await;
+    other
+        .command("subscribe", json!({"channel": board, "delta": "other"}))
+        .await;
+    assert_eq!(other.end().await, (3501, "bad request".to_owned()));
     host.stop().await;
 }
