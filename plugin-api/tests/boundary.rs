@@ -409,21 +409,24 @@ struct Kept {
 }
 
 /// A frame's bytes, which count their drop.
-struct Bytes3([u8; 3], Counted);
+struct Bytes3 {
+    bytes: [u8; 3],
+    _counted: Counted,
+}
 
 impl AsRef<[u8]> for Bytes3 {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
 impl HubProvider for Kept {
     fn frame(&self, _: u32, payload: Bytes) -> Outcome<Frame> {
         let bytes = payload.as_slice().try_into().expect("three bytes");
-        Ok(Frame::new(Arc::new(Bytes3(
+        Ok(Frame::new(Arc::new(Bytes3 {
             bytes,
-            Counted(Arc::clone(&self.counted)),
-        ))))
+            _counted: Counted(Arc::clone(&self.counted)),
+        })))
         .into()
     }
 
@@ -474,9 +477,9 @@ fn a_frame_is_shared_by_all_that_it_was_sent_to_and_freed_with_the_last() {
         counted: Arc::clone(&counted),
         frames: Arc::clone(&frames),
     }));
-    let topic = hub.topic(1).into_result().ok().expect("a topic");
+    let topic = hub.topic(1).into_result().expect("a topic");
     let frame = hub.frame(1, Bytes::from_static(b"abc")).into_result();
-    let frame = frame.ok().expect("a frame");
+    let frame = frame.expect("a frame");
     assert_eq!(topic.publish(frame.clone(), 0), 2);
     drop((topic, hub, frame));
     let held = std::mem::take(&mut *frames.lock().unwrap());

@@ -88,6 +88,7 @@ mod tests {
             offset,
             tags: None,
             time: offset * 1_000,
+            delta: false,
         }
     }
 

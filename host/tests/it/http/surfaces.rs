@@ -8,8 +8,8 @@ use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 use nself::http::{Body, Cors, Settings};
 use nself::identity::{ApiKey, Kind, NewApiKey};
-use nself::plugin::manifest::{Access, Role, Route, Schema};
-use serde_json::{Value, json};
+use nself::plugin::manifest::{Access, Role, Route};
+use serde_json::json;
 
 use super::fixture::{Answer, Host, PATIENCE, Setup, answered, generation, hello, request, route};
 
@@ -23,28 +23,30 @@ fn with(path: &str, headers: &[(&'static str, &str)]) -> Request<Full<Bytes>> {
     request
 }
 
-fn schema(document: Value) -> Option<Schema> {
-    Some(document.into())
-}
-
 fn notes() -> Vec<nself::http::NewRoute> {
     let notes = generation("notes");
     let list = Route {
         access: Access::Roles(vec![Role::Owner, Role::AdultMember]),
-        query: schema(json!({"type": "object", "required": ["limit"],
-            "properties": {"limit": {"type": "integer"}, "after": {"type": "string"}}})),
-        response: schema(json!({"type": "array", "items": {"type": "string"}})),
-        params: schema(json!({"type": "string", "format": "uuid"})),
+        query: Some(
+            json!({"type": "object", "required": ["limit"],
+            "properties": {"limit": {"type": "integer"}, "after": {"type": "string"}}})
+            .into(),
+        ),
+        response: Some(json!({"type": "array", "items": {"type": "string"}}).into()),
+        params: Some(json!({"type": "string", "format": "uuid"}).into()),
         ..route("GET", "/families/{family_id}/notes")
     };
     let create = Route {
         access: Access::Service("notes.write".to_owned()),
-        request: schema(json!({"type": "object"})),
+        request: Some(json!({"type": "object"}).into()),
         ..route("POST", "/families/{family_id}/notes")
     };
     let of_a_family = Route {
-        params: schema(json!({"type": "array", "items": false, "minItems": 2,
-            "prefixItems": [{"type": "string", "format": "uuid"}, {"type": "integer"}]})),
+        params: Some(
+            json!({"type": "array", "items": false, "minItems": 2,
+            "prefixItems": [{"type": "string", "format": "uuid"}, {"type": "integer"}]})
+            .into(),
+        ),
         ..route("GET", "/families/{family_id}/notes/{number}")
     };
     let page = |_| async {

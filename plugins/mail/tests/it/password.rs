@@ -27,7 +27,7 @@ fn chmod(path: &Path, mode: u32) {
 /// A host that logs in, whose own store has another password than the directory.
 fn logging_in(server: &SmtpServer, directory: &Path) -> TestHostBuilder {
     sending_to(server.port())
-        .config(&format!("[secrets]\ndirectory = {directory:?}"))
+        .config(&format!("[secrets]\ndirectory = \"{}\"", directory.display()))
         .config("[plugins.mail.config]\nsmtp_user = \"us\"\nretry_first_seconds = 1\nretry_last_seconds = 1\nattempts_max = 1000")
         .secret(PASSWORD, "the own one")
 }
