@@ -180,6 +180,7 @@ fn ports_answer(lab: &Lab, stack: &Stack) {
         (3001, "/.well-known/jwks.json"),
         (3003, "/livez"),
         (3004, "/livez"),
+        (3005, "/livez"),
     ] {
         assert!(published.contains(&port), "{port} is published");
         let (status, _) =
@@ -190,7 +191,7 @@ fn ports_answer(lab: &Lab, stack: &Stack) {
         );
     }
     let ready = page(lab, "http://nself:3000/readyz", &[]).expect("it is ready");
-    for plugin in ["auth", "jobs", "mail", "scheduler"] {
+    for plugin in ["auth", "jobs", "mail", "scheduler", "stream"] {
         assert!(ready.contains(plugin), "{plugin} runs: {ready}");
     }
 }

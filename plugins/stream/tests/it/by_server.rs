@@ -7,7 +7,7 @@ use nself_plugin_api::{
 };
 use nself_plugin_testkit::{TestHost, eventually};
 
-use crate::stage::{Client, builder, call, family, host, publish};
+use crate::stage::{Client, builder, call, family, host, publish, until_nobody_listens};
 
 /// Whoever connects hears of themselves and of their family; owners of the board too.
 const ON_CONNECT: &str = r#"
@@ -96,6 +96,7 @@ async fn what_was_missed_comes_with_the_connection_or_it_says_that_it_cannot() {
     let token = host.token_of(person, Some((Role::AdultMember, family)));
     let (client, begun) = connect(&host, &token, json!({})).await;
     client.close().await;
+    until_nobody_listens(&host).await;
     let sql = host.sql().await;
     for number in 1..=5 {
         publish(&sql, &own, json!(number)).await;

@@ -13,7 +13,7 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout},
 };
 
-use crate::stage::{builder, family, host, publish};
+use crate::stage::{builder, family, host, publish, until_nobody_listens};
 
 /// The client in its process, which ends with this.
 struct Script {
@@ -200,6 +200,7 @@ async fn it_is_told_when_not_all_can_be_recovered() {
     let mut client = Script::start(&host, &host.token(Role::Owner, family)).await;
     let _ = client.subscribe(&channel).await;
     client.order(json!({"do": "disconnect"})).await;
+    until_nobody_listens(&host).await;
     for number in 1..=5 {
         publish(&sql, &channel, json!(number)).await;
     }

@@ -9,7 +9,7 @@ use nself_plugin_api::{
 };
 use nself_plugin_testkit::{EventReader, ServerEvent, TestHost, WrongClock, eventually};
 
-use crate::stage::{builder, family, host, issued, publish};
+use crate::stage::{builder, family, host, issued, publish, until_nobody_listens};
 
 /// Percent-encoded, as a query has it.
 pub(crate) fn escaped(text: &str) -> String {
@@ -84,6 +84,8 @@ async fn who_only_listens_is_told_each_push_and_where_it_is() {
         .expect("an epoch");
     assert!(event.id.contains(&format!("{epoch}:1")), "{event:?}");
     // From there on, by a body this time.
+    drop(events);
+    until_nobody_listens(&host).await;
     publish(&sql, "public:a", json!({"n": 2})).await;
     let request = json!({"token": owner, "subs": {"public:a": {"recover": true, "offset": 1, "epoch": epoch}}});
     let again = host.post("/connection/uni_sse").body(request.to_string());
@@ -107,6 +109,7 @@ async fn an_event_s_id_brings_everything_that_came_after_it() {
     publish(&sql, "public:a", json!(2)).await;
     let mut told = [next(&mut events).await, next(&mut events).await];
     drop(events);
+    until_nobody_listens(&host).await;
     // Of two channels there is no order but that of what came first here.
     let last = told[1].id.clone();
     told.sort_by(|one, other| one.data.cmp(&other.data));
@@ -155,6 +158,7 @@ async fn who_cannot_be_given_everything_is_told_so() {
     publish(&sql, "public:a", json!("all")).await;
     let last = next(&mut events).await.id;
     drop(events);
+    until_nobody_listens(&host).await;
     for number in 1..=5 {
         publish(&sql, &few, json!(number)).await;
     }

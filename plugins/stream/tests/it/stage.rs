@@ -237,6 +237,16 @@ pub(crate) async fn until_count(sql: &Sql, query: &str, wanted: i64) {
     .await;
 }
 
+/// Waits until nobody is subscribed to anything. Whoever comes back before that is given what this host has delivered, and what follows
+/// by and by; afterwards the log is asked.
+pub(crate) async fn until_nobody_listens(host: &TestHost) {
+    eventually("nobody is subscribed to anything", async || {
+        let all = call(host, "channels", json!({})).await;
+        (all["result"]["channels"] == json!({})).then_some(())
+    })
+    .await;
+}
+
 /// A family with a member of that role, who is not its owner: family, person and membership.
 pub(crate) async fn family(sql: &Sql, role: Role) -> (Uuid, Uuid, Uuid) {
     let person = async |name: &str| -> Uuid {
