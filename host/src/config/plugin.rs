@@ -85,13 +85,14 @@ fn typed(text: &str, schema: &Value) -> Option<Value> {
 }
 
 /// Follows `$ref` inside the document, and takes the value's own schema where it may also be absent (`anyOf` with `null`
-/// last). Schemas of plugins nest a few levels; a circle ends after as many.
+/// last) or is described (`allOf` with nothing else). Schemas of plugins nest a few levels; a circle ends after as many.
 fn resolved<'a>(mut schema: &'a Value, root: &'a Value) -> &'a Value {
     for _ in 0..8 {
         let target = schema["$ref"]
             .as_str()
             .and_then(|reference| root.pointer(reference.strip_prefix('#')?))
-            .or_else(|| schema.pointer("/anyOf/0"));
+            .or_else(|| schema.pointer("/anyOf/0"))
+            .or_else(|| schema.pointer("/allOf/0"));
         let Some(target) = target else { break };
         schema = target;
     }
@@ -199,6 +200,8 @@ mod tests {
                 "ttl_s": {"type": "integer"}, "retries": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
                 "label": {"anyOf": [{"type": "string"}, {"type": "null"}]}, "password": {"type": "string", "minLength": 8},
                 "hosts": {"type": "array", "items": {"type": "string"}}, "smtp": {"$ref": "#/$defs/smtp"},
+                "origins": {"allOf": [{"type": "array", "items": {"type": "string"}}], "description": "which pages"},
+                "code": {"allOf": [{"type": "string"}], "description": "of digits"},
             },
             "$defs": {"smtp": {"type": "object", "properties": {"tls": {"type": "boolean"}}}},
         });
@@ -212,12 +215,20 @@ mod tests {
             ("NSELF_PLUGINS__MY_MAIL__CONFIG__PASSWORD", "12345678"),
             ("NSELF_PLUGINS__MY_MAIL__CONFIG__HOSTS", "a, b"),
             ("NSELF_PLUGINS__MY_MAIL__CONFIG__LABEL", "7"),
+            (
+                "NSELF_PLUGINS__MY_MAIL__CONFIG__ORIGINS",
+                "https://a.example",
+            ),
+            ("NSELF_PLUGINS__MY_MAIL__CONFIG__CODE", "0815"),
             ("NSELF_PLUGINS__MY_MAIL__CONFIG__SMTP__TLS", "true"),
         ];
         let config = load("[plugins.my-mail]\nport = 1\n", &variables).expect("it suits");
         assert_eq!(
             config,
-            json!({"ttl_s": 300, "password": "12345678", "hosts": ["a", "b"], "label": "7", "smtp": {"tls": true}})
+            json!({
+                "ttl_s": 300, "password": "12345678", "hosts": ["a", "b"], "label": "7", "smtp": {"tls": true},
+                "origins": ["https://a.example"], "code": "0815",
+            })
         );
     }
 
