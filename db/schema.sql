@@ -1381,7 +1381,7 @@ ALTER TABLE nself.events ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTIT
 CREATE VIEW nself.family_people AS
  SELECT m.user_id
    FROM public.family_members m
-  WHERE (m.family_id = nself.current_family_id());
+  WHERE (m.family_id = ( SELECT nself.current_family_id() AS current_family_id));
 
 CREATE UNLOGGED TABLE nself.kv (
     plugin text NOT NULL COLLATE pg_catalog."C",
