@@ -198,12 +198,12 @@ enum Way {
     Answer(Response<Body>),
 }
 
-/// Finds the route and a place in its generation. A request that meets a generation on its way out looks once
-/// more: the table with its successor is in force by then.
+/// Finds the route and a place in its generation. A request that meets a generation on its way out looks again for
+/// as long as it finds a newer table: a successor is in force before its predecessor drains, and the thread may have
+/// been held up between the look and the door, more than once.
 fn find(gateway: &Gateway, door: &Door, call: &mut Call, parts: &Parts) -> Result<Way, Problem> {
-    let mut refusal = Refusal::Draining;
-    for _ in 0..2 {
-        let table = gateway.routes.load();
+    let mut table = gateway.routes.load();
+    loop {
         let (entry, found) =
             match table.find(door.plugin.as_deref(), &parts.method, parts.uri.path()) {
                 Found::Entry(entry, found) => (entry, found),
@@ -223,25 +223,25 @@ fn find(gateway: &Gateway, door: &Door, call: &mut Call, parts: &Parts) -> Resul
                     in_flight,
                 }));
             }
-            Err(Refusal::Full) => {
-                refusal = Refusal::Full;
-                break;
-            }
+            Err(Refusal::Full) => return Err(overloaded()),
             Err(Refusal::Draining) => {}
         }
+        let newest = gateway.routes.load();
+        if Arc::ptr_eq(&newest, &table) {
+            return Err(stopping());
+        }
+        table = newest;
     }
-    Err(match refusal {
-        Refusal::Full => Problem::unavailable(
-            "OVERLOADED",
-            "too many requests at once: try again",
-            RETRY_AFTER,
-        ),
-        Refusal::Draining => Problem::unavailable(
-            "PLUGIN_STOPPING",
-            "this part is being exchanged: try again",
-            RETRY_AFTER,
-        ),
-    })
+}
+
+fn overloaded() -> Problem {
+    let message = "too many requests at once: try again";
+    Problem::unavailable("OVERLOADED", message, RETRY_AFTER)
+}
+
+fn stopping() -> Problem {
+    let message = "this part is being exchanged: try again";
+    Problem::unavailable("PLUGIN_STOPPING", message, RETRY_AFTER)
 }
 
 fn options(

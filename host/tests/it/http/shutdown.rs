@@ -218,6 +218,42 @@ async fn two_hundred_swaps_under_load_fail_no_request_and_each_old_generation_em
     }
 }
 
+/// Swaps from threads of their own, without a pause, so that a request which is held up between its look at the
+/// table and the plugin's door finds the next generation on its way out, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn swaps_without_a_pause_refuse_nobody_however_many_overtake_one_request() {
+    let (mut old, first) = version("v0");
+    let mut setup = Setup::new(vec![first]);
+    setup.settings.limits.rate_per_minute = 0;
+    let host = Arc::new(setup.start().await);
+    let stop = Arc::new(AtomicBool::new(false));
+    let swapper = {
+        let (host, stop) = (Arc::clone(&host), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let (new, route) = version("vn");
+                host.swap(vec![route]);
+                old.drain();
+                old = new;
+            }
+        })
+    };
+    let callers = [false, false, true, true].map(|http2| {
+        let (host, client) = (Arc::clone(&host), client(http2));
+        tokio::spawn(async move {
+            for _ in 0..2_000 {
+                let answer = send(&client, host.address, request(Method::GET, "/notes")).await;
+                assert_eq!(answer.status, 200);
+            }
+        })
+    });
+    for caller in callers {
+        caller.await.expect("every request was answered");
+    }
+    stop.store(true, Ordering::Relaxed);
+    swapper.join().expect("the swapper ends");
+}
+
 #[tokio::test]
 async fn a_draining_plugin_without_successor_is_503() {
     let notes = generation("notes");
