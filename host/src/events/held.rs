@@ -29,6 +29,8 @@ pub(super) struct Batch {
     pub(super) has_unsafe: bool,
     /// Something that was put aside is asked for again.
     pub(super) has_retries: bool,
+    /// The log goes on behind the cursor, with events that this subscriber wants or with others.
+    pub(super) is_behind: bool,
 }
 
 /// A cursor that this replica holds.
@@ -53,9 +55,10 @@ impl Held<'_> {
              ), wanted AS MATERIALIZED (
                  SELECT array_agg(nself.like_pattern(t)) AS patterns FROM unnest($3::text[]) AS t
              ), newest AS MATERIALIZED (
-                 SELECT e.xid FROM nself.events e ORDER BY e.xid DESC, e.position DESC LIMIT 1
+                 SELECT e.xid, e.position FROM nself.events e ORDER BY e.xid DESC, e.position DESC LIMIT 1
              )
-             SELECT s.horizon::text, coalesce(n.xid >= s.horizon, false) AS has_unsafe, h.attempts, e.xid::text AS xid_text, {COLUMNS},
+             SELECT s.horizon::text, coalesce(n.xid >= s.horizon, false) AS has_unsafe,
+                 coalesce((n.xid, n.position) > (h.xid, h.position), false) AS is_behind, h.attempts, e.xid::text AS xid_text, {COLUMNS},
                  EXISTS (
                      SELECT FROM nself.event_failures f WHERE f.subscriber = $1 AND f.retry_requested_at IS NOT NULL
                  ) AS has_retries
@@ -91,6 +94,7 @@ impl Held<'_> {
             horizon: xid(first.get("horizon")),
             has_unsafe: first.get("has_unsafe"),
             has_retries: first.get("has_retries"),
+            is_behind: first.get("is_behind"),
             events: rows.iter().filter_map(event).collect(),
         })
     }
@@ -252,12 +256,14 @@ impl Held<'_> {
                  ON CONFLICT (subscriber) DO UPDATE SET patterns = excluded.patterns, until = excluded.until",
             )
             .await?;
-        // Beyond the next sweep, which renews it; a mark that outlives its reader only costs the writers.
-        let valid = self.subscriber.tuning.sweep.saturating_mul(3).as_secs_f64();
         client
             .execute(
                 &statement,
-                &[&self.subscriber.name, &self.subscriber.types, &valid],
+                &[
+                    &self.subscriber.name,
+                    &self.subscriber.types,
+                    &self.mark_valid(),
+                ],
             )
             .await?;
         // A statement of its own: its snapshot begins after the mark's commit.
@@ -265,6 +271,26 @@ impl Held<'_> {
             .query_one("SELECT pg_snapshot_xmax(pg_current_snapshot())::text", &[])
             .await?;
         Ok(xid(row.get(0)))
+    }
+
+    /// Prolongs a mark that is in force; false when there is none any more.
+    pub(super) async fn prolong_mark(&self) -> Result<bool, EventError> {
+        let client = self.pool.get().await?;
+        let statement = client
+            .prepare_cached(
+                "UPDATE nself.event_waiters SET until = clock_timestamp() + make_interval(secs => $2)
+                 WHERE subscriber = $1 AND until > clock_timestamp()",
+            )
+            .await?;
+        let prolonged = client
+            .execute(&statement, &[&self.subscriber.name, &self.mark_valid()])
+            .await?;
+        Ok(prolonged > 0)
+    }
+
+    /// In seconds: beyond the next sweep, which prolongs it; a mark that outlives its reader only costs the writers.
+    fn mark_valid(&self) -> f64 {
+        self.subscriber.tuning.sweep.saturating_mul(3).as_secs_f64()
     }
 
     /// Takes the mark away: writers need not notify a reader that is busy.

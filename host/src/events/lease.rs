@@ -10,9 +10,10 @@ pub(super) async fn keep(held: &Held<'_>) -> EventError {
     let lease = held.subscriber.tuning.lease;
     let mut renewed = Instant::now();
     loop {
-        tokio::time::sleep(lease / 3).await;
+        // Half of it, so that an idle host is one and a second attempt still fits.
+        tokio::time::sleep(lease / 2).await;
         // A database that does not answer must not keep us from noticing that the time is over.
-        match tokio::time::timeout(lease / 3, held.renew()).await {
+        match tokio::time::timeout(lease / 4, held.renew()).await {
             Ok(Ok(())) => renewed = Instant::now(),
             Ok(Err(error @ EventError::LeaseLost { .. })) => return error,
             Ok(Err(error)) => {

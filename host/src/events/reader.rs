@@ -163,8 +163,12 @@ where
         idle.pause = LOOK_PAUSE;
         let was_woken = self.sleep(self.subscriber.tuning.sweep, shutdown).await;
         if !was_woken && !is_over(shutdown) {
-            held.skip_unwanted(batch.horizon).await?;
-            idle.marked_at = held.mark().await?;
+            if batch.is_behind {
+                held.skip_unwanted(batch.horizon).await?;
+            }
+            if !held.prolong_mark().await? {
+                idle.marked_at = held.mark().await?;
+            }
         }
         Ok(idle)
     }

@@ -49,7 +49,7 @@ impl Default for Tuning {
         Self {
             batch_max: 100,
             lease: Duration::from_secs(15),
-            sweep: Duration::from_secs(10),
+            sweep: Duration::from_secs(30),
             attempts_max: 10,
             retry_pause: Duration::from_millis(500),
             retry_pause_max: Duration::from_secs(60),

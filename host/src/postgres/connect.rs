@@ -22,6 +22,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// After this long without an acknowledgement a peer that vanished counts as gone.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// After this long without a word the peer is asked whether it is still there; the driver's own two hours would leave a connection
+/// that only listens deaf for as long, when a peer vanished without closing it.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
+const KEEPALIVE_AFTER_OF_DRIVER: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// How long a request waits for a free connection before it is told that the database is busy.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -294,6 +299,9 @@ fn limited(mut config: Config) -> Config {
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(TCP_USER_TIMEOUT);
     }
+    if config.get_keepalives_idle() == KEEPALIVE_AFTER_OF_DRIVER {
+        config.keepalives_idle(KEEPALIVE_AFTER);
+    }
     if config.get_application_name().is_none() {
         config.application_name("nself");
     }
@@ -341,6 +349,17 @@ mod tests {
         check_mode("?sslmode=disable", SslMode::Disable);
         check_mode("?application_name=x&sslmode=require", SslMode::Require);
         check_mode("?sslmode=verify-full&connect_timeout=3", SslMode::Require);
+    }
+
+    #[test]
+    fn a_peer_that_vanished_is_noticed_unless_the_url_says_when() {
+        let idle = |query: &str| {
+            let url = format!("postgres://app:x@db.example.org/shop{query}");
+            let target = Target::from_url(&url).expect(query);
+            target.config().get_keepalives_idle()
+        };
+        assert_eq!(idle(""), KEEPALIVE_AFTER);
+        assert_eq!(idle("?keepalives_idle=60"), Duration::from_secs(60));
     }
 
     #[track_caller]
