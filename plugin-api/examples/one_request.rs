@@ -2,10 +2,10 @@
 //!
 //! ```sh
 //! cargo build --release -p nself-plugin-api --example one_request
-//! valgrind --tool=callgrind target/release/examples/one_request 2000       # instructions, whatever else the machine does
+//! valgrind --tool=callgrind target/release/examples/one_request 2000 echo  # instructions, whatever else the machine does
 //! ```
 //!
-//! A run with 0 says what the start costs.
+//! A run with 0 says what the start costs. `echo` sends 1 KiB there and back, `json` asks for a small document.
 #![expect(
     clippy::unwrap_used,
     reason = "a program for looking says what it expects by failing"
@@ -25,23 +25,33 @@ use nself_plugin_api::{
         entry::{Host, HostProvider, RawHandle},
         instance::Instance,
         request::{Principal, RequestProvider},
-        response::{self, headers},
+        response::{self, read_headers},
     },
     bytes::Bytes,
     extract::{Extract, Request},
     futures_util::stream,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
-    prelude::{About, Body, Context, Cx, NoConfig, Plugin, Response, Result, Route, about},
+    prelude::{
+        About, Body, Context, Cx, Data, NoConfig, Plugin, Response, Result, Route, Schema, about,
+    },
     runtime,
 };
+use serde::Serialize;
 
 static BODY: [u8; 1024] = [b'x'; 1024];
+
+/// The routes by their numbers in the manifest.
+const ECHO: u32 = 0;
+const NOTE: u32 = 1;
 
 struct Echo;
 
 impl Plugin for Echo {
     const ABOUT: About = about!("echo");
-    const ROUTES: &'static [Route<Self>] = &[Route::post("/echo", echo).public()];
+    const ROUTES: &'static [Route<Self>] = &[
+        Route::post("/echo", echo).public(),
+        Route::get("/note", note).public(),
+    ];
 
     type Config = NoConfig;
 
@@ -62,6 +72,17 @@ impl Extract for Mark {
 async fn echo(_: Cx<Echo>, Mark(mark): Mark, Body(bytes): Body) -> Result<Response> {
     let response = Response::new(StatusCode::OK, bytes).content_type("application/octet-stream");
     Ok(response.header(HeaderName::from_static("x-mark"), mark))
+}
+
+#[derive(Serialize, Schema)]
+struct Note {
+    id: u64,
+    text: &'static str,
+}
+
+async fn note(_: Cx<Echo>) -> Result<Data<Note>> {
+    let text = "The quick brown fox jumps over the lazy dog";
+    Ok(Data(Note { id: 7, text }))
 }
 
 /// A host that offers nothing.
@@ -109,20 +130,20 @@ impl RequestProvider for Head {
 }
 
 /// As the host does it: the request as a view, the answer as a whole.
-fn answered(instance: &Instance) -> usize {
-    let whole = Ok(Bytes::from_static(&BODY).into());
-    let body = abi::stream::Stream::new(stream::once(ready(whole)));
+fn answered(instance: &Instance, route: u32) -> usize {
+    let body = if route == ECHO {
+        let whole = Ok(Bytes::from_static(&BODY).into());
+        abi::stream::Stream::new(stream::once(ready(whole)))
+    } else {
+        abi::stream::Stream::empty()
+    };
     let request = abi::request::Request::new(Box::new(Head), body);
-    let answer = at_once(instance.handle(0, request)).unwrap();
+    let answer = at_once(instance.handle(route, request)).unwrap();
     let (_, block, body) = answer.into_parts();
     let mut map = HeaderMap::new();
-    let block = Bytes::from(block);
-    for (name, value) in headers(&block) {
-        let value = HeaderValue::from_maybe_shared(block.slice_ref(value)).unwrap();
-        map.append(HeaderName::from_bytes(name).unwrap(), value);
-    }
+    read_headers(block, &mut map).unwrap();
     let response::Body::Bytes(bytes) = body else {
-        panic!("the echo is bytes");
+        panic!("both answers are bytes");
     };
     map.len() + Bytes::from(bytes).len()
 }
@@ -135,9 +156,11 @@ fn at_once<F: Future>(future: F) -> F::Output {
 }
 
 fn main() {
-    let requests = std::env::args().nth(1).unwrap().parse().unwrap();
+    let arguments: Vec<String> = std::env::args().collect();
+    let requests = arguments[1].parse().unwrap();
+    let route = if arguments[2] == "json" { NOTE } else { ECHO };
     let host = Host::new(Arc::new(Nothing));
     let instance = at_once(runtime::create::<Echo>(host, "{}".into())).unwrap();
-    let bytes: usize = (0..requests).map(|_| answered(&instance)).sum();
+    let bytes: usize = (0..requests).map(|_| answered(&instance, route)).sum();
     println!("{requests} requests, {bytes} bytes and headers");
 }

@@ -11,14 +11,14 @@ use futures_util::{
     future::{BoxFuture, ready},
     stream,
 };
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use nself_plugin_api::abi::{
     error::{Error, KIND_PANIC},
     instance::Instance,
     request::Request,
-    response::{self, headers},
+    response::{self, NotHttp, read_headers},
     stream::Stream,
 };
 use serde_json::{Value, json};
@@ -113,17 +113,9 @@ async fn answer(
         *response.status_mut() =
             StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    // The values share the block instead of being copied one by one.
-    let block = Bytes::from(block);
-    for (name, value) in headers(&block) {
-        let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name),
-            HeaderValue::from_maybe_shared(block.slice_ref(value)),
-        ) else {
-            error!(header = %String::from_utf8_lossy(name), "the plugin answered with a header that HTTP does not allow");
-            return Problem::internal().into_response();
-        };
-        response.headers_mut().append(name, value);
+    if let Err(NotHttp { name }) = read_headers(block, response.headers_mut()) {
+        error!(header = %name, "the plugin answered with a header that HTTP does not allow");
+        return Problem::internal().into_response();
     }
     response
 }

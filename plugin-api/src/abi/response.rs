@@ -1,5 +1,7 @@
 //! Responses: status, one block of headers, and a body that is bytes, a stream, or a WebSocket to come.
 
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
+
 use super::layout::layout;
 use super::{bytes::Bytes, entry::RawHandle, interface::interface, stream::Stream};
 
@@ -143,6 +145,44 @@ pub fn headers(mut block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// A header whose name or value HTTP does not allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotHttp {
+    /// Its name, as far as it is text.
+    pub name: String,
+}
+
+/// What most answers say of themselves, and nothing more.
+const JSON: (&[u8], &[u8]) = (b"content-type", b"application/json");
+
+/// Appends the headers of a block. Their values share the block instead of being copied one by one; the commonest needs none.
+///
+/// # Errors
+///
+/// The first header that is none.
+pub fn read_headers(block: Bytes, into: &mut HeaderMap) -> Result<(), NotHttp> {
+    let is_json_alone = {
+        let mut all = headers(block.as_slice());
+        (all.next(), all.next()) == (Some(JSON), None)
+    };
+    if is_json_alone {
+        into.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        return Ok(());
+    }
+    let block = ::bytes::Bytes::from(block);
+    for (name, value) in headers(&block) {
+        let (Ok(key), Ok(value)) = (
+            HeaderName::from_bytes(name),
+            HeaderValue::from_maybe_shared(block.slice_ref(value)),
+        ) else {
+            let name = String::from_utf8_lossy(name).into_owned();
+            return Err(NotHttp { name });
+        };
+        into.append(key, value);
+    }
+    Ok(())
+}
+
 layout!(MESSAGE: Message {
     kind: u32,
     code: u32,
@@ -204,5 +244,30 @@ mod tests {
         assert_eq!(all, [(&b"a"[..], &b"1"[..]), (b"b", b"")]);
         assert_eq!(headers(&block[..block.len() - 1]).count(), 1);
         assert!(!push_header(&mut block, &"n".repeat(70_000), b""));
+    }
+
+    fn read(all: &[(&str, &str)]) -> Result<HeaderMap, NotHttp> {
+        let mut block = Vec::new();
+        for (name, value) in all {
+            assert!(push_header(&mut block, name, value.as_bytes()));
+        }
+        let mut map = HeaderMap::new();
+        read_headers(block.into(), &mut map).map(|()| map)
+    }
+
+    #[test]
+    fn headers_of_an_answer_arrive_whole_and_what_is_none_is_named() {
+        let json = ("content-type", "application/json");
+        assert_eq!(
+            read(&[json]).expect("one header")["content-type"],
+            "application/json"
+        );
+        let both = read(&[json, ("x-mark", "1"), ("x-mark", "2")]).expect("three headers");
+        assert_eq!(both.get_all("x-mark").iter().count(), 2);
+        assert_eq!(both["content-type"], "application/json");
+        assert!(read(&[]).expect("none").is_empty());
+        for wrong in [("x mark", "1"), ("x-mark", "a\nb")] {
+            assert_eq!(read(&[json, wrong]).expect_err("no header").name, wrong.0);
+        }
     }
 }
