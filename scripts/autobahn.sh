@@ -15,16 +15,23 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 home=${AUTOBAHN_HOME:-$scripts/../target/autobahn}
 python_packages=(python2.7-minimal libpython2.7-minimal libpython2.7-stdlib libssl1.1 libffi7)
 
-# The mirror that this machine takes its own packages from.
+# The mirror that this machine takes its own packages from, as far as its lists say so.
 mirror() {
-  apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian //p' | head -n 1
+  # Words of apt's.
+  # shellcheck disable=SC2016
+  apt-get "${apt_options[@]}" indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian //p' | head -n 1
 }
 
 # unpack_python DIRECTORY: apt verifies the packages by Debian's key, as always.
 unpack_python() {
   local key=/usr/share/keyrings/debian-archive-keyring.gpg from
   from=$(mirror)
-  [ -n "$from" ] || die "apt knows no mirror of Debian" "apt-get update"
+  if [ -z "$from" ]; then
+    # Images come without lists.
+    private_lists "$1/own"
+    from=$(mirror)
+  fi
+  [ -n "$from" ] || die "apt knows no mirror of Debian, which the suite's Python is from"
   mkdir -p "$1/apt/parts"
   echo "deb [signed-by=$key] $from bullseye main" >"$1/apt/sources.list"
   # In a file, so that what machine.sh says to apt stays as it is.
@@ -55,7 +62,7 @@ install_suite() {
   cp -r "$work"/sources/autobahn-*/autobahn "$work"/sources/txaio-*/txaio "$work/site/"
   # A folder of several packages: its wheel leaves it to pip to make it one.
   touch "$work/site/zope/__init__.py"
-  rm -rf "$work"/{apt,debs,packages,pip,sources} "$home"
+  rm -rf "$work"/{apt,own,debs,packages,pip,sources} "$home"
   cp "$scripts/autobahn.txt" "$work/installed"
   mv "$work" "$home"
 }

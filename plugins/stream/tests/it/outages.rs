@@ -7,7 +7,7 @@ use nself_plugin_api::{
     serde_json::{Value, json},
     uuid::Uuid,
 };
-use nself_plugin_testkit::{TestHost, eventually};
+use nself_plugin_testkit::{TestHost, eventually, within};
 use tokio::{
     io::copy,
     net::{TcpListener, TcpStream, tcp},
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_postgres::Client as Sql;
 
-use crate::stage::{Client, builder};
+use crate::stage::{Client, builder, publish};
 
 /// Ends all of the plugin's connections to the database. Other tests have theirs on the same server.
 const CUT: &str = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database() and usename like '%\\_stream'";
@@ -34,7 +34,7 @@ async fn write(sql: Sql, writer: usize, channels: Vec<String>) -> Vec<(String, V
         let chosen = [writer * 7 + number, writer * 11 + 50 - number % 50]
             .map(|at| channels[at % channels.len()].clone());
         for channel in &chosen {
-            crate::stage::publish(&sql, channel, data.clone()).await;
+            publish(&sql, channel, data.clone()).await;
         }
         let is_kept = !(writer + number).is_multiple_of(3);
         let end = if is_kept { "commit" } else { "rollback" };
@@ -90,38 +90,47 @@ async fn what_commits_is_heard_whatever_rolls_back_and_however_often_the_listene
     host.stop().await;
 }
 
-/// Publishes until it is told to stop, and waits for each answer; the numbers that were taken, and how many were refused.
+/// How far publishing has come.
+#[derive(Clone)]
+struct Progress {
+    heard: watch::Receiver<i64>,
+    refused: watch::Receiver<i64>,
+}
+
+/// Waits until more has happened.
+async fn more(mut count: watch::Receiver<i64>, amount: i64) {
+    let wanted = *count.borrow() + amount;
+    let reached = within("more of it", count.wait_for(|now| *now >= wanted)).await;
+    reached.expect("they go on");
+}
+
+/// Publishes until it is told to stop, and waits for each answer; the numbers that were taken.
 async fn publish_on(
     mut client: Client,
     channel: String,
     stop: watch::Receiver<bool>,
-) -> (Vec<i64>, usize, i64) {
-    let (mut taken, mut refused, mut number) = (Vec::new(), 0, 0);
+    refused: watch::Sender<i64>,
+) -> Vec<i64> {
+    let (mut taken, mut number) = (Vec::new(), 0);
     while !*stop.borrow() {
         number += 1;
-        let answer = client
-            .ask("publish", json!({"channel": channel, "data": number}))
-            .await;
+        let request = json!({"channel": channel, "data": number});
+        let answer = client.ask("publish", request).await;
         if answer["publish"].is_object() {
             taken.push(number);
         } else {
-            // Again, if it wants: nothing says that it was wrong to ask.
-            assert_eq!(
-                (&answer["error"]["code"], &answer["error"]["temporary"]),
-                (&json!(100), &json!(true))
-            );
-            refused += 1;
+            // Nothing says that it was wrong to ask.
+            let error = (&answer["error"]["code"], &answer["error"]["temporary"]);
+            assert_eq!(error, (&json!(100), &json!(true)));
+            refused.send_modify(|refused| *refused += 1);
         }
     }
-    (taken, refused, number)
+    taken
 }
 
 /// What is heard when the database ends in this way in the middle of publications: all that was taken, once and in order, over the same
 /// connection.
-async fn check_publishing_through(
-    host: TestHost,
-    fail: impl AsyncFnOnce(&TestHost, watch::Receiver<i64>),
-) {
+async fn check_publishing_through(host: TestHost, fail: impl AsyncFnOnce(&TestHost, Progress)) {
     let family = Uuid::now_v7();
     let channel = format!("family:{family}:log:a");
     let token = host.token(Role::Owner, family);
@@ -129,8 +138,10 @@ async fn check_publishing_through(
     let _ = reader.subscribe(&channel).await;
     let writer = Client::connect(host.address(), &token).await;
     let (stop, stopping) = watch::channel(false);
-    let writing = tokio::spawn(publish_on(writer, channel, stopping));
-    let (heard, hearing) = watch::channel(0);
+    let (refusing, refused) = watch::channel(0);
+    let (hearing, heard) = watch::channel(0);
+    let publishing = publish_on(writer, channel.clone(), stopping, refusing);
+    let writing = tokio::spawn(publishing);
     let reading = tokio::spawn(async move {
         let mut received = Vec::new();
         loop {
@@ -138,23 +149,23 @@ async fn check_publishing_through(
             received.push(publication["data"].as_i64().expect("a number"));
             let offset = i64::try_from(received.len()).expect("a count");
             assert_eq!(publication["offset"], offset, "no gap, none twice");
-            heard.send_replace(offset);
+            hearing.send_replace(offset);
             if publication["data"] == -1 {
                 return received;
             }
         }
     });
-    fail(&host, hearing.clone()).await;
+    more(heard.clone(), 20).await;
+    let progress = Progress {
+        heard: heard.clone(),
+        refused,
+    };
+    fail(&host, progress).await;
     // Heard again by who was there all the time, before anybody connects.
-    let before = *hearing.borrow();
-    let mut on = hearing.clone();
-    let goes_on = on.wait_for(|offset| *offset > before + 20);
-    let goes_on = nself_plugin_testkit::within("publications go on", goes_on).await;
-    goes_on.expect("the reader goes on");
+    more(heard, 20).await;
     stop.send_replace(true);
-    let (taken, refused, number) = writing.await.expect("the writer ends");
-    let last = format!("family:{family}:log:a");
-    crate::stage::publish(&host.sql().await, &last, json!(-1)).await;
+    let taken = writing.await.expect("the writer ends");
+    publish(&host.sql().await, &channel, json!(-1)).await;
     let mut received = reading.await.expect("the reader ends");
     assert_eq!(received.pop(), Some(-1));
     assert!(received.is_sorted_by(|a, b| a < b), "{received:?}");
@@ -164,25 +175,15 @@ async fn check_publishing_through(
             .iter()
             .all(|number| received.binary_search(number).is_ok())
     );
-    assert!(
-        refused > 0 && number > 20,
-        "{refused} of {number} were refused"
-    );
     host.stop().await;
-}
-
-async fn some_are_heard(mut heard: watch::Receiver<i64>) {
-    let some = heard.wait_for(|offset| *offset > 20);
-    let some = nself_plugin_testkit::within("publications are heard", some).await;
-    some.expect("the reader goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_stay_and_go_on_when_postgres_crashes_and_comes_back() {
     let host = builder().config(OPEN).own_server().start().await;
-    check_publishing_through(host, async |host, heard| {
-        some_are_heard(heard).await;
+    check_publishing_through(host, async |host, progress| {
         tokio::task::block_in_place(|| host.database().crash_and_restart());
+        more(progress.heard, 1).await;
     })
     .await;
 }
@@ -190,18 +191,14 @@ async fn clients_stay_and_go_on_when_postgres_crashes_and_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_database_is_away_publications_are_refused_for_now() {
     let host = builder().config(OPEN).start().await;
-    check_publishing_through(host, async |host, heard| {
-        some_are_heard(heard.clone()).await;
+    check_publishing_through(host, async |host, progress| {
         let outage = host.database_away().await;
-        let family = Uuid::now_v7();
-        let token = host.token(Role::Owner, family);
-        eventually("a publication is refused", async || {
-            // Who comes meanwhile is refused too, and may come again.
-            let mut late = Client::open(host.address()).await;
-            let id = late.command("connect", json!({"token": token})).await;
-            (!late.is_connected(id).await).then_some(())
-        })
-        .await;
+        more(progress.refused, 1).await;
+        let token = host.token(Role::Owner, Uuid::now_v7());
+        // Who comes meanwhile is refused too.
+        let mut late = Client::open(host.address()).await;
+        let id = late.command("connect", json!({"token": token})).await;
+        assert!(!late.is_connected(id).await);
         outage.end().await;
     })
     .await;
