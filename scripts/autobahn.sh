@@ -15,11 +15,11 @@ scripts=$(cd "$(dirname "$0")" && pwd)
 home=${AUTOBAHN_HOME:-$scripts/../target/autobahn}
 python_packages=(python2.7-minimal libpython2.7-minimal libpython2.7-stdlib libssl1.1 libffi7)
 
-# The mirror that this machine takes its own packages from, as far as its lists say so.
+# The mirrors that this machine takes its own packages from, as far as its lists say so.
 mirror() {
   # Words of apt's.
   # shellcheck disable=SC2016
-  apt-get "${apt_options[@]}" indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian //p' | head -n 1
+  apt-get "${apt_options[@]}" indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sed -n 's/^Debian //p'
 }
 
 # unpack_python DIRECTORY: apt verifies the packages by Debian's key, as always.
@@ -31,6 +31,7 @@ unpack_python() {
     private_lists "$1/own"
     from=$(mirror)
   fi
+  from=${from%%$'\n'*}
   [ -n "$from" ] || die "apt knows no mirror of Debian, which the suite's Python is from"
   mkdir -p "$1/apt/parts"
   echo "deb [signed-by=$key] $from bullseye main" >"$1/apt/sources.list"
