@@ -40,7 +40,7 @@ pub use builder::TestHostBuilder;
 pub use clock::WrongClock;
 pub use host::TestHost;
 pub use library::{Library, library};
-pub use node::NodeScripts;
+pub use node::{NodeScripts, chromium, free_port};
 pub use nself::{capability::clock::TestClock, plugin::manifest::Schema};
 pub use outage::Outage;
 pub use postgres::postgres_program;

@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -72,6 +73,30 @@ impl NodeScripts {
 }
 
 const NEEDED: &str = "the tests need it: apt-get install nodejs npm";
+
+/// The browser that a script drives.
+///
+/// # Panics
+///
+/// When none is installed.
+pub fn chromium() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    std::env::split_paths(&path)
+        .flat_map(|folder| names.map(|name| folder.join(name)))
+        .find(|file| file.is_file())
+        .expect("there is no Chromium, and the tests need it: apt-get install chromium")
+}
+
+/// A port that nobody listens on: of a page whose address the host must know before it starts.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
+    listener.local_addr().expect("it listens").port()
+}
 
 /// Copies the scripts and installs the packages, unless both are there. Tests of other threads and processes wait.
 fn make(sources: &Path, folder: &Path) {

@@ -241,6 +241,11 @@ impl Connection {
         self.until(|out| out.bytes() == 0).await;
     }
 
+    /// Says that nothing more is written. What comes can still be read.
+    pub(crate) async fn shut(&self) {
+        std::future::poll_fn(|context| self.out().shut(context)).await;
+    }
+
     async fn until(&self, is_so: impl Fn(&Outbound<Writing>) -> bool) {
         loop {
             let mut rung = std::pin::pin!(self.room.notified());

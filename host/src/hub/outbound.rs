@@ -185,6 +185,14 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         self.state = State::Gone;
     }
 
+    /// Ends the stream; that it has ended already is as good.
+    pub(super) fn shut(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(writing) = self.writing.as_mut() else {
+            return Poll::Ready(());
+        };
+        Pin::new(writing).poll_shutdown(context).map(drop)
+    }
+
     /// Writes what waits, as far as the client takes it.
     pub(super) fn write(&mut self, context: &mut Context<'_>) {
         while let Some(writing) = self.writing.as_mut().filter(|_| !self.waiting.is_empty()) {

@@ -2,6 +2,7 @@
 //! which has a route for each thing that a plugin can do.
 
 mod audit;
+mod autobahn;
 mod bodies;
 mod callers;
 mod database;

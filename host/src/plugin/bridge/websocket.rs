@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use nself_plugin_api::abi::{
@@ -19,6 +19,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         self,
+        error::ProtocolError,
         handshake::derive_accept_key,
         protocol::{Role, WebSocketConfig, frame::coding::CloseCode},
     },
@@ -149,6 +150,9 @@ async fn converse(upgraded: Upgraded, service: Service) {
         // The peer's departure is no failure of the plugin.
         Err(failure) if &*failure.code.to_text() == GONE => {
             debug!(cause = failure.cause.to_text(), "the peer has gone");
+            if open.connection.is_closing() {
+                return dismiss(&open).await;
+            }
             // In case it is merely asleep; there is nobody to wait for.
             let away = Close::new(CloseCode::Away.into(), "");
             open.connection.close(&away);
@@ -200,6 +204,20 @@ async fn close(open: &Open, why: &Close) {
     }
 }
 
+/// Waits until a client that broke the rules has gone. It may still be sending, and a socket that is dropped with something unread
+/// takes back the close that says why.
+async fn dismiss(open: &Open) {
+    let leaving = async {
+        open.connection.flushed().await;
+        open.connection.shut().await;
+        let mut incoming = open.incoming.lock().await;
+        let _ = tokio::io::copy(incoming.get_mut(), &mut tokio::io::sink()).await;
+    };
+    if timeout(CLOSE_TIMEOUT, leaving).await.is_err() {
+        debug!("the peer did not leave in time");
+    }
+}
+
 struct Open {
     incoming: Arc<Mutex<Transport>>,
     connection: Arc<Connection>,
@@ -210,6 +228,20 @@ const GONE: &str = "SOCKET_GONE";
 
 fn gone(cause: impl std::fmt::Display) -> Error {
     error(500, GONE, "the connection is gone", cause)
+}
+
+/// How a client is closed that broke the rules of framing; nothing where it has merely gone.
+fn broken(failure: &tungstenite::Error) -> Option<Close> {
+    let (code, reason) = match failure {
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return None,
+        tungstenite::Error::Protocol(_) => {
+            (CloseCode::Protocol, "this breaks the rules of framing")
+        }
+        tungstenite::Error::Utf8(_) => (CloseCode::Invalid, "a text has to be UTF-8"),
+        tungstenite::Error::Capacity(_) => (CloseCode::Size, "the message is too long"),
+        _ => return None,
+    };
+    Some(Close::new(code.into(), reason))
 }
 
 fn received(frame: tungstenite::Message) -> Option<Message> {
@@ -269,11 +301,20 @@ impl SocketProvider for Open {
                 };
                 match heard {
                     Some(Ok(frame)) => {
+                        if frame.is_close() {
+                            // The codec's answer is the close: it has the client's code, or says what is wrong with that.
+                            let _ = incoming.flush().await;
+                        }
                         if let Some(message) = received(frame) {
                             return Ok(message);
                         }
                     }
-                    Some(Err(failure)) => return Err(gone(failure)),
+                    Some(Err(failure)) => {
+                        if let Some(close) = broken(&failure) {
+                            connection.close(&close);
+                        }
+                        return Err(gone(failure));
+                    }
                     None => return Err(gone("closed without a close frame")),
                 }
             }

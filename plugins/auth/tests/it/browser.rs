@@ -1,8 +1,6 @@
 //! What a person does in a real Chromium: with our pages, and with passkeys on a page and by a client that others wrote.
 
-use std::{net::TcpListener, path::PathBuf};
-
-use nself_plugin_testkit::node_scripts;
+use nself_plugin_testkit::{chromium, free_port, node_scripts};
 
 use crate::stage::{PASSWORD, Stage};
 
@@ -70,19 +68,4 @@ pub(crate) async fn run<const N: usize>(script: &str, variables: [(&'static str,
     let mut command = scripts.script(script);
     command.envs(variables).env("PROFILE", profile.path());
     scripts.run(command.env("CHROMIUM", chromium())).await;
-}
-
-/// A port that nobody listens on: the page's, whose address the host must know before it starts.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there are ports");
-    listener.local_addr().expect("it listens").port()
-}
-
-fn chromium() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    std::env::split_paths(&path)
-        .flat_map(|folder| names.map(|name| folder.join(name)))
-        .find(|file| file.is_file())
-        .expect("there is no Chromium, and the tests need it: apt-get install chromium")
 }

@@ -15,17 +15,14 @@ mod place;
 mod replay;
 mod sign_in;
 
-use nself_plugin_testkit::{Answer, TestHostBuilder};
+use nself_plugin_testkit::{Answer, TestHostBuilder, free_port};
 use serde_json::{Value, json};
 
 use self::{
     browser::{Browser, HOME, parameter},
     place::Place,
 };
-use crate::{
-    browser::free_port,
-    stage::{Session, Stage},
-};
+use crate::stage::{Session, Stage};
 
 /// The app's own secret, and its S256 (RFC 7636, appendix B).
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";

@@ -1,6 +1,8 @@
 //! The stream plugin, tried on a real host with a real database, by raw frames and by the client that everybody uses.
 
+mod abuse;
 mod api;
+mod browser;
 mod by_server;
 mod changes;
 mod channels;
@@ -12,10 +14,12 @@ mod hosts;
 mod listeners;
 mod log;
 mod media;
+mod outages;
 mod purged;
 mod recovery;
 mod revocation;
 mod stage;
+mod storm;
 mod warm;
 
 nself_plugin_testkit::conformance!();

@@ -10,7 +10,7 @@ use nself_plugin_api::{
     uuid::Uuid,
 };
 use nself_plugin_testkit::{TestHost, TestHostBuilder, eventually, within};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_postgres::Client as Sql;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
@@ -61,6 +61,16 @@ impl Client {
     pub(crate) async fn say(&mut self, text: &str) {
         let sent = self.socket.send(Message::text(text)).await;
         sent.expect("it can be sent");
+    }
+
+    /// Sends bytes that are not a frame by anybody's making but the test's. Who is closed meanwhile need not take them.
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
+        let _ = self.try_raw(bytes).await;
+    }
+
+    /// The same; false when it is closed.
+    pub(crate) async fn try_raw(&mut self, bytes: &[u8]) -> bool {
+        self.socket.get_mut().write_all(bytes).await.is_ok()
     }
 
     /// Sends a command; its id.
@@ -120,6 +130,16 @@ impl Client {
         push["pub"].clone()
     }
 
+    /// The next publication, or the end of the connection.
+    pub(crate) async fn publication_or_end(&mut self) -> Result<Value, End> {
+        let push = match self.pushes.pop_front() {
+            Some(push) => push,
+            None => self.line().await?["push"].take(),
+        };
+        assert!(push["pub"].is_object(), "{push}");
+        Ok(push["pub"].clone())
+    }
+
     /// The code of the error that a command is answered with.
     pub(crate) async fn refusal(&mut self, method: &str, request: Value) -> Value {
         let answer = self.ask(method, request).await;
@@ -161,6 +181,12 @@ impl Client {
     /// Whether a command is answered and not the end.
     pub(crate) async fn is_answered(&mut self, id: u32) -> bool {
         self.line().await.is_ok_and(|line| line["id"] == id)
+    }
+
+    /// Whether the answer to a connect lets it in.
+    pub(crate) async fn is_connected(&mut self, id: u32) -> bool {
+        let line = self.line().await;
+        line.is_ok_and(|line| line["id"] == id && line["connect"].is_object())
     }
 
     /// Waits for the end; all that it was told until then and nobody has asked for.

@@ -12,14 +12,14 @@ use nself_plugin_testkit::eventually;
 use crate::stage::{Client, builder, call, host, publish};
 
 /// Takes away what the plugin reads the log with, but for the news.
-const AWAY: &str = "
+pub(crate) const AWAY: &str = "
 alter function stream.locate(text) rename to locate_away;
 alter function stream.history(text, bigint, bigint, boolean) rename to history_away;";
-const BACK: &str = "
+pub(crate) const BACK: &str = "
 alter function stream.locate_away(text) rename to locate;
 alter function stream.history_away(text, bigint, bigint, boolean) rename to history;";
 
-fn offsets(publications: &Value) -> Vec<i64> {
+pub(crate) fn offsets(publications: &Value) -> Vec<i64> {
     let publications = publications.as_array().map(Vec::as_slice);
     let offsets = publications.unwrap_or_default().iter();
     offsets.filter_map(|one| one["offset"].as_i64()).collect()
