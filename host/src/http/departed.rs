@@ -27,6 +27,6 @@ impl TryFrom<Upgraded> for Departed {
     fn try_from(upgraded: Upgraded) -> io::Result<Self> {
         let parts = upgrade::downcast::<TokioIo<Timed>>(upgraded)
             .map_err(|_| io::Error::other("this connection is none of our listeners'"))?;
-        Ok(parts.io.into_inner().leave(parts.read_buf))
+        Ok(parts.io.into_inner().leave(&parts.read_buf))
     }
 }

@@ -62,11 +62,12 @@ impl Timed {
         }
     }
 
-    /// For who has left HTTP: from here on its patience is somebody else's.
-    pub(super) fn leave(self, ahead: Bytes) -> Departed {
+    /// For who has left HTTP: from here on its patience is somebody else's. What was read already is copied, as it is little or nothing
+    /// and lies in HTTP's whole buffer.
+    pub(super) fn leave(self, ahead: &[u8]) -> Departed {
         Departed {
             stream: self.stream,
-            ahead,
+            ahead: Bytes::copy_from_slice(ahead),
             write_timeout: self.write_timeout,
             seat: Some(self.seat),
         }
