@@ -4,13 +4,12 @@
 
 mod doors;
 
-use std::{net::SocketAddr, path::Path, process::Stdio, time::Instant};
+use std::{net::SocketAddr, path::Path, time::Instant};
 
 use futures_util::future::try_join_all;
 use nself::postgres::scratch::{Scratch, TestDatabase};
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
     net::TcpStream,
     process::{Child, Command},
 };
@@ -19,7 +18,7 @@ use crate::{
     Failure, Result,
     child::{Log, Served},
     client::{Http, json_post, with_bearer},
-    cpu,
+    cpu, peers,
     project::Project,
     report::{Pairs, Report, Spread, at_most},
 };
@@ -213,7 +212,7 @@ impl Side {
 
     async fn better_auth() -> Result<Self> {
         let database = Scratch::shared().database().await;
-        let directory = installed().await?;
+        let directory = peers::installed("better-auth").await?;
         let _migrated = peer(&directory, &database.url()).await?;
         let begun = Instant::now();
         let (child, address) = peer(&directory, &database.url()).await?;
@@ -415,45 +414,13 @@ async fn json_of(http: &mut Http<TcpStream>, request: &[u8]) -> Result<Value> {
     Ok(serde_json::from_slice(&body)?)
 }
 
-/// The peer's packages, installed below this program's directory.
-async fn installed() -> Result<std::path::PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/better-auth");
-    let directory = std::env::current_exe()?.with_file_name("bench-better-auth");
-    std::fs::create_dir_all(&directory)?;
-    for file in ["package.json", "package-lock.json", "server.mjs"] {
-        std::fs::copy(source.join(file), directory.join(file))?;
-    }
-    let installed = Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund", "--silent"])
-        .current_dir(&directory)
-        .status()
-        .await
-        .map_err(|error| format!("cannot run npm, which the peer needs: {error}"))?;
-    if installed.success() {
-        Ok(directory)
-    } else {
-        Err(Failure::from("npm could not install the peer"))
-    }
-}
-
 /// Starts the peer and waits until it is ready.
 async fn peer(directory: &Path, database_url: &str) -> Result<(Child, SocketAddr)> {
-    let mut child = Command::new("node")
+    let mut command = Command::new("node");
+    command
         .arg("server.mjs")
         .current_dir(directory)
         .env("DATABASE_URL", database_url)
-        .env("NODE_ENV", "production")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let stdout = child.stdout.take().expect("standard output is piped");
-    let line = BufReader::new(stdout).lines().next_line().await?;
-    let line = line.ok_or_else(|| Failure::from("better-auth did not start"))?;
-    let ready: Value = serde_json::from_str(&line)?;
-    let address = ready["gateway"].as_str().and_then(|text| text.parse().ok());
-    Ok((
-        child,
-        address.ok_or_else(|| Failure::from("better-auth says no address"))?,
-    ))
+        .env("NODE_ENV", "production");
+    peers::start(&mut command).await
 }

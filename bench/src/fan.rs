@@ -1,199 +1,217 @@
-//! One message to a thousand sockets: the host's hub beside npm's ws, and beside a server that does nothing but write. CPU is the
-//! server's, on the first core; the clients have the other one.
+//! One message to a thousand sockets: the stream plugin with tokens and subscriptions, the host's hub alone, and the servers that people
+//! would take otherwise, beside one that does nothing but write. CPU is the server's, on the first core; the clients have the other one.
 
 mod audience;
 mod bare;
+mod coming_back;
+mod delivery;
+mod dialect;
+mod frames;
+mod sides;
 
-use std::{net::SocketAddr, path::Path, process::Stdio};
+use std::{collections::BTreeMap, time::Duration};
 
-use nself::postgres::scratch::{Scratch, TestDatabase};
-use serde_json::Value;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
+use tokio::time::{Instant, sleep_until};
 
-use self::audience::Audience;
 pub(crate) use self::bare::{BARE, serve as serve_bare};
+use self::{audience::Audience, sides::Side};
 use crate::{
-    Failure, Result,
-    child::{Log, Served},
-    cpu,
-    project::Project,
-    report::{Pairs, Report, at_most},
+    Result, cpu,
+    report::{Report, Spread, at_most, quantile},
 };
 
 /// Everybody who is connected.
 const SUBSCRIBERS: usize = 1_000;
 /// Bytes of a message.
 const MESSAGE_BYTES: usize = 128;
-const ROUNDS: usize = 15;
-/// Messages that are on their way at a time, how often in a round, and what is expected beside the bare server and beside ws.
-const WINDOWS: [(usize, usize, [&str; 2]); 2] = [
-    (1, 100, [">= 0.85x", ">= 2x"]),
-    (64, 20, [">= 0.60x", ">= 25x"]),
-];
+const ROUNDS: u32 = 5;
+/// Connections that a round makes.
+const ARRIVALS: usize = 500;
+/// Messages of a round that come at a steady pace, and the time between two.
+const PACED: usize = 30;
+const PACE: Duration = Duration::from_millis(100);
 
-pub(crate) async fn measure(report: &mut Report) -> Result<()> {
+/// What is compared: higher is better but for the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Figure {
+    OneInFlight,
+    ManyInFlight,
+    Connects,
+    Paced,
+}
+
+impl Figure {
+    const ALL: [Self; 4] = [
+        Self::OneInFlight,
+        Self::ManyInFlight,
+        Self::Connects,
+        Self::Paced,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::OneInFlight => "1 in flight, deliveries per second of CPU",
+            Self::ManyInFlight => "64 in flight, deliveries per second of CPU",
+            Self::Connects => "connections per second of CPU",
+            Self::Paced => "10 messages a second, p99 of their deliveries",
+        }
+    }
+
+    /// What is expected of `ours` beside `peer`.
+    fn goal(self, ours: &str, peer: &str) -> &'static str {
+        match (self, ours, peer) {
+            (Self::OneInFlight, _, "bare") => ">= 0.85x",
+            (Self::OneInFlight, _, "nchan") => ">= 1.2x",
+            (Self::ManyInFlight, _, "bare") => ">= 0.60x",
+            (Self::ManyInFlight, _, "nchan") => ">= 20x",
+            (Self::Connects, "stream", "bare") => ">= 0.5x",
+            (Self::Paced, "stream", "ws" | "socket.io" | "nchan" | "Bun") => "<= 1x",
+            _ => "",
+        }
+    }
+
+    async fn of(self, side: &mut Side) -> Result<f64> {
+        match self {
+            Self::OneInFlight => deliveries(side, 1, at_most(100)).await,
+            Self::ManyInFlight => deliveries(side, 64, at_most(20)).await,
+            Self::Connects => connects(side).await,
+            Self::Paced => paced(side).await,
+        }
+    }
+}
+
+pub(crate) async fn measure(report: &mut Report, rounds: Option<u32>) -> Result<()> {
     cpu::pin(None, 1)?;
-    let mut ours = Side::ours().await?;
-    let mut bare = Side::bare().await?;
-    let mut ws = Side::ws().await?;
-    for (name, side, goal) in [
-        ("ours", &mut ours, "<= 3000"),
-        ("bare", &mut bare, ""),
-        ("ws", &mut ws, ""),
+    let rounds = at_most(rounds.unwrap_or(ROUNDS));
+    let mut sides = Vec::new();
+    for (name, started) in [
+        ("stream", Side::stream().await),
+        ("the hub", Side::hub().await),
+        ("bare", Side::bare().await),
+        ("ws", Side::ws().await),
+        ("socket.io", Side::socket_io().await),
+        ("nchan", Side::nchan().await),
+        ("Bun", Side::bun().await),
     ] {
-        let bytes = side.fill().await?;
+        match started {
+            Ok(side) => sides.push(side),
+            Err(failure) => report.failed(&format!("stream: {name}"), &*failure),
+        }
+    }
+    for side in &mut sides {
+        let bytes = fill(side).await?;
         report.text(
-            &format!("stream: resident bytes of an idle connection, {name}"),
+            &format!(
+                "stream: resident bytes of an idle connection, {}",
+                side.name
+            ),
             format!("{bytes:.0}"),
-            goal,
+            if side.name == "stream" { "<= 3000" } else { "" },
         );
     }
-    for (window, times, [of_bare, of_ws]) in WINDOWS {
-        let (mut beside_bare, mut beside_ws) = (Pairs::default(), Pairs::default());
-        for round in 0..=at_most(ROUNDS) {
-            let bare = bare.round(window, times).await?;
-            let ours = ours.round(window, times).await?;
-            let ws = ws.round(window, times).await?;
+    for figure in Figure::ALL {
+        compare(report, &mut sides, figure, rounds).await?;
+    }
+    let Some(ours) = sides.iter_mut().find(|side| side.name == "stream") else {
+        return Ok(());
+    };
+    delivery::measure(report, ours, rounds).await?;
+    coming_back::measure(report, ours, rounds).await
+}
+
+/// All sides in turns, forwards and backwards.
+async fn compare(
+    report: &mut Report,
+    sides: &mut [Side],
+    figure: Figure,
+    rounds: u32,
+) -> Result<()> {
+    let mut figures = BTreeMap::<&str, Vec<f64>>::new();
+    for round in 0..=rounds {
+        sides.reverse();
+        for side in &mut *sides {
+            let measured = figure.of(side).await?;
             // The first one warms up.
             if round > 0 {
-                beside_bare.push(ours, bare);
-                beside_ws.push(ours, ws);
+                figures.entry(side.name).or_default().push(measured);
             }
         }
-        let rate = 1.0 / beside_bare.native().median;
-        let name = format!("stream: deliveries per second of CPU, {window} in flight");
-        report.text(&name, format!("{rate:.0}"), "");
-        report.spread(
-            &format!("{name}, of a bare writer's"),
-            beside_bare.ratio(),
-            "x",
-            of_bare,
-        );
-        report.spread(&format!("{name}, of ws's"), beside_ws.ratio(), "x", of_ws);
+    }
+    let name = figure.name();
+    let unit = if figure == Figure::Paced { "ms" } else { "" };
+    for (side, figures) in &figures {
+        let spread = Spread::of(figures.iter().copied());
+        report.spread(&format!("stream: {name}, {side}"), spread, unit, "");
+    }
+    for ours in ["stream", "the hub"] {
+        for (peer, theirs) in &figures {
+            let is_peer = *peer != "stream" && *peer != "the hub";
+            let Some(figures) = figures.get(ours).filter(|_| is_peer) else {
+                continue;
+            };
+            let ratios = figures
+                .iter()
+                .zip(theirs)
+                .map(|(ours, theirs)| ours / theirs);
+            report.spread(
+                &format!("stream: {name}, {ours} of {peer}"),
+                Spread::of(ratios),
+                "x",
+                figure.goal(ours, peer),
+            );
+        }
     }
     Ok(())
 }
 
-/// A server and its clients.
-struct Side {
-    process: Process,
-    address: SocketAddr,
-    path: &'static str,
-    audience: Option<Audience>,
+/// Connects everybody; what that costs the server for each, in bytes.
+async fn fill(side: &mut Side) -> Result<f64> {
+    // What the first connections make is there for all.
+    drop(Audience::open(&side.entrance, 0..SUBSCRIBERS / 10, None).await?);
+    let before = side.resident_kib()?;
+    let audience = Audience::open(&side.entrance, 0..SUBSCRIBERS, None).await?;
+    let after = side.resident_kib()?;
+    side.audience = Some(audience);
+    let kib = u32::try_from(after.saturating_sub(before))?;
+    Ok(f64::from(kib) * 1_024.0 / f64::from(u32::try_from(SUBSCRIBERS)?))
 }
 
-enum Process {
-    /// The project and the database stay as long as the server.
-    Ours(Box<(Served, Project, TestDatabase)>),
-    Other(Child),
+async fn deliveries(side: &mut Side, window: usize, times: usize) -> Result<f64> {
+    let before = side.time()?;
+    for _ in 0..times {
+        side.hear(window).await?;
+    }
+    let used = side.time()?.saturating_sub(before);
+    Ok(f64::from(u32::try_from(SUBSCRIBERS * window * times)?) / used.as_secs_f64())
 }
 
-impl Side {
-    async fn ours() -> Result<Self> {
-        let database = Scratch::shared().database().await;
-        // The clients answer no pings.
-        let settings = "concurrency_per_plugin = 10000\nwebsocket_ping_ms = 3600000\n[database]\nplugin_pool_max = 2\n";
-        let project = Project::with(settings)?;
-        project.put(0, 0)?;
-        let served = Served::start(project.path(), &database.url(), Log::Off, &["bench00"]).await?;
-        Ok(Self {
-            address: served.gateway,
-            process: Process::Ours(Box::new((served, project, database))),
-            path: "/bench00/fan",
-            audience: None,
-        })
-    }
+async fn connects(side: &mut Side) -> Result<f64> {
+    let before = side.time()?;
+    let numbers = SUBSCRIBERS..SUBSCRIBERS + ARRIVALS;
+    let arrived = Audience::open(&side.entrance, numbers, None).await?;
+    let used = side.time()?.saturating_sub(before);
+    drop(arrived);
+    // They shall be gone before something else is measured.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(f64::from(u32::try_from(ARRIVALS)?) / used.as_secs_f64())
+}
 
-    async fn bare() -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg(BARE);
-        Self::other(command, "/bare").await
-    }
-
-    async fn ws() -> Result<Self> {
-        let directory = installed().await?;
-        let mut command = Command::new("node");
-        command.arg("ws.mjs").current_dir(directory);
-        Self::other(command, "/ws").await
-    }
-
-    /// A server that prints where it listens.
-    async fn other(mut command: Command, path: &'static str) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        cpu::pin(child.id(), 0)?;
-        let stdout = child.stdout.take().expect("standard output is piped");
-        let line = BufReader::new(stdout).lines().next_line().await?;
-        let line = line.ok_or_else(|| Failure::from("a peer did not start"))?;
-        let ready: Value = serde_json::from_str(&line)?;
-        let address = ready["gateway"].as_str().and_then(|text| text.parse().ok());
-        Ok(Self {
-            address: address.ok_or_else(|| Failure::from("a peer says no address"))?,
-            process: Process::Other(child),
-            path,
-            audience: None,
-        })
-    }
-
-    fn pid(&self) -> Result<u32> {
-        match &self.process {
-            Process::Ours(ours) => ours.0.pid(),
-            Process::Other(child) => child.id().ok_or_else(|| Failure::from("a peer has ended")),
+/// Milliseconds from the moment when a message was sent to its delivery, of the slowest hundredth.
+async fn paced(side: &mut Side) -> Result<f64> {
+    let mut latencies = Vec::new();
+    let mut next = Instant::now();
+    for _ in 0..at_most(PACED) {
+        next += PACE;
+        sleep_until(next).await;
+        if let Some(audience) = &side.audience {
+            audience.note(true);
         }
+        let sent = std::time::Instant::now();
+        side.hear(1).await?;
+        let arrivals = side.audience.as_ref().map(|audience| audience.note(false));
+        let late = arrivals.into_iter().flatten();
+        latencies.extend(late.map(|arrival| (arrival - sent).as_secs_f64() * 1e3));
     }
-
-    /// Connects everybody; what that costs the server for each, in bytes.
-    async fn fill(&mut self) -> Result<f64> {
-        // What the first connections make is there for all.
-        let first = Audience::open(self.address, self.path, SUBSCRIBERS / 10).await?;
-        drop(first);
-        let before = cpu::resident_kib(self.pid()?)?;
-        let audience = Audience::open(self.address, self.path, SUBSCRIBERS).await?;
-        let after = cpu::resident_kib(self.pid()?)?;
-        self.audience = Some(audience);
-        let kib = u32::try_from(after.saturating_sub(before))?;
-        Ok(f64::from(kib) * 1_024.0 / f64::from(u32::try_from(SUBSCRIBERS)?))
-    }
-
-    /// Seconds of the server's CPU for one delivery.
-    async fn round(&mut self, window: usize, times: usize) -> Result<f64> {
-        let pid = self.pid()?;
-        let audience = self.audience.as_mut().expect("it was filled");
-        let before = cpu::process_time(pid)?;
-        let times = at_most(times);
-        for _ in 0..times {
-            let heard = audience.hear(window).await;
-            heard.map_err(|failure| format!("{}: {failure}", self.path))?;
-        }
-        let used = cpu::process_time(pid)?.saturating_sub(before);
-        let deliveries = u32::try_from(SUBSCRIBERS * window * times)?;
-        Ok(used.as_secs_f64() / f64::from(deliveries))
-    }
-}
-
-/// The peer's package, installed below this program's directory.
-async fn installed() -> Result<std::path::PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/fan");
-    let directory = std::env::current_exe()?.with_file_name("bench-fan");
-    std::fs::create_dir_all(&directory)?;
-    for file in ["package.json", "package-lock.json", "ws.mjs"] {
-        std::fs::copy(source.join(file), directory.join(file))?;
-    }
-    let installed = Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund", "--silent"])
-        .current_dir(&directory)
-        .status()
-        .await
-        .map_err(|error| format!("cannot run npm, which the peer needs: {error}"))?;
-    if installed.success() {
-        Ok(directory)
-    } else {
-        Err(Failure::from("npm could not install the peer"))
-    }
+    latencies.sort_by(f64::total_cmp);
+    Ok(quantile(&latencies, 99))
 }

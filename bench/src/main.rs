@@ -2,7 +2,7 @@
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
 //! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|schedules|audit|feed|stream]...` measures the named parts, all of them without a name, and
-//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `rounds=2` how often `jobs` and `schedules` take their turns. The exit code is 0 whatever the figures are: they are for reading.
+//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `rounds=2` how often `jobs`, `schedules` and `stream` take their turns. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
 mod audit;
@@ -18,6 +18,7 @@ mod jobs;
 mod memory;
 mod native;
 mod panics;
+mod peers;
 mod project;
 mod report;
 mod schedules;
@@ -130,7 +131,7 @@ fn measure(
             "feed" => feed::measure(report).await,
             "auth" => auth::measure(report).await,
             "schedules" => schedules::measure(report, size, rounds).await,
-            "stream" => fan::measure(report).await,
+            "stream" => fan::measure(report, rounds).await,
             _ => jobs::measure(report, size, rounds).await,
         }
     })

@@ -19,6 +19,7 @@ mod address;
 mod body;
 mod connection;
 mod cors;
+mod departed;
 mod encoding;
 mod headers;
 mod peer;
@@ -39,7 +40,9 @@ use crate::plugin::manifest::Route;
 
 pub use body::{Body, BodyError, BoxError, RequestBody};
 pub use connection::Busy;
+pub(crate) use connection::Seat;
 pub use cors::{Cors, CorsError};
+pub(crate) use departed::Departed;
 pub use generation::{Generation, InFlight};
 pub use listen::{ListenError, Server};
 pub use metrics::HttpMetrics;

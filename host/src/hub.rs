@@ -25,7 +25,6 @@ use std::{
 };
 
 use dashmap::DashMap;
-use hyper::upgrade::Upgraded;
 use nself_plugin_api::abi::capability::hub::Frame;
 use prometheus::{IntCounter, IntGauge, Registry};
 
@@ -37,6 +36,7 @@ pub(crate) use self::{
     topic::Topic,
 };
 use self::{shard::Shard, wheel::Wheel};
+use crate::http::Departed;
 
 /// How much longer the window in which a plugin's clients are told to come back is for each of them.
 const RESTART_EACH: Duration = Duration::from_millis(2);
@@ -112,7 +112,7 @@ impl Hub {
     /// `ping` is asked whether it is there.
     pub(crate) fn open(
         &self,
-        upgraded: Upgraded,
+        departed: Departed,
         plugin: Arc<str>,
         ping: Duration,
     ) -> (Arc<Connection>, Wire) {
@@ -125,7 +125,8 @@ impl Hub {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let shards = u64::try_from(self.shards.len()).unwrap_or(1);
         let shard = usize::try_from(number % shards).unwrap_or_default();
-        let (reading, writing) = io::split(upgraded);
+        let write_timeout = departed.write_timeout;
+        let (reading, writing) = io::split(departed);
         let connection = Connection::new(connection::Parts {
             number,
             plugin,
@@ -134,6 +135,7 @@ impl Hub {
             wheel: Arc::clone(&self.wheel),
             counts: Arc::clone(&self.counts),
             ping,
+            write_timeout,
         });
         self.connections.insert(number, Arc::downgrade(&connection));
         let wire = Wire::new(reading, Arc::clone(&connection));
@@ -186,50 +188,34 @@ impl Drop for Hub {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
-    use http::{Request, Response, StatusCode, header};
-    use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-    use hyper_util::rt::TokioIo;
+    use bytes::Bytes;
     use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-        sync::mpsc,
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
     };
 
     use super::*;
 
     /// A connection that has left HTTP, and the client at its other end.
-    async fn upgraded() -> (Upgraded, DuplexStream) {
-        let (mut client, server) = duplex(4_096);
-        let (sender, mut upgrades) = mpsc::unbounded_channel();
-        let service = service_fn(move |request: Request<Incoming>| {
-            sender
-                .send(hyper::upgrade::on(request))
-                .expect("it is waited for");
-            let mut response = Response::new(String::new());
-            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-            let upgrade = header::HeaderValue::from_static("websocket");
-            response.headers_mut().insert(header::UPGRADE, upgrade);
-            async move { Ok::<_, Infallible>(response) }
-        });
-        let serving = http1::Builder::new().serve_connection(TokioIo::new(server), service);
-        tokio::spawn(serving.with_upgrades());
-        let request =
-            b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
-        client.write_all(request).await.expect("a server");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(client.read_u8().await.expect("an answer"));
-        }
-        let upgrade = upgrades.recv().await.expect("a request");
-        (upgrade.await.expect("an upgrade"), client)
+    async fn departed(ahead: &'static [u8]) -> (Departed, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let client = TcpStream::connect(address).await.expect("it listens");
+        let (stream, _) = listener.accept().await.expect("a client");
+        let departed = Departed {
+            stream,
+            ahead: Bytes::from_static(ahead),
+            write_timeout: Duration::from_millis(100),
+            seat: None,
+        };
+        (departed, client)
     }
 
     #[tokio::test]
     async fn a_socket_is_found_by_its_own_plugin_until_it_has_ended() {
         let hub = Hub::new(&Registry::new()).expect("fresh metrics");
-        let (upgraded, mut client) = upgraded().await;
-        let (connection, wire) = hub.open(upgraded, "notes".into(), Duration::from_secs(60));
+        let (departed, mut client) = departed(b"").await;
+        let (connection, wire) = hub.open(departed, "notes".into(), Duration::from_secs(60));
         let number = connection.number();
         assert!(hub.find(number, "notes").is_some());
         assert!(hub.find(number, "photos").is_none());
@@ -249,6 +235,37 @@ mod tests {
         assert!(!topic.add(&connection));
         assert_eq!((topic.members(), connection.is_closing()), (0, true));
         assert_eq!(client.read(&mut frame).await.expect("the end"), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_client_sends_is_read_in_its_order_however_little_is_taken_at_a_time() {
+        let hub = Hub::new(&Registry::new()).expect("fresh metrics");
+        let (departed, mut client) = departed(b"ahead ").await;
+        let (_connection, mut wire) = hub.open(departed, "notes".into(), Duration::from_secs(60));
+        let sent: Vec<u8> = (0..=u8::MAX).cycle().take(20_000).collect();
+        client.write_all(&sent).await.expect("it is open");
+        drop(client);
+        let (mut read, mut little) = (Vec::new(), [0; 100]);
+        while let amount @ 1.. = wire.read(&mut little).await.expect("what was sent") {
+            read.extend_from_slice(&little[..amount]);
+        }
+        assert_eq!(read, [b"ahead ", &*sent].concat());
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_for_too_long_is_given_up() {
+        let hub = Hub::new(&Registry::new()).expect("fresh metrics");
+        let (departed, _client) = departed(b"").await;
+        let (connection, _wire) = hub.open(departed, "notes".into(), Duration::from_secs(600));
+        let topic = hub.topic(Policy::Latest);
+        topic.add(&connection);
+        let large = hub.frame(BINARY, &vec![7; 100_000]);
+        while hub.counts.dropped.get() == 0 {
+            topic.publish(&large, 0);
+            tokio::task::yield_now().await;
+        }
+        let gone = tokio::time::timeout(Duration::from_secs(60), connection.gone());
+        gone.await.expect("it is given up");
     }
 
     #[test]

@@ -1,120 +1,140 @@
-//! Clients that do no more than count the bytes that they are sent: all frames have the same length.
+//! Subscribers that do no more than count what they are sent.
 
 use std::{
-    net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::TcpStream,
     sync::Notify,
     task::JoinSet,
     time::timeout,
 };
 
-use super::MESSAGE_BYTES;
+use super::{
+    dialect::{Entrance, Position},
+    frames::{Frames, masked},
+};
 use crate::{Failure, Result};
 
-/// Bytes of a frame from the server: two of its header, two that say the length.
-pub(super) const FRAME_BYTES: usize = 4 + MESSAGE_BYTES;
 /// Longest wait for messages that are on their way.
 const LIMIT: Duration = Duration::from_secs(60);
+/// Subscribers that come in at the same time.
+const AT_A_TIME: usize = 32;
 
 /// What all of them have heard, and are to hear.
 #[derive(Default)]
 struct Heard {
-    bytes: AtomicUsize,
+    messages: AtomicUsize,
     wanted: AtomicUsize,
     bell: Notify,
+    /// When each of them heard, while somebody wants to know.
+    arrivals: Mutex<Option<Vec<Instant>>>,
 }
 
-/// Clients of one server. The first of them speaks.
+/// Subscribers of one server.
 pub(super) struct Audience {
-    writing: Vec<OwnedWriteHalf>,
+    size: usize,
+    /// Where the last one came in.
+    pub(super) position: Option<Position>,
     heard: Arc<Heard>,
     _listeners: JoinSet<()>,
 }
 
 impl Audience {
-    /// Connects them one by one: a crowd of handshakes is not what is measured.
-    pub(super) async fn open(address: SocketAddr, path: &str, size: usize) -> Result<Self> {
+    /// Lets those of these numbers in, back to a position where there is one.
+    pub(super) async fn open(
+        entrance: &Entrance,
+        numbers: std::ops::Range<usize>,
+        back: Option<&Position>,
+    ) -> Result<Self> {
+        let size = numbers.len();
+        let entering = numbers.map(|number| entrance.enter(number, back));
+        let entered: Vec<_> = stream::iter(entering)
+            .buffer_unordered(AT_A_TIME)
+            .try_collect()
+            .await?;
         let heard = Arc::<Heard>::default();
         let mut listeners = JoinSet::new();
-        let mut writing = Vec::with_capacity(size);
-        for _ in 0..size {
-            let (reading, half) = shake_hands(address, path).await?.into_split();
-            writing.push(half);
-            listeners.spawn(listen(reading, Arc::clone(&heard)));
+        let mut position = None;
+        for (stream, place) in entered {
+            position = place;
+            listeners.spawn(listen(stream, Arc::clone(&heard)));
         }
         Ok(Self {
-            writing,
+            size,
+            position,
             heard,
             _listeners: listeners,
         })
     }
 
-    /// So many messages at once, and until all have heard all of them.
-    pub(super) async fn hear(&mut self, messages: usize) -> Result<()> {
-        let deliveries = messages * self.writing.len();
-        let wanted = &self.heard.wanted;
-        wanted.fetch_add(deliveries * FRAME_BYTES, Ordering::SeqCst);
-        let speaker = self.writing.first_mut();
-        let speaker = speaker.ok_or_else(|| Failure::from("nobody speaks"))?;
-        speaker.write_all(&message().repeat(messages)).await?;
+    /// There will be so many messages more.
+    pub(super) fn expect(&self, messages: usize) {
+        let deliveries = messages * self.size;
+        self.heard.wanted.fetch_add(deliveries, Ordering::SeqCst);
+    }
+
+    /// All have heard all that was expected.
+    pub(super) async fn all_heard(&self) -> Result<()> {
+        let Heard {
+            messages,
+            wanted,
+            bell,
+            ..
+        } = &*self.heard;
         let all = async {
-            while self.heard.bytes.load(Ordering::SeqCst) < wanted.load(Ordering::SeqCst) {
-                self.heard.bell.notified().await;
+            while messages.load(Ordering::SeqCst) < wanted.load(Ordering::SeqCst) {
+                bell.notified().await;
             }
         };
-        let heard = timeout(LIMIT, all).await;
-        heard.map_err(|_| {
-            let bytes = self.heard.bytes.load(Ordering::SeqCst);
-            let wanted = wanted.load(Ordering::SeqCst);
-            Failure::from(format!("{bytes} bytes of {wanted} were delivered"))
+        timeout(LIMIT, all).await.map_err(|_| {
+            let (messages, wanted) = (
+                messages.load(Ordering::SeqCst),
+                wanted.load(Ordering::SeqCst),
+            );
+            Failure::from(format!("{messages} messages of {wanted} were delivered"))
         })
     }
-}
 
-/// A binary message, masked with zeros.
-fn message() -> Vec<u8> {
-    let length = u8::try_from(MESSAGE_BYTES).expect("a short message");
-    let mut message = vec![0x82, 0xfe, 0, length, 0, 0, 0, 0];
-    message.extend([b'x'; MESSAGE_BYTES]);
-    message
-}
-
-async fn shake_hands(address: SocketAddr, path: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await?);
+    /// From here on it is noted when each of them hears; what was noted until now.
+    pub(super) fn note(&self, whether: bool) -> Vec<Instant> {
+        let arrivals = &self.heard.arrivals;
+        let mut arrivals = arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = std::mem::replace(&mut *arrivals, whether.then(Vec::new));
+        noted.unwrap_or_default()
     }
-    if head.starts_with(b"HTTP/1.1 101 ") {
-        return Ok(stream);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
-    Err(Failure::from(format!("no upgrade: {head}")))
 }
 
-async fn listen(mut reading: OwnedReadHalf, heard: Arc<Heard>) {
+async fn listen(mut stream: TcpStream, heard: Arc<Heard>) {
     let mut buffer = vec![0; 16 * 1024];
-    while let Ok(amount @ 1..) = reading.read(&mut buffer).await {
-        let bytes = heard.bytes.fetch_add(amount, Ordering::SeqCst) + amount;
-        if bytes >= heard.wanted.load(Ordering::SeqCst) {
+    let mut frames = Frames::default();
+    while let Ok(amount @ 1..) = stream.read(&mut buffer).await {
+        let seen = frames.see(&buffer[..amount]);
+        for _ in 0..seen.pings {
+            // Who cannot be written to hears nothing either, and that is noticed.
+            let _ = stream.write_all(&masked(1, b"{}")).await;
+        }
+        if seen.messages == 0 {
+            continue;
+        }
+        {
+            let mut arrivals = heard
+                .arrivals
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(arrivals) = &mut *arrivals {
+                arrivals.extend(std::iter::repeat_n(Instant::now(), seen.messages));
+            }
+        }
+        let messages = heard.messages.fetch_add(seen.messages, Ordering::SeqCst) + seen.messages;
+        if messages >= heard.wanted.load(Ordering::SeqCst) {
             heard.bell.notify_one();
         }
     }

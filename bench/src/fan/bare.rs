@@ -15,12 +15,14 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-use super::{MESSAGE_BYTES, audience::FRAME_BYTES};
+use super::MESSAGE_BYTES;
 use crate::Result;
 
 /// The first argument of its process.
 pub(crate) const BARE: &str = "bare";
 
+/// Bytes of a frame from the server: two of its header, two that say the length.
+const FRAME_BYTES: usize = 4 + MESSAGE_BYTES;
 /// Bytes of a message from a client: as those of a frame to it, and the mask.
 const MESSAGE_FRAME_BYTES: usize = FRAME_BYTES + 4;
 

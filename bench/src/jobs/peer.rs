@@ -1,10 +1,6 @@
 //! The peers: Node processes that are told what to do line by line, and a Redis for the one that needs it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -110,31 +106,6 @@ pub(super) fn millis(answer: &Value) -> Vec<f64> {
         .filter_map(Value::as_f64)
         .map(|micros| micros / 1e3)
         .collect()
-}
-
-/// The peers' packages, installed below this program's directory.
-pub(super) async fn installed() -> Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/queues");
-    let directory = std::env::current_exe()?.with_file_name("bench-queues");
-    std::fs::create_dir_all(&directory)?;
-    for file in std::fs::read_dir(source)? {
-        let file = file?;
-        if file.file_type()?.is_file() {
-            std::fs::copy(file.path(), directory.join(file.file_name()))?;
-        }
-    }
-    let installed = Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund", "--silent"])
-        .current_dir(&directory)
-        .stdout(Stdio::null())
-        .status()
-        .await
-        .map_err(|error| format!("cannot run npm, which the peers need: {error}"))?;
-    if installed.success() {
-        Ok(directory)
-    } else {
-        Err(Failure::from("npm could not install the peers"))
-    }
 }
 
 /// A Redis that writes its log as it is advised for queues.

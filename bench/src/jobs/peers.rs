@@ -6,10 +6,10 @@ use tokio_postgres::Client;
 
 use super::{
     callers,
-    peer::{Peer, Redis, installed},
+    peer::{Peer, Redis},
     usage::{Sample, Watch, postmaster},
 };
-use crate::Result;
+use crate::{Result, peers};
 
 pub(super) const ADD_JOB: &str = "select id from graphile_worker.add_job('nothing', $1::json)";
 
@@ -46,7 +46,7 @@ pub(super) struct Bull {
 
 impl Peers {
     pub(super) async fn start() -> Result<Self> {
-        let directory = installed().await?;
+        let directory = peers::installed("queues").await?;
         let (first, second) = (
             Scratch::durable().database().await,
             Scratch::durable().database().await,

@@ -146,7 +146,7 @@ pub(super) struct Accepted {
 }
 
 /// A place among the connections. It lives as long as the socket does, also after an upgrade.
-pub(super) struct Seat {
+pub(crate) struct Seat {
     connections: IntGauge,
     _permit: OwnedSemaphorePermit,
     /// The listener's shutdown waits for the last of these.

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::Limits;
 use super::connection::{Connection, Seat};
+use super::{Departed, Limits};
 
 /// How long, and for how many bytes, a caller that is still sending is listened to after the last answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -35,8 +36,7 @@ pub(super) struct Timed {
     lingering: Option<Pin<Box<Sleep>>>,
     linger_bytes_left: usize,
     shut: bool,
-    /// Given up with the socket, also when that has left HTTP.
-    _seat: Seat,
+    seat: Seat,
 }
 
 impl Timed {
@@ -58,7 +58,18 @@ impl Timed {
             lingering: None,
             linger_bytes_left: LINGER_BYTES_MAX,
             shut: false,
-            _seat: seat,
+            seat,
+        }
+    }
+
+    /// For who has left HTTP: from here on its patience is somebody else's. What was read already is copied, as it is little or nothing
+    /// and lies in HTTP's whole buffer.
+    pub(super) fn leave(self, ahead: &[u8]) -> Departed {
+        Departed {
+            stream: self.stream,
+            ahead: Bytes::copy_from_slice(ahead),
+            write_timeout: self.write_timeout,
+            seat: Some(self.seat),
         }
     }
 

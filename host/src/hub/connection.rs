@@ -79,12 +79,15 @@ pub(crate) struct Connection {
     is_due: AtomicBool,
     /// Somebody waits for what it says.
     is_listened_to: AtomicBool,
+    /// It takes nothing at the moment, and its clock says until when that may be.
+    is_stuck: AtomicBool,
     /// It was asked whether it is there, and has not said so.
     is_silent: AtomicBool,
     /// When something came from it, and when it was asked, by the wheel's clock.
     heard_ms: AtomicU64,
     asked_ms: AtomicU64,
     ping_ms: u64,
+    write_timeout_ms: u64,
     /// Rung when something has been written, for who waits for room.
     room: Notify,
     /// Rung when it is silent or gone.
@@ -106,6 +109,8 @@ struct Clock {
     deadline: Option<(u64, Close)>,
     /// When a close that it does not take is over.
     cut_ms: Option<u64>,
+    /// When it has taken nothing for too long.
+    stuck_ms: Option<u64>,
     /// Where on the wheel it is, and for when.
     scheduled: Option<(Tick, u64)>,
 }
@@ -119,6 +124,7 @@ pub(super) struct Parts {
     pub(super) wheel: Arc<Wheel>,
     pub(super) counts: Arc<Counts>,
     pub(super) ping: Duration,
+    pub(super) write_timeout: Duration,
 }
 
 /// Why nothing more comes from a connection.
@@ -149,6 +155,7 @@ impl Connection {
             wheel,
             counts,
             ping,
+            write_timeout,
         } = parts;
         counts.connections.inc();
         let connection = Arc::new(Self {
@@ -159,10 +166,12 @@ impl Connection {
             clock: Mutex::default(),
             is_due: AtomicBool::new(false),
             is_listened_to: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
             is_silent: AtomicBool::new(false),
             heard_ms: AtomicU64::new(wheel.now_ms()),
             asked_ms: AtomicU64::new(0),
             ping_ms: millis(ping).max(1),
+            write_timeout_ms: millis(write_timeout),
             room: Notify::new(),
             lost: Notify::new(),
             shard,
@@ -210,6 +219,7 @@ impl Connection {
         let is_blocked = out.is_blocked();
         drop(out);
         match pushed {
+            Pushed::Taken { dropped: 0 } => {}
             Pushed::Taken { dropped } => self.counts.dropped.inc_by(dropped),
             Pushed::Dropped => {
                 self.counts.dropped.inc();
@@ -312,12 +322,11 @@ impl Connection {
         }
     }
 
-    /// Resolves when it cannot be written to any more, or was given up.
+    /// Resolves when it cannot be written to any more, or was given up. Who is silent is ended by who listens.
     pub(crate) async fn gone(&self) {
-        while self.lost().await == Lost::Silent {
-            // Whoever listens ends it.
+        loop {
             let mut rung = std::pin::pin!(self.lost.notified());
-            rung.as_mut().enable();
+            rung.as_mut().enable(); // as above
             if self.out().is_gone() {
                 return;
             }
@@ -368,7 +377,8 @@ impl Connection {
     }
 
     fn ring(self: &Arc<Self>) {
-        if !self.is_due.swap(true, Ordering::AcqRel) {
+        // Looking costs less than writing. Who finds it due has appended before the shard, which says that it is not due first, writes.
+        if !self.is_due.load(Ordering::Acquire) && !self.is_due.swap(true, Ordering::AcqRel) {
             self.shard.push(Arc::clone(self));
         }
     }
@@ -379,9 +389,12 @@ impl Connection {
         self.is_due.store(false, Ordering::Release);
         let waker = Waker::from(Arc::clone(self));
         let mut out = self.out();
+        let bytes = out.bytes();
         out.write(&mut Context::from_waker(&waker));
-        let is_gone = out.is_gone();
+        let (is_gone, is_blocked) = (out.is_gone(), out.is_blocked());
+        let has_taken = out.bytes() < bytes;
         drop(out);
+        self.limit_blocking(is_blocked, has_taken);
         if is_gone {
             self.tell_lost();
         } else {
@@ -403,6 +416,18 @@ impl Connection {
         self.schedule();
     }
 
+    /// Who takes nothing is given up after a while, whatever its queue may hold.
+    fn limit_blocking(self: &Arc<Self>, is_blocked: bool, has_taken: bool) {
+        if is_blocked && !has_taken && self.is_stuck.load(Ordering::Acquire) {
+            return; // Its time runs.
+        }
+        if self.is_stuck.swap(is_blocked, Ordering::AcqRel) || is_blocked {
+            let stuck = self.wheel.now_ms() + self.write_timeout_ms;
+            self.clock().stuck_ms = is_blocked.then_some(stuck);
+            self.schedule();
+        }
+    }
+
     fn limit_close(self: &Arc<Self>, limit: Duration) {
         let cut = self.wheel.now_ms() + millis(limit);
         self.clock().cut_ms.get_or_insert(cut);
@@ -420,7 +445,10 @@ impl Connection {
             clock.scheduled = None;
             let is_due = |due: &mut (u64, Close)| due.0 <= now;
             (
-                clock.cut_ms.is_some_and(|cut| cut <= now),
+                [clock.cut_ms, clock.stuck_ms]
+                    .into_iter()
+                    .flatten()
+                    .any(|end| end <= now),
                 clock.deadline.take_if(is_due),
             )
         };
@@ -468,7 +496,7 @@ impl Connection {
     fn schedule(self: &Arc<Self>) {
         let mut clock = self.clock();
         let deadline = clock.deadline.as_ref().map(|(due, _)| *due);
-        let due = [deadline, clock.cut_ms]
+        let due = [deadline, clock.cut_ms, clock.stuck_ms]
             .into_iter()
             .flatten()
             .fold(self.ping_due(), u64::min);

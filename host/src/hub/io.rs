@@ -3,22 +3,42 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf};
+use bytes::{Buf, Bytes};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
+};
 
 use super::connection::Connection;
+use crate::http::{Departed, Seat};
 
-pub(super) type Reading = ReadHalf<TokioIo<Upgraded>>;
-pub(super) type Writing = WriteHalf<TokioIo<Upgraded>>;
+pub(super) type Writing = OwnedWriteHalf;
 
-pub(super) fn split(upgraded: Upgraded) -> (Reading, Writing) {
-    tokio::io::split(TokioIo::new(upgraded))
+/// Bytes that are read in one call.
+const READ_BYTES: usize = 8 * 1024;
+
+/// The reading side of a socket.
+pub(super) struct Reading {
+    half: OwnedReadHalf,
+    /// What was read and is not taken yet.
+    ahead: Bytes,
+    _seat: Option<Seat>,
+}
+
+pub(super) fn split(departed: Departed) -> (Reading, Writing) {
+    let (half, writing) = departed.stream.into_split();
+    let reading = Reading {
+        half,
+        ahead: departed.ahead,
+        _seat: departed.seat,
+    };
+    (reading, writing)
 }
 
 /// What the codec reads from and writes to.
@@ -37,17 +57,40 @@ impl Wire {
 }
 
 impl AsyncRead for Wire {
+    /// Reads onto the stack: a buffer of its own for each connection would be there while nothing comes. What the codec has no
+    /// room for is kept until it asks again.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.reading).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.connection.heard();
+        let Self {
+            reading,
+            connection,
+        } = &mut *self;
+        if reading.ahead.is_empty() {
+            let mut stack = [MaybeUninit::uninit(); READ_BYTES];
+            let mut read = ReadBuf::uninit(&mut stack);
+            ready!(Pin::new(&mut reading.half).poll_read(context, &mut read))?;
+            let read = read.filled();
+            if !read.is_empty() {
+                connection.heard();
+            }
+            let (taken, ahead) = read.split_at(read.len().min(buffer.remaining()));
+            buffer.put_slice(taken);
+            if !ahead.is_empty() {
+                reading.ahead = Bytes::copy_from_slice(ahead);
+            }
+        } else {
+            let taken = reading.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&reading.ahead[..taken]);
+            reading.ahead.advance(taken);
+            if reading.ahead.is_empty() {
+                // Its block goes, too.
+                reading.ahead = Bytes::new();
+            }
         }
-        read
+        Poll::Ready(Ok(()))
     }
 }
 

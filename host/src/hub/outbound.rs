@@ -2,22 +2,25 @@
 
 use std::{
     collections::VecDeque,
-    io::IoSlice,
+    io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use nself_plugin_api::abi::capability::hub::Frame;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::{
     connection::{Close, Rules},
     frame,
 };
 
-/// Frames that go out in one call.
-const BATCH: usize = 64;
+/// Bytes of several frames that go out in one call. To copy small frames costs less than to tell the kernel of each.
+const GATHERED: usize = 16 * 1024;
+/// Frames for which there is room while nothing waits. A burst shall not be paid for until the next one.
+const KEPT: usize = 4;
 /// Answers of the codec that may wait for a client which takes none of them: a client that pings and does not read.
 const ANSWERS_MAX: u32 = 256;
 
@@ -195,14 +198,8 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
 
     /// Writes what waits, as far as the client takes it.
     pub(super) fn write(&mut self, context: &mut Context<'_>) {
-        while let Some(writing) = self.writing.as_mut().filter(|_| !self.waiting.is_empty()) {
-            let mut slices = [IoSlice::new(&[]); BATCH];
-            let mut begun = self.begun;
-            for (slice, waiting) in slices.iter_mut().zip(&self.waiting) {
-                *slice = IoSlice::new(&waiting.frame.as_slice()[std::mem::take(&mut begun)..]);
-            }
-            let slices = &slices[..self.waiting.len().min(BATCH)];
-            match Pin::new(writing).poll_write_vectored(context, slices) {
+        while !self.waiting.is_empty() {
+            match self.poll_write(context) {
                 Poll::Ready(Ok(written @ 1..)) => self.written(written),
                 Poll::Ready(_) => self.give_up(),
                 Poll::Pending => {
@@ -212,6 +209,30 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
             }
         }
         self.is_blocked = false;
+    }
+
+    /// As many of the frames as fit together, or one that is large or alone as it lies.
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut frames = self.waiting.iter().map(|waiting| waiting.frame.as_slice());
+        let (Some(first), Some(writing)) = (frames.next(), &mut self.writing) else {
+            return Poll::Ready(Ok(0));
+        };
+        let (first, writing) = (&first[self.begun..], Pin::new(writing));
+        let mut frames = frames.peekable();
+        let is_alone = |next: &&[u8]| first.len() + next.len() > GATHERED;
+        if frames.peek().is_none_or(is_alone) {
+            return writing.poll_write(context, first);
+        }
+        let mut stack = [MaybeUninit::uninit(); GATHERED];
+        let mut gathered = ReadBuf::uninit(&mut stack);
+        gathered.put_slice(first);
+        for frame in frames {
+            if frame.len() > gathered.remaining() {
+                break;
+            }
+            gathered.put_slice(frame);
+        }
+        writing.poll_write(context, gathered.filled())
     }
 
     fn written(&mut self, written: usize) {
@@ -227,8 +248,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         }
         self.begun = written;
         if self.waiting.is_empty() {
-            // A burst shall not be paid for until the next one.
-            self.waiting.shrink_to(BATCH);
+            self.waiting.shrink_to(KEPT);
         }
     }
 
@@ -259,7 +279,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
 
     fn give_up_what_waits(&mut self) {
         self.waiting.truncate(usize::from(self.begun > 0));
-        self.waiting.shrink_to(BATCH);
+        self.waiting.shrink_to(KEPT);
         let rest = self
             .waiting
             .front()

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 use nself_plugin_api::abi::{
     capability::hub::Frame,
     error::Error,
@@ -28,7 +28,7 @@ use tracing::{Instrument, Span, debug, error};
 
 use crate::{
     capability::{caller, error::error},
-    http::{Body, InFlight, Problem},
+    http::{Body, Departed, InFlight, Problem},
     hub::{self, BINARY, CLOSE_TIMEOUT, Close, Connection, Hub, Lost, TEXT, Wire, encode},
     plugin::watchdog::Watch,
 };
@@ -78,8 +78,10 @@ pub(super) fn accept(
     };
     let span = Span::current();
     let conversation = async move {
-        match upgrade.await {
-            Ok(upgraded) => converse(upgraded, service).await,
+        let departed = upgrade.await.map(Departed::try_from);
+        match departed {
+            Ok(Ok(departed)) => converse(departed, service).await,
+            Ok(Err(failure)) => error!(%failure, "the upgrade cannot be served"),
             Err(failure) => debug!(%failure, "the upgrade broke off"),
         }
     };
@@ -97,9 +99,8 @@ pub(super) fn accept(
 
 type Transport = WebSocketStream<Wire>;
 
-/// For a client that pauses within a message: what is larger than this is read in several steps. It is there for each
-/// connection, for as long as it is open.
-const READ_BUFFER_BYTES: usize = 1024;
+/// What the codec takes at a time of what was read. It is there for each connection, for as long as it is open.
+const READ_BUFFER_BYTES: usize = 128;
 
 /// The place among the open sockets, given up however the conversation ends.
 struct Place {
@@ -113,7 +114,7 @@ impl Drop for Place {
     }
 }
 
-async fn converse(upgraded: Upgraded, service: Service) {
+async fn converse(departed: Departed, service: Service) {
     // The slot is held until the socket has closed.
     let Service {
         serve,
@@ -128,12 +129,18 @@ async fn converse(upgraded: Upgraded, service: Service) {
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
     let plugin = Arc::clone(in_flight.generation().plugin());
-    let (connection, wire) = hub.open(upgraded, plugin, ping);
+    let (connection, wire) = hub.open(departed, plugin, ping);
     let _place = Place {
         hub,
         connection: Arc::clone(&connection),
     };
-    let stream = WebSocketStream::from_raw_socket(wire, Role::Server, Some(config)).await;
+    // In a box of its own, as all that is not there while the socket is open: the task has room for the largest of its steps all along.
+    let stream = Box::pin(WebSocketStream::from_raw_socket(
+        wire,
+        Role::Server,
+        Some(config),
+    ))
+    .await;
     let open = Arc::new(Open {
         incoming: Arc::new(Mutex::new(stream)),
         connection,
@@ -143,10 +150,10 @@ async fn converse(upgraded: Upgraded, service: Service) {
         served = serving => served,
         // Nobody is left to be served.
         () = open.connection.gone() => return debug!("the connection was given up"),
-        restart = restarting(&in_flight, &open.connection) => return close(&open, &restart).await,
+        restart = restarting(&in_flight, &open.connection) => return Box::pin(close(&open, &restart)).await,
     };
     match served {
-        Ok(()) => close(&open, &Close::new(CloseCode::Normal.into(), "")).await,
+        Ok(()) => Box::pin(close(&open, &Close::new(CloseCode::Normal.into(), ""))).await,
         // The peer's departure is no failure of the plugin.
         Err(failure) if &*failure.code.to_text() == GONE => {
             debug!(cause = failure.cause.to_text(), "the peer has gone");
@@ -156,7 +163,7 @@ async fn converse(upgraded: Upgraded, service: Service) {
             // In case it is merely asleep; there is nobody to wait for.
             let away = Close::new(CloseCode::Away.into(), "");
             open.connection.close(&away);
-            let _ = timeout(CLOSE_TIMEOUT, open.connection.flushed()).await;
+            let _ = Box::pin(timeout(CLOSE_TIMEOUT, open.connection.flushed())).await;
         }
         Err(failure) => {
             error!(
@@ -165,7 +172,7 @@ async fn converse(upgraded: Upgraded, service: Service) {
                 "the plugin's socket failed"
             );
             let reason = "something went wrong on our side";
-            close(&open, &Close::new(CloseCode::Error.into(), reason)).await;
+            Box::pin(close(&open, &Close::new(CloseCode::Error.into(), reason))).await;
         }
     }
 }
@@ -179,10 +186,13 @@ async fn restarting(in_flight: &InFlight, connection: &Connection) -> Close {
         return Close::new(CloseCode::Restart.into(), reason);
     };
     let turn = hub::turn(connection.number(), in_flight.generation().served());
-    tokio::select! {
-        () = sleep(turn) => {}
-        () = in_flight.cut() => {}
-    }
+    Box::pin(async {
+        tokio::select! {
+            () = sleep(turn) => {}
+            () = in_flight.cut() => {}
+        }
+    })
+    .await;
     close
 }
 
