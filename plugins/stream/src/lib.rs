@@ -254,6 +254,7 @@ impl Plugin for Stream {
         migration!("0002_presence"),
         migration!("0003_changes"),
         migration!("0004_media"),
+        migration!("0005_looks"),
     ];
 
     type Config = Config;
