@@ -62,10 +62,17 @@ pub(crate) async fn ask(cx: &Cx<Stream>, headers: &HeaderMap, body: Bytes) -> Re
     if let Some(token) = bearer(headers) {
         request = request.header("authorization", token);
     }
-    let answer = request.body(body).send().await.map_err(away)?;
+    let answer = request
+        .body(body)
+        .send()
+        .await
+        .map_err(|error| away(&error))?;
     let status = StatusCode::from_u16(answer.status()).map_err(Error::internal)?;
     let kind = answer.headers().get(CONTENT_TYPE).cloned();
-    let body = answer.bytes(ANSWER_BYTES_MAX).await.map_err(away)?;
+    let body = answer
+        .bytes(ANSWER_BYTES_MAX)
+        .await
+        .map_err(|error| away(&error))?;
     let response = Response::new(status, body);
     Ok(match kind {
         Some(kind) => response.header(CONTENT_TYPE, kind),
@@ -88,10 +95,10 @@ pub(crate) async fn open(cx: &Cx<Stream>, headers: &HeaderMap) -> Result<(Upstre
         StreamError::Request(expected.to_owned())
     })?;
     let opened = Upstream::open(cx, host, protocol, bearer(headers)).await;
-    Ok((opened.map_err(away)?, protocol))
+    Ok((opened.map_err(|error| away(&error))?, protocol))
 }
 
-fn away(error: Error) -> Error {
+fn away(error: &Error) -> Error {
     let cause = error.to_string();
     Error::from(StreamError::GraphqlAway).with_cause(cause)
 }

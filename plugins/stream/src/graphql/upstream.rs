@@ -66,11 +66,12 @@ impl Upstream {
         let length = loop {
             let bytes = stream.read(READ_BYTES).await?;
             answer.extend_from_slice(&bytes);
-            let found = handshake::consent(&answer, &key, protocol).map_err(broken)?;
+            let found =
+                handshake::consent(&answer, &key, protocol).map_err(|error| broken(&error))?;
             match found {
                 Some(length) => break length,
                 None if bytes.is_empty() || answer.len() > handshake::BYTES_MAX => {
-                    return Err(broken("it ends in the middle of its answer"));
+                    return Err(broken(&"it ends in the middle of its answer"));
                 }
                 None => {}
             }
@@ -107,14 +108,14 @@ impl Upstream {
                     self.stream.set_deadline(SILENCE_MAX);
                     reader.get_mut().incoming.extend(bytes.iter());
                 }
-                Err(error) => return Err(broken(error)),
+                Err(error) => return Err(broken(&error)),
             }
         }
     }
 
     /// Pongs, if there are any to be sent.
     async fn answer(&self, reader: &mut WebSocket<Pipe>) -> Result<()> {
-        reader.flush().map_err(broken)?;
+        reader.flush().map_err(|error| broken(&error))?;
         let bytes = std::mem::take(&mut reader.get_mut().outgoing);
         if bytes.is_empty() {
             return Ok(());
@@ -141,7 +142,7 @@ impl Upstream {
 
     async fn write(&self, frame: Frame) -> Result<()> {
         let mut writer = self.writer.lock().await;
-        writer.send(frame).map_err(broken)?;
+        writer.send(frame).map_err(|error| broken(&error))?;
         let bytes = std::mem::take(&mut writer.get_mut().outgoing);
         self.stream.write(bytes).await
     }
@@ -160,7 +161,7 @@ fn framed(incoming: Vec<u8>) -> WebSocket<Pipe> {
     WebSocket::from_raw_socket(pipe, Role::Client, Some(config))
 }
 
-fn broken(cause: impl ToString) -> Error {
+fn broken(cause: &impl ToString) -> Error {
     Error::internal(io::Error::other(cause.to_string()))
 }
 
