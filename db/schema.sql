@@ -477,6 +477,19 @@ BEGIN
 END
 $_$;
 
+CREATE FUNCTION nself.sees_content(role text, visibility text, author_id uuid, child_approved_at timestamp with time zone, member_id uuid) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT coalesce(CASE role
+        WHEN 'OWNER' THEN ((((visibility IN ('family', 'public')) OR (author_id = member_id))) OR (visibility = 'adults_only'))
+        WHEN 'ADMIN' THEN ((((visibility IN ('family', 'public')) OR (author_id = member_id))) OR (visibility = 'adults_only'))
+        WHEN 'ADULT_MEMBER' THEN ((((visibility IN ('family', 'public')) OR (author_id = member_id))) OR (visibility = 'adults_only'))
+        WHEN 'YOUTH_MEMBER' THEN ((visibility IN ('family', 'public')) OR (author_id = member_id))
+        WHEN 'CHILD_MEMBER' THEN child_approved_at IS NOT NULL AND visibility IN ('family', 'public')
+        WHEN 'DEVICE' THEN visibility IN ('family', 'public')
+    END, false)
+$$;
+
 CREATE FUNCTION nself.system_stream(actor text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN ('system-'::text || to_hex((get_byte(sha256(convert_to(actor, 'UTF8'::name)), 0) & 15)));

@@ -8,6 +8,8 @@ pub mod carried;
 mod file;
 mod roles;
 pub mod rules;
+#[cfg(test)]
+mod seeing;
 
 use std::{collections::BTreeMap, sync::LazyLock};
 

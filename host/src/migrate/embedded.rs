@@ -13,6 +13,7 @@ pub const PLUGIN_FUNCTIONS: &[&str] = &[
     "nself.emit_event(text, text, jsonb, uuid, text, text)",
     "nself.audit(text, text, jsonb, uuid, text)",
     "nself.read_audit(text, text, uuid, timestamptz, uuid, integer)",
+    "nself.sees_content(text, text, uuid, timestamptz, uuid)",
 ];
 
 /// One pair of files below `db/`.
@@ -43,6 +44,7 @@ const HOST: &[Embedded] = &[
     step!(6, "audit_reading", "nself/0006_audit_reading"),
     step!(7, "tenancy", "nself/0007_tenancy"),
     step!(8, "audit_months", "nself/0008_audit_months"),
+    step!(9, "seeing", "nself/0009_seeing"),
 ];
 
 const SHARED: &[Embedded] = &[

@@ -25,21 +25,17 @@ as $$
     on conflict (name) do update set namespace = excluded.namespace, columns = excluded.columns, roles = excluded.roles;
 $$;
 
--- Whether everybody of these roles may read a row, by the product's policy for content: what the family sees, its grown-ups and
--- teenagers do, and its children once somebody has approved it; what is for adults, adults do. What is private, what is
--- deleted, and a row that does not say whom it is for, is not for everybody of any role. Devices read no content.
+-- Whether everybody of these roles may read a row, whoever they are, by the policy's word for content. What is private, what is
+-- deleted, and a row that does not say whom it is for, is not for everybody of any role. Machines are shown what is streamed, and
+-- not what is told of tables.
 create function stream.is_for_all(seen jsonb, roles text[]) returns boolean
-    language sql immutable
+    language sql stable
     set search_path = pg_catalog, pg_temp
 as $$
-    select seen ->> 'deleted_at' is null and case seen ->> 'visibility'
-        when 'adults_only' then roles <@ array['OWNER', 'ADMIN', 'ADULT_MEMBER']
-        when 'family' then roles <@ readers
-        when 'public' then roles <@ readers
-        else false
-    end
-    from (select array['OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER']
-        || case when seen ->> 'child_approved_at' is null then '{}'::text[] else array['CHILD_MEMBER'] end) r (readers)
+    select seen ->> 'deleted_at' is null and coalesce(bool_and(r.role <> 'DEVICE' and nself.sees_content(
+        r.role, seen ->> 'visibility', null, (seen ->> 'child_approved_at')::timestamptz, null
+    )), false)
+    from unnest(roles) r (role)
 $$;
 
 -- Publishes that a row has changed, and where everybody may read it, how. A row that was deleted in the sense of the product

@@ -84,7 +84,7 @@ create index watched_hour_idx on stream.watched (hour);
 select nself.isolate('stream.watched');
 
 -- Open sessions, and what speaks against each: who may act in a family and see what is said by the shared model, and this reads it.
--- A role sees what db/policy.toml lets it see of posts and media; a machine by itself sees what `streamed` says there.
+-- What a role sees, and what a machine by itself is shown, is said by the policy (`nself.sees_content`).
 create view stream.judged with (security_invoker = true) as
 select
     s.id, s.family_id,
@@ -94,13 +94,9 @@ select
         when s.device_id is not null and (d.id is null or d.revoked_at is not null) then 'device'
         when r.now < r.admitted then 'role'
         when c.visibility is null then 'content'
-        when not case
-            when s.user_id is null then c.visibility in ('family', 'public')
-            when m.role = 'CHILD_MEMBER' then c.visibility in ('family', 'public') and c.child_approved_at is not null
-            when c.author_id = s.member_id then true
-            when c.visibility = 'adults_only' then m.role in ('OWNER', 'ADMIN', 'ADULT_MEMBER')
-            else c.visibility in ('family', 'public')
-        end then 'content'
+        when not nself.sees_content(
+            case when s.user_id is null then 'DEVICE' else m.role end, c.visibility, c.author_id, c.child_approved_at, s.member_id
+        ) then 'content'
         when not c.is_ready then 'not_ready'
         when not p.can_watch then 'can_watch'
         when array_position(array['all_ages', 'from_7', 'from_13', 'from_16', 'adults'], c.content_rating)

@@ -30,6 +30,14 @@ pub struct Config {
     /// Seconds that a connection goes on after its token has expired, for a new one to come.
     #[schema(minimum = 0, maximum = 300)]
     pub expired_grace_seconds: u32,
+    /// Where Hasura is, for `/v1/graphql` at this port. Without it there is nothing at that address.
+    #[schema(min_length = 1, max_length = 253)]
+    pub hasura_host: Option<String>,
+    /// Its port.
+    #[schema(minimum = 1, default = "8080")]
+    pub hasura_port: u16,
+    /// Whether it is spoken to by TLS.
+    pub hasura_tls: bool,
     /// Web pages that may connect beside those of the host's own `public_url`: `https://app.example.org`, or `*` for all.
     pub origins: Vec<String>,
     /// Seconds between two pings of a connection.
@@ -195,6 +203,9 @@ impl Default for Config {
             commands_per_second: 100,
             connections_per_user: 50,
             expired_grace_seconds: 25,
+            hasura_host: None,
+            hasura_port: 8_080,
+            hasura_tls: false,
             origins: Vec::new(),
             ping_seconds: 25,
             pong_seconds: 8,

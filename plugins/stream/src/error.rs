@@ -108,6 +108,10 @@ pub(crate) enum StreamError {
     Unsigned,
     #[error("the address plays nothing any more")]
     Refused,
+    #[error("there is no GraphQL here: the configuration names no Hasura")]
+    GraphqlOff,
+    #[error("Hasura does not answer")]
+    GraphqlAway,
 }
 
 /// What a client that only listens is told before anything was sent to it.
@@ -163,6 +167,8 @@ impl From<StreamError> for Error {
             StreamError::Quota(denial) => denial.add_to(Self::forbidden("STREAM_QUOTA", text)),
             StreamError::Limit(denial) => denial.add_to(Self::new(429, "STREAM_LIMIT", text)),
             StreamError::Unsigned => Self::new(401, "STREAM_ADDRESS_UNSIGNED", text),
+            StreamError::GraphqlOff => Self::not_found("STREAM_GRAPHQL_OFF", text),
+            StreamError::GraphqlAway => Self::new(502, "STREAM_GRAPHQL_AWAY", text),
             StreamError::Refused => Self::forbidden("STREAM_ADDRESS_REFUSED", text),
         }
     }

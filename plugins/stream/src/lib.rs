@@ -8,6 +8,7 @@ mod config;
 mod deltas;
 mod error;
 mod fossil;
+mod graphql;
 mod hub;
 mod keeper;
 mod leaving;
@@ -72,8 +73,10 @@ impl Plugin for Stream {
 
     const REQUIRES: Requires = Requires {
         capabilities: &[
+            "nself.connect/1",
             "nself.crypto/1",
             "nself.db/1",
+            "nself.http/1",
             "nself.hub/1",
             "nself.tokens/1",
         ],
@@ -111,6 +114,7 @@ impl Plugin for Stream {
                 rights: &["select"],
             },
         ],
+        egress: &[graphql::SERVER],
         // Who is connected is compared with the families of all of them at once.
         families: Families::All,
         ..Requires::NOTHING
@@ -234,6 +238,13 @@ impl Plugin for Stream {
             .public()
             .rate_per_minute(API_PER_MINUTE)
             .summary("The same for nginx's auth_request: the address in X-Original-URI"),
+        Route::post("/v1/graphql", routes::graphql::query)
+            .public()
+            .rate_per_minute(API_PER_MINUTE)
+            .summary("Hasura's queries and mutations; the token is the caller's own"),
+        Route::get("/v1/graphql", routes::graphql::subscribe)
+            .public()
+            .summary("Hasura's subscriptions: graphql-transport-ws and graphql-ws"),
     ];
 
     const TASKS: &'static [Task<Self>] = &[
@@ -254,6 +265,7 @@ impl Plugin for Stream {
         migration!("0002_presence"),
         migration!("0003_changes"),
         migration!("0004_media"),
+        migration!("0005_looks"),
     ];
 
     type Config = Config;

@@ -68,6 +68,8 @@ enum Kind {
     HistoryRemoved,
     /// Whoever asks by that id in `channel` is told what there is.
     Survey,
+    /// A media session may have to be ended from now on.
+    Admitted,
 }
 
 /// Publishes what nobody keeps.
@@ -191,6 +193,15 @@ pub(crate) async fn survey(cx: &Cx<Stream>, id: Uuid) -> Result<()> {
     tell(cx, &Told::new(Kind::Survey, &id.to_string(), None)).await
 }
 
+/// That a media session was admitted, as it is told in the transaction that does.
+///
+/// # Errors
+///
+/// None that is known.
+pub(crate) fn admitted() -> Result<String> {
+    serde_json::to_string(&Told::new(Kind::Admitted, "", None)).map_err(Error::internal)
+}
+
 async fn tell(cx: &Cx<Stream>, told: &Told<'_>) -> Result<()> {
     let text = serde_json::to_string(told).map_err(Error::internal)?;
     store::told::tell(&cx.db(), &text).await
@@ -201,7 +212,10 @@ pub(crate) async fn listen(cx: &Cx<Stream>, mut notifications: Notifications) ->
     while let Some(notification) = notifications.next().await {
         match notification? {
             // What was said meanwhile was not heard; what was written can be read.
-            Notification::Reconnected => cx.plugin().hub.bell.wake(),
+            Notification::Reconnected => {
+                cx.plugin().media.looks.wake();
+                cx.plugin().hub.bell.wake();
+            }
             Notification::Payload(text) if text.is_empty() => cx.plugin().hub.bell.wake(),
             Notification::Payload(text) => hear(cx, &text),
         }
@@ -256,6 +270,7 @@ fn hear(cx: &Cx<Stream>, text: &str) {
                 survey::answer(cx, id);
             }
         }
+        (Kind::Admitted, ..) => cx.plugin().media.looks.wake(),
         _ => {}
     }
 }

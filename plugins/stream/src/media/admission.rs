@@ -12,6 +12,7 @@ use crate::{
     Stream,
     error::{Denial, StreamError},
     store::media as store,
+    told,
 };
 
 /// What kind of content it is.
@@ -102,6 +103,7 @@ pub(crate) async fn admit(
         priority,
         token_hash: &token.hash,
         rules: &rules,
+        told: &told::admitted()?,
     };
     let decided = store::admit(&cx.db(), &new).await.map_err(outrun)?;
     let now = cx.clock().monotonic()?;
@@ -117,6 +119,8 @@ pub(crate) async fn admit(
     let Some(session_id) = decided.session_id else {
         return Err(refused(decided).into());
     };
+    // It need not be heard from the database first.
+    cx.plugin().media.looks.wake();
     let known = Known {
         session_id,
         watcher,

@@ -6,6 +6,7 @@ use nself_plugin_api::{jiff::Timestamp, prelude::*};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::told;
 use crate::media::{Beat, Content, Known, Priority, Watcher};
 
 /// The keys that sign addresses, sealed, the oldest first. Nobody else makes one until the transaction ends.
@@ -37,6 +38,8 @@ pub(crate) struct New<'a> {
     pub priority: Priority,
     pub token_hash: &'a [u8],
     pub rules: &'a Value,
+    /// What all hosts are told once it is admitted.
+    pub told: &'a str,
 }
 
 /// What was decided: a session, or why there is none.
@@ -58,7 +61,8 @@ pub(crate) struct Decided {
 pub(crate) async fn admit(db: &impl Queries, new: &New<'_>) -> Result<Decided> {
     let row = db
         .query_one(
-            "select session_id, refusal, allowed, taken, retry_after, evicted, replaced \
+            "select session_id, refusal, allowed, taken, retry_after, evicted, replaced, \
+                 case when session_id is not null then pg_notify($10, $11) end \
              from stream.admit($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             &[
                 &new.watcher.family_id,
@@ -70,6 +74,8 @@ pub(crate) async fn admit(db: &impl Queries, new: &New<'_>) -> Result<Decided> {
                 &new.priority.name(),
                 &new.token_hash,
                 new.rules,
+                &told::CHANNEL,
+                &new.told,
             ],
         )
         .await?;
@@ -187,32 +193,32 @@ pub(crate) async fn end(
     .get(0)
 }
 
-/// Ends what may not go on.
-pub(crate) async fn end_unfit(db: &impl Queries, is_with_quotas: bool) -> Result<()> {
-    db.query("select stream.end_unfit($1)", &[&is_with_quotas])
-        .await?;
-    Ok(())
-}
-
 /// A session that has ended.
 pub(crate) struct Ended {
     pub id: Uuid,
     pub reason: String,
 }
 
-/// Those that ended so long ago or later.
-pub(crate) async fn ended(db: &impl Queries, since: Duration) -> Result<Vec<Ended>> {
+/// What a look at the sessions of all families finds.
+pub(crate) struct Seen {
+    pub is_open: bool,
+    pub ended: Vec<Ended>,
+}
+
+/// Ends what may not go on; those that ended so long ago or later, and whether any is open.
+pub(crate) async fn look(db: &impl Queries, is_with_quotas: bool, since: Duration) -> Result<Seen> {
     let seconds = since.as_secs_f64();
-    db.query(
-        "select id, end_reason from stream.sessions where ended_at > clock_timestamp() - make_interval(secs => $1)",
-        &[&seconds],
-    )
-    .await?
-    .map(|row| {
-        Ok(Ended {
-            id: row.get(0)?,
-            reason: row.get(1)?,
-        })
+    let row = db
+        .query_one(
+            "select is_open, ids, reasons from stream.look_at_sessions($1, $2)",
+            &[&is_with_quotas, &seconds],
+        )
+        .await?;
+    let (ids, reasons): (Vec<Uuid>, Vec<String>) = (row.get(1)?, row.get(2)?);
+    let ended = ids.into_iter().zip(reasons);
+    Ok(Seen {
+        is_open: row.get(0)?,
+        ended: ended.map(|(id, reason)| Ended { id, reason }).collect(),
     })
 }
 

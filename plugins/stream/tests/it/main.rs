@@ -10,6 +10,7 @@ mod clients;
 mod commands;
 mod events;
 mod expiry;
+mod graphql;
 mod hosts;
 mod listeners;
 mod log;

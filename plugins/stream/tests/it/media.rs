@@ -6,6 +6,7 @@ mod content;
 mod eviction;
 mod heartbeat;
 mod home;
+mod idle;
 mod nginx;
 mod outage;
 mod quotas;

@@ -1,0 +1,1 @@
+DROP FUNCTION nself.sees_content;

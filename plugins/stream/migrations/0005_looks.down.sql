@@ -1,0 +1,1 @@
+drop function stream.look_at_sessions;
