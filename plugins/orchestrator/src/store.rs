@@ -1,0 +1,4 @@
+//! All SQL of the plugin. What the functions promise stands in the migrations.
+
+pub(crate) mod commands;
+pub(crate) mod keys;
