@@ -1,0 +1,1 @@
+//! Runtime expressions: jq, with limits on steps and sizes.
