@@ -6,7 +6,11 @@ use nself_plugin_api::{
     serde_json::json,
 };
 
-use crate::{Orchestrator, store::commands, telling};
+use crate::{
+    Orchestrator,
+    store::{commands, events, instances},
+    telling,
+};
 
 /// Commands that end in one transaction.
 const COMMANDS_MAX: i64 = 500;
@@ -31,16 +35,22 @@ pub(crate) async fn end_commands(cx: Cx<Orchestrator>) -> Result<()> {
 pub(crate) async fn prune(cx: Cx<Orchestrator>) -> Result<()> {
     let days = i32::try_from(cx.plugin().config.history_days).unwrap_or(i32::MAX);
     while commands::prune(&cx.db(), days).await? > 0 {}
+    while instances::prune(&cx.db(), days).await? > 0 {}
+    let minutes = i32::try_from(cx.plugin().config.event_minutes).unwrap_or(i32::MAX);
+    while events::prune(&cx.db(), minutes).await? > 0 {}
     Ok(())
 }
 
-/// A family was purged: what was for its machines goes with it.
+/// A family was purged: its workflows and what was for its machines go with it.
 pub(crate) async fn family_purged(cx: Cx<Orchestrator>, event: Event) -> Result<()> {
     let Some(family) = event.family_id else {
         return Ok(());
     };
     let tx = cx.db().begin().await?;
-    if commands::forget(&tx, family).await? > 0 {
+    let gone = commands::forget(&tx, family).await?
+        + instances::forget(&tx, family).await?
+        + events::forget(&tx, family).await?;
+    if gone > 0 {
         let entry = Entry {
             action: "orchestrator.family_forgotten",
             target: &family.to_string(),

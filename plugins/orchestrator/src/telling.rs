@@ -9,7 +9,7 @@ use nself_plugin_api::{
     serde_json::json,
 };
 
-use crate::store::commands::Command;
+use crate::store::commands::{self, Command};
 
 /// A command was asked for.
 pub(crate) async fn asked(tx: &impl Queries, command: &Command, actor: &str) -> Result<()> {
@@ -26,7 +26,8 @@ pub(crate) async fn ended(tx: &impl Queries, command: &Command, actor: Option<&s
         data: json!({"device_id": command.device_id, "name": command.name, "status": command.status}),
         family_id: Some(command.family_id),
     };
-    emit_in(tx, event).await.map(|_| ())
+    emit_in(tx, event).await?;
+    commands::tell_instance(tx, command.id).await
 }
 
 async fn note(

@@ -166,7 +166,7 @@ fn reach(cx: &Cx<Orchestrator>, who: &Principal) -> Option<Reach> {
 }
 
 /// The header's draft wants a quoted string; plain ones are taken as well.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };
@@ -179,7 +179,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
 }
 
 /// Machines that are connected ask at once; the others when they come. A stream that is not there costs nothing.
-async fn tell_device(cx: &Cx<Orchestrator>, device: Uuid) {
+pub(crate) async fn tell_device(cx: &Cx<Orchestrator>, device: Uuid) {
     let publish =
         json!({"channel": format!("user:{device}"), "data": {"type": "device_command.waiting"}});
     let calls = cx.calls();

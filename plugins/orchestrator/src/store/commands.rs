@@ -349,3 +349,63 @@ pub(crate) async fn forget(tx: &impl Queries, family: Uuid) -> Result<u64> {
     )
     .await
 }
+
+/// Binds a command to the instance that waits for its end.
+pub(crate) async fn bind(tx: &impl Queries, id: Uuid, instance: Uuid, need: i64) -> Result<()> {
+    tx.execute(
+        "update orchestrator.device_commands c set instance_id = $2, need = $3 where c.id = $1",
+        &[&id, &instance, &need],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The instance and need that a command which has ended is for.
+pub(crate) async fn bound(db: &impl Queries, id: Uuid) -> Result<Option<(Uuid, i64, Command)>> {
+    let row = db
+        .query_opt(
+            concat!(
+                "select ",
+                columns!(),
+                ", c.instance_id, c.need from orchestrator.device_commands c \
+                 where c.id = $1 and c.ended_at is not null and c.instance_id is not null"
+            ),
+            &[&id],
+        )
+        .await?;
+    row.map(|row| Ok((row.get("instance_id")?, row.get("need")?, command(&row)?)))
+        .transpose()
+}
+
+/// Lets the instance of a command know that it has ended, if there is one.
+pub(crate) async fn tell_instance(tx: &impl Queries, id: Uuid) -> Result<()> {
+    tx.execute(
+        "select jobs.enqueue('orchestrator.command', jsonb_build_object('command', c.id), jsonb_build_object('family_id', c.family_id)) \
+         from orchestrator.device_commands c where c.id = $1 and c.instance_id is not null",
+        &[&id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Takes back the commands that an instance waits for no more: those of these needs, or all.
+pub(crate) async fn let_go(
+    tx: &impl Queries,
+    instance: Uuid,
+    needs: Option<&[i64]>,
+) -> Result<Vec<Command>> {
+    let needs = needs.map(<[i64]>::to_vec).unwrap_or_default();
+    let all = needs.is_empty();
+    tx.query(
+        concat!(
+            "with c as (update orchestrator.device_commands c set status = 'cancelled', ended_at = clock_timestamp(), instance_id = null \
+                 where c.instance_id = $1 and c.ended_at is null and ($2::boolean or c.need = any ($3)) returning c.*) \
+             select ",
+            columns!(),
+            " from c"
+        ),
+        &[&instance, &all, &needs],
+    )
+    .await?
+    .map(command)
+}

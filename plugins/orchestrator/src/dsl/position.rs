@@ -1,0 +1,114 @@
+//! The text behind a value: reading it, and finding the line of a path.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser};
+use serde_json::Value;
+
+use super::{definition::Format, fault::Fault};
+
+/// Reads a text into a value.
+pub(super) fn read(text: &str, format: Format) -> Result<Value, Fault> {
+    const REMEDY: &str = "mend the text; nothing of it can be judged before it can be read";
+    match format {
+        Format::Json => serde_json::from_str(text).map_err(|error| Fault {
+            line: error.line(),
+            column: error.column(),
+            ..Fault::new("", error.to_string(), REMEDY)
+        }),
+        Format::Yaml => serde_norway::from_str(text).map_err(|error| {
+            let place = error.location();
+            Fault {
+                line: place.as_ref().map_or(0, serde_norway::Location::line),
+                column: place.as_ref().map_or(0, serde_norway::Location::column),
+                ..Fault::new("", error.to_string(), REMEDY)
+            }
+        }),
+    }
+}
+
+/// Writes line and column into faults. JSON is YAML as far as this is concerned.
+pub(super) fn locate(text: &str, faults: &mut [Fault]) {
+    let places = places(text);
+    for fault in faults {
+        let mut path = fault.path.as_str();
+        loop {
+            if let Some((line, column)) = places.get(path) {
+                (fault.line, fault.column) = (*line, *column);
+                break;
+            }
+            let Some((parent, _)) = path.rsplit_once('/') else {
+                break;
+            };
+            path = parent;
+        }
+    }
+}
+
+/// What the reader is in: a list with the number of its next item, or a map with the key that waits for its value.
+enum Inside {
+    List(usize),
+    Map(Option<String>),
+}
+
+/// Line and column of every path; those of a map's value are its key's.
+fn places(text: &str) -> HashMap<String, (usize, usize)> {
+    let mut places = HashMap::new();
+    let mut inside: Vec<(String, Inside)> = Vec::new();
+    for event in Parser::new_from_str(text) {
+        let Ok((event, span)) = event else { break };
+        let place = (span.start.line(), span.start.col() + 1);
+        match event {
+            Event::SequenceEnd | Event::MappingEnd => {
+                inside.pop();
+            }
+            Event::SequenceStart(..) => {
+                let path = next_path(&mut inside, None, place, &mut places);
+                inside.push((path, Inside::List(0)));
+            }
+            Event::MappingStart(..) => {
+                let path = next_path(&mut inside, None, place, &mut places);
+                inside.push((path, Inside::Map(None)));
+            }
+            Event::Scalar(scalar, ..) => {
+                next_path(&mut inside, Some(&scalar), place, &mut places);
+            }
+            Event::Alias(_) => {
+                next_path(&mut inside, None, place, &mut places);
+            }
+            _ => {}
+        }
+    }
+    places
+}
+
+/// The path of what begins here; a scalar where a map waits for a key becomes that key.
+fn next_path(
+    inside: &mut [(String, Inside)],
+    scalar: Option<&str>,
+    place: (usize, usize),
+    places: &mut HashMap<String, (usize, usize)>,
+) -> String {
+    let path = match inside.last_mut() {
+        None => String::new(),
+        Some((parent, Inside::List(next))) => {
+            *next += 1;
+            format!("{parent}/{}", *next - 1)
+        }
+        Some((parent, Inside::Map(key))) => match key.take() {
+            Some(key) => return format!("{parent}/{}", escape(&key)),
+            None => {
+                let name = scalar.unwrap_or_default();
+                *key = Some(name.to_owned());
+                format!("{parent}/{}", escape(name))
+            }
+        },
+    };
+    places.entry(path.clone()).or_insert(place);
+    path
+}
+
+/// A name as a part of a JSON pointer.
+pub(crate) fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
