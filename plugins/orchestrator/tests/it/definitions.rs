@@ -1,0 +1,1 @@
+//! Definitions: what is good, and what is wrong with the rest.

@@ -1,0 +1,7 @@
+//! The engine, driven in memory.
+
+mod conformance;
+mod definitions;
+mod driver;
+mod durable;
+mod tasks;
