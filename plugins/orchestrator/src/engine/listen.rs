@@ -34,7 +34,7 @@ impl Machine<'_> {
             until: vec![false; count(until)],
             keys: BTreeMap::new(),
             iterations: 0,
-            busy: false,
+            current: None,
             done: false,
         };
         self.open(need, subscription(&listen.to));
@@ -100,7 +100,8 @@ impl Machine<'_> {
             None => enough,
             Some(Until::Consumed(_)) => false,
             Some(Until::Condition(condition)) => {
-                let all = listening.consumed.iter().chain(&listening.queue);
+                let done = listening.consumed.iter().chain(&listening.current);
+                let all = done.chain(&listening.queue);
                 let so_far: Value = all.cloned().collect();
                 self.holds(condition, &so_far, self.scope(thread, frame))?
             }
@@ -223,7 +224,7 @@ impl Machine<'_> {
         let Kind::Listen(listen) = &self.node(frame).task.kind else {
             return Ok(());
         };
-        if listening.busy {
+        if listening.current.is_some() {
             self.set_listening(thread, at, listening);
             return Ok(());
         }
@@ -231,7 +232,7 @@ impl Machine<'_> {
             let event = listening.queue.remove(0);
             let number = listening.iterations;
             listening.iterations += 1;
-            listening.busy = true;
+            listening.current = Some(event.clone());
             self.set_listening(thread, at, listening);
             let variables = BTreeMap::from([
                 (iterator.item.clone(), event),
@@ -279,7 +280,7 @@ impl Machine<'_> {
             self.state.context = context;
         }
         listening.consumed.push(output);
-        listening.busy = false;
+        listening.current = None;
         self.proceed(thread, at, &frame, listening)
     }
 

@@ -195,8 +195,8 @@ pub(super) struct Listening {
     pub keys: BTreeMap<String, Value>,
     /// Iterations that have begun.
     pub iterations: usize,
-    /// Whether one is under way.
-    pub busy: bool,
+    /// The event of the iteration that is under way.
+    pub current: Option<Value>,
     /// Whether no event is wanted any more.
     pub done: bool,
 }
