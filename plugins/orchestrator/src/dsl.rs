@@ -10,6 +10,7 @@ mod time;
 
 pub use definition::{Definition, Document, Extension, Format, Schedule, Use};
 pub use fault::Fault;
+pub(crate) use position::escape;
 pub use task::{
     Catch, Consumption, Data, ErrorFilter, EventFilter, Iterator, Kind, Listen, Retry, Schema,
     Task, TaskList, Until,

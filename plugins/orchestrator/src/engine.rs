@@ -3,13 +3,21 @@
 //! It is pure: no clock, no network, no storage. Whoever drives it keeps the [`State`], does what each [`Need`] asks for, and
 //! comes back with the outcome.
 
+mod data;
 mod error;
+mod listen;
+mod machine;
 mod need;
 mod openapi;
 mod program;
 mod record;
+mod recover;
+mod request;
+mod retry;
+mod secret;
 mod state;
 mod surroundings;
+mod tasks;
 
 pub use error::Error;
 pub use need::{

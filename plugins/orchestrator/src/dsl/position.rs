@@ -7,8 +7,26 @@ use serde_json::Value;
 
 use super::{definition::Format, fault::Fault};
 
-/// Reads a text into a value.
+/// Reads a text into a value. A name that stands twice in one map is refused: one of the two would be lost.
 pub(super) fn read(text: &str, format: Format) -> Result<Value, Fault> {
+    let value = value(text, format)?;
+    let mut twice = None;
+    places(text, &mut twice);
+    match twice {
+        None => Ok(value),
+        Some((path, (line, column))) => Err(Fault {
+            line,
+            column,
+            ..Fault::new(
+                path,
+                "this name stands here twice",
+                "leave only one of them",
+            )
+        }),
+    }
+}
+
+fn value(text: &str, format: Format) -> Result<Value, Fault> {
     const REMEDY: &str = "mend the text; nothing of it can be judged before it can be read";
     match format {
         Format::Json => serde_json::from_str(text).map_err(|error| Fault {
@@ -29,7 +47,7 @@ pub(super) fn read(text: &str, format: Format) -> Result<Value, Fault> {
 
 /// Writes line and column into faults. JSON is YAML as far as this is concerned.
 pub(super) fn locate(text: &str, faults: &mut [Fault]) {
-    let places = places(text);
+    let places = places(text, &mut None);
     for fault in faults {
         let mut path = fault.path.as_str();
         loop {
@@ -45,6 +63,9 @@ pub(super) fn locate(text: &str, faults: &mut [Fault]) {
     }
 }
 
+/// Line and column.
+type Place = (usize, usize);
+
 /// What the reader is in: a list with the number of its next item, or a map with the key that waits for its value.
 enum Inside {
     List(usize),
@@ -52,7 +73,7 @@ enum Inside {
 }
 
 /// Line and column of every path; those of a map's value are its key's.
-fn places(text: &str) -> HashMap<String, (usize, usize)> {
+fn places(text: &str, twice: &mut Option<(String, Place)>) -> HashMap<String, Place> {
     let mut places = HashMap::new();
     let mut inside: Vec<(String, Inside)> = Vec::new();
     for event in Parser::new_from_str(text) {
@@ -63,18 +84,18 @@ fn places(text: &str) -> HashMap<String, (usize, usize)> {
                 inside.pop();
             }
             Event::SequenceStart(..) => {
-                let path = next_path(&mut inside, None, place, &mut places);
+                let path = next_path(&mut inside, None, place, &mut places, twice);
                 inside.push((path, Inside::List(0)));
             }
             Event::MappingStart(..) => {
-                let path = next_path(&mut inside, None, place, &mut places);
+                let path = next_path(&mut inside, None, place, &mut places, twice);
                 inside.push((path, Inside::Map(None)));
             }
             Event::Scalar(scalar, ..) => {
-                next_path(&mut inside, Some(&scalar), place, &mut places);
+                next_path(&mut inside, Some(&scalar), place, &mut places, twice);
             }
             Event::Alias(_) => {
-                next_path(&mut inside, None, place, &mut places);
+                next_path(&mut inside, None, place, &mut places, twice);
             }
             _ => {}
         }
@@ -86,8 +107,9 @@ fn places(text: &str) -> HashMap<String, (usize, usize)> {
 fn next_path(
     inside: &mut [(String, Inside)],
     scalar: Option<&str>,
-    place: (usize, usize),
-    places: &mut HashMap<String, (usize, usize)>,
+    place: Place,
+    places: &mut HashMap<String, Place>,
+    twice: &mut Option<(String, Place)>,
 ) -> String {
     let path = match inside.last_mut() {
         None => String::new(),
@@ -100,7 +122,11 @@ fn next_path(
             None => {
                 let name = scalar.unwrap_or_default();
                 *key = Some(name.to_owned());
-                format!("{parent}/{}", escape(name))
+                let path = format!("{parent}/{}", escape(name));
+                if places.contains_key(&path) {
+                    twice.get_or_insert((path.clone(), place));
+                }
+                path
             }
         },
     };
