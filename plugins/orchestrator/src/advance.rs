@@ -93,7 +93,7 @@ pub(crate) async fn advance_in(
         }
         return Ok(());
     }
-    let program = programs::of(cx, held.definition_id).await?;
+    let program = programs::of(cx, tx, held.definition_id).await?;
     let mut work = Work::new(cx, tx, id, &held);
     match program {
         Ok(program) => work.run(program, given).await?,
@@ -123,7 +123,7 @@ pub(crate) async fn deliver(
         return needs::look_again(tx, id, number(to)).await;
     }
     let mut work = Work::new(cx, tx, id, &held);
-    match programs::of(cx, held.definition_id).await? {
+    match programs::of(cx, tx, held.definition_id).await? {
         Ok(program) => work.take_event(program, event, number(to), value).await?,
         Err(fault) => work.status = Status::Faulted(fault),
     }

@@ -4,11 +4,8 @@ use nself_plugin_api::prelude::*;
 
 const RUN: Argument = Argument::text("id", "The run");
 const FILE: Argument = Argument::file("definition", "A definition in YAML or JSON");
-const NAME: [Argument; 3] = [
-    Argument::text("namespace", "Where the workflow belongs"),
-    Argument::text("name", "The workflow"),
-    Argument::text("version", "Its version, or latest"),
-];
+const NAMESPACE: Argument = Argument::text("namespace", "Where the workflow belongs");
+const NAME: Argument = Argument::text("name", "The workflow");
 
 /// All of them.
 pub(crate) const ALL: &[Command] = &[
@@ -20,7 +17,7 @@ pub(crate) const ALL: &[Command] = &[
         .arguments(&[FILE]),
     Command::post("files apply", "/v1/workflow-definitions/files")
         .summary("Bring in the definitions of the operator's directory"),
-    Command::get("list", "/v1/workflows")
+    Command::get("list", "/v1/orchestrator/workflows")
         .summary("List definitions")
         .arguments(&[
             Argument::text("namespace", "Of this namespace"),
@@ -34,15 +31,14 @@ pub(crate) const ALL: &[Command] = &[
             ("OWNER", "owner"),
             ("CREATED", "created_at"),
         ]),
-    Command::post("run", "/v1/workflows/{namespace}/{name}/{version}/runs")
-        .summary("Start a workflow")
+    Command::post("run", "/v1/orchestrator/workflows/{namespace}/{name}/runs")
+        .summary("Start the latest version of a workflow")
         .arguments(&[
-            NAME[0],
-            NAME[1],
-            NAME[2],
+            NAMESPACE,
+            NAME,
             Argument::integer("wait_seconds", "Wait for its end, at most 25"),
         ]),
-    Command::get("runs", "/v1/workflow-runs")
+    Command::get("runs", "/v1/orchestrator/runs")
         .summary("List runs, the newest first")
         .arguments(&[
             Argument::text("namespace", "Of this namespace"),
@@ -62,10 +58,10 @@ pub(crate) const ALL: &[Command] = &[
             ("CREATED", "created_at"),
             ("ENDED", "ended_at"),
         ]),
-    Command::get("show", "/v1/workflow-runs/{id}")
+    Command::get("show", "/v1/orchestrator/runs/{id}")
         .summary("Show a run")
         .arguments(&[RUN]),
-    Command::get("history", "/v1/workflow-runs/{id}/history")
+    Command::get("history", "/v1/orchestrator/runs/{id}/history")
         .summary("List what happened to the tasks of a run")
         .arguments(&[
             RUN,
@@ -80,16 +76,16 @@ pub(crate) const ALL: &[Command] = &[
             ("ATTEMPT", "attempt"),
             ("ERROR", "error.detail"),
         ]),
-    Command::post("cancel", "/v1/workflow-runs/{id}/cancel")
+    Command::post("cancel", "/v1/orchestrator/runs/{id}/cancel")
         .summary("End a run")
         .arguments(&[RUN]),
-    Command::post("suspend", "/v1/workflow-runs/{id}/suspend")
+    Command::post("suspend", "/v1/orchestrator/runs/{id}/suspend")
         .summary("Let a run rest")
         .arguments(&[RUN]),
-    Command::post("resume", "/v1/workflow-runs/{id}/resume")
+    Command::post("resume", "/v1/orchestrator/runs/{id}/resume")
         .summary("Let a run go on")
         .arguments(&[RUN]),
-    Command::post("retry", "/v1/workflow-runs/{id}/retry")
+    Command::post("retry", "/v1/orchestrator/runs/{id}/retry")
         .summary("Take a run back to the task that failed")
         .arguments(&[RUN]),
 ];

@@ -140,6 +140,39 @@ impl Plugin for Orchestrator {
         Route::post("/v1/workflow-runs/{id}/retry", instances::retry)
             .authenticated()
             .summary("Take a run that failed back to the task that failed"),
+        // The same for operators and services alone: what the command line calls.
+        Route::get("/v1/orchestrator/workflows", definitions::list)
+            .service("workflows")
+            .summary("Definitions of workflows, for operators"),
+        Route::post(
+            "/v1/orchestrator/workflows/{namespace}/{name}/runs",
+            instances::start_latest,
+        )
+        .service("workflows")
+        .body_bytes_max(4 << 20)
+        .timeout(Duration::from_secs(60))
+        .summary("Start the latest version of a workflow, for operators"),
+        Route::get("/v1/orchestrator/runs", instances::list)
+            .service("workflows")
+            .summary("Runs of workflows, for operators"),
+        Route::get("/v1/orchestrator/runs/{id}", instances::show)
+            .service("workflows")
+            .summary("A run, for operators"),
+        Route::get("/v1/orchestrator/runs/{id}/history", instances::history)
+            .service("workflows")
+            .summary("What happened to the tasks of a run, for operators"),
+        Route::post("/v1/orchestrator/runs/{id}/cancel", instances::cancel)
+            .service("workflows")
+            .summary("End a run, for operators"),
+        Route::post("/v1/orchestrator/runs/{id}/suspend", instances::suspend)
+            .service("workflows")
+            .summary("Let a run rest, for operators"),
+        Route::post("/v1/orchestrator/runs/{id}/resume", instances::resume)
+            .service("workflows")
+            .summary("Let a run go on, for operators"),
+        Route::post("/v1/orchestrator/runs/{id}/retry", instances::retry)
+            .service("workflows")
+            .summary("Take a run back to the task that failed, for operators"),
         Route::post("/v1/events", events::take)
             .authenticated()
             .body_bytes_max(4 << 20)

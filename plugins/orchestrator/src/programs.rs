@@ -6,7 +6,7 @@ use std::{
 };
 
 use nself_plugin_api::{
-    prelude::{Cx, Result},
+    prelude::{Cx, Queries, Result},
     uuid::Uuid,
 };
 
@@ -42,12 +42,13 @@ impl Programs {
 /// The program of a definition; why there is none when it does not run on this version of the host.
 pub(crate) async fn of(
     cx: &Cx<Orchestrator>,
+    db: &impl Queries,
     definition: Uuid,
 ) -> Result<Result<Arc<Program>, Fault>> {
     if let Some(program) = cx.plugin().programs.get(definition) {
         return Ok(Ok(program));
     }
-    let Some((format, source)) = definitions::source(&cx.db(), definition).await? else {
+    let Some((format, source)) = definitions::source(db, definition).await? else {
         return Ok(Err(Fault::configuration("its definition is gone")));
     };
     let compiled = cx

@@ -81,8 +81,10 @@ async fn perform_need(
     let Some(held) = instances::standing(&cx.db(), instance, need).await? else {
         return Ok(None);
     };
-    let (Ok(program), Some(state)) = (programs::of(cx, held.definition_id).await?, held.state)
-    else {
+    let (Ok(program), Some(state)) = (
+        programs::of(cx, &cx.db(), held.definition_id).await?,
+        held.state,
+    ) else {
         return Ok(None);
     };
     let world = World {

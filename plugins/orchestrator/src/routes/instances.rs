@@ -35,6 +35,7 @@ use crate::{
         history::{self, Happened},
         instances::{self as store, Instance, New, Which},
     },
+    version::LATEST,
 };
 
 /// What a service needs that works with the workflows of all families.
@@ -137,6 +138,23 @@ pub(crate) async fn start(
     wait_for(&cx, id, Duration::from_secs(seconds.into()))
         .await
         .map(Created)
+}
+
+/// The latest version.
+pub(crate) async fn start_latest(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Path((namespace, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Json<Start>,
+) -> Result<Created<Instance>> {
+    let version = LATEST.to_owned();
+    let name = Name {
+        namespace,
+        name,
+        version,
+    };
+    start(cx, who, Path(name), headers, body).await
 }
 
 /// The instance that the key has made.
@@ -264,7 +282,7 @@ pub(crate) async fn retry(
     if held.status != "faulted" {
         return Err(cannot().into());
     }
-    let program = programs::of(&cx, held.definition_id).await?;
+    let program = programs::of(&cx, &tx, held.definition_id).await?;
     let program = program.map_err(|_| cannot())?;
     let kept = held.state.unwrap_or_default();
     let mut state: State = serde_json::from_slice(&kept).map_err(|_| cannot())?;

@@ -80,8 +80,8 @@ async fn a_run_ends_with_its_output_and_has_a_history() {
     let first = events.next().await.expect("its history");
     let last = events.next().await.expect("its end");
     assert_eq!(
-        (first.event.as_deref(), last.event.as_deref()),
-        (Some("progress"), Some("ended"))
+        (&*first.event, &*last.event),
+        ("progress", "ended")
     );
     host.stop().await;
 }
