@@ -187,18 +187,15 @@ impl<'a> Work<'a> {
     async fn run(&mut self, program: Arc<Program>, given: Vec<(NeedId, Outcome)>) -> Result<()> {
         let world = self.world(&program);
         let is_new = self.held.state.is_none();
-        match &self.held.state {
-            Some(state) => {
-                self.state = Some(serde_json::from_slice(state).map_err(Error::internal)?);
-            }
-            None => {
-                let (input, id) = (self.held.input.clone(), self.id.to_string());
-                match world.tell(|around| program.start(input, &id, around)) {
-                    Ok(state) => self.state = Some(state),
-                    Err(fault) => {
-                        self.status = Status::Faulted(fault);
-                        return Ok(());
-                    }
+        if let Some(state) = &self.held.state {
+            self.state = Some(serde_json::from_slice(state).map_err(Error::internal)?);
+        } else {
+            let (input, id) = (self.held.input.clone(), self.id.to_string());
+            match world.tell(|around| program.start(input, &id, around)) {
+                Ok(state) => self.state = Some(state),
+                Err(fault) => {
+                    self.status = Status::Faulted(fault);
+                    return Ok(());
                 }
             }
         }

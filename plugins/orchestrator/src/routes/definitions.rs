@@ -26,7 +26,7 @@ const FOR_FAMILIES: &str = "nself.families";
 
 /// A workflow's name with a version; `latest` is the highest.
 #[derive(Debug, Clone, Deserialize, Schema)]
-pub(crate) struct Name {
+pub(crate) struct Which {
     /// Where it belongs.
     pub namespace: String,
     /// Its name there.
@@ -115,7 +115,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 pub(crate) async fn put(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(name): Path<Name>,
+    Path(name): Path<Which>,
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Data<Put>> {
@@ -225,13 +225,13 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(name): Path<Name>,
+    Path(name): Path<Which>,
 ) -> Result<Data<Stored>> {
     find(&cx.db(), &who, &name).await.map(Data)
 }
 
 /// A definition that the caller may see.
-pub(crate) async fn find(db: &impl Queries, who: &Principal, name: &Name) -> Result<Stored> {
+pub(crate) async fn find(db: &impl Queries, who: &Principal, name: &Which) -> Result<Stored> {
     let version = version::resolve(db, &name.namespace, &name.name, &name.version).await?;
     let found = match &version {
         Some(version) => definitions::find(db, &name.namespace, &name.name, version).await?,
@@ -246,7 +246,7 @@ pub(crate) async fn find(db: &impl Queries, who: &Principal, name: &Name) -> Res
 pub(crate) async fn remove(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(name): Path<Name>,
+    Path(name): Path<Which>,
 ) -> Result<NoContent> {
     let tx = cx.db().begin().await?;
     if !definitions::remove(&tx, &name.namespace, &name.name, &name.version).await? {

@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use super::{
     commands::idempotency_key,
-    definitions::{self, Name},
+    definitions::{self, Which as Wanted},
 };
 use crate::{
     Orchestrator,
@@ -95,7 +95,7 @@ pub(crate) fn reach(who: &Principal) -> Option<Reach> {
 pub(crate) async fn start(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(name): Path<Name>,
+    Path(name): Path<Wanted>,
     headers: HeaderMap,
     Json(start): Json<Start>,
 ) -> Result<Created<Instance>> {
@@ -149,7 +149,7 @@ pub(crate) async fn start_latest(
     body: Json<Start>,
 ) -> Result<Created<Instance>> {
     let version = LATEST.to_owned();
-    let name = Name {
+    let name = Wanted {
         namespace,
         name,
         version,

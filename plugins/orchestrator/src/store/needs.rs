@@ -19,7 +19,7 @@ pub(crate) async fn open(
     family: Option<Uuid>,
     new: &New<'_>,
 ) -> Result<()> {
-    let types = new.types.clone().map(|types| Value::from(types));
+    let types = new.types.clone().map(Value::from);
     tx.execute(
         "insert into orchestrator.needs (instance_id, need, kind, due_at, filters, types, job_id) \
          values ($1, $2, $3, $4, $5, (select array_agg(t) from jsonb_array_elements_text($6::jsonb) t), \

@@ -79,10 +79,7 @@ async fn a_run_ends_with_its_output_and_has_a_history() {
         .await;
     let first = events.next().await.expect("its history");
     let last = events.next().await.expect("its end");
-    assert_eq!(
-        (&*first.event, &*last.event),
-        ("progress", "ended")
-    );
+    assert_eq!((&*first.event, &*last.event), ("progress", "ended"));
     host.stop().await;
 }
 
