@@ -232,7 +232,7 @@ impl Check<'_> {
         }
         match &consumption.until {
             Some(Until::Condition(condition)) => {
-                self.condition(&format!("{path}/until"), Some(condition))
+                self.condition(&format!("{path}/until"), Some(condition));
             }
             Some(Until::Consumed(until)) => self.consumption(&format!("{path}/until"), until),
             None => {}
@@ -364,7 +364,7 @@ impl Check<'_> {
     fn texts(&mut self, path: &str, value: &Value) {
         match value {
             Value::String(text) if expressions::inner(text).is_some() => {
-                self.condition(path, Some(text))
+                self.condition(path, Some(text));
             }
             Value::Array(items) => {
                 for (number, item) in items.iter().enumerate() {

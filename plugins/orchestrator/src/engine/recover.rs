@@ -61,7 +61,7 @@ fn renumber(task: &mut TaskFrame, numbers: &BTreeMap<NeedId, NeedId>) {
     }
     match &mut task.stage {
         Stage::Waiting(need) | Stage::Emitting(need, _) | Stage::Delaying { need, .. } => {
-            change(need)
+            change(need);
         }
         Stage::Trying {
             limit: Some(need), ..

@@ -28,6 +28,8 @@ pub struct State {
     pub(super) tasks: u64,
     /// The next number of a need or a thread.
     pub(super) next: u64,
+    /// The thread that made the last step.
+    pub(super) turn: u64,
     pub(super) threads: BTreeMap<u64, Thread>,
     pub(super) waits: BTreeMap<NeedId, Wait>,
     /// Needs that the next advance has to open again.

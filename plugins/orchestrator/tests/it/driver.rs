@@ -170,14 +170,23 @@ impl Driver {
         if let Some((id, need)) = effect {
             return Some(vec![(id, self.effect(need))]);
         }
-        if let Some(event) = self.events.pop_front() {
-            let wanted = |(id, need): (&NeedId, &Need)| match need {
-                Need::Event(subscription) if wants(subscription, &event) => {
-                    Some((*id, Outcome::Event(event.clone())))
-                }
+        // An event waits for who wants it.
+        let wanted = |event: &Value| -> Vec<NeedId> {
+            let wants_it = |(id, need): (&NeedId, &Need)| match need {
+                Need::Event(subscription) if wants(subscription, event) => Some(*id),
                 _ => None,
             };
-            return Some(self.needs.iter().filter_map(wanted).collect());
+            self.needs.iter().filter_map(wants_it).collect()
+        };
+        let next = self
+            .events
+            .iter()
+            .position(|event| !wanted(event).is_empty());
+        if let Some(next) = next {
+            let ids = wanted(&self.events[next]);
+            let event = self.events.remove(next).expect("it was found there");
+            let come = |id| (id, Outcome::Event(event.clone()));
+            return Some(ids.into_iter().map(come).collect());
         }
         let (at, id) = self
             .needs

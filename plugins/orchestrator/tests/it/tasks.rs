@@ -434,7 +434,7 @@ fn what_is_cancelled_leaves_nothing_open() {
     let mut driver = Driver::new(&workflow(tasks), json!({}));
     assert_eq!(driver.advance(Vec::new()), Status::Waiting);
     let open = driver.needs.len();
-    let progress = driver.around(|program, state, around| program.cancel(state, around));
+    let progress = driver.around(nself_plugin_orchestrator::engine::Program::cancel);
     assert_eq!(
         (open, progress.closed.len(), progress.status),
         (2, 2, Status::Cancelled)
@@ -464,12 +464,12 @@ do:
     driver.forgetful = true;
     assert!(matches!(driver.run(), Status::Faulted(_)));
     driver
-        .around(|program, state, around| program.retry_failed(state, around))
+        .around(nself_plugin_orchestrator::engine::Program::retry_failed)
         .expect("it has failed");
     assert_eq!(driver.run(), Status::Completed(json!([{"n": 1}, {"n": 2}])));
     assert_eq!(driver.keys[0], driver.keys[1]);
     driver
-        .around(|program, state, around| program.retry_failed(state, around))
+        .around(nself_plugin_orchestrator::engine::Program::retry_failed)
         .expect_err("it has not failed");
 }
 
