@@ -11,7 +11,7 @@ use super::{
     program::{Node, Program},
     record::{Progress, RecordStatus, Status, TaskRecord},
     secret::Secrets,
-    state::{Failed, Frame, ListFrame, ROOT, Role, Stage, State, TaskFrame, Wait},
+    state::{Failed, Frame, ListFrame, Role, Stage, State, TaskFrame, Wait},
     surroundings::Surroundings,
 };
 
@@ -308,7 +308,7 @@ impl<'m> Machine<'m> {
         error.title = error.title.map(|title| self.secrets.seal_text(title));
         error.detail = error.detail.map(|detail| self.secrets.seal_text(detail));
         let before = Failed {
-            thread,
+            thread: Some(thread),
             at: self.around.now,
             context: self.state.context.clone(),
             threads: self.state.threads.clone(),
@@ -384,7 +384,7 @@ impl<'m> Machine<'m> {
                     ..Error::timeout(detail)
                 };
                 let failed = Failed {
-                    thread: ROOT,
+                    thread: None,
                     at: self.around.now,
                     context: self.state.context.clone(),
                     threads: self.state.threads.clone(),

@@ -232,7 +232,8 @@ pub(super) enum Role {
 /// How it stood when an error came that nobody caught.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Failed {
-    pub thread: u64,
+    /// The thread whose task failed; none when it was the workflow's time that ended.
+    pub thread: Option<u64>,
     pub at: Timestamp,
     pub context: Value,
     pub threads: BTreeMap<u64, Thread>,
