@@ -48,6 +48,11 @@ impl Check<'_> {
     }
 
     fn list(&mut self, path: &str, tasks: &TaskList) {
+        self.named(path, tasks, tasks);
+    }
+
+    /// Tasks with names of their own; `then` may name those of `beside`.
+    fn named(&mut self, path: &str, tasks: &TaskList, beside: &TaskList) {
         let mut names = BTreeSet::new();
         for (number, (name, task)) in tasks.0.iter().enumerate() {
             let place = format!("{path}/{number}/{}", escape(name));
@@ -59,7 +64,7 @@ impl Check<'_> {
                 let message = format!("a task cannot be called {name}: `then` could not name it");
                 self.fault(&place, message, "give it another name");
             }
-            self.task(&place, task, tasks);
+            self.task(&place, task, beside);
         }
     }
 
@@ -105,7 +110,10 @@ impl Check<'_> {
                 self.condition(&at("while"), condition.as_deref());
                 self.list(&at("do"), tasks);
             }
-            Kind::Fork { branches, .. } => self.list(&at("fork/branches"), branches),
+            // A branch is alone in its scope.
+            Kind::Fork { branches, .. } => {
+                self.named(&at("fork/branches"), branches, &TaskList::default());
+            }
             Kind::Listen(listen) => {
                 self.consumption(&at("listen/to"), &listen.to);
                 if let Some(iterator) = &listen.foreach {
@@ -232,7 +240,7 @@ impl Check<'_> {
         }
         match &consumption.until {
             Some(Until::Condition(condition)) => {
-                self.condition(&format!("{path}/until"), Some(condition))
+                self.condition(&format!("{path}/until"), Some(condition));
             }
             Some(Until::Consumed(until)) => self.consumption(&format!("{path}/until"), until),
             None => {}
@@ -364,7 +372,7 @@ impl Check<'_> {
     fn texts(&mut self, path: &str, value: &Value) {
         match value {
             Value::String(text) if expressions::inner(text).is_some() => {
-                self.condition(path, Some(text))
+                self.condition(path, Some(text));
             }
             Value::Array(items) => {
                 for (number, item) in items.iter().enumerate() {

@@ -117,18 +117,18 @@ fn next_path(
             *next += 1;
             format!("{parent}/{}", *next - 1)
         }
-        Some((parent, Inside::Map(key))) => match key.take() {
-            Some(key) => return format!("{parent}/{}", escape(&key)),
-            None => {
-                let name = scalar.unwrap_or_default();
-                *key = Some(name.to_owned());
-                let path = format!("{parent}/{}", escape(name));
-                if places.contains_key(&path) {
-                    twice.get_or_insert((path.clone(), place));
-                }
-                path
+        Some((parent, Inside::Map(key))) => {
+            if let Some(key) = key.take() {
+                return format!("{parent}/{}", escape(&key));
             }
-        },
+            let name = scalar.unwrap_or_default();
+            *key = Some(name.to_owned());
+            let path = format!("{parent}/{}", escape(name));
+            if places.contains_key(&path) {
+                twice.get_or_insert((path.clone(), place));
+            }
+            path
+        }
     };
     places.entry(path.clone()).or_insert(place);
     path

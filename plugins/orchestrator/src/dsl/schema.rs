@@ -77,8 +77,7 @@ fn is_foreign(error: &ValidationError<'_>, at: &str) -> bool {
         ValidationErrorKind::Required { property } => {
             here && !matches!(property.as_str(), Some("with" | "catch" | "then"))
         }
-        ValidationErrorKind::Type { .. } => here,
-        ValidationErrorKind::Pattern { .. } => here,
+        ValidationErrorKind::Type { .. } | ValidationErrorKind::Pattern { .. } => here,
         ValidationErrorKind::Constant { .. } | ValidationErrorKind::Not { .. } => place(error)
             .rsplit_once('/')
             .is_some_and(|(parent, _)| parent == at),

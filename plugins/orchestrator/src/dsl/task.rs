@@ -81,7 +81,7 @@ pub enum Kind {
         compete: bool,
     },
     /// `listen`.
-    Listen(Listen),
+    Listen(Box<Listen>),
     /// `raise`: the name of a shared error, or an error.
     Raise(Value),
     /// `run`: the process.
@@ -265,11 +265,11 @@ impl Kind {
             });
         }
         if has("listen") {
-            return Ok(Self::Listen(Listen {
+            return Ok(Self::Listen(Box::new(Listen {
                 to: field(&source["listen"], "to")?,
                 read: optional(&source["listen"], "read")?.unwrap_or_else(|| "data".to_owned()),
                 foreach: optional(source, "foreach")?,
-            }));
+            })));
         }
         if has("try") {
             let catch = Box::new(field(source, "catch")?);

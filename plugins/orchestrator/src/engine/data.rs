@@ -49,10 +49,10 @@ impl Machine<'_> {
                 value
             }
         };
-        if let Some((variable, value)) = scope.variable {
-            if variable == name {
-                return Some(shown(value.clone()));
-            }
+        if let Some((variable, value)) = scope.variable
+            && variable == name
+        {
+            return Some(shown(value.clone()));
         }
         if let Some(value) = scope.thread.and_then(|thread| self.variable(thread, name)) {
             return Some(shown(value));

@@ -18,7 +18,7 @@ use crate::{
 
 impl Machine<'_> {
     /// Begins to listen.
-    pub(super) fn listen(&mut self, thread: u64, listen: &Listen) -> Result<(), Error> {
+    pub(super) fn listen(&mut self, thread: u64, listen: &Listen) {
         let need = self.wait(thread, Role::Task, None);
         let count =
             |of: Option<&Consumption>| of.and_then(|of| of.all.as_ref()).map_or(0, Vec::len);
@@ -39,7 +39,6 @@ impl Machine<'_> {
         };
         self.open(need, subscription(&listen.to));
         self.set_stage(thread, Stage::Listening(Box::new(listening)));
-        Ok(())
     }
 
     /// An event has come for the `listen` of this thread; its task may be under a list.
@@ -103,7 +102,7 @@ impl Machine<'_> {
                 let done = listening.consumed.iter().chain(&listening.current);
                 let all = done.chain(&listening.queue);
                 let so_far: Value = all.cloned().collect();
-                self.holds(condition, &so_far, self.scope(thread, frame))?
+                self.holds(condition, &so_far, Self::scope(thread, frame))?
             }
         };
         Ok(())
@@ -149,7 +148,7 @@ impl Machine<'_> {
     ) -> bool {
         let scope = Scope {
             secrets: true,
-            ..self.scope(thread, frame)
+            ..Self::scope(thread, frame)
         };
         for (attribute, expected) in &filter.with {
             let actual = event.get(attribute).unwrap_or(&Value::Null);
@@ -259,14 +258,13 @@ impl Machine<'_> {
         let Some((frame, mut listening)) = self.listening(thread, at) else {
             return Ok(());
         };
-        let Kind::Listen(Listen {
-            foreach: Some(iterator),
-            ..
-        }) = &self.node(&frame).task.kind
-        else {
+        let Kind::Listen(listen) = &self.node(&frame).task.kind else {
             return Ok(());
         };
-        let scope = self.scope(thread, &frame);
+        let Some(iterator) = &listen.foreach else {
+            return Ok(());
+        };
+        let scope = Self::scope(thread, &frame);
         let output = self
             .transform(&iterator.output, &output, scope)?
             .unwrap_or(output);

@@ -11,7 +11,7 @@ use super::{
     program::{Node, Program},
     record::{Progress, RecordStatus, Status, TaskRecord},
     secret::Secrets,
-    state::{Failed, Frame, ListFrame, ROOT, Role, Stage, State, TaskFrame, Wait},
+    state::{Failed, Frame, ListFrame, Role, Stage, State, TaskFrame, Wait},
     surroundings::Surroundings,
 };
 
@@ -73,30 +73,16 @@ impl<'m> Machine<'m> {
     fn run(&mut self) -> Status {
         let mut steps = 0;
         while self.state.end.is_none() {
-            let ready: Vec<u64> = self
-                .state
-                .threads
-                .keys()
-                .copied()
-                .filter(|id| self.is_ready(*id))
-                .collect();
-            if ready.is_empty() {
+            let Some(thread) = self.next_thread() else {
                 return Status::Waiting;
+            };
+            let paused = self.around.limits.pause_after_task && self.completed > 0;
+            if steps >= self.around.limits.steps || paused {
+                return Status::Running;
             }
-            for thread in ready {
-                if self.state.end.is_some() {
-                    break;
-                }
-                let paused = self.around.limits.pause_after_task && self.completed > 0;
-                if steps >= self.around.limits.steps || paused {
-                    return Status::Running;
-                }
-                // A step of another thread may have ended this one.
-                if self.is_ready(thread) {
-                    steps += 1;
-                    self.step(thread);
-                }
-            }
+            steps += 1;
+            self.state.turn = thread;
+            self.step(thread);
         }
         self.state.end.clone().unwrap_or(Status::Running)
     }
@@ -134,6 +120,14 @@ impl<'m> Machine<'m> {
         ids.into_iter()
             .filter_map(|need| Some((need, self.need(need)?)))
             .collect()
+    }
+
+    /// The thread whose turn it is: one after the other, wherever an advance has stopped.
+    fn next_thread(&self) -> Option<u64> {
+        let turn = self.state.turn;
+        let after = self.state.threads.range(turn + 1..);
+        let all = after.chain(self.state.threads.range(..=turn));
+        all.map(|(id, _)| *id).find(|id| self.is_ready(*id))
     }
 
     fn is_ready(&self, thread: u64) -> bool {
@@ -314,7 +308,7 @@ impl<'m> Machine<'m> {
         error.title = error.title.map(|title| self.secrets.seal_text(title));
         error.detail = error.detail.map(|detail| self.secrets.seal_text(detail));
         let before = Failed {
-            thread,
+            thread: Some(thread),
             at: self.around.now,
             context: self.state.context.clone(),
             threads: self.state.threads.clone(),
@@ -329,10 +323,7 @@ impl<'m> Machine<'m> {
 
     fn raise(&mut self, thread: u64, error: Error) {
         let mut error = error;
-        loop {
-            let Some(frame) = self.frames(thread).pop() else {
-                break;
-            };
+        while let Some(frame) = self.frames(thread).pop() {
             let Frame::Task(task) = frame else {
                 continue;
             };
@@ -352,14 +343,14 @@ impl<'m> Machine<'m> {
                 if let Some(Frame::Task(task)) = self.frames(thread).pop() {
                     self.close_from(thread, depth);
                     self.record(&task, RecordStatus::Faulted, |record| {
-                        record.error = Some(error.clone())
+                        record.error = Some(error.clone());
                     });
                 }
                 continue;
             }
             self.close_from(thread, depth);
             self.record(&task, RecordStatus::Faulted, |record| {
-                record.error = Some(error.clone())
+                record.error = Some(error.clone());
             });
         }
         let parent = self
@@ -393,7 +384,7 @@ impl<'m> Machine<'m> {
                     ..Error::timeout(detail)
                 };
                 let failed = Failed {
-                    thread: ROOT,
+                    thread: None,
                     at: self.around.now,
                     context: self.state.context.clone(),
                     threads: self.state.threads.clone(),
@@ -423,25 +414,23 @@ impl<'m> Machine<'m> {
                 let error = Error::timeout("the attempt took longer than its limit allows");
                 self.fault(wait.thread, error);
             }
-            Role::Task => match failure {
-                Some(error) => {
+            Role::Task => {
+                if let Some(error) = failure {
                     self.state.waits.remove(&need);
                     self.unwind(wait.thread, wait.frame + 1);
                     let instance = String::new();
-                    self.fault(wait.thread, Error { instance, ..error });
+                    return self.fault(wait.thread, Error { instance, ..error });
                 }
-                None => {
-                    if let Outcome::Event(event) = outcome {
-                        let taken = self.consume(wait.thread, wait.frame, event);
-                        if taken.is_err() {
-                            self.unwind(wait.thread, wait.frame + 1);
-                        }
-                        return self.settle(wait.thread, taken);
+                if let Outcome::Event(event) = outcome {
+                    let taken = self.consume(wait.thread, wait.frame, event);
+                    if taken.is_err() {
+                        self.unwind(wait.thread, wait.frame + 1);
                     }
-                    let taken = self.outcome(wait.thread, need, outcome);
-                    self.settle(wait.thread, taken);
+                    return self.settle(wait.thread, taken);
                 }
-            },
+                let taken = self.outcome(wait.thread, need, outcome);
+                self.settle(wait.thread, taken);
+            }
         }
     }
 

@@ -156,10 +156,10 @@ fn base(document: &Value, from: &str) -> String {
     for (name, value) in &defaults {
         url = url.replace(&format!("{{{name}}}"), &text(value));
     }
-    match url.contains("://") {
-        true => url,
-        false => format!("{scheme}://{host}/{}", url.trim_start_matches('/')),
+    if url.contains("://") {
+        return url;
     }
+    format!("{scheme}://{host}/{}", url.trim_start_matches('/'))
 }
 
 fn text(value: &Value) -> String {

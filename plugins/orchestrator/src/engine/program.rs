@@ -233,6 +233,7 @@ impl Program {
             context: Value::Object(serde_json::Map::new()),
             tasks: 0,
             next: ROOT + 1,
+            turn: ROOT,
             threads: BTreeMap::new(),
             waits: BTreeMap::new(),
             reopen: Vec::new(),

@@ -63,6 +63,7 @@ pub struct Progress {
     /// What is needed from now on.
     pub opened: Vec<(NeedId, Need)>,
     /// What is needed no more: losers, timeouts, subscriptions that are satisfied. An outcome that still comes is ignored.
+    /// A need that was answered is over and stands here no more.
     pub closed: Vec<NeedId>,
     /// Where the instance stands.
     pub status: Status,

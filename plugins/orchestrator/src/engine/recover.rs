@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::{
     error::Error,
     need::NeedId,
-    state::{Frame, Stage, State, TaskFrame},
+    state::{Frame, Role, Stage, State, TaskFrame},
     surroundings::Surroundings,
 };
 
@@ -19,10 +21,13 @@ pub(super) fn retry_failed(state: &mut State, around: &Surroundings<'_>) -> Resu
     for (old, mut wait) in failed.waits {
         let new = NeedId(state.next);
         state.next += 1;
-        wait.at = wait.at.map(|at| {
-            at.saturating_add(around.now.duration_since(failed.at))
-                .unwrap_or(at)
-        });
+        let since = match wait.role {
+            // The workflow gets the whole of its time again.
+            Role::Deadline => state.started_at,
+            _ => failed.at,
+        };
+        let moved = |at: Timestamp| at.saturating_add(around.now.duration_since(since));
+        wait.at = wait.at.map(|at| moved(at).unwrap_or(at));
         numbers.insert(old, new);
         state.waits.insert(new, wait);
         state.reopen.push(new);
@@ -37,9 +42,9 @@ pub(super) fn retry_failed(state: &mut State, around: &Surroundings<'_>) -> Resu
             renumber(task, &numbers);
         }
     }
-    let top = state
-        .threads
-        .get_mut(&failed.thread)
+    let top = failed
+        .thread
+        .and_then(|thread| state.threads.get_mut(&thread))
         .and_then(|thread| thread.frames.last_mut());
     if let Some(Frame::Task(task)) = top {
         task.stage = Stage::Begin;
@@ -61,7 +66,7 @@ fn renumber(task: &mut TaskFrame, numbers: &BTreeMap<NeedId, NeedId>) {
     }
     match &mut task.stage {
         Stage::Waiting(need) | Stage::Emitting(need, _) | Stage::Delaying { need, .. } => {
-            change(need)
+            change(need);
         }
         Stage::Trying {
             limit: Some(need), ..

@@ -54,7 +54,7 @@ impl Machine<'_> {
     pub(super) fn request(&self, thread: u64, frame: &TaskFrame) -> Result<Need, Error> {
         let scope = Scope {
             secrets: true,
-            ..self.scope(thread, frame)
+            ..Self::scope(thread, frame)
         };
         let input = frame.input();
         match &self.node(frame).task.kind {
@@ -303,7 +303,7 @@ impl Machine<'_> {
             (Kind::Wait(_), Outcome::Fired) => Ok(frame.input().clone()),
             (Kind::Call(_, with), Outcome::Response(response)) => {
                 let redirect = with["redirect"].as_bool().unwrap_or(false);
-                let value = answered(response, output(with), redirect)?;
+                let value = answered(&response, output(with), redirect)?;
                 Ok(self.secrets.seal(value))
             }
             (Kind::Call(..), Outcome::Completed(value)) => Ok(self.secrets.seal(value)),
@@ -373,7 +373,7 @@ fn texts(value: &Value) -> Result<BTreeMap<String, String>, Error> {
 }
 
 /// What an answer is for the task.
-fn answered(response: Response, wanted: HttpOutput, redirect: bool) -> Result<Value, Error> {
+fn answered(response: &Response, wanted: HttpOutput, redirect: bool) -> Result<Value, Error> {
     let good = if redirect { 200..400 } else { 200..300 };
     if !good.contains(&response.status) {
         let detail = format!(
@@ -385,7 +385,7 @@ fn answered(response: Response, wanted: HttpOutput, redirect: bool) -> Result<Va
     if wanted == HttpOutput::Raw {
         return Ok(Value::String(STANDARD.encode(&response.body)));
     }
-    let content = content(&response)?;
+    let content = content(response)?;
     if wanted == HttpOutput::Content {
         return Ok(content);
     }
@@ -454,13 +454,17 @@ pub(super) fn expand(template: &str, data: &Value) -> String {
     filled
 }
 
+const HEXADECIMAL: &[u8; 16] = b"0123456789ABCDEF";
+
 /// Percent-encodes all but the unreserved characters.
 fn encode(text: &str, into: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             into.push(char::from(byte));
         } else {
-            into.push_str(&format!("%{byte:02X}"));
+            into.push('%');
+            into.push(char::from(HEXADECIMAL[usize::from(byte >> 4)]));
+            into.push(char::from(HEXADECIMAL[usize::from(byte & 15)]));
         }
     }
 }

@@ -24,7 +24,7 @@ impl Machine<'_> {
         if let Some(policy) = self.policy(&frame)? {
             let duration = &policy.limit["attempt"]["duration"];
             if !duration.is_null() {
-                let span = self.span(duration, frame.input(), self.scope(thread, &frame))?;
+                let span = self.span(duration, frame.input(), Self::scope(thread, &frame))?;
                 let at = self.after(span)?;
                 limit = Some(self.wait(thread, Role::Attempt, Some(at)));
             }
@@ -55,20 +55,20 @@ impl Machine<'_> {
         let variable = catch.variable.as_deref().unwrap_or("error");
         let scope = Scope {
             variable: Some((variable, &described)),
-            ..self.scope(thread, &frame)
+            ..Self::scope(thread, &frame)
         };
         if !self.is_meant(catch, &described, &frame, scope)? {
             return Ok(false);
         }
         let policy = self.policy(&frame)?;
-        if let Some(policy) = &policy {
-            if self.tries_again(policy, &frame, since, scope)? {
-                self.record(&frame, RecordStatus::Retried, |record| {
-                    record.error = Some(error.clone())
-                });
-                self.delay(thread, policy, &frame, since, scope)?;
-                return Ok(true);
-            }
+        if let Some(policy) = &policy
+            && self.tries_again(policy, &frame, since, scope)?
+        {
+            self.record(&frame, RecordStatus::Retried, |record| {
+                record.error = Some(error.clone());
+            });
+            self.delay(thread, policy, &frame, since, scope)?;
+            return Ok(true);
         }
         if catch.tasks.is_some() {
             self.set_stage(thread, Stage::Catching);
@@ -119,10 +119,10 @@ impl Machine<'_> {
         frame: &TaskFrame,
         scope: Scope<'_>,
     ) -> Result<bool, Error> {
-        if let Some(when) = when {
-            if !self.holds(when, frame.input(), scope)? {
-                return Ok(false);
-            }
+        if let Some(when) = when
+            && !self.holds(when, frame.input(), scope)?
+        {
+            return Ok(false);
         }
         match except_when {
             Some(except) => Ok(!self.holds(except, frame.input(), scope)?),
@@ -163,10 +163,10 @@ impl Machine<'_> {
         )? {
             return Ok(false);
         }
-        if let Some(count) = policy.limit["attempt"]["count"].as_u64() {
-            if u64::from(frame.attempt) > count {
-                return Ok(false);
-            }
+        if let Some(count) = policy.limit["attempt"]["count"].as_u64()
+            && u64::from(frame.attempt) > count
+        {
+            return Ok(false);
         }
         let duration = &policy.limit["duration"];
         if duration.is_null() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::Value;
 
 use super::{error::Error, need::NeedId, record::Status};
@@ -18,6 +18,7 @@ pub(super) const ROOT: u64 = 0;
 /// It holds no secret: where an expression used one there is a mark, which is replaced when a request is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
+    #[serde(deserialize_with = "known_version")]
     pub(super) version: u16,
     pub(super) instance: String,
     /// What came in, before anything was done to it.
@@ -28,6 +29,8 @@ pub struct State {
     pub(super) tasks: u64,
     /// The next number of a need or a thread.
     pub(super) next: u64,
+    /// The thread that made the last step.
+    pub(super) turn: u64,
     pub(super) threads: BTreeMap<u64, Thread>,
     pub(super) waits: BTreeMap<NeedId, Wait>,
     /// Needs that the next advance has to open again.
@@ -37,6 +40,16 @@ pub struct State {
     pub(super) end: Option<Status>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) failed: Option<Box<Failed>>,
+}
+
+/// Refuses a state of a later host: reading half of it would lose the rest.
+fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let version = u16::deserialize(deserializer)?;
+    if version > VERSION {
+        let message = format!("a state of form {version}; this host reads up to {VERSION}");
+        return Err(D::Error::custom(message));
+    }
+    Ok(version)
 }
 
 impl State {
@@ -230,7 +243,8 @@ pub(super) enum Role {
 /// How it stood when an error came that nobody caught.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Failed {
-    pub thread: u64,
+    /// The thread whose task failed; none when it was the workflow's time that ended.
+    pub thread: Option<u64>,
     pub at: Timestamp,
     pub context: Value,
     pub threads: BTreeMap<u64, Thread>,

@@ -36,12 +36,12 @@ impl Machine<'_> {
             task: Some(&frame),
             ..Scope::default()
         };
-        if let Some(condition) = &node.task.condition {
-            if !self.holds(condition, &frame.input, scope)? {
-                self.record(&frame, RecordStatus::Skipped, |_| {});
-                self.frames(thread).pop();
-                return self.follow(thread, frame.input, None);
-            }
+        if let Some(condition) = &node.task.condition
+            && !self.holds(condition, &frame.input, scope)?
+        {
+            self.record(&frame, RecordStatus::Skipped, |_| {});
+            self.frames(thread).pop();
+            return self.follow(thread, frame.input, None);
         }
         self.record(&frame, RecordStatus::Started, |record| {
             record.input = Some(frame.input.clone());
@@ -53,7 +53,7 @@ impl Machine<'_> {
         }
         if let (Some(timeout), None) = (&node.task.timeout, frame.timeout) {
             let frame = self.current(thread)?;
-            let span = self.timeout(timeout, frame.input(), self.scope(thread, &frame))?;
+            let span = self.timeout(timeout, frame.input(), Self::scope(thread, &frame))?;
             let at = self.after(span)?;
             let need = self.wait(thread, Role::Timeout, Some(at));
             if let Some(task) = self.top_mut(thread) {
@@ -64,7 +64,7 @@ impl Machine<'_> {
     }
 
     /// What a task's definition sees.
-    pub(super) fn scope<'s>(&self, thread: u64, frame: &'s TaskFrame) -> Scope<'s> {
+    pub(super) fn scope(thread: u64, frame: &TaskFrame) -> Scope<'_> {
         Scope {
             thread: Some(thread),
             task: Some(frame),
@@ -80,8 +80,8 @@ impl Machine<'_> {
             Frame::Task(task) if matches!(task.stage, Stage::Trying { .. }) => Some(task.attempt),
             _ => None,
         };
-        let below = frames.into_iter().flatten().rev().skip(1);
-        below.filter_map(trying).next().unwrap_or(1)
+        let mut below = frames.into_iter().flatten().rev().skip(1);
+        below.find_map(trying).unwrap_or(1)
     }
 
     /// Runs the extensions from this number on, then the task itself.
@@ -126,7 +126,7 @@ impl Machine<'_> {
             }
             let scope = Scope {
                 raw_output: output,
-                ..self.scope(thread, frame)
+                ..Self::scope(thread, frame)
             };
             let applies = match &extension.when {
                 Some(condition) => self.holds(condition, frame.input(), scope)?,
@@ -144,7 +144,7 @@ impl Machine<'_> {
         let frame = self.current(thread)?;
         let node = self.node(&frame);
         let input = frame.input().clone();
-        let scope = self.scope(thread, &frame);
+        let scope = Self::scope(thread, &frame);
         let within = |part: &str| format!("{}/{part}", frame.task);
         match &node.task.kind {
             Kind::Set(Value::String(expression)) => {
@@ -201,7 +201,10 @@ impl Machine<'_> {
             }
             Kind::Fork { branches, .. } => self.fork(thread, &frame, branches.0.len(), &input),
             Kind::Try(..) => self.attempt_try(thread, self.around.now),
-            Kind::Listen(listen) => self.listen(thread, listen),
+            Kind::Listen(listen) => {
+                self.listen(thread, listen);
+                Ok(())
+            }
             Kind::Emit(event) => {
                 let event = self.event(thread, &frame, event)?;
                 let need = self.wait(thread, Role::Task, None);
@@ -288,7 +291,7 @@ impl Machine<'_> {
 
     /// The event that an `emit` task publishes; the same when it is asked for again.
     fn event(&self, thread: u64, frame: &TaskFrame, template: &Value) -> Result<Value, Error> {
-        let resolved = self.resolve(template, frame.input(), self.scope(thread, frame))?;
+        let resolved = self.resolve(template, frame.input(), Self::scope(thread, frame))?;
         let Value::Object(fields) = resolved else {
             return Err(Error::configuration("an event that is no object"));
         };
@@ -331,11 +334,11 @@ impl Machine<'_> {
             data.clone(),
             variables,
         );
-        if let Some(condition) = condition {
-            if !self.holds(condition, &data, self.scope(thread, &frame))? {
-                self.frames(thread).pop();
-                return self.finish(thread, data, None);
-            }
+        if let Some(condition) = condition
+            && !self.holds(condition, &data, Self::scope(thread, &frame))?
+        {
+            self.frames(thread).pop();
+            return self.finish(thread, data, None);
         }
         if let Some(Stage::For { index, .. }) = self.stage_below(thread) {
             *index += 1;
@@ -544,24 +547,19 @@ impl Machine<'_> {
                 self.push_list(thread, list, path, data, BTreeMap::new());
                 Ok(())
             }
-            None => self.complete_task(thread, output, then),
+            None => self.complete_task(thread, &output, then.as_deref()),
         }
     }
 
-    fn complete_task(
-        &mut self,
-        thread: u64,
-        raw: Value,
-        then: Option<String>,
-    ) -> Result<(), Error> {
+    fn complete_task(&mut self, thread: u64, raw: &Value, then: Option<&str>) -> Result<(), Error> {
         let frame = self.current(thread)?;
         let node = self.node(&frame);
         let scope = Scope {
-            raw_output: Some(&raw),
-            ..self.scope(thread, &frame)
+            raw_output: Some(raw),
+            ..Self::scope(thread, &frame)
         };
         let output = self
-            .transform(&node.task.output, &raw, scope)?
+            .transform(&node.task.output, raw, scope)?
             .unwrap_or_else(|| raw.clone());
         self.validate(&format!("{}/output", frame.task), &output)?;
         let scope = Scope {
@@ -573,22 +571,22 @@ impl Machine<'_> {
             self.state.context = context;
         }
         self.record(&frame, RecordStatus::Completed, |record| {
-            record.output = Some(output.clone())
+            record.output = Some(output.clone());
         });
         self.frames(thread).pop();
         self.close_from(thread, self.depth(thread));
-        self.follow(thread, output, then.or_else(|| node.task.then.clone()))
+        self.follow(thread, output, then.or(node.task.then.as_deref()))
     }
 
     /// Goes where the directive says.
-    fn follow(&mut self, thread: u64, output: Value, then: Option<String>) -> Result<(), Error> {
+    fn follow(&mut self, thread: u64, output: Value, then: Option<&str>) -> Result<(), Error> {
         let program = self.program;
         let Some(Frame::List(list)) = self.frames(thread).last_mut() else {
             return Err(Error::runtime("no list is under way"));
         };
         let tasks = &program.lists[&list.list];
         list.data = output;
-        match then.as_deref() {
+        match then {
             None | Some("continue") => list.next += 1,
             Some("exit") => {
                 list.next = tasks.len();

@@ -166,9 +166,8 @@ fn undefined(errors: &load::Errors<&str, (), Vec<(&str, jaq_core::compile::Undef
 /// What is wrong with the syntax.
 fn syntax(code: &str) -> String {
     let arena = Arena::default();
-    let errors = match Loader::new(Vec::new()).load(&arena, File { code, path: () }) {
-        Ok(_) => return "it is not an expression of jq".to_owned(),
-        Err(errors) => errors,
+    let Err(errors) = Loader::new(Vec::new()).load(&arena, File { code, path: () }) else {
+        return "it is not an expression of jq".to_owned();
     };
     let place = |part: &str| {
         let at = load::span(code, part).start;
@@ -196,7 +195,7 @@ fn syntax(code: &str) -> String {
     "it is not an expression of jq".to_owned()
 }
 
-fn guarded_def<'a>(def: Def<&'a str>) -> Def<&'a str> {
+fn guarded_def(def: Def<&str>) -> Def<&str> {
     let step = Term::Call("__step", Vec::new());
     let body = guarded(def.body);
     // As a binding, not as a pipe: a definition that is a path stays one.
@@ -272,7 +271,7 @@ fn guarded<'a>(term: Term<&'a str>) -> Term<&'a str> {
     }
 }
 
-fn pattern<'a>(of: Pattern<&'a str>) -> Pattern<&'a str> {
+fn pattern(of: Pattern<&str>) -> Pattern<&str> {
     match of {
         Pattern::Arr(items) => Pattern::Arr(items.into_iter().map(pattern).collect()),
         Pattern::Obj(fields) => Pattern::Obj(
@@ -326,7 +325,7 @@ fn free_variables<'a>(
             free.insert(name);
         }
         Term::Arr(Some(term)) | Term::Neg(term) | Term::Label(_, term) => {
-            free_variables(term, bound, free)
+            free_variables(term, bound, free);
         }
         Term::Str(_, parts) => {
             for part in parts {
@@ -356,9 +355,9 @@ fn free_variables<'a>(
             free_variables(term, bound, free);
             let before = bound.len();
             bind(pattern, bound, free);
-            terms
-                .iter()
-                .for_each(|term| free_variables(term, bound, free));
+            for term in terms {
+                free_variables(term, bound, free);
+            }
             bound.truncate(before);
         }
         Term::TryCatch(term, catch) => {

@@ -1,3 +1,5 @@
+//! What expressions give, and what stops those that would give too much.
+
 use serde_json::{Value, json};
 
 use super::{Bounds, Expressions};

@@ -103,7 +103,7 @@ fn check(scenario: &Scenario) {
                 .unwrap_or_else(|| panic!("{name}: {which} never ran"))
         };
         if words == "a workflow with definition:" {
-            definition = value.as_str().expect("a text").to_owned();
+            value.as_str().expect("a text").clone_into(&mut definition);
         } else if words.starts_with("given the workflow input is") {
             input = value.clone();
         } else if words == "the workflow is executed" {

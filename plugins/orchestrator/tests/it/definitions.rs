@@ -113,6 +113,12 @@ fn what_is_named_must_be_there() {
         "/do/0/a/switch/0/one/then",
         "nowhere",
     );
+    check(
+        "do:\n  - a:\n      fork:\n        branches:\n          - b: {set: {x: 1}, then: c}\n          - c: {set: {x: 2}}",
+        6,
+        "/do/0/a/fork/branches/0/b/then",
+        "c",
+    );
     // A task of another depth is out of reach.
     check(
         "do:\n  - a:\n      do:\n        - b: {set: {x: 1}, then: c}\n  - c: {set: {x: 2}}",

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use nself_plugin_orchestrator::{
     dsl::{Definition, Format},
     engine::{
-        CallKind, Error, HttpCall, Limits, Need, NeedId, Outcome, Process, Program, RecordStatus,
-        Response, State, Status, Subscription, Surroundings, TaskRecord,
+        CallKind, Error, HttpCall, Limits, Need, NeedId, Outcome, Process, Program, Progress,
+        RecordStatus, Response, State, Status, Subscription, Surroundings, TaskRecord,
     },
 };
 use serde_json::{Value, json};
@@ -52,7 +52,10 @@ impl Driver {
     pub(crate) fn with_secrets(text: &str, input: Value, secrets: Value) -> Self {
         let program = Program::compile(&parse(text)).expect("it compiles");
         let now = "2026-11-26T12:00:00Z".parse().expect("a time");
-        let limits = Limits::default();
+        let limits = Limits {
+            expression_steps: 100_000,
+            ..Limits::default()
+        };
         let runtime = json!({"name": "test", "version": "1"});
         let state = {
             let read = |name: &str| secrets.get(name).cloned();
@@ -110,8 +113,13 @@ impl Driver {
                 self.needs.remove(need);
             }
         }
+        let before = self.state.clone();
+        let again = outcomes.clone();
         let progress =
             self.around(|program, state, around| program.advance(state, outcomes, around));
+        if self.forgetful {
+            self.lose(before, again, &progress);
+        }
         self.records.extend(progress.records);
         for need in &progress.closed {
             self.needs.remove(need);
@@ -135,6 +143,17 @@ impl Driver {
             self.needs = again;
         }
         progress.status
+    }
+
+    /// Makes an advance again from the state before it, as a host does after one that died: it must be the same.
+    fn lose(&mut self, before: State, outcomes: Vec<(NeedId, Outcome)>, expected: &Progress) {
+        let after = std::mem::replace(&mut self.state, before);
+        let again = self.around(|program, state, around| program.advance(state, outcomes, around));
+        assert_eq!(self.state, after);
+        assert_eq!(again.records, expected.records);
+        assert_eq!(again.closed, expected.closed);
+        assert!(again.opened == expected.opened, "other needs were opened");
+        assert_eq!(again.status, expected.status);
     }
 
     /// Runs until the end, or until nothing more can come.
@@ -170,14 +189,23 @@ impl Driver {
         if let Some((id, need)) = effect {
             return Some(vec![(id, self.effect(need))]);
         }
-        if let Some(event) = self.events.pop_front() {
-            let wanted = |(id, need): (&NeedId, &Need)| match need {
-                Need::Event(subscription) if wants(subscription, &event) => {
-                    Some((*id, Outcome::Event(event.clone())))
-                }
+        // An event waits for who wants it.
+        let wanted = |event: &Value| -> Vec<NeedId> {
+            let wants_it = |(id, need): (&NeedId, &Need)| match need {
+                Need::Event(subscription) if wants(subscription, event) => Some(*id),
                 _ => None,
             };
-            return Some(self.needs.iter().filter_map(wanted).collect());
+            self.needs.iter().filter_map(wants_it).collect()
+        };
+        let next = self
+            .events
+            .iter()
+            .position(|event| !wanted(event).is_empty());
+        if let Some(next) = next {
+            let ids = wanted(&self.events[next]);
+            let event = self.events.remove(next).expect("it was found there");
+            let come = |id| (id, Outcome::Event(event.clone()));
+            return Some(ids.into_iter().map(come).collect());
         }
         let (at, id) = self
             .needs

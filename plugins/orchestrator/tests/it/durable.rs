@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use nself_plugin_orchestrator::engine::Status;
+use nself_plugin_orchestrator::engine::{State, Status};
 use serde_json::{Value, json};
 
 use crate::driver::{Driver, workflow};
@@ -130,6 +130,15 @@ fn a_driver_that_asks_for_it_stands_still_after_every_task() {
     // The last task's result is kept, too, before the workflow ends.
     assert_eq!(driver.run(), Status::Completed(json!({"n": 3})));
     assert_eq!(driver.completed(), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_state_of_a_later_host_is_refused() {
+    let driver = Driver::new(&workflow("do:\n  - a: {set: {n: 1}}"), json!({}));
+    let mut state = serde_json::to_value(&driver.state).expect("it is written");
+    state["version"] = json!(60_000);
+    let refused = serde_json::from_value::<State>(state).expect_err("it is of a later host");
+    assert!(refused.to_string().contains("60000"), "{refused}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What each task does.
 
+use std::fmt::Write as _;
+
 use nself_plugin_orchestrator::engine::{
-    Authentication, CallKind, Error, Need, Outcome, Process, RecordStatus, Status,
+    Authentication, CallKind, Error, Need, Outcome, Process, Program, RecordStatus, Status,
 };
 use serde_json::{Value, json};
 
@@ -434,7 +436,7 @@ fn what_is_cancelled_leaves_nothing_open() {
     let mut driver = Driver::new(&workflow(tasks), json!({}));
     assert_eq!(driver.advance(Vec::new()), Status::Waiting);
     let open = driver.needs.len();
-    let progress = driver.around(|program, state, around| program.cancel(state, around));
+    let progress = driver.around(nself_plugin_orchestrator::engine::Program::cancel);
     assert_eq!(
         (open, progress.closed.len(), progress.status),
         (2, 2, Status::Cancelled)
@@ -464,13 +466,34 @@ do:
     driver.forgetful = true;
     assert!(matches!(driver.run(), Status::Faulted(_)));
     driver
-        .around(|program, state, around| program.retry_failed(state, around))
+        .around(nself_plugin_orchestrator::engine::Program::retry_failed)
         .expect("it has failed");
     assert_eq!(driver.run(), Status::Completed(json!([{"n": 1}, {"n": 2}])));
     assert_eq!(driver.keys[0], driver.keys[1]);
     driver
-        .around(|program, state, around| program.retry_failed(state, around))
+        .around(nself_plugin_orchestrator::engine::Program::retry_failed)
         .expect_err("it has not failed");
+}
+
+#[test]
+fn a_workflow_that_took_too_long_gets_its_time_again() {
+    let tasks = "
+timeout: {after: PT1M}
+do:
+  - both: {fork: {branches: [{hear: {listen: {to: {one: {with: {type: a}}}}}}, {rest: {wait: PT30S}}]}}";
+    let mut driver = Driver::new(&workflow(tasks), json!({}));
+    driver.forgetful = true;
+    assert!(matches!(driver.run(), Status::Faulted(error) if error.status == 408));
+    driver.around(Program::retry_failed).expect("it has failed");
+    assert_eq!(driver.advance(Vec::new()), Status::Waiting);
+    assert_eq!(
+        driver.needs.len(),
+        2,
+        "the listener and the timeout: {:?}",
+        driver.needs
+    );
+    driver.events.push_back(json!({"type": "a", "data": 1}));
+    assert_eq!(driver.run(), Status::Completed(json!([[1], {}])));
 }
 
 #[test]
@@ -591,7 +614,7 @@ do:
             assert_eq!(shell["environment"]["K"], "battery-staple");
             needs += 1;
         }
-        told.push_str(&format!("{:?}", driver.needs));
+        write!(told, "{:?}", driver.needs).expect("a text takes all");
         if status.is_final() {
             break status;
         }
@@ -602,7 +625,7 @@ do:
         }
     };
     told.push_str(&serde_json::to_string(&driver.records).expect("JSON"));
-    told.push_str(&format!("{status:?} {needs}"));
+    write!(told, "{status:?} {needs}").expect("a text takes all");
     assert!(matches!(status, Status::Faulted(_)), "{status:?}");
     assert!(
         driver.completed().contains(&"check"),
