@@ -25,13 +25,13 @@ async fn hosts_that_are_killed_at_random_moments_lose_no_step_and_repeat_none_un
         ledger.address
     );
     let host = builder().config(&config).start().await;
-    let mut tasks = String::new();
-    for number in 0..CALLS {
-        tasks += &format!(
+    let task = |number| {
+        format!(
             "  - call{number}:\n      call: http\n      with: {{method: post, endpoint: 'http://{}/step{number}'}}\n  - rest{number}:\n      wait: {{milliseconds: 20}}\n",
             ledger.address
-        );
-    }
+        )
+    };
+    let tasks: String = (0..CALLS).map(task).collect();
     put(&host, "steps", &definition("steps", "", &tasks)).await;
     let sql = host.sql().await;
     for _ in 0..INSTANCES {
