@@ -56,7 +56,14 @@ fn the_image_is_made_of_the_host_and_every_plugin() {
         .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
         .collect();
     plugins.sort();
-    for id in ["auth.so", "jobs.so", "mail.so", "scheduler.so", "stream.so"] {
+    for id in [
+        "auth.so",
+        "jobs.so",
+        "mail.so",
+        "orchestrator.so",
+        "scheduler.so",
+        "stream.so",
+    ] {
         assert!(plugins.iter().any(|plugin| plugin == id), "{plugins:?}");
     }
 }

@@ -191,7 +191,14 @@ fn ports_answer(lab: &Lab, stack: &Stack) {
         );
     }
     let ready = page(lab, "http://nself:3000/readyz", &[]).expect("it is ready");
-    for plugin in ["auth", "jobs", "mail", "scheduler", "stream"] {
+    for plugin in [
+        "auth",
+        "jobs",
+        "mail",
+        "orchestrator",
+        "scheduler",
+        "stream",
+    ] {
         assert!(ready.contains(plugin), "{plugin} runs: {ready}");
     }
 }

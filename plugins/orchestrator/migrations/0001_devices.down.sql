@@ -1,0 +1,2 @@
+drop table orchestrator.device_commands;
+drop table orchestrator.signing_keys;

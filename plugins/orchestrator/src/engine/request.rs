@@ -1,0 +1,470 @@
+//! Requests: from a task and its input to what its driver has to do, and from the answer to the task's output.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::{
+    data::Scope,
+    error::Error,
+    listen,
+    machine::Machine,
+    need::{
+        Authentication, Call, CallKind, Emit, FunctionCall, HttpCall, HttpOutput, Need, NeedId,
+        OpenApiCall, Outcome, Process, Response, Return, Run, WorkflowRun,
+    },
+    state::{Frame, Role, Stage, TaskFrame},
+};
+use crate::dsl::Kind;
+
+impl Machine<'_> {
+    /// What a need asks for, made again from the state; `None` when its task is gone.
+    pub(super) fn need(&self, need: NeedId) -> Option<Need> {
+        let wait = self.state.waits.get(&need)?;
+        if let Some(at) = wait.at {
+            return Some(Need::Timer { at });
+        }
+        if wait.role != Role::Task {
+            return None;
+        }
+        let Frame::Task(frame) = self
+            .state
+            .threads
+            .get(&wait.thread)?
+            .frames
+            .get(wait.frame)?
+        else {
+            return None;
+        };
+        match &frame.stage {
+            Stage::Emitting(_, event) => Some(Need::Emit(Emit {
+                key: self.key(frame),
+                event: event.clone(),
+            })),
+            Stage::Listening(_) => match &self.node(frame).task.kind {
+                Kind::Listen(listen) => Some(listen::subscription(&listen.to)),
+                _ => None,
+            },
+            _ => self.request(wait.thread, frame).ok(),
+        }
+    }
+
+    /// What a `call` or `run` task asks for. It sees secrets: it is not kept.
+    pub(super) fn request(&self, thread: u64, frame: &TaskFrame) -> Result<Need, Error> {
+        let scope = Scope {
+            secrets: true,
+            ..Self::scope(thread, frame)
+        };
+        let input = frame.input();
+        match &self.node(frame).task.kind {
+            Kind::Call(name, arguments) => {
+                let kind = match name.as_str() {
+                    "http" => CallKind::Http(self.http(arguments, input, scope)?),
+                    "openapi" => CallKind::OpenApi(self.openapi(arguments, input, scope)?),
+                    "asyncapi" | "grpc" | "a2a" | "mcp" => {
+                        let detail =
+                            format!("calls of the kind {name} are not supported by this runtime");
+                        return Err(Error::configuration(detail));
+                    }
+                    function => {
+                        CallKind::Function(self.function(function, arguments, input, scope)?)
+                    }
+                };
+                Ok(Need::Call(Call {
+                    key: self.key(frame),
+                    task: frame.task.clone(),
+                    kind,
+                }))
+            }
+            Kind::Run(process) => self.process(process, frame, scope),
+            _ => Err(Error::runtime("a task that asks for nothing")),
+        }
+    }
+
+    fn http(&self, with: &Value, input: &Value, scope: Scope<'_>) -> Result<HttpCall, Error> {
+        let (endpoint, authentication) = self.endpoint(&with["endpoint"], input, scope)?;
+        let descriptor = authentication.as_ref().map(described);
+        let scope = Scope {
+            authorization: descriptor.as_ref(),
+            ..scope
+        };
+        let map = |name: &str| -> Result<BTreeMap<String, String>, Error> {
+            texts(&self.resolve(&with[name], input, scope)?)
+        };
+        let body = match with.get("body") {
+            Some(body) => Some(self.resolve(body, input, scope)?),
+            None => None,
+        };
+        let method = self.resolve(&with["method"], input, scope)?;
+        Ok(HttpCall {
+            method: method.as_str().unwrap_or("GET").to_uppercase(),
+            endpoint,
+            headers: map("headers")?,
+            query: map("query")?,
+            body,
+            output: output(with),
+            redirect: with["redirect"].as_bool().unwrap_or(false),
+            authentication,
+        })
+    }
+
+    fn openapi(&self, with: &Value, input: &Value, scope: Scope<'_>) -> Result<OpenApiCall, Error> {
+        let (document, document_authentication) =
+            self.endpoint(&with["document"]["endpoint"], input, scope)?;
+        let parameters = match self.resolve(&with["parameters"], input, scope)? {
+            Value::Object(fields) => fields.into_iter().collect(),
+            _ => BTreeMap::new(),
+        };
+        let operation = self.resolve(&with["operationId"], input, scope)?;
+        Ok(OpenApiCall {
+            document,
+            document_authentication,
+            operation: operation.as_str().unwrap_or_default().to_owned(),
+            parameters,
+            authentication: self.authentication(&with["authentication"], input, scope)?,
+            output: output(with),
+            redirect: with["redirect"].as_bool().unwrap_or(false),
+        })
+    }
+
+    fn function(
+        &self,
+        function: &str,
+        arguments: &Value,
+        input: &Value,
+        scope: Scope<'_>,
+    ) -> Result<FunctionCall, Error> {
+        let arguments = match arguments {
+            Value::Null => input.clone(),
+            arguments => self.resolve(arguments, input, scope)?,
+        };
+        let whole = FunctionCall {
+            name: function.to_owned(),
+            version: None,
+            catalog: None,
+            endpoint: None,
+            arguments,
+        };
+        if function.contains("://") {
+            return Ok(whole);
+        }
+        let (named, catalog) = match function.rsplit_once('@') {
+            Some((named, catalog)) => (named, Some(catalog.to_owned())),
+            None => (function, None),
+        };
+        let (name, version) = match named.rsplit_once(':') {
+            Some((name, version)) => (name.to_owned(), Some(version.to_owned())),
+            None => (named.to_owned(), None),
+        };
+        let known = catalog
+            .as_ref()
+            .and_then(|catalog| self.program.definition.shared.catalogs.get(catalog));
+        let endpoint = known
+            .map(|catalog| self.resolve(&catalog["endpoint"], input, scope))
+            .transpose()?;
+        Ok(FunctionCall {
+            name,
+            version,
+            catalog,
+            endpoint,
+            ..whole
+        })
+    }
+
+    fn process(&self, run: &Value, frame: &TaskFrame, scope: Scope<'_>) -> Result<Need, Error> {
+        let input = frame.input();
+        let resolved = |name: &str| -> Result<Option<Value>, Error> {
+            run.get(name)
+                .map(|process| self.resolve(process, input, scope))
+                .transpose()
+        };
+        let process = if let Some(workflow) = resolved("workflow")? {
+            let text = |name: &str| workflow[name].as_str().unwrap_or_default().to_owned();
+            Process::Workflow(WorkflowRun {
+                namespace: text("namespace"),
+                name: text("name"),
+                version: text("version"),
+                // Another workflow keeps its input: secrets do not go there.
+                input: match run["workflow"].get("input") {
+                    Some(given) => self.resolve(
+                        given,
+                        input,
+                        Scope {
+                            secrets: false,
+                            ..scope
+                        },
+                    )?,
+                    None => json!({}),
+                },
+            })
+        } else if let Some(shell) = resolved("shell")? {
+            Process::Shell(shell)
+        } else if let Some(script) = resolved("script")? {
+            Process::Script(script)
+        } else if let Some(container) = resolved("container")? {
+            Process::Container(container)
+        } else {
+            return Err(Error::configuration("nothing to run"));
+        };
+        Ok(Need::Run(Run {
+            key: self.key(frame),
+            task: frame.task.clone(),
+            awaited: run["await"].as_bool().unwrap_or(true),
+            process,
+        }))
+    }
+
+    /// An endpoint: its URI with the template filled in, and how to prove who it is.
+    fn endpoint(
+        &self,
+        endpoint: &Value,
+        input: &Value,
+        scope: Scope<'_>,
+    ) -> Result<(String, Option<Authentication>), Error> {
+        let (uri, authentication) = match endpoint {
+            Value::Object(fields) => (&endpoint["uri"], fields.get("authentication")),
+            other => (other, None),
+        };
+        let resolved = self.resolve(uri, input, scope)?;
+        let text = resolved
+            .as_str()
+            .ok_or_else(|| Error::expression("an endpoint that is no text"))?;
+        // What an expression has made is a URI already.
+        let filled = if resolved == *uri {
+            expand(text, &self.secrets.reveal(input.clone()))
+        } else {
+            text.to_owned()
+        };
+        let authentication = authentication.unwrap_or(&Value::Null);
+        Ok((filled, self.authentication(authentication, input, scope)?))
+    }
+
+    fn authentication(
+        &self,
+        policy: &Value,
+        input: &Value,
+        scope: Scope<'_>,
+    ) -> Result<Option<Authentication>, Error> {
+        let policy = match policy.get("use").and_then(Value::as_str) {
+            Some(name) => self
+                .program
+                .definition
+                .shared
+                .authentications
+                .get(name)
+                .ok_or_else(|| Error::configuration(format!("no authentication named {name}")))?,
+            None => policy,
+        };
+        let Some((scheme, fields)) = policy.as_object().and_then(|fields| fields.iter().next())
+        else {
+            return Ok(None);
+        };
+        let fields = match fields.get("use").and_then(Value::as_str) {
+            Some(name) => self
+                .secrets
+                .one(name)
+                .cloned()
+                .ok_or_else(|| Error::authentication(format!("no secret named {name}")))?,
+            None => self.resolve(fields, input, scope)?,
+        };
+        let text = |name: &str| {
+            let value = fields[name].as_str().map(str::to_owned);
+            value.ok_or_else(|| Error::authentication(format!("{scheme} without {name}")))
+        };
+        Ok(Some(match scheme.as_str() {
+            "basic" => Authentication::Basic {
+                username: text("username")?,
+                password: text("password")?,
+            },
+            "digest" => Authentication::Digest {
+                username: text("username")?,
+                password: text("password")?,
+            },
+            "bearer" => Authentication::Bearer {
+                token: match fields.as_str() {
+                    Some(token) => token.to_owned(),
+                    None => text("token")?,
+                },
+            },
+            "oauth2" => Authentication::OAuth2(fields),
+            "oidc" => Authentication::Oidc(fields),
+            other => {
+                return Err(Error::configuration(format!(
+                    "no authentication of the kind {other}"
+                )));
+            }
+        }))
+    }
+
+    /// The task's raw output from what came of its need.
+    pub(super) fn answer(&self, frame: &TaskFrame, outcome: Outcome) -> Result<Value, Error> {
+        match (&self.node(frame).task.kind, outcome) {
+            (Kind::Wait(_), Outcome::Fired) => Ok(frame.input().clone()),
+            (Kind::Call(_, with), Outcome::Response(response)) => {
+                let redirect = with["redirect"].as_bool().unwrap_or(false);
+                let value = answered(&response, output(with), redirect)?;
+                Ok(self.secrets.seal(value))
+            }
+            (Kind::Call(..), Outcome::Completed(value)) => Ok(self.secrets.seal(value)),
+            (Kind::Call(..), Outcome::Done) => Ok(Value::Null),
+            (Kind::Run(run), outcome) => self.returned_by(run, frame, outcome),
+            _ => Err(Error::runtime("an outcome that does not fit the task")),
+        }
+    }
+
+    fn returned_by(
+        &self,
+        run: &Value,
+        frame: &TaskFrame,
+        outcome: Outcome,
+    ) -> Result<Value, Error> {
+        let awaited = run["await"].as_bool().unwrap_or(true);
+        let value = match outcome {
+            Outcome::Completed(value) if awaited => self.secrets.seal(value),
+            Outcome::Completed(_) | Outcome::Done => return Ok(frame.input().clone()),
+            _ => return Err(Error::runtime("an outcome that does not fit the task")),
+        };
+        if run.get("workflow").is_some() {
+            return Ok(value);
+        }
+        let wanted: Return = serde_json::from_value(run["return"].clone()).unwrap_or_default();
+        Ok(match wanted {
+            Return::Stdout => value["stdout"].clone(),
+            Return::Stderr => value["stderr"].clone(),
+            Return::Code => value["code"].clone(),
+            Return::All => value,
+            Return::None => Value::Null,
+        })
+    }
+}
+
+fn output(with: &Value) -> HttpOutput {
+    serde_json::from_value(with["output"].clone()).unwrap_or_default()
+}
+
+/// `$authorization`.
+fn described(authentication: &Authentication) -> Value {
+    match authentication {
+        Authentication::Basic { username, password } => {
+            let parameter = STANDARD.encode(format!("{username}:{password}"));
+            json!({"scheme": "Basic", "parameter": parameter})
+        }
+        Authentication::Bearer { token } => json!({"scheme": "Bearer", "parameter": token}),
+        _ => Value::Null,
+    }
+}
+
+/// Headers or query parameters as texts.
+fn texts(value: &Value) -> Result<BTreeMap<String, String>, Error> {
+    let text = |(name, value): (&String, &Value)| {
+        let text = match value {
+            Value::Null => return None,
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Some((name.clone(), text))
+    };
+    match value {
+        Value::Null => Ok(BTreeMap::new()),
+        Value::Object(fields) => Ok(fields.iter().filter_map(text).collect()),
+        _ => Err(Error::expression("headers and query must be objects")),
+    }
+}
+
+/// What an answer is for the task.
+fn answered(response: &Response, wanted: HttpOutput, redirect: bool) -> Result<Value, Error> {
+    let good = if redirect { 200..400 } else { 200..300 };
+    if !good.contains(&response.status) {
+        let detail = format!(
+            "{} {} answered {}",
+            response.method, response.uri, response.status
+        );
+        return Err(Error::communication(response.status, detail));
+    }
+    if wanted == HttpOutput::Raw {
+        return Ok(Value::String(STANDARD.encode(&response.body)));
+    }
+    let content = content(response)?;
+    if wanted == HttpOutput::Content {
+        return Ok(content);
+    }
+    Ok(json!({
+        "request": {
+            "method": response.method.to_lowercase(),
+            "uri": response.uri,
+            "headers": response.request_headers,
+        },
+        "statusCode": response.status,
+        "headers": response.headers,
+        "content": content,
+    }))
+}
+
+/// The body, read by its content type.
+fn content(response: &Response) -> Result<Value, Error> {
+    if response.body.is_empty() {
+        return Ok(Value::Null);
+    }
+    let header = response
+        .headers
+        .get("content-type")
+        .map_or("", String::as_str);
+    let kind = header
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_lowercase();
+    if kind == "application/json" || kind.ends_with("+json") {
+        return serde_json::from_slice(&response.body).map_err(|error| {
+            Error::communication(
+                502,
+                format!("{} answered what is not JSON: {error}", response.uri),
+            )
+        });
+    }
+    if kind.starts_with("text/") || kind.ends_with("xml") || kind == "application/yaml" {
+        return Ok(Value::String(
+            String::from_utf8_lossy(&response.body).into_owned(),
+        ));
+    }
+    Ok(Value::String(STANDARD.encode(&response.body)))
+}
+
+/// Fills in a URI template (RFC 6570, level 1): what is not there is nothing.
+pub(super) fn expand(template: &str, data: &Value) -> String {
+    let mut filled = String::new();
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        let Some(length) = rest[open..].find('}') else {
+            break;
+        };
+        filled.push_str(&rest[..open]);
+        let name = &rest[open + 1..open + length];
+        let value = name.split('.').try_fold(data, |data, part| data.get(part));
+        match value {
+            None | Some(Value::Null) => {}
+            Some(Value::String(text)) => encode(text, &mut filled),
+            Some(other) => encode(&other.to_string(), &mut filled),
+        }
+        rest = &rest[open + length + 1..];
+    }
+    filled.push_str(rest);
+    filled
+}
+
+const HEXADECIMAL: &[u8; 16] = b"0123456789ABCDEF";
+
+/// Percent-encodes all but the unreserved characters.
+fn encode(text: &str, into: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            into.push('%');
+            into.push(char::from(HEXADECIMAL[usize::from(byte >> 4)]));
+            into.push(char::from(HEXADECIMAL[usize::from(byte & 15)]));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What can be wrong, and what its caller is told.
+
+use nself_plugin_api::{Error, serde_json::json, uuid::Uuid};
+
+use crate::dsl::Fault;
+
+/// Why a command of a device is not taken, or not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("there is no device {id}")]
+    NoDevice { id: Uuid },
+    #[error("there is no command {id}")]
+    Unknown { id: Uuid },
+    #[error("{field}: {problem}")]
+    Invalid {
+        field: &'static str,
+        problem: &'static str,
+    },
+    #[error("the command is {status} already")]
+    Ended { status: String },
+    #[error("the key was used for another command of this device")]
+    KeyUsed,
+    #[error("{max} commands of the device wait already")]
+    TooMany { max: u32 },
+}
+
+impl From<CommandError> for Error {
+    fn from(error: CommandError) -> Self {
+        let text = error.to_string();
+        match error {
+            CommandError::NoDevice { .. } => Self::not_found("COMMAND_DEVICE_NOT_FOUND", text),
+            CommandError::Unknown { .. } => Self::not_found("COMMAND_NOT_FOUND", text),
+            CommandError::Invalid { .. } => Self::invalid("COMMAND_INVALID", text),
+            CommandError::Ended { .. } => Self::conflict("COMMAND_ENDED", text),
+            CommandError::KeyUsed => Self::conflict("COMMAND_KEY_USED", text),
+            CommandError::TooMany { .. } => Self::new(429, "COMMAND_TOO_MANY", text),
+        }
+    }
+}
+
+/// What is wrong with a workflow, an instance of one, or an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WorkflowError {
+    #[error("there is no such workflow")]
+    Unknown,
+    #[error("there is no such run of a workflow")]
+    NoRun,
+    #[error("the definition has {} faults, the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
+    Invalid(Vec<Fault>),
+    #[error("{0}")]
+    Text(&'static str),
+    #[error(
+        "namespace, name and version of the address must be those of the definition's document"
+    )]
+    Name,
+    #[error("this version has another text already: give the new one another version")]
+    Immutable,
+    #[error("the key was used for another start of this workflow")]
+    KeyUsed,
+    #[error("the run is {status} already, or not in a state to do this")]
+    Ended { status: String },
+    #[error("{max} workflows of the family run already")]
+    TooMany { max: u32 },
+    #[error("{0}")]
+    Event(String),
+    #[error("{0}")]
+    File(String),
+}
+
+impl From<WorkflowError> for Error {
+    fn from(error: WorkflowError) -> Self {
+        let text = error.to_string();
+        match error {
+            WorkflowError::Unknown => Self::not_found("WORKFLOW_NOT_FOUND", text),
+            WorkflowError::NoRun => Self::not_found("WORKFLOW_RUN_NOT_FOUND", text),
+            WorkflowError::Invalid(faults) => {
+                Self::invalid("WORKFLOW_INVALID", text).with_details(json!({"faults": faults}))
+            }
+            WorkflowError::Text(_) | WorkflowError::Name => Self::invalid("WORKFLOW_INVALID", text),
+            WorkflowError::Immutable => Self::conflict("WORKFLOW_IMMUTABLE", text),
+            WorkflowError::KeyUsed => Self::conflict("WORKFLOW_KEY_USED", text),
+            WorkflowError::Ended { .. } => Self::conflict("WORKFLOW_RUN_STATE", text),
+            WorkflowError::TooMany { .. } => Self::new(429, "WORKFLOW_TOO_MANY", text),
+            WorkflowError::Event(_) => Self::invalid("WORKFLOW_EVENT_INVALID", text),
+            WorkflowError::File(_) => Self::invalid("WORKFLOW_FILE", text),
+        }
+    }
+}

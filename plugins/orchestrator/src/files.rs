@@ -1,0 +1,94 @@
+//! Definitions in the operator's directory. All are read and checked before one is kept.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use nself_plugin_api::prelude::*;
+use serde::Serialize;
+
+use crate::{Orchestrator, error::WorkflowError, routes::definitions};
+
+/// The largest file.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// What was brought in.
+#[derive(Debug, Default, Serialize, Schema)]
+pub(crate) struct Plan {
+    /// Definitions that were not there: namespace, name and version.
+    pub added: Vec<String>,
+    /// How many were there already.
+    pub unchanged: i64,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for name in &self.added {
+            write!(to, "+ {name}, ")?;
+        }
+        write!(to, "{} unchanged", self.unchanged)
+    }
+}
+
+/// Brings the definitions of the directory in. A version whose text has changed is a mistake, and nothing is kept then.
+///
+/// # Errors
+///
+/// `WORKFLOW_FILE` with file, line and path.
+pub(crate) async fn apply(cx: &Cx<Orchestrator>) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let Some(directory) = cx.plugin().config.workflows_directory.clone() else {
+        return Ok(plan);
+    };
+    let tasks = cx.tasks();
+    let files = tasks.blocking(move || texts(Path::new(&directory)));
+    let tx = cx.db().begin().await?;
+    for (path, text) in files.await?? {
+        let is_json = path.extension().is_some_and(|end| end == "json");
+        let place =
+            |error: &Error| WorkflowError::File(format!("{}: {}", path.display(), error.message()));
+        let read = definitions::read(cx, text.as_bytes(), is_json).await;
+        let read = read.map_err(|error| place(&error))?;
+        let kept = definitions::keep(&tx, &read, "file", "files").await;
+        let document = &read.definition.document;
+        match kept {
+            Ok(true) => plan.added.push(format!(
+                "{}/{}/{}",
+                document.namespace, document.name, document.version
+            )),
+            Ok(false) => plan.unchanged += 1,
+            Err(error) if error.status() < 500 => return Err(place(&error).into()),
+            Err(error) => return Err(error),
+        }
+    }
+    tx.commit().await?;
+    Ok(plan)
+}
+
+fn texts(directory: &Path) -> Result<Vec<(PathBuf, String)>, WorkflowError> {
+    let unreadable = |path: &Path, error: std::io::Error| {
+        WorkflowError::File(format!("{}: {error}", path.display()))
+    };
+    let entries = fs::read_dir(directory).map_err(|error| unreadable(directory, error))?;
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let end = path.extension().and_then(|end| end.to_str());
+            matches!(end, Some("yaml" | "yml" | "json"))
+        })
+        .collect();
+    paths.sort();
+    let read = paths.into_iter().map(|path| {
+        let size = fs::metadata(&path)
+            .map_err(|error| unreadable(&path, error))?
+            .len();
+        if size > BYTES_MAX {
+            let text = format!("{}: is larger than 1 MiB", path.display());
+            return Err(WorkflowError::File(text));
+        }
+        let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+        Ok((path, text))
+    });
+    read.collect()
+}

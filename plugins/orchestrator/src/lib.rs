@@ -1,0 +1,269 @@
+//! Durable workflows in the CNCF Serverless Workflow DSL 1.0, and signed commands for the machines of a family.
+//!
+//! The engine is pure: it goes from state to state and says what it needs. The plugin keeps the state in Postgres, meets the needs,
+//! and drives instances by jobs, so that leases, rescue and retries are those of the jobs plugin.
+#![forbid(unsafe_code)]
+
+mod advance;
+mod cli;
+mod command;
+mod config;
+pub mod dsl;
+pub mod engine;
+mod error;
+pub mod expressions;
+mod files;
+mod matching;
+mod outcome;
+mod perform;
+mod programs;
+mod reach;
+mod routes;
+mod store;
+mod sweep;
+mod telling;
+mod version;
+mod worker;
+
+use std::time::Duration;
+
+use nself_plugin_api::{
+    capability::policy::Roles,
+    prelude::*,
+    tracing::{error, info},
+};
+
+pub use crate::config::Config;
+use crate::{
+    programs::Programs,
+    routes::{commands, definitions, events, fetching, instances},
+};
+
+/// The secret that workflows' secrets are read from: a JSON object of names and values.
+const SECRETS: &str = "workflow-secrets";
+
+/// The plugin: its declaration, and what its handlers share.
+pub struct Orchestrator {
+    config: Config,
+    /// Who commands the devices of a family.
+    device_managers: Roles,
+    programs: Programs,
+}
+
+impl Plugin for Orchestrator {
+    const ABOUT: About = about!("orchestrator");
+
+    const REQUIRES: Requires = Requires {
+        capabilities: &[
+            "nself.db/1",
+            "nself.crypto/1",
+            "nself.http/1",
+            "jobs.queue/1",
+        ],
+        optional: &["stream.channels/1"],
+        // What is called stands in definitions; private addresses are refused unless the operator lists them.
+        egress: &["*"],
+        secrets: &[SECRETS],
+        tables: &[TableGrant {
+            table: "public.devices",
+            rights: &["select"],
+        }],
+        emits: &["device_command.*", "workflow.*"],
+        // An operator commands the devices of all of them.
+        families: Families::All,
+        ..Requires::NOTHING
+    };
+
+    const ROUTES: &'static [Route<Self>] = &[
+        Route::get("/v1/workflows", definitions::list)
+            .authenticated()
+            .summary("Definitions of workflows"),
+        Route::put(
+            "/v1/workflows/{namespace}/{name}/{version}",
+            definitions::put,
+        )
+        .service("workflows")
+        .body_bytes_max(1 << 20)
+        .summary("Keep a definition, in YAML or JSON; a version does not change any more"),
+        Route::get(
+            "/v1/workflows/{namespace}/{name}/{version}",
+            definitions::show,
+        )
+        .authenticated()
+        .summary("A definition; the version latest is the highest"),
+        Route::delete(
+            "/v1/workflows/{namespace}/{name}/{version}",
+            definitions::remove,
+        )
+        .service("workflows")
+        .summary("Remove a definition; what runs stays on it"),
+        Route::post(
+            "/v1/workflows/{namespace}/{name}/{version}/runs",
+            instances::start,
+        )
+        .authenticated()
+        .body_bytes_max(4 << 20)
+        .timeout(Duration::from_secs(60))
+        .summary("Start a workflow, and wait for its end if you like"),
+        Route::post("/v1/workflow-definitions", definitions::apply)
+            .service("workflows")
+            .body_bytes_max(1 << 20)
+            .summary("Keep a definition under the name that stands in it"),
+        Route::post("/v1/workflow-definitions/validate", definitions::validate)
+            .service("workflows")
+            .body_bytes_max(1 << 20)
+            .summary("Say what is wrong with a definition"),
+        Route::post("/v1/workflow-definitions/files", routes::files::apply)
+            .service("workflows")
+            .summary("Bring in the definitions of the operator's directory"),
+        Route::get("/v1/workflow-runs", instances::list)
+            .authenticated()
+            .summary("Runs of workflows, the newest first"),
+        Route::get("/v1/workflow-runs/{id}", instances::show)
+            .authenticated()
+            .summary("A run"),
+        Route::get("/v1/workflow-runs/{id}/history", instances::history)
+            .authenticated()
+            .summary("What happened to the tasks of a run"),
+        Route::get("/v1/workflow-runs/{id}/watch", instances::watch)
+            .authenticated()
+            .summary("What happens to a run, as it happens"),
+        Route::post("/v1/workflow-runs/{id}/cancel", instances::cancel)
+            .authenticated()
+            .summary("End a run"),
+        Route::post("/v1/workflow-runs/{id}/suspend", instances::suspend)
+            .authenticated()
+            .summary("Let a run rest: what comes in waits"),
+        Route::post("/v1/workflow-runs/{id}/resume", instances::resume)
+            .authenticated()
+            .summary("Let a run go on"),
+        Route::post("/v1/workflow-runs/{id}/retry", instances::retry)
+            .authenticated()
+            .summary("Take a run that failed back to the task that failed"),
+        // The same for operators and services alone: what the command line calls.
+        Route::get("/v1/orchestrator/workflows", definitions::list)
+            .service("workflows")
+            .summary("Definitions of workflows, for operators"),
+        Route::post(
+            "/v1/orchestrator/workflows/{namespace}/{name}/runs",
+            instances::start_latest,
+        )
+        .service("workflows")
+        .body_bytes_max(4 << 20)
+        .timeout(Duration::from_secs(60))
+        .summary("Start the latest version of a workflow, for operators"),
+        Route::get("/v1/orchestrator/runs", instances::list)
+            .service("workflows")
+            .summary("Runs of workflows, for operators"),
+        Route::get("/v1/orchestrator/runs/{id}", instances::show)
+            .service("workflows")
+            .summary("A run, for operators"),
+        Route::get("/v1/orchestrator/runs/{id}/history", instances::history)
+            .service("workflows")
+            .summary("What happened to the tasks of a run, for operators"),
+        Route::post("/v1/orchestrator/runs/{id}/cancel", instances::cancel)
+            .service("workflows")
+            .summary("End a run, for operators"),
+        Route::post("/v1/orchestrator/runs/{id}/suspend", instances::suspend)
+            .service("workflows")
+            .summary("Let a run rest, for operators"),
+        Route::post("/v1/orchestrator/runs/{id}/resume", instances::resume)
+            .service("workflows")
+            .summary("Let a run go on, for operators"),
+        Route::post("/v1/orchestrator/runs/{id}/retry", instances::retry)
+            .service("workflows")
+            .summary("Take a run back to the task that failed, for operators"),
+        Route::post("/v1/events", events::take)
+            .authenticated()
+            .body_bytes_max(4 << 20)
+            .summary("CloudEvents for workflows that listen: structured, binary, or a batch"),
+        Route::post("/v1/devices/{id}/commands", commands::ask)
+            .authenticated()
+            .body_bytes_max(128 << 10)
+            .summary("Ask a device to do something"),
+        Route::get("/v1/devices/{id}/commands", fetching::fetch)
+            .roles(&[Role::Device])
+            .timeout(Duration::from_secs(40))
+            .summary("What this device is to do, as signed texts; it may wait for that"),
+        Route::get("/v1/device-commands", commands::list)
+            .authenticated()
+            .summary("Commands of devices, the newest first"),
+        Route::get("/v1/device-commands/keys", commands::keys)
+            .public()
+            .summary("The keys that devices check their commands with"),
+        Route::get("/v1/device-commands/{id}", commands::show)
+            .authenticated()
+            .summary("A command of a device, and what came of it"),
+        Route::post("/v1/device-commands/{id}/outcome", fetching::end)
+            .roles(&[Role::Device])
+            .body_bytes_max(128 << 10)
+            .summary("The device says what came of a command"),
+        Route::post("/v1/device-commands/{id}/cancel", commands::cancel)
+            .authenticated()
+            .summary("Take a command back that has not ended"),
+    ];
+
+    const JOBS: &'static [Job<Self>] = &[
+        Job::new("orchestrator.advance", worker::go_on)
+            .attempts_max(100)
+            .keep(Keep::Failed),
+        Job::new("orchestrator.timer", worker::timer)
+            .attempts_max(100)
+            .keep(Keep::Failed),
+        Job::new("orchestrator.call", worker::call)
+            .attempts_max(100)
+            .timeout(Duration::from_secs(120))
+            .keep(Keep::Failed),
+        Job::new("orchestrator.event", worker::event)
+            .attempts_max(100)
+            .keep(Keep::Failed),
+        Job::new("orchestrator.ended", worker::child_ended)
+            .attempts_max(100)
+            .keep(Keep::Failed),
+        Job::new("orchestrator.cancel", worker::cancel)
+            .attempts_max(100)
+            .keep(Keep::Failed),
+        Job::new("orchestrator.command", worker::command_ended)
+            .attempts_max(100)
+            .keep(Keep::Failed),
+    ];
+
+    const COMMANDS: &'static [Command] = cli::ALL;
+
+    const TASKS: &'static [Task<Self>] = &[
+        Task::every(Duration::from_secs(15), "commands", sweep::end_commands).singleton(),
+        Task::every(Duration::from_secs(3_600), "prune", sweep::prune).singleton(),
+    ];
+
+    const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[
+        Subscription::new("family_end", &["family.purged"], sweep::family_purged),
+        Subscription::new("listeners", &["*"], events::of_the_host),
+    ];
+
+    const MIGRATIONS: &'static [Migration] =
+        &[migration!("0001_devices"), migration!("0002_workflows")];
+
+    type Config = Config;
+
+    async fn create(context: Context, config: Config) -> Result<Self> {
+        Ok(Self {
+            config,
+            programs: Programs::default(),
+            device_managers: context.policy().roles("device.manage")?,
+        })
+    }
+
+    async fn start(cx: Cx<Self>) -> Result<()> {
+        match files::apply(&cx).await {
+            Ok(plan) => info!(plan = %plan, "workflows of the operator's files"),
+            // A mistake in a file must not stop what has nothing to do with it: all stays as it was.
+            Err(mistake) if mistake.status() < 500 => {
+                error!(error = %mistake, "the operator's workflows are not applied");
+            }
+            Err(trouble) => return Err(trouble),
+        }
+        Ok(())
+    }
+}
+
+export_plugin!(Orchestrator);

@@ -1,0 +1,426 @@
+//! Instances of workflows: started, looked at, steered.
+
+use std::{pin::pin, time::Duration};
+
+use nself_plugin_api::{
+    capability::{
+        audit::{Entry, append_in},
+        db::Notification,
+    },
+    futures_util::{
+        Stream, StreamExt,
+        future::{self, Either},
+        stream,
+    },
+    http::HeaderMap,
+    prelude::*,
+    serde_json::{self, Value, json},
+    uuid::Uuid,
+};
+use serde::Deserialize;
+
+use super::{
+    commands::idempotency_key,
+    definitions::{self, Which as Wanted},
+};
+use crate::{
+    Orchestrator,
+    advance::{World, secrets},
+    engine::State,
+    error::WorkflowError,
+    outcome::storable,
+    programs,
+    reach::Reach,
+    store::{
+        history::{self, Happened},
+        instances::{self as store, Instance, New, Which},
+    },
+    version::LATEST,
+};
+
+/// What a service needs that works with the workflows of all families.
+pub(crate) const SCOPE: &str = "workflows";
+/// Most rows of a page.
+const PAGE_MAX: i64 = 1_000;
+/// Longest wait of a request.
+const WAIT_SECONDS_MAX: u32 = 25;
+/// Longest time without a look.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What comes in.
+#[derive(Debug, Default, Deserialize, Schema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Start {
+    /// The workflow's input.
+    pub input: Value,
+    /// The family that it runs for; people start it for their active family.
+    pub family_id: Option<Uuid>,
+    /// Seconds that the request waits for the end; at most 25.
+    pub wait_seconds: Option<u32>,
+}
+
+/// Which instances.
+#[derive(Debug, Default, Deserialize, Schema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Filter {
+    /// Of this namespace.
+    pub namespace: Option<String>,
+    /// Of this workflow.
+    pub name: Option<String>,
+    /// `running`, `waiting`, `suspended`, `completed`, `faulted` or `cancelled`.
+    pub status: Option<String>,
+    /// Of this family.
+    pub family_id: Option<Uuid>,
+    /// Those before this one.
+    pub before: Option<Uuid>,
+    /// Rows, at most 1000.
+    pub limit: Option<i64>,
+}
+
+/// Which part of a history.
+#[derive(Debug, Default, Deserialize, Schema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Part {
+    /// Rows after this one.
+    pub after: Option<i64>,
+    /// Rows, at most 1000.
+    pub limit: Option<i64>,
+}
+
+/// Whose instances a caller reaches.
+pub(crate) fn reach(who: &Principal) -> Option<Reach> {
+    Reach::of(who, SCOPE, |role| Role::ADULTS.contains(&role))
+}
+
+pub(crate) async fn start(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Path(name): Path<Wanted>,
+    headers: HeaderMap,
+    Json(start): Json<Start>,
+) -> Result<Created<Instance>> {
+    let key = idempotency_key(&headers)?;
+    let tx = cx.db().begin().await?;
+    let definition = definitions::find(&tx, &who, &name).await?;
+    let family = match reach(&who) {
+        Some(Reach::Family(own)) if start.family_id.is_none_or(|family| family == own) => Some(own),
+        Some(Reach::All) => start.family_id,
+        _ => return Err(WorkflowError::Unknown.into()),
+    };
+    let input = storable(start.input);
+    if let Some(family) = family {
+        let max = cx.plugin().config.family_instances_max;
+        if store::open(&tx, family).await? >= i64::from(max) {
+            return Err(WorkflowError::TooMany { max }.into());
+        }
+    }
+    let new = New {
+        definition_id: definition.id,
+        namespace: &definition.namespace,
+        name: &definition.name,
+        version: &definition.version,
+        family_id: family,
+        input: &input,
+        key: key.as_deref(),
+        parent: None,
+        depth: 0,
+        created_by: &who.subject,
+    };
+    let id = match store::start(&tx, &new).await? {
+        Some(id) => {
+            note(&tx, "orchestrator.run_started", id, family, &who).await?;
+            id
+        }
+        None => same(&tx, &new).await?,
+    };
+    tx.commit().await?;
+    let seconds = start.wait_seconds.unwrap_or(0).min(WAIT_SECONDS_MAX);
+    wait_for(&cx, id, Duration::from_secs(seconds.into()))
+        .await
+        .map(Created)
+}
+
+/// The latest version.
+pub(crate) async fn start_latest(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Path((namespace, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Json<Start>,
+) -> Result<Created<Instance>> {
+    let version = LATEST.to_owned();
+    let name = Wanted {
+        namespace,
+        name,
+        version,
+    };
+    start(cx, who, Path(name), headers, body).await
+}
+
+/// The instance that the key has made.
+async fn same(tx: &impl Queries, new: &New<'_>) -> Result<Uuid> {
+    let key = new.key.unwrap_or_default();
+    let found = store::by_key(tx, new.namespace, new.name, new.family_id, key).await?;
+    match found {
+        Some(found) if found.input == *new.input && found.version == new.version => Ok(found.id),
+        _ => Err(WorkflowError::KeyUsed.into()),
+    }
+}
+
+pub(crate) async fn list(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Query(filter): Query<Filter>,
+) -> Result<Data<Vec<Instance>>> {
+    let Some(reach) = reach(&who) else {
+        return Ok(Data(Vec::new()));
+    };
+    let which = Which {
+        family: reach.family().or(filter.family_id),
+        namespace: filter.namespace.as_deref(),
+        name: filter.name.as_deref(),
+        status: filter.status.as_deref(),
+        before: filter.before,
+        limit: filter.limit.unwrap_or(100).clamp(1, PAGE_MAX),
+    };
+    store::list(&cx.db(), &which).await.map(Data)
+}
+
+pub(crate) async fn show(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Data<Instance>> {
+    find(&cx.db(), &who, id).await.map(Data)
+}
+
+pub(crate) async fn history(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Path(id): Path<Uuid>,
+    Query(part): Query<Part>,
+) -> Result<Data<Vec<Happened>>> {
+    find(&cx.db(), &who, id).await?;
+    let limit = part.limit.unwrap_or(100).clamp(1, PAGE_MAX);
+    history::list(&cx.db(), id, part.after.unwrap_or(0), limit)
+        .await
+        .map(Data)
+}
+
+pub(crate) async fn cancel(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Data<Instance>> {
+    steer(&cx, &who, id, "orchestrator.run_cancelled", Steer::Cancel).await
+}
+
+pub(crate) async fn suspend(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Data<Instance>> {
+    steer(&cx, &who, id, "orchestrator.run_suspended", Steer::Suspend).await
+}
+
+pub(crate) async fn resume(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Data<Instance>> {
+    steer(&cx, &who, id, "orchestrator.run_resumed", Steer::Resume).await
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Steer {
+    Cancel,
+    Suspend,
+    Resume,
+}
+
+async fn steer(
+    cx: &Cx<Orchestrator>,
+    who: &Principal,
+    id: Uuid,
+    action: &str,
+    steer: Steer,
+) -> Result<Data<Instance>> {
+    let tx = cx.db().begin().await?;
+    let found = find(&tx, who, id).await?;
+    let held = store::hold(&tx, id).await?.ok_or(WorkflowError::NoRun)?;
+    if !held.is_open {
+        return Err(WorkflowError::Ended {
+            status: held.status,
+        }
+        .into());
+    }
+    match steer {
+        Steer::Cancel => store::cancel(&tx, id).await?,
+        Steer::Suspend => store::suspend(&tx, id, true).await?,
+        Steer::Resume => store::suspend(&tx, id, false).await?,
+    }
+    if steer != Steer::Suspend {
+        store::queue(&tx, id).await?;
+    }
+    note(&tx, action, id, found.family_id, who).await?;
+    tx.commit().await?;
+    find(&cx.db(), who, id).await.map(Data)
+}
+
+/// Takes an instance that has faulted back to the task that failed.
+pub(crate) async fn retry(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<Data<Instance>> {
+    let tx = cx.db().begin().await?;
+    let found = find(&tx, &who, id).await?;
+    let held = store::hold(&tx, id).await?.ok_or(WorkflowError::NoRun)?;
+    let cannot = || WorkflowError::Ended {
+        status: found.status.clone(),
+    };
+    if held.status != "faulted" {
+        return Err(cannot().into());
+    }
+    let program = programs::of(&cx, &tx, held.definition_id).await?;
+    let program = program.map_err(|_| cannot())?;
+    let kept = held.state.unwrap_or_default();
+    let mut state: State = serde_json::from_slice(&kept).map_err(|_| cannot())?;
+    let world = World {
+        secrets: secrets(&cx, &program),
+        limits: cx.plugin().config.limits(),
+        now: held.now,
+    };
+    world
+        .tell(|around| program.retry_failed(&mut state, around))
+        .map_err(|_| cannot())?;
+    let state = serde_json::to_vec(&state).map_err(Error::internal)?;
+    store::revive(&tx, id, held.epoch, &state).await?;
+    store::queue(&tx, id).await?;
+    note(&tx, "orchestrator.run_retried", id, found.family_id, &who).await?;
+    tx.commit().await?;
+    find(&cx.db(), &who, id).await.map(Data)
+}
+
+/// What happens to an instance, as it happens: its history from the row `after` on, then how it ended.
+pub(crate) async fn watch(
+    cx: Cx<Orchestrator>,
+    who: Principal,
+    Path(id): Path<Uuid>,
+    Query(part): Query<Part>,
+) -> Result<Sse<impl Stream<Item = Result<SseEvent>> + Send + 'static>> {
+    find(&cx.db(), &who, id).await?;
+    let after = part.after.unwrap_or(0);
+    let told = cx.db().listen(store::CHANNEL).await?;
+    let news = stream::unfold(Some((cx, told, id, after)), async |at| {
+        let (cx, mut told, id, after) = at?;
+        match batch(&cx, &mut told, id, after).await {
+            Ok(Some((text, last, is_end))) => {
+                let next = (!is_end).then_some((cx, told, id, last));
+                let event = if is_end { "ended" } else { "progress" };
+                let event = SseEvent::data(&text).event(event).id(&last.to_string());
+                Some((Ok(event), next))
+            }
+            Ok(None) => None,
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    Ok(Sse(news))
+}
+
+/// The next rows of a history, or the instance when it has ended and they are all told.
+async fn batch(
+    cx: &Cx<Orchestrator>,
+    told: &mut nself_plugin_api::capability::db::Notifications,
+    id: Uuid,
+    after: i64,
+) -> Result<Option<(String, i64, bool)>> {
+    loop {
+        // In this order: what is written after the first look is looked for again.
+        let instance = store::find(&cx.db(), id, None).await?;
+        let Some(instance) = instance else {
+            return Ok(None);
+        };
+        let rows = history::list(&cx.db(), id, after, 100).await?;
+        if let Some(last) = rows.last() {
+            let (text, last) = (serde_json::to_string(&rows), last.number);
+            return Ok(Some((text.map_err(Error::internal)?, last, false)));
+        }
+        if instance.ended_at.is_some() {
+            let text = serde_json::to_string(&instance).map_err(Error::internal)?;
+            return Ok(Some((text, after, true)));
+        }
+        if !heard(cx, told, id, LOOK_EVERY).await {
+            return Ok(None);
+        }
+    }
+}
+
+/// Waits until something may have happened to an instance; false when the plugin drains.
+async fn heard(
+    cx: &Cx<Orchestrator>,
+    told: &mut nself_plugin_api::capability::db::Notifications,
+    id: Uuid,
+    limit: Duration,
+) -> bool {
+    let (tasks, clock) = (cx.tasks(), cx.clock());
+    let id = id.to_string();
+    let news = pin!(async {
+        loop {
+            match told.next().await {
+                Some(Ok(Notification::Payload(other))) if other != id => {}
+                Some(_) => return,
+                None => return future::pending().await,
+            }
+        }
+    });
+    let late = pin!(clock.sleep(limit));
+    let reason = future::select(news, late);
+    !matches!(
+        future::select(pin!(tasks.draining()), reason).await,
+        Either::Left(_)
+    )
+}
+
+/// The instance when it has ended, or when the time is over.
+async fn wait_for(cx: &Cx<Orchestrator>, id: Uuid, limit: Duration) -> Result<Instance> {
+    let unknown = || Error::from(WorkflowError::NoRun);
+    if limit.is_zero() {
+        return store::find(&cx.db(), id, None).await?.ok_or_else(unknown);
+    }
+    let mut told = cx.db().listen(store::CHANNEL).await?;
+    let until = cx.clock().monotonic()? + limit;
+    loop {
+        let found = store::find(&cx.db(), id, None).await?.ok_or_else(unknown)?;
+        let left = until.saturating_sub(cx.clock().monotonic()?);
+        let is_over = found.ended_at.is_some() || left.is_zero();
+        if is_over || !heard(cx, &mut told, id, left.min(LOOK_EVERY)).await {
+            return Ok(found);
+        }
+    }
+}
+
+async fn find(db: &impl Queries, who: &Principal, id: Uuid) -> Result<Instance> {
+    let Some(reach) = reach(who) else {
+        return Err(WorkflowError::NoRun.into());
+    };
+    let found = store::find(db, id, reach.family()).await?;
+    found.ok_or_else(|| WorkflowError::NoRun.into())
+}
+
+async fn note(
+    tx: &impl Queries,
+    action: &str,
+    id: Uuid,
+    family: Option<Uuid>,
+    who: &Principal,
+) -> Result<()> {
+    let entry = Entry {
+        action,
+        target: &id.to_string(),
+        details: json!({}),
+        family_id: family,
+        actor: Some(&who.subject),
+    };
+    append_in(tx, entry).await
+}

@@ -1,0 +1,125 @@
+//! What instances wait for, and outcomes that have to wait themselves.
+
+use nself_plugin_api::{jiff::Timestamp, prelude::*, serde_json::Value, uuid::Uuid};
+
+/// A need that is to be kept, and the job that looks after it.
+#[derive(Debug)]
+pub(crate) struct New<'a> {
+    pub need: i64,
+    pub kind: &'a str,
+    pub due_at: Option<Timestamp>,
+    pub filters: Option<Value>,
+    pub types: Option<Vec<String>>,
+}
+
+/// Keeps a need. Calls and timers get their job with it.
+pub(crate) async fn open(
+    tx: &impl Queries,
+    instance: Uuid,
+    family: Option<Uuid>,
+    new: &New<'_>,
+) -> Result<()> {
+    let types = new.types.clone().map(Value::from);
+    tx.execute(
+        "insert into orchestrator.needs (instance_id, need, kind, due_at, filters, types, job_id) \
+         values ($1, $2, $3, $4, $5, (select array_agg(t) from jsonb_array_elements_text($6::jsonb) t), \
+             case $3 \
+             when 'call' then jobs.enqueue('orchestrator.call', jsonb_build_object('instance', $1::uuid, 'need', $2::bigint), \
+                 jsonb_build_object('family_id', $7::uuid)) \
+             when 'timer' then jobs.enqueue('orchestrator.timer', jsonb_build_object('instance', $1::uuid, 'need', $2::bigint), \
+                 jsonb_build_object('family_id', $7::uuid, 'run_at', $4::timestamptz)) \
+             end) \
+         on conflict do nothing",
+        &[
+            &instance,
+            &new.need,
+            &new.kind,
+            &new.due_at,
+            &new.filters,
+            &types,
+            &family,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Closes needs, and takes back the jobs of timers: the others find nothing to do.
+pub(crate) async fn close(tx: &impl Queries, instance: Uuid, needs: &[i64]) -> Result<()> {
+    tx.execute(
+        "with gone as (delete from orchestrator.needs n where n.instance_id = $1 and n.need = any ($2) returning n.kind, n.job_id, n.due_at) \
+         select jobs.cancel(g.job_id, 'the workflow needs it no more') from gone g where g.kind = 'timer' and g.due_at > clock_timestamp()",
+        &[&instance, &needs],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Closes all needs of an instance, but the commands and children, which are told first.
+pub(crate) async fn close_all(tx: &impl Queries, instance: Uuid) -> Result<()> {
+    let open = tx
+        .query(
+            "select n.need from orchestrator.needs n where n.instance_id = $1",
+            &[&instance],
+        )
+        .await?
+        .map(|row| row.get::<i64>("need"))?;
+    close(tx, instance, &open).await
+}
+
+/// The needs of an instance that are open.
+pub(crate) async fn of(tx: &impl Queries, instance: Uuid) -> Result<Vec<i64>> {
+    tx.query(
+        "select n.need from orchestrator.needs n where n.instance_id = $1",
+        &[&instance],
+    )
+    .await?
+    .map(|row| row.get("need"))
+}
+
+/// The timers of an instance that are due.
+pub(crate) async fn due(tx: &impl Queries, instance: Uuid) -> Result<Vec<i64>> {
+    tx.query(
+        "select n.need from orchestrator.needs n \
+         where n.instance_id = $1 and n.kind = 'timer' and n.due_at <= clock_timestamp() order by n.due_at, n.need",
+        &[&instance],
+    )
+    .await?
+    .map(|row| row.get("need"))
+}
+
+/// Keeps an outcome until the instance goes on.
+pub(crate) async fn put_aside(
+    tx: &impl Queries,
+    instance: Uuid,
+    need: i64,
+    outcome: &Value,
+) -> Result<()> {
+    tx.execute(
+        "insert into orchestrator.outcomes (instance_id, need, outcome) values ($1, $2, $3)",
+        &[&instance, &need, outcome],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Takes the outcomes that were put aside, in their order.
+pub(crate) async fn take(tx: &impl Queries, instance: Uuid) -> Result<Vec<(i64, Value)>> {
+    tx.query(
+        "with taken as (delete from orchestrator.outcomes o where o.instance_id = $1 returning o.number, o.need, o.outcome) \
+         select t.need, t.outcome from taken t order by t.number",
+        &[&instance],
+    )
+    .await?
+    .map(|row| Ok((row.get("need")?, row.get("outcome")?)))
+}
+
+/// Lets the next advance look once more for events that came in the meantime.
+pub(crate) async fn look_again(tx: &impl Queries, instance: Uuid, need: i64) -> Result<()> {
+    tx.execute(
+        "update orchestrator.needs n set is_looked = false where n.instance_id = $1 and n.need = $2",
+        &[&instance, &need],
+    )
+    .await?;
+    Ok(())
+}

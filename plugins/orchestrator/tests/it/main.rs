@@ -1,0 +1,19 @@
+//! Workflows and commands for devices, tried on a real host with a real database; and the engine, driven in memory.
+
+mod asking;
+mod conformance;
+mod definitions;
+mod delivery;
+mod driver;
+mod durable;
+mod events;
+mod faults;
+mod running;
+mod stage;
+mod steering;
+mod tasks;
+
+/// What every plugin promises.
+mod promises {
+    nself_plugin_testkit::conformance!(|plugin| plugin.with("nself-plugin-jobs"));
+}
