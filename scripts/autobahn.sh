@@ -48,7 +48,9 @@ CONF
 
 install_suite() {
   local work=$home.work sdist
-  [ "$(uname -m)" = x86_64 ] && is_debian || die "Autobahn's Python is unpacked from Debian's packages for x86-64 only"
+  if [ "$(uname -m)" != x86_64 ] || ! is_debian; then
+    die "Autobahn's Python is unpacked from Debian's packages for x86-64 only"
+  fi
   /usr/bin/python3 -c 'import venv, ensurepip' || die "no python3 with venv" "apt-get install python3 python3-venv"
   rm -rf "$work"
   mkdir -p "$work"/{packages,sources,site}

@@ -516,7 +516,7 @@ fn the_host_stops_well_and_comes_back_with_what_it_had(lab: &mut Lab, nself: &Im
     let same = lab
         .exec("nself", &["nself-container", "upgrade"])
         .good("an upgrade to the same files");
-    assert_eq!(same.matches("runs already").count(), 5, "{same}");
+    assert_eq!(same.matches("runs already").count(), 6, "{same}");
     lab.exec("nself", &["nself", "plugin", "disable", "scheduler"])
         .good("disable");
     assert!(lab.stop("nself"), "it ends well: {}", lab.log("nself"));
