@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key, Kind};
 pub use model::{
-    ApiKey, Config, Database, Environment, Http, Identity, Log, LogFormat, PluginSettings, Plugins,
-    Project, Redis, SEED_PORTS, SecretFiles, Shutdown,
+    ApiKey, BackupBucket, Config, Database, Environment, Http, Identity, Log, LogFormat,
+    PluginSettings, Plugins, Project, Redis, SEED_PORTS, SecretFiles, Shutdown,
 };
 pub use origin::{Origin, Provenance};
 pub use reference::reference;

@@ -4,6 +4,7 @@
 //! is made for them and holds nothing else of the host's. An archive has another name until it is whole, was read back and is on
 //! the disk, so a host that is killed leaves no half of one; and older ones go only for one that is there.
 
+pub mod bucket;
 mod programs;
 mod shelf;
 mod wanted;
@@ -19,7 +20,12 @@ use nself_plugin_api::abi::{
 use serde_json::json;
 use tracing::{info, warn};
 
-use self::{programs::Programs, shelf::Shelf, wanted::Wanted};
+use self::{
+    bucket::{Bucket, BucketError},
+    programs::Programs,
+    shelf::Shelf,
+    wanted::Wanted,
+};
 use super::{
     Grant,
     clock::HostClock,
@@ -37,6 +43,7 @@ pub struct Dumps {
     target: Target,
     search: Search,
     shelf: Shelf,
+    bucket: Option<Bucket>,
     clock: Arc<dyn HostClock>,
 }
 
@@ -64,6 +71,12 @@ pub(crate) enum DumpError {
     },
     #[error("{0} cannot be run")]
     Run(&'static str, #[source] std::io::Error),
+    #[error("{file} is in the folder of archives, and not in the bucket")]
+    Bucket {
+        file: String,
+        #[source]
+        source: BucketError,
+    },
     #[error("it takes longer than {} h", TIME_MAX.as_secs() / 3_600)]
     Late,
 }
@@ -79,6 +92,12 @@ impl From<DumpError> for Error {
                 format!("{program} is not on the host's machine"),
                 RETRY_AFTER_MS,
                 cause,
+            ),
+            DumpError::Bucket { .. } => error(
+                502,
+                "DUMP_UPLOAD",
+                "the archive is made, and could not be copied into the bucket: the host's log says why",
+                chain(&cause),
             ),
             _ => error(
                 500,
@@ -102,17 +121,19 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Dumps {
-    /// Archives of `target` in the folder `directory`; `search` says where its programs are.
+    /// Archives of `target` in the folder `directory`, and once more in `bucket`; `search` says where its programs are.
     pub fn new(
         target: Target,
         search: Search,
         directory: PathBuf,
+        bucket: Option<Bucket>,
         clock: Arc<dyn HostClock>,
     ) -> Self {
         Self {
             target,
             search,
             shelf: Shelf::new(directory, Arc::clone(&clock)),
+            bucket,
             clock,
         }
     }
@@ -138,10 +159,38 @@ impl Dumps {
         let tables = programs.read(draft.path()).await?;
         let file = draft.keep().await.map_err(in_folder)?;
         let removed = turn.prune(&wanted.name, &file, wanted.keep).await;
+        let object = self.copy(wanted, &file, &written.sha256).await?;
         let made = json!({
             "file": file, "bytes": written.bytes, "sha256": written.sha256, "tables": tables, "removed": removed,
+            "object": object,
         });
         Ok(made.to_string().into())
+    }
+
+    /// Copies an archive into the bucket, if there is one; its address there. Older ones go when it is there.
+    async fn copy(
+        &self,
+        wanted: &Wanted,
+        file: &str,
+        sha256: &str,
+    ) -> Result<Option<String>, DumpError> {
+        let Some(bucket) = &self.bucket else {
+            return Ok(None);
+        };
+        let path = self.shelf.directory().join(file);
+        let put = bucket.put(&path, file, sha256).await;
+        let object = put.map_err(|source| DumpError::Bucket {
+            file: file.to_owned(),
+            source,
+        })?;
+        if let Err(error) = bucket.prune(&wanted.name, file, wanted.keep).await {
+            // The new one is there, which matters more. It is tried again with the next one.
+            warn!(
+                error = chain(&error),
+                "older archives of the database stay in the bucket"
+            );
+        }
+        Ok(Some(object))
     }
 }
 

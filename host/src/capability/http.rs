@@ -110,7 +110,7 @@ impl Egress {
     }
 
     /// The client that trusts the system's certificates.
-    pub(super) fn tls(&self) -> rustls::ClientConfig {
+    pub(crate) fn tls(&self) -> rustls::ClientConfig {
         self.tls.clone()
     }
 

@@ -157,6 +157,8 @@ pub struct Database {
     pub bin_directory: Option<PathBuf>,
     /// Where archives of the database lie; default `backups`.
     pub backup_directory: PathBuf,
+    /// Where they lie once more.
+    pub backup_bucket: BackupBucket,
     /// Whether the private cluster stays when the host stops; default false.
     pub keep_running: bool,
     /// Connections of the host's own pool; default 8.
@@ -173,10 +175,42 @@ impl Default for Database {
             url: None,
             bin_directory: None,
             backup_directory: PathBuf::from("backups"),
+            backup_bucket: BackupBucket::default(),
             keep_running: false,
             pool_max: 8,
             plugin_pool_max: 8,
             connect_timeout_ms: 5_000,
+        }
+    }
+}
+
+/// A bucket of an S3 endpoint, optional.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupBucket {
+    /// The endpoint; default: none, archives stay on this machine.
+    pub endpoint: Option<String>,
+    /// Region that requests are signed for; default `us-east-1`.
+    pub region: String,
+    /// Name of the bucket.
+    pub name: Option<String>,
+    /// What keys begin with; default empty.
+    pub prefix: String,
+    /// Whose key signs.
+    pub access_key: Option<String>,
+    /// Name of the secret that holds that key's secret.
+    pub secret: Option<String>,
+}
+
+impl Default for BackupBucket {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            region: "us-east-1".to_owned(),
+            name: None,
+            prefix: String::new(),
+            access_key: None,
+            secret: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -94,17 +95,7 @@ pub struct StepStatus {
 
 /// sha256 of a step's up text, hex: what `sha256sum` prints for the file.
 pub(super) fn checksum(step: &Migration) -> String {
-    hex(digest(&SHA256, step.up.as_bytes()).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-            text
-        })
+    HEXLOWER.encode(digest(&SHA256, step.up.as_bytes()).as_ref())
 }
 
 /// What is applied of one owner, by number.

@@ -62,6 +62,9 @@ pub enum RunError {
     /// A secret.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// A bucket for archives that cannot be one.
+    #[error("database.backup_bucket: {0}")]
+    BackupBucket(String),
     /// A list of hosts that does not read.
     #[error("plugins.{id}.egress: {reason}")]
     Egress {
@@ -160,6 +163,7 @@ impl From<RunError> for CliError {
             | RunError::Proxy(_)
             | RunError::Egress { .. }
             | RunError::Capability { .. }
+            | RunError::BackupBucket(_)
             | RunError::Redis(_) => ("CONFIGURATION", Exit::Configuration),
             RunError::Lock(_) => ("PLUGINS_LOCK", Exit::BadData),
             RunError::Setup { .. } | RunError::Routes(_) => ("SETUP", Exit::Failed),

@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use prometheus::{IntCounterVec, Opts};
 
-use super::RunError;
+use super::{RunError, backup_bucket};
 use crate::{
     capability::{
         clock::HostClock,
@@ -131,6 +131,7 @@ pub(super) fn build(
             target.clone(),
             programs_of(config),
             config.resolve(&config.database.backup_directory),
+            backup_bucket::open(&config.database.backup_bucket, secrets, &egress)?,
             Arc::clone(&clock),
         )),
         egress,

@@ -51,6 +51,9 @@ pub struct Archive {
     pub tables: u64,
     /// Older archives of the same name that have gone for it.
     pub removed: Vec<String>,
+    /// Where it lies once more, as `s3://bucket/key`, if the operator has a bucket for that.
+    #[serde(default)]
+    pub object: Option<String>,
 }
 
 impl Dump<'_> {
@@ -60,7 +63,7 @@ impl Dump<'_> {
     /// # Errors
     ///
     /// `DUMP_OPTION` when it cannot be as it is wanted, `DUMP_UNAVAILABLE` when the programs are not on the host's machine,
-    /// `DUMP_FAILED` when one of them fails, or there is no room.
+    /// `DUMP_FAILED` when one of them fails, or there is no room, `DUMP_UPLOAD` when the operator's bucket did not take it.
     pub async fn make(&self, wanted: &DumpOptions) -> Result<Archive> {
         let dump = granted!(self, dump, "nself.dump/1")?;
         let wanted = serde_json::to_vec(wanted).map_err(Error::internal)?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use tokio::{
     fs::OpenOptions,
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -169,11 +170,9 @@ async fn write(from: Option<ChildStdout>, file: &Path) -> std::io::Result<Writte
     }
     archive.flush().await?;
     archive.sync_all().await?;
-    let sha256 = sha256.finish();
-    let hex = sha256.as_ref().iter().map(|byte| format!("{byte:02x}"));
     Ok(Written {
         bytes,
-        sha256: hex.collect(),
+        sha256: HEXLOWER.encode(sha256.finish().as_ref()),
     })
 }
 

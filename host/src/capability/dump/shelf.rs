@@ -165,7 +165,7 @@ impl Drop for Draft {
 }
 
 /// The name of an archive, by its file; none for what is no archive of ours.
-fn name_of(file: &str) -> Option<&str> {
+pub(super) fn name_of(file: &str) -> Option<&str> {
     let (name, time) = file.strip_suffix(WHOLE)?.split_once('-')?;
     let is_time = time.len() == TIME_CHARS
         && time.bytes().enumerate().all(|(at, byte)| match at {

@@ -23,7 +23,7 @@ pub(crate) async fn run(cx: Cx<Jobs>, job: JobRun) -> Result<Archive> {
     let entry = Entry {
         action: "jobs.database_dumped",
         target: &archive.file,
-        details: json!({"job": job.id, "bytes": archive.bytes, "sha256": archive.sha256, "removed": archive.removed}),
+        details: json!({"job": job.id, "bytes": archive.bytes, "sha256": archive.sha256, "removed": archive.removed, "object": archive.object}),
         family_id: None,
         actor: None,
     };
