@@ -41,6 +41,7 @@ use crate::{
     media::Media,
     origin::Origins,
     routes::{api, connection, events, sessions, verify},
+    standing::Arrivals,
 };
 pub use crate::{
     config::{Config, Namespace, SlowConsumer, Table, Who},
@@ -63,6 +64,7 @@ pub struct Stream {
     origins: Origins,
     hub: Hub,
     keeper: Keeper,
+    arrivals: Arrivals,
     /// This instance, among all that there are.
     node: Uuid,
     media: Media,
@@ -281,6 +283,7 @@ impl Plugin for Stream {
             origins,
             hub: Hub::new(context),
             keeper: Keeper::default(),
+            arrivals: Arrivals::default(),
             node: Uuid::now_v7(),
             media,
         })

@@ -1,9 +1,13 @@
 //! What is still true of who is connected. A token says who somebody was when it was made; the family may have changed its mind
 //! since, and the session may have ended. Both are looked at for as long as the connection lasts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 use nself_plugin_api::{
+    futures_util,
     prelude::*,
     tracing::{info, warn},
 };
@@ -16,11 +20,51 @@ use crate::{
     store::{self, members::Member},
 };
 
+/// What a family says of somebody: nothing, or the role, which who is no member any more has none of.
+type Said = Option<Option<Role>>;
+
+/// Who has just come, and is to be asked about. There is one question at a time, about all who came meanwhile: when thousands come back
+/// at once, the database is asked a few times.
+#[derive(Default)]
+pub(crate) struct Arrivals {
+    waiting: Mutex<Vec<(Key, Arc<OnceLock<Said>>)>>,
+    question: futures_util::lock::Mutex<()>,
+}
+
+impl Arrivals {
+    fn waiting(&self) -> MutexGuard<'_, Vec<(Key, Arc<OnceLock<Said>>)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self, cx: &Cx<Stream>, key: Key) -> Result<Said> {
+        let mine = Arc::new(OnceLock::new());
+        self.waiting().push((key, Arc::clone(&mine)));
+        let _question = self.question.lock().await;
+        if let Some(said) = mine.get() {
+            return Ok(*said);
+        }
+        let mut asked = std::mem::take(&mut *self.waiting());
+        // Whoever was to ask for this one has failed, or went away.
+        if !asked.iter().any(|(_, slot)| Arc::ptr_eq(slot, &mine)) {
+            asked.push((key, Arc::clone(&mine)));
+        }
+        let members = look_up(cx, asked.iter().map(|(key, _)| *key)).await?;
+        for (key, slot) in &asked {
+            // Nobody else has filled it: there is one question at a time.
+            let _ = slot.set(members.get(key).copied());
+        }
+        Ok(members.get(&key).copied())
+    }
+}
+
 /// The principal of a token, less what its family has taken away since.
 pub(crate) async fn of_one(cx: &Cx<Stream>, mut principal: Principal) -> Result<Principal> {
-    let members = look_up(cx, std::slice::from_ref(&principal)).await?;
-    if let Some(changed) = members.get(&key(&principal)) {
-        principal.role = *changed;
+    if principal.family_id.is_none() {
+        return Ok(principal);
+    }
+    let said = cx.plugin().arrivals.ask(cx, key(&principal)).await?;
+    if let Some(changed) = said {
+        principal.role = changed;
         if principal.role.is_none() {
             principal.family_id = None;
             principal.member_id = None;
@@ -40,7 +84,7 @@ pub(crate) async fn check_families(cx: &Cx<Stream>, sessions: &[Arc<Session>]) -
     if principals.is_empty() {
         return Ok(());
     }
-    let members = look_up(cx, &principals).await?;
+    let members = look_up(cx, principals.iter().map(key)).await?;
     for (session, principal) in sessions.into_iter().zip(&principals) {
         let Some(role) = members.get(&key(principal)) else {
             continue;
@@ -90,17 +134,13 @@ fn key(principal: &Principal) -> Key {
 }
 
 /// What the families say of these, as far as they say anything: who is not known there is who its token says.
-async fn look_up(cx: &Cx<Stream>, principals: &[Principal]) -> Result<HashMap<Key, Option<Role>>> {
-    let mut keys: Vec<Key> = principals
-        .iter()
-        .filter(|principal| principal.family_id.is_some())
-        .map(key)
-        .collect();
+async fn look_up(
+    cx: &Cx<Stream>,
+    keys: impl Iterator<Item = Key>,
+) -> Result<HashMap<Key, Option<Role>>> {
+    let mut keys: Vec<Key> = keys.collect();
     keys.sort_unstable();
     keys.dedup();
-    if keys.is_empty() {
-        return Ok(HashMap::new());
-    }
     let (families, people): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
     let members = store::members::of(&cx.db(), families, people).await?;
     let said = members.into_iter().map(|member| {
