@@ -1,5 +1,6 @@
 //! Logs, metrics and traces.
 
+mod json;
 pub mod logs;
 pub mod metrics;
 mod process;

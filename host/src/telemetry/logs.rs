@@ -10,6 +10,7 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
+use super::json::{JsonLine, JsonMembers};
 use super::writer::Queue;
 use crate::config::{Config, LogFormat, Variables};
 
@@ -94,7 +95,8 @@ pub fn subscriber(
     let subscriber: Box<dyn Subscriber + Send + Sync> = if pretty {
         Box::new(layers.with(lines.compact().with_ansi(colours)))
     } else {
-        Box::new(layers.with(lines.json().flatten_event(true).with_ansi(false)))
+        let lines = lines.with_ansi(false);
+        Box::new(layers.with(lines.fmt_fields(JsonMembers).event_format(JsonLine)))
     };
     let telemetry = Telemetry {
         queue,

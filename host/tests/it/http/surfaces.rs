@@ -1,14 +1,15 @@
 //! What the host answers itself, and what it does to every answer.
 
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::Full;
+use nself::config::{Config, Variables};
 use nself::http::{Body, Cors, Settings};
 use nself::identity::{ApiKey, Kind, NewApiKey};
 use nself::plugin::manifest::{Access, Role, Route};
+use nself::telemetry::logs;
 use serde_json::json;
 
 use super::fixture::{Answer, Host, PATIENCE, Setup, answered, generation, hello, request, route};
@@ -306,28 +307,14 @@ async fn strict_transport_is_promised_only_over_tls() {
     check_hsts(&host.get("/page").await, "");
 }
 
-/// Collects what is logged on this thread.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn the_access_log_names_the_route_and_never_what_a_caller_sent() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let json = tracing_subscriber::fmt()
-        .json()
-        .with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(json.finish());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("log");
+    let mut config = Config::default();
+    config.log.file = Some(file.clone());
+    let (subscriber, log) = logs::subscriber(&config, &Variables::new(), false).unwrap();
+    let _guard = tracing::subscriber::set_default(subscriber);
     let host = host(Settings::default()).await;
     let secret = [("authorization", "Bearer s3cret"), ("x-request-id", "id-1")];
     let mut access = Vec::new();
@@ -336,14 +323,15 @@ async fn the_access_log_names_the_route_and_never_what_a_caller_sent() {
     while access.is_empty() && Instant::now() < limit {
         tracing::callsite::rebuild_interest_cache();
         host.send(with("/files/s3cret?token=s3cret", &secret)).await;
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        log.flush();
+        let text = std::fs::read_to_string(&file).unwrap();
         assert!(!text.contains("s3cret"), "{text}");
         let parsed = text
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         access.extend(parsed.filter(|line| line["target"] == "nself::access"));
     }
-    let fields = &access[0]["fields"];
+    let fields = &access[0];
     assert_eq!(
         (&fields["route"], &fields["plugin"]),
         (&json!("/files/{*path}"), &json!("notes"))
