@@ -1,7 +1,10 @@
 //! Reads the log: what came behind the position of each channel that somebody on this host is subscribed to. It looks when it is
 //! woken and every second, so a wake-up that is lost costs a second and nothing else.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use nself_plugin_api::{
     futures_util::future::{Either, select},
@@ -13,8 +16,10 @@ use crate::{Stream, store};
 
 /// How long a reader sleeps at most.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Pause between two looks while there is something to read: what comes in it is read together.
-const BREATH: Duration = Duration::from_millis(5);
+/// Shortest and longest pause between two looks while there is something to read: what comes in it is read together.
+const BREATH: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
+/// The pause is so many times as long as the look was, so that a fifth of the time at most is spent in asking.
+const BREATH_OF_LOOK: u32 = 4;
 /// Publications of a channel that are read at a time.
 const STEP: i64 = 500;
 
@@ -22,12 +27,14 @@ const STEP: i64 = 500;
 pub(crate) async fn follow(cx: &Cx<Stream>) -> Result<()> {
     let mut is_marked = false;
     loop {
+        let begun = Instant::now();
         if tried(look(cx).await) || tried(mark_and_look(cx, &mut is_marked).await) {
             // Writers need not wake who is awake.
             if std::mem::take(&mut is_marked) {
                 store::log::stop_waiting(&cx.db(), cx.plugin().node).await?;
             }
-            cx.clock().sleep(BREATH).await?;
+            let breath = begun.elapsed().saturating_mul(BREATH_OF_LOOK);
+            cx.clock().sleep(breath.clamp(BREATH.0, BREATH.1)).await?;
             continue;
         }
         let clock = cx.clock();
