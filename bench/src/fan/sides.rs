@@ -8,6 +8,7 @@ use nself::{
     plugin::manifest::Role,
     postgres::scratch::{Scratch, TestDatabase},
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, tcp::OwnedWriteHalf},
@@ -283,4 +284,17 @@ fn tokens(project: &Path) -> Result<Vec<String>> {
         Ok(issuer.mint(&bearer)?)
     };
     (0..PEOPLE).map(token).collect()
+}
+
+impl Drop for Side {
+    /// A peer's own children, such as nginx's worker, would outlive it.
+    fn drop(&mut self) {
+        if let (Process::Other(_), Ok(pid)) = (&self.process, self.pid()) {
+            for pid in cpu::family(pid) {
+                let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+                // What has ended by itself needs no end.
+                let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+            }
+        }
+    }
 }
