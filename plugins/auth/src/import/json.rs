@@ -29,7 +29,7 @@ pub(crate) struct Rows {
     /// Whether the rows are a field of an object.
     is_field: bool,
     /// Whether there was an array of rows, with or without any.
-    has_rows: bool,
+    is_found: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,7 +72,7 @@ impl Rows {
                 return Ok(Some(record));
             }
         }
-        let is_whole = self.place == Place::After && self.has_rows;
+        let is_whole = self.place == Place::After && self.is_found;
         if is_end && !is_whole {
             return Err(no_rows());
         }
@@ -103,7 +103,7 @@ impl Rows {
 
     fn rows(&mut self, is_field: bool) -> Place {
         self.is_field = is_field;
-        self.has_rows = true;
+        self.is_found = true;
         Place::Rows
     }
 
