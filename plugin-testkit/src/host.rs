@@ -162,6 +162,25 @@ impl TestHost {
         self.life = Life::Program(Box::new(program));
     }
 
+    /// What the built program says, called with these words in the host's project; standard output and error.
+    ///
+    /// # Panics
+    ///
+    /// When it ends badly.
+    pub async fn command_line(&self, words: &[&str]) -> (String, String) {
+        let project = self.shared.project.path();
+        let call = command(project, &self.shared.database.url());
+        let calling = tokio::process::Command::from(call)
+            .args(words)
+            .kill_on_drop(true)
+            .output();
+        let ran = within("a call of the program", calling).await;
+        let ran = ran.expect("the built program runs");
+        let [said, told] = [&ran.stdout, &ran.stderr].map(|text| String::from_utf8_lossy(text));
+        assert!(ran.status.success(), "{words:?}: {said}{told}");
+        (said.into_owned(), told.into_owned())
+    }
+
     /// What the program has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(log_in(self.shared.project.path())).unwrap_or_default()

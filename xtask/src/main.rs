@@ -26,6 +26,7 @@ usage: cargo xtask COMMAND
   memcheck             the same in valgrind
   common-passwords FILE...
                        write the list of common passwords anew, from public lists
+  password-words FILE  write the words that passwords are made of anew, from lists in Rust
   new-plugin NAME      write a plugin crate to plugins/NAME, as `nself plugin new` does
 ";
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ["golden", "--check"] => golden::check(&house),
         ["miri"] => memory::miri(&house),
         ["memcheck"] => memory::memcheck(&house),
+        ["password-words", source] => common_passwords::write_words(&house, source),
         ["common-passwords", sources @ ..] if !sources.is_empty() => {
             common_passwords::write(&house, sources)
         }

@@ -114,6 +114,21 @@ for (const form of $$("form[data-action]")) {
   });
 }
 
+// What to think of a new password, as soon as it is typed. A refusal is told when the form is sent; this is advice, and
+// where there is none to be had, nobody is kept waiting.
+for (const input of $$("input[autocomplete=new-password]")) {
+  input.addEventListener("change", async () => {
+    const { email, display_name } = Object.fromEntries(new FormData(input.form));
+    const asked = ask("POST", "/auth/password/check", { password: input.value, email, display_name });
+    const { data } = await asked.catch(() => ({ data: {} }));
+    const isWeak = data.is_accepted && data.reasons.length > 0;
+    const advice = isWeak ? [messages.WEAK, ...data.reasons.map((reason) => messages[`ADVICE_${reason}`])] : [];
+    const place = $("[data-advice]", input.form);
+    place.textContent = advice.filter(Boolean).join(" ");
+    place.hidden = !isWeak;
+  });
+}
+
 function keepNext() {
   for (const link of $$("a[data-keep]")) {
     if (query.has("next")) link.search = new URLSearchParams(wanted());

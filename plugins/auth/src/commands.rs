@@ -140,6 +140,27 @@ pub(crate) const ALL: &[Command] = &[
             ("STATE", "state"),
             ("PUBLISHED", "published_at"),
         ]),
+    Command::get("lockouts", "/auth/admin/lockouts")
+        .summary("List who was turned away in the last quarter of an hour")
+        .columns(&[
+            ("ACCOUNT", "user_id"),
+            ("ADDRESS", "email"),
+            ("WAY", "way"),
+            ("FROM", "network"),
+            ("SINCE", "since"),
+        ]),
+    Command::delete("lockouts lift", "/auth/admin/lockouts/{id}")
+        .summary("Let an account be tried again at once")
+        .arguments(ACCOUNT),
+    Command::get("providers", "/auth/admin/providers")
+        .summary("List other places that people may sign in with")
+        .columns(&[
+            ("NAME", "id"),
+            ("LABEL", "label"),
+            ("PROTOCOL", "protocol"),
+            ("ISSUER", "issuer"),
+            ("PEOPLE", "people"),
+        ]),
     Command::get("audit", "/auth/admin/audit")
         .summary("List what happened to accounts, the newest first")
         .arguments(&[
@@ -184,7 +205,7 @@ pub(crate) const ALL: &[Command] = &[
         .summary("Take accounts from an export of Supabase, Nhost, Firebase or one's own")
         .arguments(&[Argument::file(
             "file",
-            "A .csv or .ndjson file, at most 100,000 rows",
+            "A .json, .ndjson or .csv file, at most 100,000 rows",
         )]),
     Command::post("tune", "/auth/admin/tune").summary("Measure what a password costs here"),
 ];

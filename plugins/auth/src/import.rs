@@ -5,6 +5,8 @@
 //! broke off is simply sent again.
 
 pub(crate) mod hash;
+mod json;
+mod lines;
 mod records;
 mod row;
 

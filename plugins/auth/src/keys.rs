@@ -21,7 +21,10 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     mac::{BYTES, MacKeys},
-    store::keys as store,
+    store::{
+        audit::{self, New},
+        keys as store,
+    },
 };
 
 /// How long a verifier may keep the key set.
@@ -32,6 +35,9 @@ const LEAD: Duration = Duration::from_secs(24 * 3_600);
 
 /// How far a verifier's clock may be behind.
 const SKEW: Duration = Duration::from_secs(60);
+
+/// Who turns keys that nobody was asked to turn, for the audit log.
+const BY_AGE: &str = "auth.keys";
 
 /// Context of sealed MAC keys.
 const MAC_CONTEXT: &[u8] = b"auth.mac_keys";
@@ -138,7 +144,7 @@ impl Keys {
         let transaction = context.db().begin().await?;
         store::lock(&transaction).await?;
         let macs = mac_keys(context, &transaction).await?;
-        let keys = turned(context, &transaction, config, Turn::WhenDue).await?;
+        let keys = turned(context, &transaction, config, Turn::WhenDue, BY_AGE).await?;
         transaction.commit().await?;
         let ring = Ring::new(keys)?;
         accept(context, config, &ring)?;
@@ -153,11 +159,22 @@ impl Keys {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Turns the keys if that is due, or asked for, and takes over what is stored.
-    pub(crate) async fn turn(&self, context: &Context, config: &Config, turn: Turn) -> Result<()> {
+    /// Turns the keys if that is due, and takes over what is stored.
+    pub(crate) async fn turn_by_age(&self, context: &Context, config: &Config) -> Result<()> {
+        self.turn(context, config, Turn::WhenDue, BY_AGE).await
+    }
+
+    /// As [`Self::turn_by_age`], or because somebody has asked for it.
+    pub(crate) async fn turn(
+        &self,
+        context: &Context,
+        config: &Config,
+        turn: Turn,
+        actor: &str,
+    ) -> Result<()> {
         let transaction = context.db().begin().await?;
         store::lock(&transaction).await?;
-        let keys = turned(context, &transaction, config, turn).await?;
+        let keys = turned(context, &transaction, config, turn, actor).await?;
         transaction.commit().await?;
         self.take(context, config, keys)
     }
@@ -228,12 +245,19 @@ async fn turned(
     transaction: &Transaction,
     config: &Config,
     mut turn: Turn,
+    actor: &str,
 ) -> Result<Vec<Key>> {
     let now = context.clock().now()?;
     let key_life = Duration::from_secs(u64::from(config.key_days) * 24 * 3_600);
-    let mut changed = store::bury(transaction, now - published_after_retirement(config)).await? > 0;
+    let buried = store::bury(transaction, now - published_after_retirement(config)).await?;
+    for kid in &buried {
+        note(transaction, actor, "auth.signing_key_gone", kid, &json!({})).await?;
+    }
+    let mut changed = !buried.is_empty();
     loop {
         let keys = store::signing_keys(transaction).await?;
+        let of = |state| keys.iter().find(|key| key.state == state);
+        let (active, next) = (of(State::Active), of(State::Next));
         match next_step(&keys, key_life, now, turn) {
             Step::Nothing => {
                 if changed {
@@ -242,13 +266,24 @@ async fn turned(
                 return Ok(keys);
             }
             Step::Publish => {
-                publish(context, transaction, config, now).await?;
+                let kid = publish(context, transaction, config, now).await?;
+                // The first one comes with the installation and takes over from none.
+                if active.is_some() {
+                    let algorithm = json!({"algorithm": Algorithm::from(config.algorithm).name()});
+                    let action = "auth.signing_key_published";
+                    note(transaction, actor, action, &kid, &algorithm).await?;
+                }
                 if turn == Turn::Prepare {
                     turn = Turn::WhenDue;
                 }
             }
             Step::Promote => {
                 store::promote(transaction, now).await?;
+                if let (Some(before), Some(next)) = (active, next) {
+                    let details = json!({"in_place_of": before.kid});
+                    let action = "auth.signing_key_promoted";
+                    note(transaction, actor, action, &next.kid, &details).await?;
+                }
                 info!("another key signs access tokens");
                 // What was asked for is done; a second turn would promote the next key, too.
                 turn = Turn::WhenDue;
@@ -256,6 +291,23 @@ async fn turned(
         }
         changed = true;
     }
+}
+
+async fn note(
+    transaction: &Transaction,
+    actor: &str,
+    action: &'static str,
+    kid: &str,
+    details: &Value,
+) -> Result<()> {
+    let entry = New {
+        actor,
+        action,
+        target: kid,
+        details,
+        family_id: None,
+    };
+    audit::append(transaction, &entry).await
 }
 
 /// How long a key that signs no more must be published: until its last token has expired for the slowest clock.
@@ -269,7 +321,7 @@ async fn publish(
     transaction: &Transaction,
     config: &Config,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<String> {
     let algorithm = Algorithm::from(config.algorithm);
     let pair = context.crypto().generate_key(algorithm).await?;
     let kid = Uuid::now_v7().simple().to_string();
@@ -281,7 +333,8 @@ async fn publish(
         &pair.sealed,
         now,
     )
-    .await
+    .await?;
+    Ok(kid)
 }
 
 /// Hands the public keys to the host, which verifies tokens for all plugins.

@@ -27,6 +27,7 @@ mod invitation;
 mod keys;
 mod landing;
 mod linking;
+mod lockout;
 mod mac;
 mod mailbox;
 mod new_password;
@@ -52,6 +53,7 @@ mod secret;
 mod session;
 mod session_code;
 mod store;
+mod strength;
 mod sweep;
 mod throttle;
 mod totp;
@@ -201,6 +203,9 @@ impl Plugin for Auth {
         Route::post("/auth/password/change", passwords::change)
             .authenticated()
             .summary("Set a new password with the old one"),
+        Route::post("/auth/password/check", passwords::check)
+            .public()
+            .summary("How good a password is, before it is set"),
         Route::post("/auth/magic-link/start", passwordless::start_link)
             .public()
             .summary("Mail a link that signs in"),
@@ -689,6 +694,15 @@ impl Plugin for Auth {
             .operator()
             .timeout(Duration::from_secs(1800))
             .summary("Take away for good what a deleted and exported family has"),
+        Route::get("/auth/admin/lockouts", admin::lockouts::list)
+            .operator()
+            .summary("Who was turned away in the last quarter of an hour"),
+        Route::delete("/auth/admin/lockouts/{id}", admin::lockouts::lift)
+            .operator()
+            .summary("Let an account be tried again at once"),
+        Route::get("/auth/admin/providers", admin::providers::list)
+            .operator()
+            .summary("Other places that people may sign in with, as they are configured"),
         Route::get("/auth/admin/audit", admin::audit::list)
             .operator()
             .summary("What happened to accounts, the newest first"),
@@ -696,7 +710,7 @@ impl Plugin for Auth {
             .operator()
             .body_bytes_max(256 << 20)
             .timeout(Duration::from_secs(600))
-            .summary("Take accounts from an export: NDJSON or CSV, at most 100,000 rows"),
+            .summary("Take accounts from an export: JSON, NDJSON or CSV, at most 100,000 rows"),
         Route::post("/auth/admin/tune", admin::tune::measure)
             .operator()
             .timeout(Duration::from_secs(60))

@@ -3,13 +3,15 @@
 //! Length counts, composition does not (NIST SP 800-63B, section 5.1.1.2): no rule asks for signs or digits, nothing is cut
 //! off, and what everybody tries first is refused. Two spellings of the same characters (NFC and NFD) are one password.
 //!
-//! How strong a password is beyond that is not estimated: zxcvbn adds 2.9 MB to this library, half of what it has, and 8 MB of
-//! memory to the host from the first password on.
+//! How many guesses one takes beyond that ([`crate::strength`]) is advice: nobody is refused for it.
 
 use nself_plugin_api::{capability::crypto::PasswordCheck, prelude::*, serde_json::json};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::{Auth, breach};
+use crate::{
+    Auth, breach,
+    strength::{Kind, Strength},
+};
 
 /// Most characters: argon2 takes any number, a person types fewer.
 const LENGTH_MAX: usize = 128;
@@ -23,6 +25,21 @@ pub(crate) struct Context<'a> {
     pub(crate) email: Option<&'a str>,
     pub(crate) name: Option<&'a str>,
 }
+
+impl<'a> Context<'a> {
+    /// In lower case.
+    pub(crate) fn words(self) -> impl Iterator<Item = String> + 'a {
+        [self.email, self.name]
+            .into_iter()
+            .flatten()
+            .flat_map(|text| text.split(|c: char| !c.is_alphanumeric()))
+            .filter(|word| word.chars().count() >= WORD_LENGTH_MIN)
+            .map(str::to_lowercase)
+    }
+}
+
+/// Shorter words of an account say nothing about it.
+const WORD_LENGTH_MIN: usize = 4;
 
 /// Most bytes that the host hashes.
 const HASHED_BYTES_MAX: usize = 1024;
@@ -122,7 +139,54 @@ impl Weakness {
 const RANDOM_WORDS: &str = "take four words that have nothing to do with one another";
 const NOT_ABOUT_YOU: &str = "leave out your name and address";
 const NO_PATTERN: &str = "do not repeat one character, and do not count up or down";
+const NO_DATES: &str = "leave out years and dates";
+const NO_KEYS: &str = "do not type along the keyboard";
 const NOWHERE_ELSE: &str = "take one that you use nowhere else";
+
+/// A password that may be one scores at least this much, or gets advice.
+const GOOD_SCORE: u8 = 3;
+
+/// What somebody is told of a password before it is set.
+pub(crate) struct Advice {
+    pub(crate) score: u8,
+    /// What makes it weak, for apps and pages.
+    pub(crate) reasons: Vec<&'static str>,
+    pub(crate) suggestions: Vec<&'static str>,
+}
+
+/// How a password that is accepted could be better; nothing where it is good.
+pub(crate) fn advise(password: &str, context: Context<'_>) -> Advice {
+    let strength = Strength::of(password, context);
+    let mut advice = Advice {
+        score: strength.score(),
+        reasons: Vec::new(),
+        suggestions: Vec::new(),
+    };
+    if advice.score >= GOOD_SCORE {
+        return advice;
+    }
+    for kind in strength.parts {
+        let (reason, suggestion) = match kind {
+            Kind::Unknown => ("short", RANDOM_WORDS),
+            Kind::Word => ("words", RANDOM_WORDS),
+            Kind::AboutYou => ("about_you", NOT_ABOUT_YOU),
+            Kind::Sequence => ("sequence", NO_PATTERN),
+            Kind::Repetition => ("repeated", NO_PATTERN),
+            Kind::Keys => ("keys", NO_KEYS),
+            Kind::Date => ("date", NO_DATES),
+        };
+        if !advice.reasons.contains(&reason) {
+            advice.reasons.push(reason);
+        }
+        if !advice.suggestions.contains(&suggestion) {
+            advice.suggestions.push(suggestion);
+        }
+    }
+    if !advice.suggestions.contains(&RANDOM_WORDS) {
+        advice.suggestions.push(RANDOM_WORDS);
+    }
+    advice
+}
 
 /// For a password that stands in a public collection of leaked ones.
 pub(crate) fn leaked() -> Error {
@@ -165,14 +229,8 @@ fn goes_by(lower: &str, steps: &[i64]) -> bool {
 
 /// Whether a password is a word of the account with a few characters around it.
 fn is_made_of(lower: &str, context: Context<'_>) -> bool {
-    let words = [context.email, context.name]
-        .into_iter()
-        .flatten()
-        .flat_map(|text| text.split(|c: char| !c.is_alphanumeric()))
-        .filter(|word| word.chars().count() >= 4)
-        .map(str::to_lowercase);
     let mut left = lower.to_owned();
-    for word in words {
+    for word in context.words() {
         left = left.replace(&word, "");
     }
     left.chars().count() < 4

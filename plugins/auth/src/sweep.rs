@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use crate::{
     Auth, erasure, failed_proof, family_end,
-    keys::Turn,
     one_time::Purpose,
     session,
     store::{self, api_tokens, device_codes, failed_proofs, invitations, one_time, sessions},
@@ -25,8 +24,8 @@ const ACTOR: &str = "auth.sweep";
 const STEP: i64 = 1_000;
 
 pub(crate) async fn turn_keys(cx: Cx<Auth>) -> Result<()> {
-    let config = &cx.plugin().config;
-    cx.plugin().keys.turn(&cx, config, Turn::WhenDue).await
+    let plugin = cx.plugin();
+    plugin.keys.turn_by_age(&cx, &plugin.config).await
 }
 
 /// Writes down how often somebody's proofs were wrong, once the time is over in which they are counted together.

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     Auth,
+    account::User,
     caller::Caller,
     problem,
     store::{accounts, sessions},
@@ -29,9 +30,11 @@ const KNOWN_FOR: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// The time in which an address's bucket fills, and a pair's.
 const SOON: Duration = Duration::from_secs(5 * 60);
 /// The time in which an account's bucket fills, and a mailbox's.
-const LATER: Duration = Duration::from_secs(15 * 60);
+pub(crate) const LATER: Duration = Duration::from_secs(15 * 60);
 /// Tries at the second factor of one account, whatever is configured for passwords: six digits are few.
 const SECOND_FACTORS: u32 = 10;
+/// What the audit log says of somebody who was turned away.
+pub(crate) const TURNED_AWAY: &str = "auth.throttled";
 /// What mails that are withheld are called in the audit log.
 const MAIL: &str = "mail";
 /// Mails to one address, whoever asks for them.
@@ -48,9 +51,21 @@ pub(crate) enum Action {
     Pairing,
     Invitation,
     SecondFactor,
+    /// What to think of a password: nothing is tried by it, but it costs a moment.
+    Advice,
 }
 
 impl Action {
+    /// What is counted for accounts.
+    const ALL: [Self; 6] = [
+        Self::SignIn,
+        Self::SignUp,
+        Self::Code,
+        Self::Pairing,
+        Self::Invitation,
+        Self::SecondFactor,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
             Self::SignIn => "sign-in",
@@ -59,6 +74,7 @@ impl Action {
             Self::Pairing => "pairing",
             Self::Invitation => "invitation",
             Self::SecondFactor => "second-factor",
+            Self::Advice => "advice",
         }
     }
 }
@@ -119,16 +135,15 @@ pub(crate) async fn account(
     tried: &Tried<'_>,
     caller: &Caller,
 ) -> Result<()> {
-    let (name, account) = (action.name(), &tried.key);
-    let pair = format!("{name}/pair/{account}/{}", caller.network());
+    let account = &tried.key;
+    let pair = pair_key(action, account, &caller.network());
     let tries = match action {
         Action::SecondFactor => SECOND_FACTORS,
         _ => cx.plugin().config.tries_per_account,
     };
     let mut wait = take(cx, &pair, tries, SOON).await?;
     if wait.is_none() && !tried.is_known_pair {
-        let key = format!("{name}/account/{account}");
-        wait = take(cx, &key, tries, LATER).await?;
+        wait = take(cx, &account_key(action, account), tries, LATER).await?;
     }
     match wait {
         None => Ok(()),
@@ -151,7 +166,7 @@ pub(crate) async fn guess(
     user_id: Uuid,
     caller: &Caller,
 ) -> Result<Guess> {
-    let key = format!("{}/guesses/{user_id}", action.name());
+    let key = guesses_key(action, user_id);
     let guesses = cx.kv().increment(&key, 1, LATER).await?;
     if guesses > GUESSES {
         return Err(turned_away(cx, action, Some(user_id), caller, LATER).await?);
@@ -172,9 +187,63 @@ pub(crate) async fn is_known_pair(cx: &Cx<Auth>, user_id: Uuid, caller: &Caller)
     sessions::knows_address(&cx.db(), user_id, caller.ip, since).await
 }
 
+/// Forgets what was counted of an account, and of it together with these networks.
+pub(crate) async fn forget(cx: &Cx<Auth>, user: &User, networks: &[&str]) -> Result<()> {
+    let id = user.id.to_string();
+    let email = user.email.as_deref();
+    let mut keys = vec![trace_key(MAIL, user.id)];
+    keys.extend(
+        email
+            .into_iter()
+            .flat_map(|email| [mail_key(email), withheld_key(email)]),
+    );
+    for action in Action::ALL {
+        keys.extend([
+            guesses_key(action, user.id),
+            trace_key(action.name(), user.id),
+        ]);
+        for account in [Some(&*id), email].into_iter().flatten() {
+            keys.push(account_key(action, account));
+            keys.extend(
+                networks
+                    .iter()
+                    .map(|network| pair_key(action, account, network)),
+            );
+        }
+    }
+    for key in keys {
+        cx.kv().delete(&key).await?;
+    }
+    Ok(())
+}
+
+fn account_key(action: Action, account: &str) -> String {
+    format!("{}/account/{account}", action.name())
+}
+
+fn pair_key(action: Action, account: &str, network: &str) -> String {
+    format!("{}/pair/{account}/{network}", action.name())
+}
+
+fn guesses_key(action: Action, user_id: Uuid) -> String {
+    format!("{}/guesses/{user_id}", action.name())
+}
+
+fn mail_key(email: &str) -> String {
+    format!("mail/{email}")
+}
+
+fn withheld_key(email: &str) -> String {
+    format!("withheld/{email}")
+}
+
+fn trace_key(way: &str, account: Uuid) -> String {
+    format!("turned-away/{way}/{account}")
+}
+
 /// Whether one more mail may go to this address. Says nothing to the caller: who asks must not learn who asked before.
 pub(crate) async fn may_mail(cx: &Cx<Auth>, email: &str) -> Result<bool> {
-    let key = format!("mail/{email}");
+    let key = mail_key(email);
     let taken = cx.kv().take(&key, MAILS, LATER, 1).await?;
     if taken.allowed == 1 {
         return Ok(true);
@@ -186,7 +255,7 @@ pub(crate) async fn may_mail(cx: &Cx<Auth>, email: &str) -> Result<bool> {
 /// Tells the audit log of the first mail that was not sent to an address. Whose it is is looked up beside the answer, which takes
 /// as long whether there is such an account or not.
 async fn withheld(cx: &Cx<Auth>, email: &str) -> Result<()> {
-    let key = format!("withheld/{email}");
+    let key = withheld_key(email);
     if cx.kv().increment(&key, 1, LATER).await? != 1 {
         return Ok(());
     }
@@ -245,15 +314,13 @@ struct Trace {
 impl Trace {
     /// The one of an account and way for the next quarter of an hour, unless it is there already.
     async fn first(cx: &Cx<Auth>, way: &str, user_id: Option<Uuid>) -> Result<Option<Self>> {
-        let account = user_id.unwrap_or_default();
-        let key = format!("turned-away/{way}/{account}");
+        let key = trace_key(way, user_id.unwrap_or_default());
         let is_first = cx.kv().increment(&key, 1, LATER).await? == 1;
         Ok(is_first.then_some(Self { key, user_id }))
     }
 
     async fn write(self, cx: &Cx<Auth>, details: &Value) -> Result<()> {
-        let action = "auth.throttled";
-        let written = accounts::audit_by_nobody(&cx.db(), action, self.user_id, details).await;
+        let written = accounts::audit_by_nobody(&cx.db(), TURNED_AWAY, self.user_id, details).await;
         if written.is_err() {
             // The next one is told of instead.
             cx.kv().delete(&self.key).await?;

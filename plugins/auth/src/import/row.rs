@@ -1,6 +1,7 @@
 //! From a record to an account.
 
 use nself_plugin_api::{
+    jiff::Timestamp,
     prelude::*,
     serde_json::{self, Map, Value},
 };
@@ -35,6 +36,7 @@ pub(crate) struct Refusal {
 /// Reads records one after the other.
 pub(crate) struct Reader {
     format: Format,
+    now: Timestamp,
     /// The first line of a CSV.
     names: Option<Vec<String>>,
     firebase: Option<Firebase>,
@@ -48,9 +50,10 @@ pub(crate) enum Read {
 }
 
 impl Reader {
-    pub(crate) const fn new(format: Format) -> Self {
+    pub(crate) const fn new(format: Format, now: Timestamp) -> Self {
         Self {
             format,
+            now,
             names: None,
             firebase: None,
         }
@@ -63,15 +66,21 @@ impl Reader {
         }
         let nobody = |reason: String| (None, reason);
         let fields = match self.format {
-            Format::Lines => line(record).map_err(nobody)?,
+            Format::Lines | Format::Json => line(record).map_err(nobody)?,
+            // A line that no table has: what the project's hashes were made with.
+            Format::Csv if record.starts_with(b"{") => line(record).map_err(nobody)?,
             Format::Csv => {
                 let values = csv_record(record).map_err(nobody)?;
                 match &self.names {
+                    Some(names) => named(names, values),
+                    None if is_firebases(&values) => {
+                        let names = FIREBASE.map(str::to_owned).to_vec();
+                        named(self.names.insert(names), values)
+                    }
                     None => {
                         self.names = Some(values);
                         return Ok(Read::Nothing);
                     }
-                    Some(names) => named(names, values),
                 }
             }
         };
@@ -112,7 +121,7 @@ impl Reader {
         });
         Ok(Account {
             is_email_verified: row.is_true(&VERIFIED) || row.text(&VERIFIED_AT).is_some(),
-            is_suspended: row.is_true(&SUSPENDED) || row.text(&["banned_until"]).is_some(),
+            is_suspended: row.is_true(&SUSPENDED) || row.is_banned(self.now),
             locale: account::locale(locale).map_err(of)?.to_owned(),
             avatar_url: avatar_url.map(str::to_owned),
             display_name,
@@ -120,6 +129,25 @@ impl Reader {
             password_hash,
         })
     }
+}
+
+/// Columns of Firebase's CSV, which has no line of names. More follow: other places, times, a telephone number.
+const FIREBASE: [&str; 7] = [
+    "localId",
+    "email",
+    "emailVerified",
+    "passwordHash",
+    "salt",
+    "displayName",
+    "photoUrl",
+];
+
+/// How many columns that has at least.
+const FIREBASE_COLUMNS: usize = 26;
+
+/// Whether the first line is an account already.
+fn is_firebases(values: &[String]) -> bool {
+    values.len() >= FIREBASE_COLUMNS && matches!(&*values[2], "true" | "false")
 }
 
 const EMAIL: [&str; 1] = ["email"];
@@ -157,6 +185,12 @@ impl Row {
             _ => return None,
         };
         Self(profile).text(names).map(str::to_owned)
+    }
+
+    /// Whether Supabase keeps somebody out, until a time that may be over.
+    fn is_banned(&self, now: Timestamp) -> bool {
+        self.text(&["banned_until"])
+            .is_some_and(|until| until.parse().map_or(true, |until: Timestamp| until > now))
     }
 
     fn is_true(&self, names: &[&str]) -> bool {
@@ -198,7 +232,8 @@ mod tests {
     const BCRYPT: &str = "$2a$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
     fn read(format: Format, records: &[&str]) -> Vec<Result<Account, String>> {
-        let mut reader = Reader::new(format);
+        let now = "2026-07-01T00:00:00Z".parse().expect("a time");
+        let mut reader = Reader::new(format, now);
         let records = records.iter().map(|record| reader.read(record.as_bytes()));
         records
             .filter_map(|read| match read {
@@ -248,6 +283,37 @@ mod tests {
                 .as_ref()
                 .is_some_and(|hash| hash.starts_with("$fbscrypt$"))
         );
+    }
+
+    #[test]
+    fn a_ban_that_is_over_keeps_nobody_out() {
+        for (until, is_suspended) in [
+            ("2026-06-30 23:59:59+00", false),
+            ("2026-07-01 00:00:01.5+00", true),
+            ("infinity", true),
+            ("", false),
+        ] {
+            let row = format!(r#"{{"email":"eve@example.org","banned_until":"{until}"}}"#);
+            let accounts = read(Format::Json, &[&row]);
+            let eve = accounts[0].as_ref().expect("it is an account");
+            assert_eq!(eve.is_suspended, is_suspended, "{until}");
+        }
+    }
+
+    #[test]
+    fn firebases_csv_is_read_by_its_places() {
+        let config = r#"{"hash_config":{"base64_signer_key":"a2V5","base64_salt_separator":"Bw==","rounds":8,"mem_cost":14}}"#;
+        let more = ",".repeat(19);
+        let row = format!("x,bob@example.org,true,aGFzaA==,c2FsdA==,\"B, ob\",{more}\n");
+        let accounts = read(Format::Csv, &[config, "\n", &row, &row]);
+        assert_eq!(accounts.len(), 2);
+        let bob = accounts[0].as_ref().expect("it is an account");
+        assert_eq!((&*bob.display_name, bob.is_email_verified), ("B, ob", true));
+        assert_eq!(
+            bob.password_hash.as_deref(),
+            Some("$fbscrypt$v=1,n=14,r=8,p=1,ss=Bw==,sk=a2V5$c2FsdA==$aGFzaA==")
+        );
+        assert!(read(Format::Csv, &[&row])[0].is_err(), "without parameters");
     }
 
     #[test]

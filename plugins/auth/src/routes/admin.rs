@@ -7,6 +7,8 @@ pub(crate) mod audit;
 pub(crate) mod devices;
 pub(crate) mod families;
 pub(crate) mod import;
+pub(crate) mod lockouts;
+pub(crate) mod providers;
 pub(crate) mod sessions;
 pub(crate) mod tune;
 pub(crate) mod users;
@@ -25,7 +27,7 @@ fn limit(asked: Option<i64>) -> i64 {
 }
 
 /// Who acts, as the audit log names them.
-fn actor(principal: &Principal) -> String {
+pub(super) fn actor(principal: &Principal) -> String {
     format!("operator/{}", principal.subject)
 }
 

@@ -3,7 +3,7 @@
 use nself_plugin_api::{jiff::Timestamp, prelude::*};
 use serde::{Deserialize, Serialize};
 
-use super::Private;
+use super::{Private, admin};
 use crate::{
     Auth,
     keys::{Key, Turn},
@@ -54,6 +54,7 @@ pub(crate) struct Rotation {
 
 pub(crate) async fn rotate(
     cx: Cx<Auth>,
+    principal: Principal,
     Json(rotation): Json<Rotation>,
 ) -> Result<Private<Data<Vec<Shown>>>> {
     let turn = if rotation.now {
@@ -61,9 +62,8 @@ pub(crate) async fn rotate(
     } else {
         Turn::Prepare
     };
-    cx.plugin()
-        .keys
-        .turn(&cx, &cx.plugin().config, turn)
-        .await?;
+    let plugin = cx.plugin();
+    let actor = admin::actor(&principal);
+    plugin.keys.turn(&cx, &plugin.config, turn, &actor).await?;
     keys(cx).await
 }

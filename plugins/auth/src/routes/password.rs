@@ -1,7 +1,7 @@
 //! `/auth/password`.
 
 use nself_plugin_api::prelude::*;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Accepted, Done, Mailbox, Private, done};
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     caller::Caller,
     landing::Landing,
     new_password::{self, Right},
+    password::{self, Context},
     throttle::{self, Action},
 };
 
@@ -65,4 +66,58 @@ pub(crate) async fn change(
     let right = Right::Current(change.current_password.as_deref());
     new_password::change(&cx, &principal, right, &change.password, &caller).await?;
     Ok(done("password_changed"))
+}
+
+/// A password that somebody thinks of, and what else is known of them.
+#[derive(Deserialize, Schema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Thought {
+    /// It is looked at and forgotten.
+    #[schema(max_length = 512)]
+    pub password: String,
+    /// The address of the account.
+    #[schema(max_length = 320)]
+    pub email: Option<String>,
+    /// The name that others see.
+    #[schema(max_length = 200)]
+    pub display_name: Option<String>,
+}
+
+/// What to think of it.
+#[derive(Serialize, Schema)]
+pub(crate) struct Advised {
+    /// Whether it can be set. Collections of leaked passwords are asked only when it is.
+    pub is_accepted: bool,
+    /// Why it cannot, such as `PASSWORD_COMMON`.
+    pub code: Option<String>,
+    /// How many guesses it takes: 0 and 1 fewer than a million, 2 than a hundred millions, 3 than ten milliards, 4 more.
+    /// Below 3 there is advice.
+    pub score: u8,
+    /// What makes it weak: `short`, `words`, `about_you`, `sequence`, `repeated`, `keys`, `date`.
+    pub reasons: Vec<&'static str>,
+    /// What to do about it.
+    pub suggestions: Vec<&'static str>,
+}
+
+pub(crate) async fn check(
+    cx: Cx<Auth>,
+    caller: Caller,
+    Json(thought): Json<Thought>,
+) -> Result<Private<Data<Advised>>> {
+    throttle::address(&cx, Action::Advice, &caller).await?;
+    let context = Context {
+        email: thought.email.as_deref(),
+        name: thought.display_name.as_deref(),
+    };
+    let length_min = cx.plugin().config.password_length_min;
+    let accepted = password::accept(&thought.password, length_min, context);
+    let refusal = accepted.err().map(|refused| refused.code().to_owned());
+    let advice = password::advise(&thought.password, context);
+    Ok(Private(Data(Advised {
+        is_accepted: refusal.is_none(),
+        code: refusal,
+        score: advice.score,
+        reasons: advice.reasons,
+        suggestions: advice.suggestions,
+    })))
 }

@@ -1,5 +1,7 @@
 //! Accounts, sessions and machines as an operator sees them.
 
+use std::collections::HashMap;
+
 use nself_plugin_api::{jiff::Timestamp, prelude::*};
 use serde::Serialize;
 use uuid::Uuid;
@@ -87,6 +89,14 @@ pub(crate) struct Factors {
     pub api_tokens: i64,
     /// Living sessions.
     pub sessions: i64,
+}
+
+/// Addresses of accounts, as far as they have one.
+pub(crate) async fn addresses(db: &impl Queries, ids: &[Uuid]) -> Result<HashMap<Uuid, String>> {
+    let known = "select id, email::text from public.users where id = any($1) and email is not null";
+    let rows = db.query(known, &[&ids]).await?;
+    let known = rows.map(|row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(known.into_iter().collect())
 }
 
 pub(crate) async fn factors(db: &impl Queries, user_id: Uuid, now: Timestamp) -> Result<Factors> {

@@ -1,5 +1,7 @@
 //! `auth.identities`: people as other places know them.
 
+use std::collections::HashMap;
+
 use nself_plugin_api::{jiff::Timestamp, prelude::*};
 use serde::Serialize;
 use uuid::Uuid;
@@ -205,4 +207,12 @@ pub(crate) async fn remove(
     db.execute("delete from auth.identities where id = $1", &[&id])
         .await?;
     Ok(Unlinked::Done)
+}
+
+/// How many people each place is linked to.
+pub(crate) async fn by_issuer(db: &impl Queries) -> Result<HashMap<String, i64>> {
+    let counts = "select issuer, count(*) from auth.identities group by issuer";
+    let rows = db.query(counts, &[]).await?;
+    let counts = rows.map(|row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(counts.into_iter().collect())
 }

@@ -68,13 +68,15 @@ pub(crate) async fn promote(db: &impl Queries, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Forgets the private parts of keys that were retired before `before`.
-pub(crate) async fn bury(db: &impl Queries, before: Timestamp) -> Result<u64> {
-    db.execute(
-        "update auth.signing_keys set state = 'gone', sealed = null where state = 'retiring' and retired_at < $1",
+/// Forgets the private parts of keys that were retired before `before`; which ones.
+pub(crate) async fn bury(db: &impl Queries, before: Timestamp) -> Result<Vec<String>> {
+    db.query(
+        "update auth.signing_keys set state = 'gone', sealed = null where state = 'retiring' and retired_at < $1 \
+         returning kid",
         &[&before],
     )
-    .await
+    .await?
+    .map(|row| row.get(0))
 }
 
 /// Tells all hosts that the keys have changed, when the transaction commits.

@@ -72,8 +72,16 @@ async function signUp(page, email) {
   await fill(page, "form", { display_name: "Ada", email, password: "cdefghijklmn" });
   await press(page, "form button");
   assert.match(await shown(page, "alert"), /four random words\. Do not count up or down\./);
-  await page.$eval("form [name=password]", (one) => { one.value = ""; });
-  await fill(page, "form", { password: PASSWORD });
+  const retype = async (password) => {
+    await page.$eval("form [name=password]", (one) => { one.value = ""; });
+    await fill(page, "form", { password });
+    await page.focus("form [name=email]");
+  };
+  await retype("elephant1987");
+  const advice = await page.waitForSelector("[data-advice]:not([hidden])");
+  assert.match(await advice.evaluate((one) => one.textContent), /soon guessed.*Leave out years/);
+  await retype(PASSWORD);
+  await page.waitForSelector("[data-advice][hidden]");
   await press(page, "form button");
   assert.match(await shown(page, "status"), /a mail is on its way/);
   const link = await mailed(email, "/auth/verify-email");

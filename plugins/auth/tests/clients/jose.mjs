@@ -2,17 +2,17 @@
 import assert from 'node:assert/strict'
 import { SignJWT, createRemoteJWKSet, generateKeyPair, jwtVerify } from 'jose'
 
-const { BASE_URL, ACCESS_TOKEN, ISSUER } = process.env
+const { BASE_URL, ACCESS_TOKEN, ALGORITHM, ISSUER } = process.env
 const keys = createRemoteJWKSet(new URL(`${BASE_URL}/.well-known/jwks.json`))
-const expected = { issuer: ISSUER, audience: 'hasura', algorithms: ['ES256'], typ: 'at+jwt' }
+const expected = { issuer: ISSUER, audience: 'hasura', algorithms: [ALGORITHM], typ: 'at+jwt' }
 
 const { payload } = await jwtVerify(ACCESS_TOKEN, keys, expected)
 assert.deepEqual(payload.aud, [ISSUER, 'hasura'])
 assert.equal(payload.sub, payload['https://hasura.io/jwt/claims']['x-hasura-user-id'])
 
-const { privateKey } = await generateKeyPair('ES256')
+const { privateKey } = await generateKeyPair(ALGORITHM)
 const foreign = await new SignJWT({ ...payload })
-  .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt', kid: 'somebody-elses' })
+  .setProtectedHeader({ alg: ALGORITHM, typ: 'at+jwt', kid: 'somebody-elses' })
   .sign(privateKey)
 await assert.rejects(jwtVerify(foreign, keys, expected), { code: 'ERR_JWKS_NO_MATCHING_KEY' })
 

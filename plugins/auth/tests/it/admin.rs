@@ -326,6 +326,8 @@ async fn nobody_but_an_operator_gets_in() {
         ("GET", "/auth/admin/sessions"),
         ("GET", "/auth/admin/devices"),
         ("GET", "/auth/admin/audit"),
+        ("GET", "/auth/admin/lockouts"),
+        ("GET", "/auth/admin/providers"),
         ("GET", "/auth/admin/apps"),
     ] {
         let request = || stage.host.request(method, path);

@@ -1,9 +1,9 @@
 //! Clients that others wrote, of pinned versions, by node.
 
-use nself_plugin_testkit::node_scripts;
+use nself_plugin_testkit::{eventually, node_scripts};
 use serde_json::json;
 
-use crate::stage::Stage;
+use crate::stage::{PASSWORD, Session, Stage};
 
 /// Runs a script of `tests/clients` with the host's address in `BASE_URL`. What it printed is shown when it fails.
 pub(crate) async fn run(stage: &Stage, script: &str, variables: &[(&str, &str)]) {
@@ -46,16 +46,38 @@ async fn the_nhost_client_of_older_apps_does_so_too() {
 }
 
 #[tokio::test]
-async fn jose_verifies_our_tokens_by_our_key_set() {
+async fn jose_verifies_our_tokens_by_our_key_set_whatever_they_are_signed_with() {
     let stage = Stage::open().await;
-    let session = stage.person("ada@example.org").await;
-    let issuer = session.claims()["iss"].take();
-    assert_eq!(issuer, json!("http://localhost:3000"));
-    let variables = [
-        ("ACCESS_TOKEN", session.access()),
-        ("ISSUER", "http://localhost:3000"),
-    ];
-    run(&stage, "jose.mjs", &variables).await;
+    let ada = stage.person("ada@example.org").await;
+    assert_eq!(ada.claims()["iss"], json!("http://localhost:3000"));
+    let mut sessions = vec![("ES256", ada)];
+    for algorithm in ["EdDSA", "RS256"] {
+        let config = format!("[plugins.auth.config]\nalgorithm = \"{algorithm}\"");
+        let host = stage.host.beside().config(&config).start().await;
+        let rotate = host.post("/auth/admin/keys/rotate").operator();
+        let rotated = rotate.json(&json!({"now": true})).send().await;
+        let _ = rotated.expect_status(200);
+        let beside = Stage { host };
+        let session = beside.login("ada@example.org", PASSWORD).await;
+        sessions.push((algorithm, Session(session.expect_status(200).data())));
+        beside.host.stop().await;
+    }
+    eventually("the first host knows all three keys", async || {
+        let set = stage.host.get("/.well-known/jwks.json").send().await;
+        let keys = set.expect_status(200).json()["keys"].take();
+        (keys.as_array().map(Vec::len) == Some(3)).then_some(())
+    })
+    .await;
+    for (algorithm, session) in sessions {
+        let variables = [
+            ("ACCESS_TOKEN", session.access()),
+            ("ALGORITHM", algorithm),
+            ("ISSUER", "http://localhost:3000"),
+        ];
+        run(&stage, "jose.mjs", &variables).await;
+        let me = stage.get_as(&session, "/auth/me").send().await;
+        let _ = me.expect_status(200);
+    }
     stage.host.stop().await;
 }
 

@@ -137,8 +137,21 @@ async fn an_import_that_is_sent_again_changes_nothing() {
 #[tokio::test]
 async fn what_is_no_import_is_refused_and_only_an_operator_imports() {
     let stage = Stage::open().await;
-    let wrong = import(&stage, "application/json", "{}".to_owned()).await;
+    let wrong = import(&stage, "text/plain", "{}".to_owned()).await;
     assert_eq!((wrong.status, &*wrong.code()), (415, "CONTENT_TYPE"));
+    for other in [
+        "{}",
+        "",
+        "{\"people\": []}",
+        "[{\"email\": \"bob@example.org\"},",
+    ] {
+        let none = import(&stage, "application/json", other.to_owned()).await;
+        assert_eq!(
+            (none.status, &*none.code()),
+            (422, "IMPORT_INVALID"),
+            "{other}"
+        );
+    }
     let open = import(
         &stage,
         "text/csv",

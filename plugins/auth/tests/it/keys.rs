@@ -3,7 +3,10 @@
 use nself_plugin_testkit::eventually;
 use serde_json::{Value, json};
 
-use crate::stage::{Session, Stage};
+use crate::{
+    anonymous::sweep,
+    stage::{PASSWORD, Session, Stage},
+};
 
 async fn key_set(stage: &Stage) -> Value {
     let answer = stage
@@ -70,6 +73,12 @@ async fn a_new_key_takes_over_and_the_old_ones_tokens_stay_good() {
         .filter_map(|key| key["state"].as_str())
         .collect();
     assert_eq!(states, ["retiring", "active"]);
+    let by_operator = |what: &str| {
+        let action = format!("auth.signing_key_{what}");
+        (action, "operator/operator".to_owned())
+    };
+    let expected = ["published", "promoted"].map(by_operator);
+    assert_eq!(told(&stage).await, expected);
     let after = Session(
         stage
             .refresh(same.refresh())
@@ -92,6 +101,63 @@ async fn a_new_key_takes_over_and_the_old_ones_tokens_stay_good() {
         .send()
         .await;
     assert_eq!(refused.status, 403);
+    stage.host.stop().await;
+}
+
+/// What the audit log says of keys: what was done, and by whom.
+async fn told(stage: &Stage) -> Vec<(String, String)> {
+    let sql = stage.host.sql().await;
+    let read = "select action, actor from nself.audit_log where action like 'auth.signing\\_key\\_%' order by at, id";
+    let rows = sql.query(read, &[]).await.expect("the log reads");
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+#[tokio::test]
+async fn keys_turn_by_their_age_and_one_is_gone_once_its_last_token_has_ended() {
+    let stage = Stage::open().await;
+    let before = stage.person("ada@example.org").await;
+    let sql = stage.host.sql().await;
+    let pass = async |change: &str| {
+        sql.batch_execute(change).await.expect("time passes");
+        sweep(&stage).await;
+        let set = key_set(&stage).await;
+        let keys = set["keys"].as_array().expect("a list of keys");
+        let kids = keys.iter().map(|key| key["kid"].as_str().expect("a name"));
+        kids.map(str::to_owned).collect::<Vec<String>>()
+    };
+    let sign_in = async || {
+        let answer = stage.login("ada@example.org", PASSWORD).await;
+        Session(answer.expect_status(200).data())
+    };
+    let open = async |session: &Session| stage.get_as(session, "/auth/me").send().await.status;
+    let young = pass("update auth.signing_keys set published_at = now() - interval '28 days', active_at = now() - interval '28 days'").await;
+    assert_eq!(young, [kid(&before)]);
+    let published =
+        pass("update auth.signing_keys set active_at = now() - interval '29 days'").await;
+    assert_eq!(published.len(), 2, "the next one is known a day before");
+    assert_eq!(kid(&sign_in().await), kid(&before), "and does not sign yet");
+
+    let promote = "update auth.signing_keys set published_at = now() - interval '25 hours' where state = 'next'";
+    let promoted = pass(promote).await;
+    let after = sign_in().await;
+    assert_eq!(promoted, [kid(&before), kid(&after)]);
+    assert_ne!(kid(&after), kid(&before));
+    assert_eq!((open(&before).await, open(&after).await), (200, 200));
+
+    // Fifteen minutes of its last token, five of who keeps the key set, one of clocks.
+    let kept = pass("update auth.signing_keys set retired_at = now() - interval '20 minutes 30 seconds' where state = 'retiring'").await;
+    assert_eq!((kept.len(), open(&before).await), (2, 200));
+    let left = pass("update auth.signing_keys set retired_at = now() - interval '22 minutes' where state = 'retiring'").await;
+    assert_eq!(left, [kid(&after)]);
+    assert_eq!((open(&before).await, open(&after).await), (401, 200));
+    let gone = "select count(*) from auth.signing_keys where state = 'gone' and sealed is null";
+    let gone = sql.query_one(gone, &[]).await.expect("a count");
+    assert_eq!(gone.get::<_, i64>(0), 1, "its private part is forgotten");
+
+    let by_age = |what: &str| (format!("auth.signing_key_{what}"), "auth.keys".to_owned());
+    let told = told(&stage).await;
+    assert_eq!(told, ["published", "promoted", "gone"].map(by_age));
+    drop(sql);
     stage.host.stop().await;
 }
 

@@ -131,6 +131,11 @@ impl Watched<'_> {
         ] {
             assert!(self.post(path, &body).await.status >= 400, "{path}");
         }
+        let thought = json!({"password": "a password that was thought of", "email": ADA});
+        let _ = self
+            .post("/auth/password/check", &thought)
+            .await
+            .expect_status(200);
         let mailbox = json!({"email": ADA});
         let _ = self.post("/auth/password/forgot", &mailbox).await;
         let token = self.mailed_token(ADA, "password/reset").await;

@@ -200,3 +200,59 @@ async fn what_is_tried_first_is_refused_wherever_a_password_is_set() {
         .expect_status(200);
     stage.host.stop().await;
 }
+
+#[tokio::test]
+async fn advice_on_a_password_is_given_before_it_is_set_and_refuses_nothing() {
+    let stage = Stage::with(UNTHROTTLED).await;
+    let advised = async |password: &str| {
+        let body =
+            json!({"password": password, "email": "lovelace@example.org", "display_name": "Ada"});
+        let advised = stage.post("/auth/password/check", &body).await;
+        assert_eq!(advised.headers["cache-control"], "no-store");
+        advised.expect_status(200).data()
+    };
+    for (password, code, most, reason) in [
+        ("elephant1987", None, 2, "date"),
+        ("tigerelephant", None, 2, "words"),
+        ("lovelace-2031", None, 2, "about_you"),
+        ("fghjklasdf", None, 2, "keys"),
+        ("bcdxbcdxbcdx", None, 2, "repeated"),
+        ("cdefghijklmn", Some("PASSWORD_COMMON"), 0, "sequence"),
+        ("xq7", Some("PASSWORD_TOO_SHORT"), 1, "short"),
+    ] {
+        let told = advised(password).await;
+        assert_eq!(told["is_accepted"], code.is_none(), "{password}: {told}");
+        assert_eq!(told["code"], json!(code), "{password}");
+        let told_score = told["score"].as_u64().expect("a number");
+        assert!(told_score <= most, "{password}: {told}");
+        let reasons = told["reasons"].as_array().expect("a list");
+        assert!(reasons.contains(&json!(reason)), "{password}: {told}");
+        assert_ne!(told["suggestions"], json!([]), "{password}");
+    }
+    for password in [
+        "zwetschgenknoedel",
+        "correct horse battery staple",
+        "mkvtqzrwpd7h",
+    ] {
+        let told = advised(password).await;
+        let good = json!({"is_accepted": true, "code": null, "score": told["score"], "reasons": [], "suggestions": []});
+        assert_eq!(told, good, "{password}");
+    }
+    // What is only weak can be set all the same.
+    check(&stage, "elephant1987", &[], &["elephant1988"]).await;
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn who_asks_about_many_passwords_has_to_wait() {
+    let stage = Stage::with("[plugins.auth.config]\ntries_per_address = 3").await;
+    let body = json!({"password": "elephant1987"});
+    for expected in [200, 200, 200, 429] {
+        let answer = stage.post("/auth/password/check", &body).await;
+        assert_eq!(answer.status, expected);
+    }
+    // That costs nobody a sign-in.
+    let login = stage.login("nobody@example.org", "a wrong password").await;
+    assert_eq!(login.status, 401);
+    stage.host.stop().await;
+}

@@ -14,6 +14,7 @@ mod oauth;
 mod place;
 mod replay;
 mod sign_in;
+mod social;
 
 use nself_plugin_testkit::{Answer, TestHostBuilder, free_port};
 use serde_json::{Value, json};

@@ -52,7 +52,7 @@ pub(crate) async fn import(
     let mut run = Run {
         cx: &cx,
         now,
-        reader: Reader::new(format),
+        reader: Reader::new(format, now),
         rows: 0,
         addresses: HashSet::new(),
         batch: Vec::new(),
@@ -95,10 +95,11 @@ fn format(headers: &HeaderMap) -> Result<Format> {
     match essence.trim() {
         "text/csv" => Ok(Format::Csv),
         "application/x-ndjson" | "application/jsonl" => Ok(Format::Lines),
+        "application/json" => Ok(Format::Json),
         _ => Err(Error::new(
             415,
             "CONTENT_TYPE",
-            "the body must be sent as application/x-ndjson or text/csv",
+            "the body must be sent as application/json, application/x-ndjson or text/csv",
         )),
     }
 }
