@@ -22,6 +22,8 @@ const FINAL: u8 = 0x80;
 pub(super) const PACKED: u8 = 0x40;
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
+/// A length in two bytes comes behind it.
+const MEDIUM: u8 = 0x7e;
 
 /// Where in what the client sends it is.
 enum At {
@@ -213,13 +215,12 @@ fn corrupt() -> io::Error {
 /// A part of a plain message as a client would send it, masked with nothing.
 fn fragment(first: u8, payload: &[u8], ready: &mut Vec<u8>) {
     ready.push(first);
-    match u8::try_from(payload.len()) {
-        Ok(short @ ..126) => ready.push(MASKED | short),
-        _ => {
-            let medium = u16::try_from(payload.len()).expect("no step is longer");
-            ready.push(MASKED | 126);
-            ready.extend_from_slice(&medium.to_be_bytes());
-        }
+    if let Ok(short @ ..126) = u8::try_from(payload.len()) {
+        ready.push(MASKED | short);
+    } else {
+        let medium = u16::try_from(payload.len()).expect("no step is longer");
+        ready.push(MASKED | MEDIUM);
+        ready.extend_from_slice(&medium.to_be_bytes());
     }
     ready.extend_from_slice(&[0; 4]);
     ready.extend_from_slice(payload);
@@ -240,7 +241,7 @@ impl Head {
             return None;
         };
         let (left, rest) = match second & !MASKED {
-            126 => {
+            MEDIUM => {
                 let (length, rest) = rest.split_first_chunk()?;
                 (u16::from_be_bytes(*length).into(), rest)
             }

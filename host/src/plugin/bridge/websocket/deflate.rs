@@ -61,8 +61,12 @@ fn accept(offer: &str) -> Option<Agreed> {
         seen.push(name);
         match (name, value) {
             // The first two are so anyway, and how little the client wants to remember of its own does not matter.
-            ("server_no_context_takeover" | "client_no_context_takeover", None)
-            | ("client_max_window_bits", None) => {}
+            (
+                "server_no_context_takeover"
+                | "client_no_context_takeover"
+                | "client_max_window_bits",
+                None,
+            ) => {}
             ("client_max_window_bits", Some(value)) => _ = bits(value)?,
             ("server_max_window_bits", Some(value)) => {
                 let bits = bits(value)?;
