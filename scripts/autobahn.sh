@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Autobahn, the conformance suite of RFC 6455, against the host's WebSockets:
 #
-#   scripts/autobahn.sh                       starts a host of the testkit whose fixture echoes (a test of the testkit)
+#   scripts/autobahn.sh                       starts hosts of the testkit whose fixture echoes (tests of the testkit)
+#   AUTOBAHN_WHOLE=1 scripts/autobahn.sh      the same with all cases of compression, which take many minutes
 #   scripts/autobahn.sh URL FOLDER CASE...    tries a server that runs, such as ws://127.0.0.1:3000/echo out '1.*' '2.*'
 #
 # Everything that is no success fails it, also what is correct but not as strict as it could be. The report is FOLDER/index.html.

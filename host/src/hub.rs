@@ -8,7 +8,9 @@
 //! A connection knows its topics and leaves them when its socket ends, so a topic that a plugin has forgotten keeps none alive.
 
 mod connection;
+mod deflate;
 mod frame;
+mod inflate;
 mod io;
 mod outbound;
 mod shard;
@@ -30,12 +32,13 @@ use prometheus::{IntCounter, IntGauge, Registry};
 
 pub(crate) use self::{
     connection::{CLOSE_TIMEOUT, Close, Connection, Lost, Rules},
+    deflate::Window,
     frame::{BINARY, TEXT, encode},
     io::Wire,
     outbound::Policy,
     topic::Topic,
 };
-use self::{shard::Shard, wheel::Wheel};
+use self::{deflate::Deflaters, shard::Shard, wheel::Wheel};
 use crate::http::Departed;
 
 /// How much longer the window in which a plugin's clients are told to come back is for each of them.
@@ -50,6 +53,7 @@ pub struct Hub {
     shards: Vec<Arc<Shard>>,
     wheel: Arc<Wheel>,
     started: Once,
+    deflaters: Deflaters,
     counts: Arc<Counts>,
 }
 
@@ -60,6 +64,7 @@ pub(crate) struct Counts {
     pub(crate) frames: IntGauge,
     pub(crate) slow: IntCounter,
     pub(crate) dropped: IntCounter,
+    pub(crate) deflated: IntCounter,
 }
 
 impl Counts {
@@ -86,6 +91,10 @@ impl Counts {
                 "nself_hub_dropped_total",
                 "Frames that were not sent to connections that did not keep up",
             )?,
+            deflated: counter(
+                "nself_hub_deflated_total",
+                "Frames that were compressed, each once for all that it went to",
+            )?,
         })
     }
 }
@@ -98,23 +107,26 @@ impl Hub {
     /// When its metrics are there already.
     pub fn new(registry: &Registry) -> prometheus::Result<Arc<Self>> {
         let shards = available_parallelism().map_or(1, std::num::NonZero::get);
+        let counts = Arc::new(Counts::new(registry)?);
         Ok(Arc::new(Self {
             connections: DashMap::new(),
             numbers: AtomicU64::new(1),
             shards: (0..shards).map(|_| Arc::default()).collect(),
             wheel: Arc::default(),
             started: Once::new(),
-            counts: Arc::new(Counts::new(registry)?),
+            deflaters: Deflaters::new(&counts),
+            counts,
         }))
     }
 
     /// Takes a socket of `plugin` in: its connection, and what its frames are read from. A client that has been silent for
-    /// `ping` is asked whether it is there.
+    /// `ping` is asked whether it is there; with one that has agreed on it, messages are compressed.
     pub(crate) fn open(
         &self,
         departed: Departed,
         plugin: Arc<str>,
         ping: Duration,
+        deflate: Option<Window>,
     ) -> (Arc<Connection>, Wire) {
         self.started.call_once(|| {
             for shard in &self.shards {
@@ -136,6 +148,7 @@ impl Hub {
             counts: Arc::clone(&self.counts),
             ping,
             write_timeout,
+            deflater: deflate.map(|window| self.deflaters.of(window)),
         });
         self.connections.insert(number, Arc::downgrade(&connection));
         let wire = Wire::new(reading, Arc::clone(&connection));
@@ -215,7 +228,7 @@ mod tests {
     async fn a_socket_is_found_by_its_own_plugin_until_it_has_ended() {
         let hub = Hub::new(&Registry::new()).expect("fresh metrics");
         let (departed, mut client) = departed(b"").await;
-        let (connection, wire) = hub.open(departed, "notes".into(), Duration::from_secs(60));
+        let (connection, wire) = hub.open(departed, "notes".into(), Duration::from_secs(60), None);
         let number = connection.number();
         assert!(hub.find(number, "notes").is_some());
         assert!(hub.find(number, "photos").is_none());
@@ -237,11 +250,69 @@ mod tests {
         assert_eq!(client.read(&mut frame).await.expect("the end"), 0);
     }
 
+    /// What was sent to a client until its socket ended.
+    async fn rest(mut client: TcpStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        client.read_to_end(&mut bytes).await.expect("all of it");
+        bytes
+    }
+
+    #[tokio::test]
+    async fn what_is_published_is_compressed_once_for_all_that_take_it_so() {
+        let hub = Hub::new(&Registry::new()).expect("fresh metrics");
+        let topic = hub.topic(Policy::Recover);
+        let mut members = Vec::new();
+        for window in [
+            None,
+            Some(Window::Full),
+            Some(Window::Small),
+            Some(Window::Full),
+            Some(Window::Full),
+        ] {
+            let (departed, client) = departed(b"").await;
+            let (connection, wire) =
+                hub.open(departed, "notes".into(), Duration::from_secs(60), window);
+            topic.add(&connection);
+            members.push((window, connection, wire, client));
+        }
+        let text = "the quick brown fox ".repeat(100);
+        topic.publish(&hub.frame(TEXT, text.as_bytes()), 0);
+        assert_eq!(hub.counts.deflated.get(), 2, "once for each window");
+        topic.publish(&hub.frame(TEXT, b"short"), 0);
+        // What cannot be had in less.
+        let noise: Vec<u8> = (0..=255).collect();
+        topic.publish(&hub.frame(BINARY, &noise), 0);
+        assert_eq!(hub.counts.deflated.get(), 2);
+
+        for (window, connection, wire, client) in members {
+            connection.flushed().await;
+            hub.close(&connection);
+            drop((connection, wire));
+            let sent = rest(client).await;
+            let plain = [encode(TEXT, b"short"), encode(BINARY, &noise)].concat();
+            let first = sent.strip_suffix(&*plain).expect("both as they are");
+            let Some(window) = window else {
+                assert_eq!(first, encode(TEXT, text.as_bytes()));
+                continue;
+            };
+            assert_eq!(first[0], 0xc1, "compressed text");
+            assert_eq!(usize::from(first[1]), first.len() - 2, "a short frame");
+            let mut inflated = Vec::with_capacity(2 * text.len());
+            let mut decompress = flate2::Decompress::new_with_window_bits(false, window.bits());
+            let packed = [&first[2..], &[0, 0, 255, 255]].concat();
+            let flush = flate2::FlushDecompress::Sync;
+            let read = decompress.decompress_vec(&packed, &mut inflated, flush);
+            read.expect("deflate within the window");
+            assert_eq!(inflated, text.as_bytes());
+        }
+    }
+
     #[tokio::test]
     async fn what_a_client_sends_is_read_in_its_order_however_little_is_taken_at_a_time() {
         let hub = Hub::new(&Registry::new()).expect("fresh metrics");
         let (departed, mut client) = departed(b"ahead ").await;
-        let (_connection, mut wire) = hub.open(departed, "notes".into(), Duration::from_secs(60));
+        let (_connection, mut wire) =
+            hub.open(departed, "notes".into(), Duration::from_secs(60), None);
         let sent: Vec<u8> = (0..=u8::MAX).cycle().take(20_000).collect();
         client.write_all(&sent).await.expect("it is open");
         drop(client);
@@ -256,7 +327,8 @@ mod tests {
     async fn who_takes_nothing_for_too_long_is_given_up() {
         let hub = Hub::new(&Registry::new()).expect("fresh metrics");
         let (departed, _client) = departed(b"").await;
-        let (connection, _wire) = hub.open(departed, "notes".into(), Duration::from_secs(600));
+        let (connection, _wire) =
+            hub.open(departed, "notes".into(), Duration::from_secs(600), None);
         let topic = hub.topic(Policy::Latest);
         topic.add(&connection);
         let large = hub.frame(BINARY, &vec![7; 100_000]);

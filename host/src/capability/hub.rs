@@ -120,7 +120,7 @@ struct HubConnection(Arc<Connection>);
 
 impl abi::ConnectionProvider for HubConnection {
     fn send(&self, frame: abi::Frame) -> u32 {
-        self.0.send(frame, None).into()
+        self.0.send(frame).into()
     }
 
     fn close(&self, code: u32, reason: Str<'_>) {

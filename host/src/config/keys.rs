@@ -76,6 +76,7 @@ pub const KEYS: &[Key] = &[
     key("http.request_timeout_ms", SOME, "Time for a handler to answer unless the route says otherwise, in milliseconds."),
     key("http.idle_timeout_ms", SOME, "Time that a kept connection may be silent, in milliseconds."),
     key("http.websocket_ping_ms", SOME, "Silence of a WebSocket client after which it is asked whether it is there, in milliseconds; after as long again it is dropped."),
+    key("http.websocket_deflate", Kind::Flag, "Whether messages of WebSockets are compressed (permessage-deflate) for clients that offer it. Each is compressed by itself, a published one once for all that get it; short ones are not. It takes processor time, and where a message holds a secret beside something that a stranger may choose, its length says something of the secret."),
     key("http.connections_max", COUNT, "Open connections over all listeners."),
     key("http.concurrency_per_plugin", COUNT, "Requests that one plugin works on at a time; more are answered 503."),
     key("http.rate_per_minute", COUNT, "Requests per minute and caller unless the route says otherwise; more are answered 429."),

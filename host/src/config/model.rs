@@ -114,6 +114,8 @@ pub struct Http {
     /// Silence of a WebSocket client before it is asked whether it is there, and again before it is dropped,
     /// milliseconds; default 30 s. Below the idle time of the proxies on the way.
     pub websocket_ping_ms: u64,
+    /// Whether messages of WebSockets are compressed for clients that offer it (permessage-deflate); default false.
+    pub websocket_deflate: bool,
     /// Open connections over all listeners; default 10,000.
     pub connections_max: usize,
     /// Requests that one plugin works on at a time; default 512.
@@ -138,6 +140,7 @@ impl Default for Http {
             request_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,
             websocket_ping_ms: 30_000,
+            websocket_deflate: false,
             connections_max: 10_000,
             concurrency_per_plugin: 512,
             rate_per_minute: 6_000,

@@ -20,6 +20,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Silence of a WebSocket client before it is asked whether it is there, and again before it is dropped. Default 30 s.
     pub websocket_ping: Duration,
+    /// Whether messages of WebSockets are compressed for clients that offer it (permessage-deflate). Default no.
+    pub websocket_deflate: bool,
     /// How long a caller may leave its receive window closed. Default 30 s.
     pub write_timeout: Duration,
     /// How long a request body may pause. Default 10 s.
@@ -44,6 +46,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             websocket_ping: Duration::from_secs(30),
+            websocket_deflate: false,
             write_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_secs(10),
             body_bytes_max: 1024 * 1024,

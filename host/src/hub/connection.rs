@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::{
     Counts, Policy,
+    deflate::Deflater,
     frame::{self, PING},
     io::Writing,
     outbound::{Outbound, Pushed},
@@ -88,6 +89,8 @@ pub(crate) struct Connection {
     asked_ms: AtomicU64,
     ping_ms: u64,
     write_timeout_ms: u64,
+    /// Compresses what it is sent, where its client can take that.
+    deflater: Option<Arc<Deflater>>,
     /// Rung when something has been written, for who waits for room.
     room: Notify,
     /// Rung when it is silent or gone.
@@ -125,6 +128,7 @@ pub(super) struct Parts {
     pub(super) counts: Arc<Counts>,
     pub(super) ping: Duration,
     pub(super) write_timeout: Duration,
+    pub(super) deflater: Option<Arc<Deflater>>,
 }
 
 /// Why nothing more comes from a connection.
@@ -156,6 +160,7 @@ impl Connection {
             counts,
             ping,
             write_timeout,
+            deflater,
         } = parts;
         counts.connections.inc();
         let connection = Arc::new(Self {
@@ -172,6 +177,7 @@ impl Connection {
             asked_ms: AtomicU64::new(0),
             ping_ms: millis(ping).max(1),
             write_timeout_ms: millis(write_timeout),
+            deflater,
             room: Notify::new(),
             lost: Notify::new(),
             shard,
@@ -202,6 +208,19 @@ impl Connection {
         &self.plugin
     }
 
+    /// What compresses for its client, where that can take it.
+    pub(super) fn deflater(&self) -> Option<&Deflater> {
+        self.deflater.as_deref()
+    }
+
+    /// The frame as its client takes it.
+    fn packed(&self, frame: Frame) -> Frame {
+        match &self.deflater {
+            Some(deflater) => deflater.pack(&frame),
+            None => frame,
+        }
+    }
+
     /// Other rules than the host's own.
     pub(crate) fn set_rules(&self, rules: Arc<Rules>) {
         self.out().rules = rules;
@@ -213,7 +232,12 @@ impl Connection {
     }
 
     /// Sends within the bounds, and waits for nothing; false when it is closing.
-    pub(crate) fn send(self: &Arc<Self>, frame: Frame, from: Option<(u64, Policy)>) -> bool {
+    pub(crate) fn send(self: &Arc<Self>, frame: Frame) -> bool {
+        self.push(self.packed(frame), None)
+    }
+
+    /// The same with a frame that is as its client takes it, of a topic where one is given.
+    pub(super) fn push(self: &Arc<Self>, frame: Frame, from: Option<(u64, Policy)>) -> bool {
         let mut out = self.out();
         let pushed = out.push(frame, from);
         let is_blocked = out.is_blocked();
@@ -240,6 +264,7 @@ impl Connection {
 
     /// Sends when there is room, and has it written as far as the client takes it; false when it is closing.
     pub(crate) async fn send_in_turn(self: &Arc<Self>, frame: Frame) -> bool {
+        let frame = self.packed(frame);
         self.until(|out| !out.is_open() || out.bytes() < ROOM).await;
         let is_open = self.out().push_awaited(frame);
         self.write_now().await;

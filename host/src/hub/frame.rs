@@ -33,6 +33,21 @@ impl Drop for Counted {
     }
 }
 
+/// Opcode and payload of a whole message that [`encode`] has made.
+pub(super) fn message(frame: &[u8]) -> Option<(u8, &[u8])> {
+    let [first, length, rest @ ..] = frame else {
+        return None;
+    };
+    let longer = match length {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let opcode = first & 0x0f;
+    let payload = rest.get(longer..)?;
+    (first & 0x70 == 0 && matches!(opcode, TEXT | BINARY)).then_some((opcode, payload))
+}
+
 /// A message as a frame that is counted.
 pub(super) fn counted(opcode: u8, payload: &[u8], counts: &Arc<Counts>) -> Frame {
     counts.frames.inc();
@@ -108,6 +123,16 @@ mod tests {
         check_header(126, &[0x82, 126, 0, 126]);
         check_header(65_535, &[0x82, 126, 255, 255]);
         check_header(65_536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_message_is_found_in_its_frame() {
+        for bytes in [0, 125, 126, 65_535, 65_536] {
+            let payload = vec![7; bytes];
+            assert_eq!(message(&encode(TEXT, &payload)), Some((TEXT, &*payload)));
+        }
+        assert_eq!(message(&encode(PING, b"")), None);
+        assert_eq!(message(&encode(0x40 | TEXT, b"packed")), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::{
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
 };
 
-use super::connection::Connection;
+use super::{connection::Connection, inflate::Inflater};
 use crate::http::{Departed, Seat};
 
 pub(super) type Writing = OwnedWriteHalf;
@@ -41,24 +41,85 @@ pub(super) fn split(departed: Departed) -> (Reading, Writing) {
     (reading, writing)
 }
 
+impl Reading {
+    /// Reads onto the stack: a buffer of its own for each connection would be there while nothing comes. What there is no room for is
+    /// kept until somebody asks again.
+    fn poll_read(
+        &mut self,
+        connection: &Connection,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            let mut stack = [MaybeUninit::uninit(); READ_BYTES];
+            let mut read = ReadBuf::uninit(&mut stack);
+            ready!(Pin::new(&mut self.half).poll_read(context, &mut read))?;
+            let read = read.filled();
+            if !read.is_empty() {
+                connection.heard();
+            }
+            let (taken, ahead) = read.split_at(read.len().min(buffer.remaining()));
+            buffer.put_slice(taken);
+            if !ahead.is_empty() {
+                self.ahead = Bytes::copy_from_slice(ahead);
+            }
+        } else {
+            let taken = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..taken]);
+            self.ahead.advance(taken);
+            if self.ahead.is_empty() {
+                // Its block goes, too.
+                self.ahead = Bytes::new();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The same of what a client has compressed.
+    fn poll_inflate(
+        &mut self,
+        inflater: &mut Inflater,
+        connection: &Connection,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !inflater.read(&mut self.ahead, buffer)? {
+            let mut stack = [MaybeUninit::uninit(); READ_BYTES];
+            let mut read = ReadBuf::uninit(&mut stack);
+            ready!(Pin::new(&mut self.half).poll_read(context, &mut read))?;
+            if read.filled().is_empty() {
+                break;
+            }
+            connection.heard();
+            self.ahead = Bytes::copy_from_slice(read.filled());
+        }
+        if self.ahead.is_empty() {
+            self.ahead = Bytes::new(); // as above
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// What the codec reads from and writes to.
 pub(crate) struct Wire {
     reading: Reading,
     connection: Arc<Connection>,
+    /// In a box: few clients have one.
+    inflater: Option<Box<Inflater>>,
 }
 
 impl Wire {
     pub(super) fn new(reading: Reading, connection: Arc<Connection>) -> Self {
+        let inflater = connection.deflater().map(|_| Box::default());
         Self {
             reading,
             connection,
+            inflater,
         }
     }
 }
 
 impl AsyncRead for Wire {
-    /// Reads onto the stack: a buffer of its own for each connection would be there while nothing comes. What the codec has no
-    /// room for is kept until it asks again.
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -67,30 +128,12 @@ impl AsyncRead for Wire {
         let Self {
             reading,
             connection,
+            inflater,
         } = &mut *self;
-        if reading.ahead.is_empty() {
-            let mut stack = [MaybeUninit::uninit(); READ_BYTES];
-            let mut read = ReadBuf::uninit(&mut stack);
-            ready!(Pin::new(&mut reading.half).poll_read(context, &mut read))?;
-            let read = read.filled();
-            if !read.is_empty() {
-                connection.heard();
-            }
-            let (taken, ahead) = read.split_at(read.len().min(buffer.remaining()));
-            buffer.put_slice(taken);
-            if !ahead.is_empty() {
-                reading.ahead = Bytes::copy_from_slice(ahead);
-            }
-        } else {
-            let taken = reading.ahead.len().min(buffer.remaining());
-            buffer.put_slice(&reading.ahead[..taken]);
-            reading.ahead.advance(taken);
-            if reading.ahead.is_empty() {
-                // Its block goes, too.
-                reading.ahead = Bytes::new();
-            }
+        match inflater {
+            Some(inflater) => reading.poll_inflate(inflater, connection, context, buffer),
+            None => reading.poll_read(connection, context, buffer),
         }
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use nself_plugin_api::abi::capability::hub::Frame;
 
-use super::{Counts, Policy, connection::Connection};
+use super::{Counts, Policy, connection::Connection, deflate::Versions};
 
 /// A topic of one plugin.
 pub(crate) struct Topic {
@@ -62,9 +62,11 @@ impl Topic {
     /// Sends to all members but one; how many there are.
     pub(crate) fn publish(&self, frame: &Frame, except: u64) -> usize {
         let members = self.lock();
+        let mut versions = Versions::new(frame);
         for (number, connection) in &*members {
             if *number != except {
-                connection.send(frame.clone(), Some((self.number, self.policy)));
+                let frame = versions.of(connection);
+                connection.push(frame, Some((self.number, self.policy)));
             }
         }
         members.len()

@@ -3,7 +3,7 @@
 mod head;
 mod websocket;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{
@@ -24,7 +24,10 @@ use nself_plugin_api::abi::{
 use serde_json::{Value, json};
 use tracing::{Instrument, Span, error, info_span};
 
-use self::{head::Head, websocket::Service};
+use self::{
+    head::Head,
+    websocket::{Handshake, Service, Terms},
+};
 use super::{instance::Running, watchdog::Watch};
 use crate::{
     capability::{caller, http::TRACE},
@@ -35,7 +38,7 @@ use crate::{
 pub struct PluginRoute {
     running: Arc<Running>,
     number: u32,
-    websocket_ping: Duration,
+    websockets: Terms,
 }
 
 impl PluginRoute {
@@ -44,7 +47,7 @@ impl PluginRoute {
         Self {
             running,
             number,
-            websocket_ping: limits.websocket_ping,
+            websockets: Terms::new(limits),
         }
     }
 }
@@ -52,11 +55,11 @@ impl PluginRoute {
 impl Target for PluginRoute {
     fn call(&self, admitted: Admitted) -> BoxFuture<'static, Response<Body>> {
         let running = Arc::clone(&self.running);
-        let (number, ping) = (self.number, self.websocket_ping);
+        let (number, websockets) = (self.number, self.websockets);
         let span = info_span!("request", plugin = running.id(), request_id = %admitted.request_id);
         let (trace, principal) = (admitted.trace, admitted.principal.clone());
         async move {
-            let answered = answer(&running, number, ping, admitted);
+            let answered = answer(&running, number, websockets, admitted);
             TRACE.scope(trace, caller::scope(principal, answered)).await
         }
         .instrument(span)
@@ -67,7 +70,7 @@ impl Target for PluginRoute {
 async fn answer(
     running: &Arc<Running>,
     number: u32,
-    websocket_ping: Duration,
+    websockets: Terms,
     admitted: Admitted,
 ) -> Response<Body> {
     let Admitted {
@@ -82,7 +85,7 @@ async fn answer(
         in_flight,
         ..
     } = admitted;
-    let key = websocket::key(&parts.headers);
+    let handshake = Handshake::read(&parts.headers, websockets);
     let head = Head::new(parts, params, principal, &request_id, &trace, peer);
     let request = Request::new(Box::new(head), body_stream(body).await);
     let instance: &Instance = running.instance();
@@ -99,11 +102,11 @@ async fn answer(
             let service = Service {
                 serve,
                 in_flight,
-                ping: websocket_ping,
+                terms: websockets,
                 watch,
                 hub: Arc::clone(running.hub()),
             };
-            match websocket::accept(key, upgrade, service) {
+            match websocket::accept(handshake, upgrade, service) {
                 Ok(response) => response,
                 Err(problem) => return problem.into_response(),
             }

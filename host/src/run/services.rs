@@ -191,6 +191,7 @@ pub fn settings_of(config: &Config) -> Result<Settings, RunError> {
             head_timeout: Duration::from_millis(http.header_timeout_ms),
             idle_timeout: Duration::from_millis(http.idle_timeout_ms),
             websocket_ping: Duration::from_millis(http.websocket_ping_ms),
+            websocket_deflate: http.websocket_deflate,
             body_bytes_max: http.body_bytes_max,
             request_timeout: Duration::from_millis(http.request_timeout_ms),
             rate_per_minute: http.rate_per_minute,

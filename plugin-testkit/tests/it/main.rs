@@ -6,6 +6,7 @@ mod autobahn;
 mod bodies;
 mod callers;
 mod database;
+mod deflate;
 mod events;
 mod handlers;
 mod hub;

@@ -7,15 +7,20 @@
 //! publication goes there once, however many they are. The others are told one by one: those that are not answered yet, those that know of
 //! more than was delivered, those who take deltas, and those whose outlet is no socket.
 //!
-//! Nothing here waits, and a session's own lock is taken within the hub's, never the other way round.
+//! Nothing here waits. Channels are held apart by a hash of their names: who fans out in one keeps those in most others from nothing. A
+//! session's own lock is taken within that of a channel, and that of what all channels share within both; never the other way round.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use nself_plugin_api::{
-    capability::hub::{Policy, Topic},
+    capability::hub::{self, Policy, Topic},
     prelude::Context,
     tracing::warn,
     wake::Wake,
@@ -45,6 +50,8 @@ pub(crate) struct Place {
 
 /// Bytes of all rings together.
 const RINGS_BYTES_MAX: usize = 64 << 20;
+/// Locks that channels are spread over: many more than threads that could wait for one.
+const SHARDS: usize = 32;
 
 /// A channel that somebody on this host is subscribed to.
 #[derive(Default)]
@@ -76,12 +83,24 @@ struct Subscriber {
     waiting: Option<Vec<Frame>>,
 }
 
-#[derive(Default)]
+/// The channels of one shard.
 struct Channels {
     by_name: HashMap<Arc<str>, Local>,
-    by_id: HashMap<i64, Arc<str>>,
+    shared: Arc<Shared>,
+}
+
+/// What the channels of all shards have together.
+#[derive(Default)]
+struct Shared {
+    names: Mutex<HashMap<i64, Arc<str>>>,
     /// Bytes of all rings.
-    ring_bytes: usize,
+    ring_bytes: AtomicUsize,
+}
+
+impl Shared {
+    fn names(&self) -> MutexGuard<'_, HashMap<i64, Arc<str>>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where somebody was who comes back, and what may be given to it.
@@ -104,7 +123,9 @@ struct Sessions {
 /// All of it.
 pub(crate) struct Hub {
     context: Context,
-    channels: Mutex<Channels>,
+    shards: Vec<Mutex<Channels>>,
+    hasher: RandomState,
+    shared: Arc<Shared>,
     sessions: Mutex<Sessions>,
     /// Rung when there may be something to read in the log.
     pub bell: Wake,
@@ -119,8 +140,15 @@ pub(crate) enum Presence {
 
 /// One publication as each subscriber knows its channel; nearly all know it by the same name.
 struct Frames<F> {
-    made: Vec<(Arc<str>, Frame)>,
+    made: Vec<Made>,
     make: F,
+}
+
+struct Made {
+    spelled: Arc<str>,
+    frame: Frame,
+    /// As the sockets of all who know it by this name are sent it, once one of them is.
+    encoded: Option<hub::Frame>,
 }
 
 impl<F: Fn(&str) -> Box<str>> Frames<F> {
@@ -131,30 +159,67 @@ impl<F: Fn(&str) -> Box<str>> Frames<F> {
         }
     }
 
-    fn of(&mut self, spelled: &Arc<str>) -> &Frame {
-        let known = self.made.iter().position(|(name, _)| name == spelled);
+    fn of(&mut self, spelled: &Arc<str>) -> &mut Made {
+        let known = self.made.iter().position(|made| made.spelled == *spelled);
         let at = known.unwrap_or_else(|| {
-            let frame = (self.make)(spelled).into();
-            self.made.push((Arc::clone(spelled), frame));
+            self.made.push(Made {
+                spelled: Arc::clone(spelled),
+                frame: (self.make)(spelled).into(),
+                encoded: None,
+            });
             self.made.len() - 1
         });
-        &self.made[at].1
+        &mut self.made[at]
+    }
+}
+
+impl Made {
+    /// Nothing when it cannot be had, which the log knows then.
+    fn encoded(&mut self, context: &Context) -> Option<&hub::Frame> {
+        if self.encoded.is_none() {
+            match context.hub().text(&*self.frame) {
+                Ok(frame) => self.encoded = Some(frame),
+                Err(error) => warn!(%error, "nothing can be published"),
+            }
+        }
+        self.encoded.as_ref()
     }
 }
 
 impl Hub {
     /// Nobody listens yet.
     pub(crate) fn new(context: Context) -> Self {
+        let shared = Arc::<Shared>::default();
+        let shard = || {
+            Mutex::new(Channels {
+                by_name: HashMap::new(),
+                shared: Arc::clone(&shared),
+            })
+        };
         Self {
             context,
-            channels: Mutex::default(),
+            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            hasher: RandomState::new(),
+            shared: Arc::clone(&shared),
             sessions: Mutex::default(),
             bell: Wake::default(),
         }
     }
 
-    fn channels(&self) -> MutexGuard<'_, Channels> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The shard that a channel is in.
+    fn channels(&self, name: &str) -> MutexGuard<'_, Channels> {
+        let shards = self.shards.len() as u64;
+        let shard = usize::try_from(self.hasher.hash_one(name) % shards).unwrap_or_default();
+        locked(&self.shards[shard])
+    }
+
+    /// All shards, one after the other.
+    fn all_channels(&self) -> impl Iterator<Item = MutexGuard<'_, Channels>> {
+        self.shards.iter().map(locked)
+    }
+
+    fn name(&self, id: i64) -> Option<Arc<str>> {
+        self.shared.names().get(&id).cloned()
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
@@ -201,6 +266,24 @@ impl Hub {
         self.sessions().by_client.values().cloned().collect()
     }
 
+    /// Lets a channel have the names that others have it by here already, instead of copies of them.
+    pub(crate) fn share_names(&self, channel: &mut Channel) {
+        let channels = self.channels(&channel.name);
+        let Some((name, local)) = channels.by_name.get_key_value(&channel.name) else {
+            return;
+        };
+        let spelled = if channel.spelled == *name {
+            Some(name)
+        } else {
+            let topic = local.topics.get_key_value(&channel.spelled);
+            topic.map(|(spelled, _)| spelled)
+        };
+        channel.name = Arc::clone(name);
+        if let Some(spelled) = spelled {
+            channel.spelled = Arc::clone(spelled);
+        }
+    }
+
     /// Lets a session into a channel, where `place` is what the log says of it now. What comes from here on waits until
     /// [`admit`](Self::admit). Returns the last offset that will not be delivered by itself.
     pub(crate) fn enter(
@@ -209,7 +292,7 @@ impl Hub {
         place: Option<&Place>,
         session: &Arc<Session>,
     ) -> i64 {
-        self.channels().enter(channel, place, session)
+        self.channels(&channel.name).enter(channel, place, session)
     }
 
     /// Lets a session come back into a channel if all that it missed was delivered here lately, as [`enter`](Self::enter) does; where
@@ -220,7 +303,7 @@ impl Hub {
         session: &Arc<Session>,
         returning: &Returning<'_>,
     ) -> Option<(Place, Vec<Publication>)> {
-        let mut channels = self.channels();
+        let mut channels = self.channels(&channel.name);
         let local = channels.by_name.get(&channel.name)?;
         let place = local.place.clone()?;
         let Returning {
@@ -245,7 +328,7 @@ impl Hub {
 
     /// Answers a subscriber that is not answered yet, and lets follow what came meanwhile.
     pub(crate) fn admit(&self, name: &str, client: Uuid, answer: Option<&Frame>) {
-        let mut channels = self.channels();
+        let mut channels = self.channels(name);
         let Some(local) = channels.by_name.get_mut(name) else {
             return;
         };
@@ -262,7 +345,7 @@ impl Hub {
 
     /// Takes a client out of a channel; whether it was in it.
     pub(crate) fn leave(&self, name: &str, client: Uuid) -> bool {
-        let mut channels = self.channels();
+        let mut channels = self.channels(name);
         let Some(local) = channels.by_name.get_mut(name) else {
             return false;
         };
@@ -275,34 +358,35 @@ impl Hub {
 
     /// The channels of the log that are read here, and how far they were delivered.
     pub(crate) fn positions(&self) -> (Vec<i64>, Vec<i64>) {
-        let channels = self.channels();
-        let places = channels
-            .by_name
-            .values()
-            .filter_map(|local| local.place.as_ref());
-        places.map(|place| (place.id, place.top)).unzip()
+        let (mut ids, mut tops) = (Vec::new(), Vec::new());
+        for channels in self.all_channels() {
+            let locals = channels.by_name.values();
+            for place in locals.filter_map(|local| local.place.as_ref()) {
+                ids.push(place.id);
+                tops.push(place.top);
+            }
+        }
+        (ids, tops)
     }
 
     /// The channels that somebody here is subscribed to, and how many are.
     pub(crate) fn subscribers(&self) -> BTreeMap<String, usize> {
-        let channels = self.channels();
-        let all = channels.by_name.iter();
-        all.map(|(name, local)| (name.to_string(), local.subscribers.len()))
-            .collect()
+        let mut subscribers = BTreeMap::new();
+        for channels in self.all_channels() {
+            let all = channels.by_name.iter();
+            subscribers
+                .extend(all.map(|(name, local)| (name.to_string(), local.subscribers.len())));
+        }
+        subscribers
     }
 
     /// Delivers the next publication of a channel of the log. A gap is no delivery: its subscribers are told to come again.
     pub(crate) fn deliver(&self, id: i64, publication: &Publication) {
-        let mut channels = self.channels();
-        let Channels {
-            by_name,
-            by_id,
-            ring_bytes,
-        } = &mut *channels;
-        let Some(name) = by_id.get(&id).cloned() else {
+        let Some(name) = self.name(id) else {
             return;
         };
-        let Some(local) = by_name.get_mut(&name) else {
+        let mut channels = self.channels(&name);
+        let Some(local) = channels.by_name.get_mut(&name) else {
             return;
         };
         let Some(place) = local.place.as_mut().filter(|place| place.id == id) else {
@@ -316,48 +400,50 @@ impl Hub {
             return;
         }
         place.top = publication.offset;
-        *ring_bytes -= local.ring.bytes();
+        let ring_bytes = &self.shared.ring_bytes;
+        ring_bytes.fetch_sub(local.ring.bytes(), Ordering::Relaxed);
         local.ring.push(publication, local.history_size);
-        if *ring_bytes + local.ring.bytes() > RINGS_BYTES_MAX {
+        if ring_bytes.load(Ordering::Relaxed) + local.ring.bytes() > RINGS_BYTES_MAX {
             local.ring.clear();
         }
-        *ring_bytes += local.ring.bytes();
+        ring_bytes.fetch_add(local.ring.bytes(), Ordering::Relaxed);
         local.tell(&self.context, publication);
         local.unite(&self.context);
     }
 
     /// Nothing is known any more of what a channel was to deliver next.
     pub(crate) fn lose(&self, id: i64) {
-        let mut channels = self.channels();
-        if let Some(name) = channels.by_id.get(&id).cloned() {
+        let Some(name) = self.name(id) else {
+            return;
+        };
+        let mut channels = self.channels(&name);
+        let local = channels.by_name.get(&name);
+        let place = local.and_then(|local| local.place.as_ref());
+        // It may have been left and entered anew since.
+        if place.is_some_and(|place| place.id == id) {
             channels.lose(&name);
         }
     }
 
     /// What was delivered of a channel is remembered no more.
     pub(crate) fn forget_history(&self, name: &str) {
-        let mut channels = self.channels();
-        let Channels {
-            by_name,
-            ring_bytes,
-            ..
-        } = &mut *channels;
-        if let Some(local) = by_name.get_mut(name) {
-            *ring_bytes -= local.ring.bytes();
+        if let Some(local) = self.channels(name).by_name.get_mut(name) {
+            let bytes = local.ring.bytes();
+            self.shared.ring_bytes.fetch_sub(bytes, Ordering::Relaxed);
             local.ring.clear();
         }
     }
 
     /// Delivers what nobody keeps.
     pub(crate) fn flash(&self, name: &str, publication: &Publication) {
-        if let Some(local) = self.channels().by_name.get_mut(name) {
+        if let Some(local) = self.channels(name).by_name.get_mut(name) {
             local.tell(&self.context, publication);
         }
     }
 
     /// Tells who came or went.
     pub(crate) fn tell_presence(&self, name: &str, what: Presence, info: &ClientInfo) {
-        let mut channels = self.channels();
+        let mut channels = self.channels(name);
         let Some(local) = channels.by_name.get_mut(name) else {
             return;
         };
@@ -386,6 +472,10 @@ impl Hub {
             }
         }
     }
+}
+
+fn locked(shard: &Mutex<Channels>) -> MutexGuard<'_, Channels> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The push that ends a subscription.
@@ -426,16 +516,18 @@ impl Channels {
         local.subscribers.insert(session.client, subscriber);
         local.apart.insert(session.client);
         if let Some(place) = place {
-            self.by_id.insert(place.id, Arc::clone(&channel.name));
+            let mut names = self.shared.names();
+            names.insert(place.id, Arc::clone(&channel.name));
         }
         after
     }
 
     fn forget(&mut self, name: &str) -> Option<Local> {
         let local = self.by_name.remove(name)?;
-        self.ring_bytes -= local.ring.bytes();
+        let bytes = local.ring.bytes();
+        self.shared.ring_bytes.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(place) = &local.place {
-            self.by_id.remove(&place.id);
+            self.shared.names().remove(&place.id);
         }
         Some(local)
     }
@@ -486,11 +578,11 @@ impl Local {
             |subscriber| subscriber.deltas.is_none() && subscriber.is_meant(offset),
             told(publication),
         );
-        self.tell_deltas(publication);
+        self.tell_deltas(context, publication);
     }
 
     /// To those who take deltas, who are in no topic.
-    fn tell_deltas(&mut self, publication: &Publication) {
+    fn tell_deltas(&mut self, context: &Context, publication: &Publication) {
         let apart = self.apart.iter();
         let mut subscribers = apart.filter_map(|client| self.subscribers.get(client));
         if !subscribers.any(|one| one.deltas.is_some()) {
@@ -502,6 +594,7 @@ impl Local {
         let delta = worded.delta.as_ref().unwrap_or(&worded.whole);
         for (has_last, publication) in [(false, &worded.whole), (true, delta)] {
             self.send_apart(
+                context,
                 |subscriber| subscriber.deltas == Some(has_last) && subscriber.is_meant(offset),
                 &mut Frames::new(told(publication)),
             );
@@ -526,17 +619,17 @@ impl Local {
     ) {
         let mut frames = Frames::new(make);
         for (spelled, topic) in &self.topics {
-            match context.hub().text(&**frames.of(spelled)) {
-                Ok(frame) => _ = topic.publish(&frame),
-                Err(error) => warn!(%error, "nothing can be published"),
+            if let Some(frame) = frames.of(spelled).encoded(context) {
+                topic.publish(frame);
             }
         }
-        self.send_apart(is_meant, &mut frames);
+        self.send_apart(context, is_meant, &mut frames);
     }
 
     /// To those that are in no topic and for whom this is.
     fn send_apart<F: Fn(&str) -> Box<str>>(
         &mut self,
+        context: &Context,
         is_meant: impl Fn(&Subscriber) -> bool,
         frames: &mut Frames<F>,
     ) {
@@ -551,10 +644,15 @@ impl Local {
             else {
                 continue;
             };
-            let frame = frames.of(spelled);
-            match waiting {
-                Some(waiting) => waiting.push(Arc::clone(frame)),
-                None => session.outlet.send(frame),
+            let made = frames.of(spelled);
+            match (waiting, session.outlet.connection()) {
+                (Some(waiting), _) => waiting.push(Arc::clone(&made.frame)),
+                (None, None) => session.outlet.send(&made.frame),
+                (None, Some(connection)) => match made.encoded(context) {
+                    Some(frame) => _ = connection.send(frame),
+                    // It would have a gap and not know of it.
+                    None => connection.cut(),
+                },
             }
         }
     }

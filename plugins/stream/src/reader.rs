@@ -1,13 +1,16 @@
 //! Reads the log: what came behind the position of each channel that somebody on this host is subscribed to. It looks when it is
 //! woken and every second, so a wake-up that is lost costs a second and nothing else.
+//!
+//! Before it sleeps it leaves a mark, by which writers know that they have to wake it. As long as publications come one at a time the mark
+//! stays, and each costs one look; only where one look finds something right after the other it is taken away.
 
-use std::{
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, time::Duration};
 
 use nself_plugin_api::{
-    futures_util::future::{Either, select},
+    futures_util::{
+        FutureExt,
+        future::{Either, select},
+    },
     prelude::*,
     tracing::warn,
 };
@@ -25,20 +28,32 @@ const STEP: i64 = 500;
 
 /// Reads until the plugin stops.
 pub(crate) async fn follow(cx: &Cx<Stream>) -> Result<()> {
-    let mut is_marked = false;
+    let mut mark = Mark(None);
+    let mut is_busy = false;
     loop {
-        let begun = Instant::now();
-        if tried(look(cx).await) || tried(mark_and_look(cx, &mut is_marked).await) {
-            // Writers need not wake who is awake.
-            if std::mem::take(&mut is_marked) {
-                store::log::stop_waiting(&cx.db(), cx.plugin().node).await?;
+        let begun = cx.clock().monotonic()?;
+        if tried(look(cx).await) {
+            let looked = cx.clock().monotonic()?.saturating_sub(begun);
+            if is_busy {
+                mark.take_away(cx).await?;
             }
-            let breath = begun.elapsed().saturating_mul(BREATH_OF_LOOK);
+            let breath = looked.saturating_mul(BREATH_OF_LOOK);
             cx.clock().sleep(breath.clamp(BREATH.0, BREATH.1)).await?;
-            continue;
+            let is_rung = cx.plugin().hub.bell.wait().now_or_never().is_some();
+            is_busy = is_rung || mark.left(cx)?.is_zero();
+            if is_busy {
+                continue;
+            }
+        } else {
+            is_busy = false;
+            // What was written before the mark woke nobody.
+            if mark.left(cx)?.is_zero() && tried(mark.set(cx).await) {
+                continue;
+            }
         }
+        let left = mark.left(cx)?;
         let clock = cx.clock();
-        let slept = pin!(clock.sleep(SWEEP));
+        let slept = pin!(clock.sleep(if left.is_zero() { SWEEP } else { left }));
         let woken = pin!(cx.plugin().hub.bell.wait());
         if let Either::Left((slept, _)) = select(slept, woken).await {
             slept?;
@@ -46,22 +61,44 @@ pub(crate) async fn follow(cx: &Cx<Stream>) -> Result<()> {
     }
 }
 
-/// Whether there was something to read. What failed is tried again after the pause.
-fn tried(looked: Result<bool>) -> bool {
-    looked.unwrap_or_else(|error| {
+/// What says that this host sleeps: when it was set, by a clock that never goes back.
+struct Mark(Option<Duration>);
+
+impl Mark {
+    /// How long writers will still heed it, at least.
+    fn left(&self, cx: &Cx<Stream>) -> Result<Duration> {
+        let Some(set) = self.0 else {
+            return Ok(Duration::ZERO);
+        };
+        let passed = cx.clock().monotonic()?.saturating_sub(set);
+        Ok(SWEEP.saturating_sub(passed))
+    }
+
+    /// Whether it was set: nobody needs to be woken who listens to nothing.
+    async fn set(&mut self, cx: &Cx<Stream>) -> Result<bool> {
+        if cx.plugin().hub.positions().0.is_empty() {
+            return Ok(false);
+        }
+        let now = cx.clock().monotonic()?;
+        store::log::wait(&cx.db(), cx.plugin().node).await?;
+        self.0 = Some(now);
+        Ok(true)
+    }
+
+    async fn take_away(&mut self, cx: &Cx<Stream>) -> Result<()> {
+        if self.0.take().is_some() {
+            store::log::stop_waiting(&cx.db(), cx.plugin().node).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether that came to something. What failed is tried again after the pause.
+fn tried(outcome: Result<bool>) -> bool {
+    outcome.unwrap_or_else(|error| {
         warn!(%error, "the log cannot be read");
         false
     })
-}
-
-/// Says that this host sleeps, and looks once more: what was written before the mark woke nobody.
-async fn mark_and_look(cx: &Cx<Stream>, is_marked: &mut bool) -> Result<bool> {
-    if cx.plugin().hub.positions().0.is_empty() {
-        return Ok(false);
-    }
-    store::log::wait(&cx.db(), cx.plugin().node).await?;
-    *is_marked = true;
-    look(cx).await
 }
 
 /// Delivers what is new; whether there was anything.

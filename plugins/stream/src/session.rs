@@ -8,6 +8,7 @@ mod look;
 mod publish;
 mod rpc;
 mod subscribe;
+mod subscriptions;
 
 use std::{
     collections::HashMap,
@@ -18,8 +19,8 @@ use std::{
 use nself_plugin_api::prelude::{Principal, Role};
 use uuid::Uuid;
 
-use self::allowance::Allowance;
 pub(crate) use self::answer::{No, handle};
+use self::{allowance::Allowance, subscriptions::Subscriptions};
 use crate::{
     channel::Channel,
     config::Config,
@@ -42,7 +43,7 @@ struct Bearer {
 
 struct State {
     bearer: Option<Bearer>,
-    subscriptions: HashMap<Arc<str>, Channel>,
+    subscriptions: Subscriptions,
     /// By the rules that they are counted by.
     allowances: HashMap<usize, Allowance>,
     /// Of commands other than publications.
@@ -80,7 +81,7 @@ impl Session {
             is_one_way: false,
             state: Mutex::new(State {
                 bearer: None,
-                subscriptions: HashMap::new(),
+                subscriptions: Subscriptions::default(),
                 allowances: HashMap::new(),
                 commands: None,
                 opened_at: now,
@@ -125,6 +126,12 @@ impl Session {
         self.caller().ok()
     }
 
+    /// What is to be known of who it belongs to, without a copy of all of it; nothing while it has not said so.
+    pub(crate) fn with_principal<T>(&self, look: impl FnOnce(&Principal) -> T) -> Option<T> {
+        let state = self.state();
+        state.bearer.as_ref().map(|bearer| look(&bearer.principal))
+    }
+
     /// Its token, to be verified again.
     pub(crate) fn token(&self) -> Option<Box<str>> {
         let state = self.state();
@@ -149,7 +156,7 @@ impl Session {
         if amount >= channels_max {
             return Err(Error::LIMIT_EXCEEDED);
         }
-        let (name, channel) = (Arc::clone(&channel.name), channel.clone());
+        let (name, channel) = (&channel.name, channel.clone());
         state.subscriptions.insert(name, channel);
         Ok(())
     }

@@ -115,7 +115,8 @@ async fn read(open: &Open, socket: &Socket) -> Result<()> {
                 text
             }
         };
-        if let Err(why) = carry_out(open, &frame).await {
+        // In a box of its own: while nothing comes, a connection has no room for the largest of all commands.
+        if let Err(why) = Box::pin(carry_out(open, &frame)).await {
             outlet.close(why);
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     Stream, leaving,
     protocol::{Disconnect, Unsubscribe},
     session::Session,
-    store::{self, members::Member},
+    store::members::{self, Member},
 };
 
 /// What a family says of somebody: nothing, or the role, which who is no member any more has none of.
@@ -75,21 +75,27 @@ pub(crate) async fn of_one(cx: &Cx<Stream>, mut principal: Principal) -> Result<
 
 /// Compares everybody on this host with the families that they speak for, and ends what they may not have any more.
 pub(crate) async fn check_families(cx: &Cx<Stream>, sessions: &[Arc<Session>]) -> Result<()> {
-    let with_principals = sessions
-        .iter()
-        .filter_map(|session| Some((session, session.principal()?)));
-    let (sessions, principals): (Vec<_>, Vec<_>) = with_principals
-        .filter(|(_, principal)| principal.family_id.is_some())
-        .unzip();
-    if principals.is_empty() {
+    let known = sessions.iter().filter_map(|session| {
+        let (key, role) = session.with_principal(|one| (key(one), one.role))?;
+        (!key.0.is_nil()).then_some((session, key, role))
+    });
+    let known: Vec<(&Arc<Session>, Key, Option<Role>)> = known.collect();
+    if known.is_empty() {
         return Ok(());
     }
-    let members = look_up(cx, principals.iter().map(key)).await?;
-    for (session, principal) in sessions.into_iter().zip(&principals) {
-        let Some(role) = members.get(&key(principal)) else {
-            continue;
-        };
-        if *role != principal.role {
+    let mut said: Vec<_> = known.iter().map(|(_, key, role)| (*key, *role)).collect();
+    said.sort_unstable_by_key(|(key, role)| (*key, role.map(Role::name)));
+    said.dedup();
+    let mut asked = members::Said::default();
+    for ((family, id), role) in said {
+        asked.families.push(family);
+        asked.people.push(id);
+        asked.roles.push(role.map_or("", Role::name));
+    }
+    // Nearly always of nobody.
+    let changed = by_key(members::changed(&cx.db(), asked).await?);
+    for (session, key, before) in known {
+        if let Some(role) = changed.get(&key).filter(|role| **role != before) {
             info!(client = %session.client, "what somebody connected may do has changed");
             let lost = session.change(*role);
             leaving::unsubscribe(cx, session, &lost, Unsubscribe::SERVER);
@@ -142,7 +148,10 @@ async fn look_up(
     keys.sort_unstable();
     keys.dedup();
     let (families, people): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
-    let members = store::members::of(&cx.db(), families, people).await?;
+    Ok(by_key(members::of(&cx.db(), families, people).await?))
+}
+
+fn by_key(members: Vec<Member>) -> HashMap<Key, Option<Role>> {
     let said = members.into_iter().map(|member| {
         let Member {
             family_id,
@@ -155,5 +164,5 @@ async fn look_up(
         });
         ((family_id, id), role)
     });
-    Ok(said.collect())
+    said.collect()
 }

@@ -1,7 +1,9 @@
 //! WebSockets (RFC 6455): the host does the handshake, the framing, ping and pong, and the limits; the plugin sees messages. What is
 //! written waits in the socket's connection of the [hub](crate::hub), whoever sends it.
 
-use std::{sync::Arc, time::Duration};
+mod deflate;
+
+use std::{io::ErrorKind, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -26,9 +28,10 @@ use tokio_tungstenite::{
 };
 use tracing::{Instrument, Span, debug, error};
 
+use self::deflate::Agreed;
 use crate::{
     capability::{caller, error::error},
-    http::{Body, Departed, InFlight, Problem},
+    http::{Body, Departed, InFlight, Limits, Problem},
     hub::{self, BINARY, CLOSE_TIMEOUT, Close, Connection, Hub, Lost, TEXT, Wire, encode},
     plugin::watchdog::Watch,
 };
@@ -36,12 +39,42 @@ use crate::{
 /// Largest message of a client.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// `Sec-WebSocket-Key`, when the request asks for a WebSocket of the version that everybody speaks.
-pub(super) fn key(headers: &HeaderMap) -> Option<HeaderValue> {
-    let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
-    (version == "13")
-        .then(|| headers.get(header::SEC_WEBSOCKET_KEY).cloned())
-        .flatten()
+/// What the operator has said about WebSockets.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    /// A client that has said nothing for so long is asked whether it is there, and dropped after as long again.
+    ping: Duration,
+    /// Whether messages are compressed for clients that offer it.
+    is_deflating: bool,
+}
+
+impl Terms {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            ping: limits.websocket_ping,
+            is_deflating: limits.websocket_deflate,
+        }
+    }
+}
+
+/// What a request says that asks for a WebSocket of the version that everybody speaks.
+pub(super) struct Handshake {
+    key: HeaderValue,
+    deflate: Option<Agreed>,
+}
+
+impl Handshake {
+    pub(super) fn read(headers: &HeaderMap, terms: Terms) -> Option<Self> {
+        let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
+        let key = headers.get(header::SEC_WEBSOCKET_KEY)?;
+        (version == "13").then(|| Self {
+            key: key.clone(),
+            deflate: terms
+                .is_deflating
+                .then(|| deflate::agree(headers))
+                .flatten(),
+        })
+    }
 }
 
 /// What a socket is served with.
@@ -50,8 +83,8 @@ pub(super) struct Service {
     pub(super) serve: Upgrade,
     /// Its place among the plugin's requests.
     pub(super) in_flight: InFlight,
-    /// A client that has said nothing for so long is asked whether it is there, and dropped after as long again.
-    pub(super) ping: Duration,
+    /// What the operator has said.
+    pub(super) terms: Terms,
     /// Notes its polls.
     pub(super) watch: Watch,
     /// Has the open sockets.
@@ -60,11 +93,11 @@ pub(super) struct Service {
 
 /// Answers with 101 and serves the socket beside the requests. The socket holds its generation, and is asked to end with it.
 pub(super) fn accept(
-    key: Option<HeaderValue>,
+    handshake: Option<Handshake>,
     upgrade: Option<OnUpgrade>,
     service: Service,
 ) -> Result<Response<Body>, Problem> {
-    let (Some(key), Some(upgrade)) = (key, upgrade) else {
+    let (Some(Handshake { key, deflate }), Some(upgrade)) = (handshake, upgrade) else {
         return Err(Problem::new(
             StatusCode::UPGRADE_REQUIRED,
             "WEBSOCKET_REQUIRED",
@@ -80,7 +113,7 @@ pub(super) fn accept(
     let conversation = async move {
         let departed = upgrade.await.map(Departed::try_from);
         match departed {
-            Ok(Ok(departed)) => converse(departed, service).await,
+            Ok(Ok(departed)) => converse(departed, deflate, service).await,
             Ok(Err(failure)) => error!(%failure, "the upgrade cannot be served"),
             Err(failure) => debug!(%failure, "the upgrade broke off"),
         }
@@ -94,6 +127,9 @@ pub(super) fn accept(
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(deflate) = deflate {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate.header());
+    }
     Ok(response)
 }
 
@@ -114,12 +150,12 @@ impl Drop for Place {
     }
 }
 
-async fn converse(departed: Departed, service: Service) {
+async fn converse(departed: Departed, deflate: Option<Agreed>, service: Service) {
     // The slot is held until the socket has closed.
     let Service {
         serve,
         in_flight,
-        ping,
+        terms,
         watch,
         hub,
     } = service;
@@ -129,7 +165,8 @@ async fn converse(departed: Departed, service: Service) {
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
     let plugin = Arc::clone(in_flight.generation().plugin());
-    let (connection, wire) = hub.open(departed, plugin, ping);
+    let window = deflate.map(|deflate| deflate.window);
+    let (connection, wire) = hub.open(departed, plugin, terms.ping, window);
     let _place = Place {
         hub,
         connection: Arc::clone(&connection),
@@ -249,6 +286,10 @@ fn broken(failure: &tungstenite::Error) -> Option<Close> {
         }
         tungstenite::Error::Utf8(_) => (CloseCode::Invalid, "a text has to be UTF-8"),
         tungstenite::Error::Capacity(_) => (CloseCode::Size, "the message is too long"),
+        tungstenite::Error::Io(error) if error.kind() == ErrorKind::InvalidData => (
+            CloseCode::Invalid,
+            "the message was not compressed as agreed",
+        ),
         _ => return None,
     };
     Some(Close::new(code.into(), reason))

@@ -36,6 +36,7 @@ pub(super) async fn subscribe(
     }
     let mut channel = plugin.namespaces.resolve(&request.channel, caller)?;
     channel.takes_deltas = channel.rules.deltas && request.delta == FOSSIL;
+    plugin.hub.share_names(&mut channel);
     let result = enter(
         cx,
         session,

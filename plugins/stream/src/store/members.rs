@@ -34,11 +34,44 @@ pub(crate) async fn of(
         &[&families, &people],
     )
     .await?
-    .map(|row| {
-        Ok(Member {
-            family_id: row.get(0)?,
-            id: row.get(1)?,
-            role: row.get(2)?,
-        })
+    .map(member)
+}
+
+/// What is taken for true of people and devices, each at the same place of the lists.
+#[derive(Default)]
+pub(crate) struct Said {
+    pub families: Vec<Uuid>,
+    pub people: Vec<Uuid>,
+    /// Empty for who has none.
+    pub roles: Vec<&'static str>,
+}
+
+/// The same as [`of`], only of those of whom it is something else than what is taken for true.
+pub(crate) async fn changed(db: &impl Queries, said: Said) -> Result<Vec<Member>> {
+    db.query(
+        "select said.family_id, said.id, now.role \
+         from unnest($1, $2, $3) as said (family_id, id, role) \
+         join public.families f on f.id = said.family_id \
+         join public.family_members m on m.family_id = said.family_id and m.user_id = said.id \
+         cross join lateral (select case when m.status = 'active' and f.deleted_at is null then m.role end as role) now \
+         where now.role is distinct from nullif(said.role, '') \
+         union all \
+         select said.family_id, said.id, now.role \
+         from unnest($1, $2, $3) as said (family_id, id, role) \
+         join public.families f on f.id = said.family_id \
+         join public.devices d on d.family_id = said.family_id and d.id = said.id \
+         cross join lateral (select case when d.revoked_at is null and f.deleted_at is null then 'DEVICE' end as role) now \
+         where now.role is distinct from nullif(said.role, '')",
+        &[&said.families, &said.people, &said.roles],
+    )
+    .await?
+    .map(member)
+}
+
+fn member(row: &Row) -> Result<Member> {
+    Ok(Member {
+        family_id: row.get(0)?,
+        id: row.get(1)?,
+        role: row.get(2)?,
     })
 }

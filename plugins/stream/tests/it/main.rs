@@ -12,6 +12,7 @@ mod events;
 mod expiry;
 mod graphql;
 mod hosts;
+mod idle;
 mod listeners;
 mod log;
 mod media;
