@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use nself_plugin_testkit::TestHost;
+use nself_plugin_testkit::{TestHost, eventually};
 use serde_json::{Value, json};
 
 use crate::stage::{PASSWORD, Stage};
@@ -74,6 +74,11 @@ async fn an_operator_looks_after_accounts_sessions_machines_and_keys() {
     assert_eq!(measured["parameters"], "argon2id v=19 m=19456,t=2,p=1");
 
     while stage.login(ADA, "a wrong password").await.status == 401 {}
+    eventually("the account is listed", async || {
+        let listed = asked(&stage, &["lockouts"]).await;
+        (listed[0]["email"] == ADA).then_some(())
+    })
+    .await;
     asked(&stage, &["lockouts", "lift", &ada.user_id()]).await;
     let _ = stage.login(ADA, PASSWORD).await.expect_status(200);
     assert_eq!(asked(&stage, &["providers"]).await, json!([]));

@@ -29,7 +29,7 @@ async fn shut(stage: &Stage, email: &str) {
 #[tokio::test]
 async fn an_account_that_is_shut_is_listed_and_opened_by_an_operator() {
     let stage = Stage::with(
-        "[plugins.auth.config]\nsign_up = \"open\"\ntries_per_address = 1000\ntries_per_account = 3",
+        "[plugins.auth.config]\nsign_up = \"open\"\ntries_per_address = 1000\ntries_per_account = 1",
     )
     .await;
     let ada = stage.person(ADA).await;
