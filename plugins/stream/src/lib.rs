@@ -5,6 +5,7 @@
 mod channel;
 mod channels;
 mod config;
+mod course;
 mod deltas;
 mod error;
 mod fossil;
@@ -36,15 +37,16 @@ use uuid::Uuid;
 
 use crate::{
     channel::Namespaces,
+    course::Course,
     hub::Hub,
     keeper::Keeper,
     media::Media,
     origin::Origins,
-    routes::{api, connection, events, sessions, verify},
+    routes::{api, connection, events, keys, sessions, verify},
     standing::Arrivals,
 };
 pub use crate::{
-    config::{Config, Namespace, SlowConsumer, Table, Who},
+    config::{Audience, Config, Namespace, SlowConsumer, Table, Wakeup, Who},
     media::Settings,
 };
 
@@ -65,6 +67,7 @@ pub struct Stream {
     hub: Hub,
     keeper: Keeper,
     arrivals: Arrivals,
+    course: Course,
     /// This instance, among all that there are.
     node: Uuid,
     media: Media,
@@ -232,6 +235,9 @@ impl Plugin for Stream {
         Route::post("/v1/stream/sessions/{id}/end", sessions::end)
             .action("stream.read")
             .summary("Give the place back"),
+        Route::post("/v1/stream/playback-key/turn", keys::turn)
+            .service("stream")
+            .summary("Let another key sign addresses from the next minute on"),
         Route::post("/v1/stream/verify", verify::described)
             .public()
             .rate_per_minute(API_PER_MINUTE)
@@ -284,6 +290,7 @@ impl Plugin for Stream {
             hub: Hub::new(context),
             keeper: Keeper::default(),
             arrivals: Arrivals::default(),
+            course: Course::default(),
             node: Uuid::now_v7(),
             media,
         })
@@ -295,11 +302,14 @@ impl Plugin for Stream {
         } = cx.plugin();
         store::log::write_namespaces(&cx.db(), namespaces).await?;
         store::changes::write_tables(&cx.db(), &config.tables, namespaces).await?;
+        course::check(&cx).await;
         keeper::start_loops(&cx).await
     }
 
     async fn stop(cx: Cx<Self>, _: Duration) -> Result<()> {
-        store::presence::end_node(&cx.db(), cx.plugin().node).await
+        let node = cx.plugin().node;
+        store::told::stop_hearing(&cx.db(), node).await?;
+        store::presence::end_node(&cx.db(), node).await
     }
 }
 

@@ -1,5 +1,5 @@
 //! Reads the log: what came behind the position of each channel that somebody on this host is subscribed to. It looks when it is
-//! woken and every second, so a wake-up that is lost costs a second and nothing else.
+//! woken and every second, so a wake-up that is lost costs a second and nothing else; where nobody can wake it, more often.
 
 use std::{pin::pin, time::Duration};
 
@@ -9,7 +9,7 @@ use nself_plugin_api::{
     tracing::warn,
 };
 
-use crate::{Stream, store};
+use crate::{Stream, config::Wakeup, store};
 
 /// How long a reader sleeps at most.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -31,11 +31,20 @@ pub(crate) async fn follow(cx: &Cx<Stream>) -> Result<()> {
             continue;
         }
         let clock = cx.clock();
-        let slept = pin!(clock.sleep(SWEEP));
+        let slept = pin!(clock.sleep(pause(cx)));
         let woken = pin!(cx.plugin().hub.bell.wait());
         if let Either::Left((slept, _)) = select(slept, woken).await {
             slept?;
         }
+    }
+}
+
+/// How long it sleeps at most. Who asks instead of being woken sleeps no longer than that.
+fn pause(cx: &Cx<Stream>) -> Duration {
+    let config = &cx.plugin().config;
+    match config.wakeup {
+        Wakeup::Notify => SWEEP,
+        Wakeup::Poll => Duration::from_millis(config.poll_ms.into()),
     }
 }
 
@@ -49,7 +58,8 @@ fn tried(looked: Result<bool>) -> bool {
 
 /// Says that this host sleeps, and looks once more: what was written before the mark woke nobody.
 async fn mark_and_look(cx: &Cx<Stream>, is_marked: &mut bool) -> Result<bool> {
-    if cx.plugin().hub.positions().0.is_empty() {
+    let is_woken = cx.plugin().config.wakeup == Wakeup::Notify;
+    if !is_woken || cx.plugin().hub.positions().0.is_empty() {
         return Ok(false);
     }
     store::log::wait(&cx.db(), cx.plugin().node).await?;

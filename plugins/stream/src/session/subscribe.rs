@@ -99,7 +99,7 @@ pub(super) async fn admit(
 ) {
     let hub = &cx.plugin().hub;
     hub.admit(&channel.name, session.client, answer);
-    if channel.rules.join_leave
+    if channel.is_announced()
         && let Some(caller) = session.principal()
     {
         told::joined(cx, &channel.name, &session.info(&caller)).await;
@@ -123,7 +123,7 @@ async fn begin(
     bytes_max: usize,
 ) -> Result<SubscribeResult> {
     let plugin = cx.plugin();
-    if channel.rules.presence {
+    if channel.is_listed() {
         let (client, node, user) = (session.client, plugin.node, user(caller));
         store::presence::enter(&cx.db(), &channel.name, client, node, &user).await?;
     }
