@@ -37,7 +37,7 @@ pub(crate) async fn check(cx: &Cx<Stream>) {
         }
         Ok(_) => {}
         Err(error) => {
-            warn!(%error, "it is not known whether the log is the one that was delivered")
+            warn!(%error, "it is not known whether the log is the one that was delivered");
         }
     }
 }

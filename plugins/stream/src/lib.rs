@@ -42,7 +42,7 @@ use crate::{
     keeper::Keeper,
     media::Media,
     origin::Origins,
-    routes::{api, connection, events, keys, sessions, verify},
+    routes::{api, connection, events, keys, mercure, sessions, verify},
     standing::Arrivals,
 };
 pub use crate::{
@@ -54,6 +54,8 @@ pub use crate::{
 const API_BYTES_MAX: u64 = 16 << 20;
 /// A request to be connected, with a token and the channels that are wanted.
 const CONNECT_BYTES_MAX: u64 = 65_536;
+/// A form with a publication in it, in which a letter may take three.
+const MERCURE_BYTES_MAX: u64 = 4 << 20;
 /// Programs publish more often than people ask.
 const API_PER_MINUTE: u32 = 60_000;
 /// A household behind one address.
@@ -143,6 +145,10 @@ impl Plugin for Stream {
         Route::get("/.well-known/mercure", events::mercure)
             .public()
             .summary("Publications as server-sent events, as Mercure's clients read them"),
+        Route::post("/.well-known/mercure", mercure::publish)
+            .public()
+            .body_bytes_max(MERCURE_BYTES_MAX)
+            .summary("Publish by a form, as Mercure's publishers do; what a connection may"),
         Route::post("/api/publish", api::publish)
             .service("stream")
             .body_bytes_max(API_BYTES_MAX)

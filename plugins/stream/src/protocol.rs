@@ -213,6 +213,9 @@ pub(crate) struct SubscribeRequest {
     /// Positions in several channels, of which the one counts whose epoch it is.
     #[serde(skip)]
     pub positions: Positions,
+    /// Whatever is kept is wanted, from wherever that begins.
+    #[serde(skip)]
+    pub is_from_the_earliest: bool,
 }
 
 impl SubscribeRequest {

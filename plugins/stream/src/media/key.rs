@@ -130,7 +130,7 @@ fn sealed(context: &Context) -> Result<Vec<u8>> {
 
 fn opened(context: &Context, stored: Vec<store::Sealed>) -> Result<Vec<Key>> {
     let keys = stored.into_iter().map(|one| {
-        let key = context.crypto().open(&one.sealed, CONTEXT)?;
+        let key = context.crypto().open(&one.key, CONTEXT)?;
         Ok(Key {
             id: u8::try_from(one.id).map_err(Error::internal)?,
             signs_at: one.signs_at.unsigned_abs(),

@@ -63,16 +63,7 @@ pub(crate) async fn begin(
     if session.principal().is_some() {
         return Err(Disconnect::BAD_REQUEST.into());
     }
-    if token.is_empty() {
-        return Err(Refusal::UNAUTHORIZED.into());
-    }
-    let principal = verify(cx, &token).map_err(|unfit| match unfit {
-        Unfit::Over => Refusal::TOKEN_EXPIRED.into(),
-        Unfit::Forged => Disconnect::INVALID_TOKEN.into(),
-        Unfit::Unknown(error) => No::from(error),
-    })?;
-    // What the token says may have been taken away since.
-    let principal = standing::of_one(cx, principal).await?;
+    let principal = bearer_of(cx, &token).await?;
     // Tokens are taken a little beyond their end; who cannot bring a newer one would only be sent away again.
     if !session.answers_pings() && seconds_left(cx, principal.expires_at)? == 0 {
         return Err(Refusal::TOKEN_EXPIRED.into());
@@ -97,6 +88,23 @@ pub(crate) async fn begin(
         pong: session.answers_pings(),
         node: cx.plugin().node.to_string(),
     })
+}
+
+/// Whose a token is, less what was taken away since.
+///
+/// # Errors
+///
+/// What the client is told, or why it is sent away.
+pub(crate) async fn bearer_of(cx: &Cx<Stream>, token: &str) -> std::result::Result<Principal, No> {
+    if token.is_empty() {
+        return Err(Refusal::UNAUTHORIZED.into());
+    }
+    let principal = verify(cx, token).map_err(|unfit| match unfit {
+        Unfit::Over => Refusal::TOKEN_EXPIRED.into(),
+        Unfit::Forged => Disconnect::INVALID_TOKEN.into(),
+        Unfit::Unknown(error) => No::from(error),
+    })?;
+    Ok(standing::of_one(cx, principal).await?)
 }
 
 pub(super) async fn refresh(

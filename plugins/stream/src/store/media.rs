@@ -11,7 +11,7 @@ use crate::media::{Beat, Content, Known, Priority, Watcher};
 /// A key that signs addresses, as it is stored.
 pub(crate) struct Sealed {
     pub id: i16,
-    pub sealed: Vec<u8>,
+    pub key: Vec<u8>,
     /// Seconds since 1970.
     pub signs_at: i64,
 }
@@ -33,7 +33,7 @@ pub(crate) async fn keys(db: &impl Queries) -> Result<Vec<Sealed>> {
     .map(|row| {
         Ok(Sealed {
             id: row.get(0)?,
-            sealed: row.get(1)?,
+            key: row.get(1)?,
             signs_at: row.get(2)?,
         })
     })

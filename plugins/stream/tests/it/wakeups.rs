@@ -65,21 +65,21 @@ async fn check(asks: &TestHost, other: &TestHost) {
             json!({"channel": "typing:kitchen", "data": "there"}),
         )
         .await;
-    let _ = next_is(&mut here, &mut there, "there").await;
+    next_is(&mut here, &mut there, "there").await;
     let _ = here
         .ask(
             "publish",
             json!({"channel": "typing:kitchen", "data": "here"}),
         )
         .await;
-    let _ = next_is(&mut here, &mut there, "here").await;
+    next_is(&mut here, &mut there, "here").await;
     publish(
         &sql,
         &format!("family:{family}:typing:kitchen"),
         json!("by SQL"),
     )
     .await;
-    let _ = next_is(&mut here, &mut there, "by SQL").await;
+    next_is(&mut here, &mut there, "by SQL").await;
     let channel = format!("family:{family}:typing:kitchen");
     eventually("both hosts say what they have", async || {
         let all = call(other, "channels", json!({})).await;

@@ -341,7 +341,7 @@ impl Method for Disconnect {
             user: self.user,
             client: self.client,
         };
-        let end = self.disconnect.map(Ending::read).transpose()?;
+        let end = self.ending.map(Ending::read).transpose()?;
         told::disconnect(cx, whom, end, except).await?;
         Ok(json!({}))
     }

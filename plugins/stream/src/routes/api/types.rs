@@ -209,8 +209,8 @@ pub(crate) struct Disconnect {
     #[serde(default)]
     pub whitelist: Vec<String>,
     /// What their clients are told; 3503 where nothing is said.
-    #[serde(default)]
-    pub disconnect: Option<Ending>,
+    #[serde(default, rename = "disconnect")]
+    pub ending: Option<Ending>,
 }
 
 /// What a client is told at its end.
