@@ -32,6 +32,8 @@ pub(crate) struct Keeper {
     is_listening: AtomicBool,
     is_reading: AtomicBool,
     seen: Mutex<Seen>,
+    /// Of hosts that do not listen.
+    pub asking: told::Asking,
 }
 
 #[derive(Default)]
@@ -121,7 +123,10 @@ async fn listen(running: Running) -> Result<()> {
 async fn ask_again_and_again(running: Running) -> Result<()> {
     let cx = running.cx.clone();
     // From now on, not what was told before.
-    let heard = store::told::hear(&cx.db(), cx.plugin().node, i64::MAX).await?;
+    let heard = cx.plugin().keeper.asking.hear(&cx, i64::MAX).await?;
+    let Some(heard) = heard else {
+        return Ok(());
+    };
     cx.tasks().spawn("ask", async move {
         let ended = told::look(&running.cx, heard.upto).await;
         debug!(error = ?ended.err(), "nothing is heard any more");

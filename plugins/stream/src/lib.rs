@@ -314,7 +314,7 @@ impl Plugin for Stream {
 
     async fn stop(cx: Cx<Self>, _: Duration) -> Result<()> {
         let node = cx.plugin().node;
-        store::told::stop_hearing(&cx.db(), node).await?;
+        cx.plugin().keeper.asking.end(&cx).await?;
         store::presence::end_node(&cx.db(), node).await
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use nself_plugin_api::{
     capability::db::{Notification, Notifications},
-    futures_util::StreamExt,
+    futures_util::{self, StreamExt},
     prelude::*,
     tracing::{debug, warn},
 };
@@ -24,7 +24,8 @@ use crate::{
         ClientInfo, Disconnect, End, Publication, Push, Refresh, StreamPosition, Unsubscribe, push,
     },
     session::{self, Session, by_server, connect},
-    store, survey,
+    store::{self, told::Heard},
+    survey,
 };
 
 /// What is told; without anything in it, that there is something to read.
@@ -255,18 +256,49 @@ pub(crate) async fn listen(cx: &Cx<Stream>, mut notifications: Notifications) ->
     Ok(())
 }
 
+/// Whether a host asks no more. Once it has said so it does not stand among those that ask, as it would by asking again.
+#[derive(Default)]
+pub(crate) struct Asking {
+    has_ended: futures_util::lock::Mutex<bool>,
+}
+
+impl Asking {
+    /// What was told from there on; nothing when the host asks no more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub(crate) async fn hear(&self, cx: &Cx<Stream>, since: i64) -> Result<Option<Heard>> {
+        let has_ended = self.has_ended.lock().await;
+        if *has_ended {
+            return Ok(None);
+        }
+        let heard = store::told::hear(&cx.db(), cx.plugin().node, since).await;
+        heard.map(Some)
+    }
+
+    /// The host asks no more.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database.
+    pub(crate) async fn end(&self, cx: &Cx<Stream>) -> Result<()> {
+        let mut has_ended = self.has_ended.lock().await;
+        *has_ended = true;
+        store::told::stop_hearing(&cx.db(), cx.plugin().node).await
+    }
+}
+
 /// The same for a host that cannot listen: it looks again and again, from there on.
 pub(crate) async fn look(cx: &Cx<Stream>, mut since: i64) -> Result<()> {
-    let (node, pause) = (
-        cx.plugin().node,
-        Duration::from_millis(cx.plugin().config.poll_ms.into()),
-    );
+    let pause = Duration::from_millis(cx.plugin().config.poll_ms.into());
     let mut known: HashSet<i64> = HashSet::new();
     let mut is_blind = false;
     loop {
         cx.clock().sleep(pause).await?;
-        let heard = match store::told::hear(&cx.db(), node, since).await {
-            Ok(heard) => heard,
+        let heard = match cx.plugin().keeper.asking.hear(cx, since).await {
+            Ok(Some(heard)) => heard,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 if !std::mem::replace(&mut is_blind, true) {
                     warn!(%error, "what other hosts tell cannot be read");
