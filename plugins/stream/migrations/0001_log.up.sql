@@ -23,6 +23,42 @@ create table stream.channels (
 
 create index channels_used_at on stream.channels (used_at);
 
+-- What an operator has said about which course of events this is; see `stream.begin_anew`.
+create table stream.beginnings (
+    mark uuid not null default gen_random_uuid(),
+    made_at timestamptz not null default now()
+);
+
+-- Which course of events the log is on. A backup that is put back holds the same epochs with fewer publications, and goes on with
+-- others: it is another cluster, another timeline of the cluster (a promoted standby, a recovery to some point), another database or at
+-- least another table. Only who copies the files of a stopped server back tells nobody.
+create function stream.course() returns text
+    language sql stable
+    set search_path = pg_catalog, pg_temp
+as $$
+    select concat_ws(
+        '/', (select s.system_identifier from pg_control_system() s), left(pg_walfile_name(pg_current_wal_lsn()), 8),
+        (select d.oid from pg_database d where d.datname = current_database()), 'stream.channels'::regclass::oid,
+        (select string_agg(b.mark::text, '/' order by b.made_at, b.mark) from stream.beginnings b)
+    )
+$$;
+
+-- The epoch as clients know it: another one where the same row is on another course.
+create function stream.epoch_of(own text) returns text
+    language sql stable
+    set search_path = pg_catalog, pg_temp
+as $$
+    select left(md5(own || '/' || stream.course()), 8)
+$$;
+
+-- For operators who have put files back: nothing that anybody knows of a channel is to be gone on from.
+create function stream.begin_anew() returns void
+    language sql volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+    insert into stream.beginnings default values
+$$;
+
 create table stream.publications (
     channel_id bigint not null,
     off bigint not null,
@@ -66,6 +102,54 @@ create unlogged table stream.waiters (
     until timestamptz not null
 );
 
+-- Hosts that do not listen, because of what stands between them and the server: they look here for what is told, and writers write it
+-- down while there are any.
+create unlogged table stream.pollers (
+    node uuid primary key,
+    until timestamptz not null
+);
+
+create unlogged table stream.told (
+    id bigint generated always as identity primary key,
+    xid xid8 not null default pg_current_xact_id(),
+    text text not null,
+    at timestamptz not null default clock_timestamp()
+);
+
+create index told_xid on stream.told (xid);
+
+-- Tells all hosts something, when the transaction commits.
+create function stream.tell(text text) returns void
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_notify('nself_stream', tell.text);
+    if exists (select from stream.pollers p where p.until > clock_timestamp()) then
+        insert into stream.told (text) values (tell.text);
+    end if;
+end
+$$;
+
+-- What was told by transactions that had not ended when the host looked last, of which it may know some; and from where on it looks
+-- the next time: whatever is older has ended, and was seen. There is one row at least. The host stands among those that look.
+create function stream.hear(mine uuid, since bigint) returns table (upto bigint, id bigint, text text)
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A row is not written for every look.
+    if not exists (select from stream.pollers p where p.node = mine and p.until > clock_timestamp() + interval '10 seconds') then
+        insert into stream.pollers as p (node, until) values (mine, clock_timestamp() + interval '15 seconds')
+        on conflict (node) do update set until = excluded.until;
+    end if;
+    return query
+        select pg_snapshot_xmin(pg_current_snapshot())::text::bigint, t.id, t.text
+        from (values (1)) one left join stream.told t on t.xid >= since::text::xid8
+        order by t.id;
+end
+$$;
+
 -- What does not read. The condition is one that callers know as bad input.
 create function stream.refuse(what text, expected text, got text) returns void
     language plpgsql
@@ -88,7 +172,10 @@ declare
     known stream.namespaces;
     kind text := split_part(channel, ':', 1);
 begin
-    if channel is null or length(channel) > 255 or channel !~ '^[A-Za-z0-9_.~-]+(:[A-Za-z0-9_.~-]+)*$'
+    -- A person's own in a family is theirs and nothing below it.
+    if channel like 'family:%' and split_part(channel, ':', 3) = 'me'
+        and channel !~ '^family:[^:]+:me:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+        or channel is null or length(channel) > 255 or channel !~ '^[A-Za-z0-9_.~-]+(:[A-Za-z0-9_.~-]+)*$'
         or channel ~ '(^|:)[.]+(:|$)'
         or channel !~ '^(family:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}:.|user:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(:|$)|public:.)'
     then
@@ -195,7 +282,7 @@ begin
         update stream.channels c set top = c.top + written, used_at = clock_timestamp() where c.id = held.id;
     end loop;
     -- What is not kept goes to whoever listens at this moment.
-    perform pg_notify('nself_stream', jsonb_build_object('kind', 'publication', 'channel', s.channel, 'data', s.data, 'tags', s.tags)::text)
+    perform stream.tell(jsonb_build_object('kind', 'publication', 'channel', s.channel, 'data', s.data, 'tags', s.tags)::text)
     from stream.staged s where s.xid = mine and s.is_ephemeral;
     perform stream.wake() where exists (select from stream.staged s where s.xid = mine and not s.is_ephemeral);
     delete from stream.staged s where s.xid = mine;
@@ -267,7 +354,7 @@ declare
     known stream.namespaces := stream.namespace_of(channel);
     held stream.channels := stream.hold(channel, known.name);
 begin
-    epoch := held.epoch;
+    epoch := stream.epoch_of(held.epoch);
     if key is not null then
         select k.off into off from stream.keys k
         where k.channel_id = held.id and k.key = append.key and k.until > clock_timestamp();
@@ -295,7 +382,7 @@ as $$
 declare
     known stream.namespaces;
 begin
-    select c.id, c.epoch, c.top into id, epoch, top from stream.channels c where c.name = channel;
+    select c.id, stream.epoch_of(c.epoch), c.top into id, epoch, top from stream.channels c where c.name = channel;
     if found then
         -- A channel that is read is used, but a row is not written for every reader.
         update stream.channels c set used_at = clock_timestamp()
@@ -304,7 +391,7 @@ begin
     end if;
     known := stream.namespace_of(channel);
     insert into stream.channels (name, namespace) values (channel, known.name) on conflict do nothing;
-    select c.id, c.epoch, c.top into id, epoch, top from stream.channels c where c.name = channel;
+    select c.id, stream.epoch_of(c.epoch), c.top into id, epoch, top from stream.channels c where c.name = channel;
 end
 $$;
 
@@ -362,6 +449,10 @@ as $$
         limit step
     ), publications as (
         delete from stream.publications p using old o where p.channel_id = o.channel_id and p.off = o.off returning 1
+    ), told as (
+        delete from stream.told t where t.at < clock_timestamp() - interval '1 minute'
+    ), pollers as (
+        delete from stream.pollers p where p.until < clock_timestamp() - interval '1 minute'
     ), keys as (
         delete from stream.keys k where (k.channel_id, k.key) in (
             select o.channel_id, o.key from stream.keys o where o.until < clock_timestamp() limit step

@@ -2,13 +2,53 @@
 -- last place; it counts while it is heard of, so a player that dies gives its place back without anybody ending it; and what it
 -- plays on and what it plays are the family's own by the keys of this table.
 
--- What signs playback URLs: 32 bytes each, sealed by the host under its master key. The newest makes, all check.
+-- What signs playback URLs: 32 bytes each, sealed by the host under its master key. All check; of those whose time has come the
+-- newest makes. A key's number stands in the URLs in a byte, so numbers go round.
 create table stream.playback_keys (
-    id smallint generated always as identity (minvalue 1 maxvalue 255),
+    id smallint not null,
     sealed bytea not null,
     created_at timestamptz not null default now(),
-    constraint playback_keys_pkey primary key (id)
+    -- Later than its making, so that every host knows it when the first one signs by it.
+    signs_at timestamptz not null default now(),
+    constraint playback_keys_pkey primary key (id),
+    constraint playback_keys_id_check check (id between 1 and 255)
 );
+
+-- Adds a key that signs after so many seconds; with none at once, and then none of the others is good any more. Its number, and in
+-- seconds since 1970 when it signs. By whom is written down, but of the first one.
+create function stream.turn_playback_key(fresh bytea, seconds double precision, actor text, out id smallint, out signs_at bigint)
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+declare
+    newest smallint;
+begin
+    perform pg_advisory_xact_lock(hashtext('stream.playback_keys'));
+    select k.id into newest from stream.playback_keys k order by k.signs_at desc, k.created_at desc limit 1;
+    if seconds = 0 then
+        delete from stream.playback_keys;
+    end if;
+    select n into strict id from (select (coalesce(newest, 0) + s - 1) % 255 + 1 as n, s from generate_series(1, 255) s) free
+    where not exists (select from stream.playback_keys k where k.id = n) order by s limit 1;
+    insert into stream.playback_keys as k (id, sealed, signs_at)
+    values (turn_playback_key.id, fresh, clock_timestamp() + make_interval(secs => seconds))
+    returning extract(epoch from k.signs_at) into signs_at;
+    if actor is not null then
+        perform nself.audit('stream.playback_key_turned', id::text, jsonb_build_object('at_once', seconds = 0), null, actor);
+    end if;
+end
+$$;
+
+-- Drops keys that have signed nothing for ten minutes: no URL lasts for longer than five.
+create function stream.drop_playback_keys() returns void
+    language sql volatile
+    set search_path = pg_catalog, pg_temp
+as $$
+    delete from stream.playback_keys k where exists (
+        select from stream.playback_keys n
+        where n.signs_at > k.signs_at and n.signs_at < clock_timestamp() - interval '10 minutes'
+    )
+$$;
 
 create table stream.sessions (
     id uuid not null default nself.uuid_v7(),

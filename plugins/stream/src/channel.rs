@@ -1,6 +1,7 @@
 //! Names of channels: what one is, whose it is, and who may do what with it.
 //!
-//! A name is `family:<id>:<rest>`, `user:<id>` (with or without a rest) or `public:<rest>`. A name that begins with a namespace
+//! A name is `family:<id>:<rest>`, `user:<id>` (with or without a rest) or `public:<rest>`. In a family, `family:<id>:me:<user>` is one person's: what
+//! they alone may hear there, and not with a token of another family; `me` is their own. A name that begins with a namespace
 //! of the configuration (`chat:kitchen`) is one of the caller's own family: the server puts the family in. Names are compared
 //! byte by byte, so there must be no second spelling of any: letters, digits and `_.~-`, parts between single colons, ids as
 //! Postgres prints them. The same rules stand in `stream.namespace_of`, for SQL that publishes.
@@ -8,9 +9,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use nself_plugin_api::prelude::Principal;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{config::Namespace, protocol::Error};
+
+/// What a person's own channel in a family is called, and its namespace.
+pub(crate) const OWN: &str = "me";
 
 /// Longest name.
 const NAME_BYTES_MAX: usize = 255;
@@ -19,6 +24,8 @@ const NAME_BYTES_MAX: usize = 255;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
     Family(Uuid),
+    /// One person's, in that family.
+    Member(Uuid, Uuid),
     User(Uuid),
     Public,
 }
@@ -36,7 +43,24 @@ pub(crate) struct Channel {
     pub is_by_server: bool,
     /// Whether its subscriber is told what has changed since the publication before.
     pub takes_deltas: bool,
+    /// What a program that made the subscription has said of it.
+    pub own: Own,
     scope: Scope,
+}
+
+/// What holds for one subscription, where it is not what holds for its namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Own {
+    /// Whether others find it in the presence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence: Option<bool>,
+    /// Whether others are told that it comes and goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join_leave: Option<bool>,
+    /// When it ends, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
 }
 
 /// The namespaces of this host.
@@ -69,6 +93,8 @@ impl Namespaces {
         let first = spelled.split(':').next().unwrap_or_default();
         let channel = if is_scope(first) {
             self.find(spelled)
+        } else if spelled == OWN {
+            own_name(caller).and_then(|name| self.find(&name))
         } else if self.0.contains_key(first) {
             let family = caller.family_id.ok_or(Error::UNKNOWN_CHANNEL)?;
             self.find(&format!("family:{family}:{spelled}"))
@@ -96,7 +122,14 @@ impl Namespaces {
                 let first = rest.split(':').next().unwrap_or_default();
                 let is_known = !is_scope(first) && self.0.contains_key(first);
                 let namespace = if is_known { first } else { kind };
-                (Scope::Family(canonical(id)?), namespace)
+                let family = canonical(id)?;
+                let scope = if first == OWN {
+                    let user = rest.strip_prefix(OWN)?.strip_prefix(':')?;
+                    Scope::Member(family, canonical(user)?)
+                } else {
+                    Scope::Family(family)
+                };
+                (scope, namespace)
             }
             "user" => {
                 let id = rest.split(':').next().unwrap_or_default();
@@ -113,6 +146,7 @@ impl Namespaces {
             rules: Arc::clone(self.0.get(namespace)?),
             is_by_server: false,
             takes_deltas: false,
+            own: Own::default(),
         })
     }
 
@@ -121,6 +155,7 @@ impl Namespaces {
         let marked = self.0.iter().filter(|(_, rules)| rules.on_connect);
         let names = marked.filter_map(|(name, _)| match &**name {
             "user" => caller.user_id.map(|user| format!("user:{user}")),
+            OWN => own_name(caller),
             name => caller
                 .family_id
                 .map(|family| format!("family:{family}:{name}")),
@@ -142,10 +177,18 @@ impl Channel {
         }
     }
 
+    /// The same, of which a program has said something of its own.
+    pub(crate) fn with(self, own: Own) -> Self {
+        Self { own, ..self }
+    }
+
     /// Whether the caller is one of those whose channel it is.
     fn is_of(&self, caller: &Principal) -> bool {
         match self.scope {
             Scope::Family(family) => caller.family_id == Some(family),
+            Scope::Member(family, user) => {
+                caller.family_id == Some(family) && caller.user_id == Some(user)
+            }
             // A machine by itself is called by its own id.
             Scope::User(user) => caller.user_id.or(caller.device_id) == Some(user),
             Scope::Public => true,
@@ -155,7 +198,7 @@ impl Channel {
     /// Whether the caller may read it.
     pub(crate) fn may_subscribe(&self, caller: &Principal) -> bool {
         let by_role = match self.scope {
-            Scope::Family(_) => caller
+            Scope::Family(_) | Scope::Member(..) => caller
                 .role
                 .is_some_and(|role| self.rules.subscribe.iter().any(|who| who.is(role))),
             Scope::User(_) | Scope::Public => true,
@@ -171,10 +214,26 @@ impl Channel {
         by_role && self.is_of(caller)
     }
 
+    /// Whether its subscriber stands in the presence.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.own.presence.unwrap_or(self.rules.presence)
+    }
+
+    /// Whether others are told that its subscriber comes and goes.
+    pub(crate) fn is_announced(&self) -> bool {
+        self.own.join_leave.unwrap_or(self.rules.join_leave)
+    }
+
     /// Whether what was missed can be had later.
     pub(crate) fn is_recoverable(&self) -> bool {
         self.rules.history_size > 0
     }
+}
+
+/// The caller's own channel in their family.
+fn own_name(caller: &Principal) -> Option<String> {
+    let (family, user) = (caller.family_id?, caller.user_id?);
+    Some(format!("family:{family}:{OWN}:{user}"))
 }
 
 fn is_scope(word: &str) -> bool {
@@ -255,6 +314,8 @@ mod tests {
                 "typing:a.b~c-d_E:9".to_owned(),
                 format!("{ours}:typing:a.b~c-d_E:9"),
             ),
+            ("me".to_owned(), format!("{ours}:me:{ME}")),
+            (format!("{ours}:me:{ME}"), format!("{ours}:me:{ME}")),
             (format!("user:{ME}"), format!("user:{ME}")),
             (format!("user:{ME}:mail"), format!("user:{ME}:mail")),
             ("public:status".to_owned(), "public:status".to_owned()),

@@ -28,6 +28,9 @@ pub(crate) struct Publish {
     /// Makes the same publication within five minutes no second one.
     #[serde(default)]
     pub key: Option<String>,
+    /// Only for who is there at the moment, whatever the namespace keeps. Programs may say so over HTTP.
+    #[serde(skip)]
+    pub is_fleeting: bool,
 }
 
 /// Where it is now. Nothing where nothing is kept.
@@ -64,6 +67,7 @@ pub(crate) async fn publish(cx: &Cx<Stream>, publish: Publish) -> Result<Publish
         data,
         tags,
         key,
+        is_fleeting,
     } = publish;
     let plugin = cx.plugin();
     let known = plugin.namespaces.find(&channel).ok_or_else(|| {
@@ -81,7 +85,11 @@ pub(crate) async fn publish(cx: &Cx<Stream>, publish: Publish) -> Result<Publish
     }
     let tags = tags.as_ref().map(to_raw_value).transpose();
     let tags = tags.map_err(Error::internal)?;
-    if known.rules.ephemeral {
+    if is_fleeting && key.is_some() {
+        let message = "key: nothing is known again that is not kept".to_owned();
+        return Err(StreamError::Publication { message }.into());
+    }
+    if known.rules.ephemeral || is_fleeting {
         let told = told::publish(cx, &channel, data, tags, None).await;
         told.map_err(refused)?;
         return Ok(Published::default());

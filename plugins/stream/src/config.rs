@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use nself_plugin_api::{Schema, prelude::Role};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{error::StreamError, media::Settings};
+use crate::{channel::OWN, error::StreamError, media::Settings};
 
 /// The plugin's configuration.
 #[derive(Debug, Clone, Deserialize, Schema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Kinds of channels, by the first part of a name behind its family: `[plugins.stream.config.namespaces.chat]`. They are
-    /// added to the built-in ones (`family`, `user`, `public`, `chat`, `typing`, `changes`), and replace those of the same name.
+    /// added to the built-in ones (`family`, `user`, `public`, `me`, `chat`, `typing`, `changes`), and replace those of the same name.
     pub namespaces: BTreeMap<String, Namespace>,
     /// Tables whose changes are published to the family that the row belongs to, where the table's owner lets them be
     /// (`stream.publish_changes`): `[plugins.stream.config.tables."public.posts"]`.
@@ -54,6 +54,22 @@ pub struct Config {
     /// Publications that a client may have missed and is still given when it comes back.
     #[schema(minimum = 1, maximum = 10_000)]
     pub recovery_max: u32,
+    /// How this host learns that there is something to deliver: by LISTEN, or, where a pooler stands before the database that does not
+    /// take it, by asking.
+    pub wakeup: Wakeup,
+    /// Milliseconds between two questions, where it asks.
+    #[schema(minimum = 20, maximum = 5_000)]
+    pub poll_ms: u32,
+}
+
+/// How a host learns that there is something to deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Schema)]
+#[serde(rename_all = "snake_case")]
+pub enum Wakeup {
+    /// It listens, on a connection of its own.
+    Notify,
+    /// It asks, whether somebody is connected or not.
+    Poll,
 }
 
 /// What holds for one kind of channels.
@@ -69,7 +85,7 @@ pub struct Namespace {
     /// Roles that may publish over their connection. Plugins and operators publish in any case.
     pub publish: Vec<Who>,
     /// Whether the server subscribes who connects, where their role may: to `family:<id>:<namespace>`, and for the namespace
-    /// `user` to `user:<id>`. Not for `public`.
+    /// `user` to `user:<id>`, for `me` to `family:<id>:me:<user>`. Not for `public`.
     pub on_connect: bool,
     /// Publications that are kept for who comes back or asks for the history; 0 keeps none.
     #[schema(minimum = 0, maximum = 10_000)]
@@ -113,11 +129,28 @@ pub enum SlowConsumer {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Schema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Table {
-    /// The namespace, by which it is said who hears of them.
+    /// The namespace, by which it is said who is let into the family's channel of them.
     pub namespace: String,
-    /// Columns that are told with rows that everybody in the channel may read; of others, and without any, that and which row
-    /// has changed. A column that nobody may read has no place here.
+    /// Columns that are told; without any, that and which row has changed. A column that not everybody may read who may read the row has
+    /// no place here.
     pub columns: Vec<String>,
+    /// By what it is said who may read a row. By default it is `content` where the table has a column `visibility`, and `conversation`
+    /// where it has a `conversation_id`; rows of another table are told to nobody.
+    pub audience: Option<Audience>,
+}
+
+/// By what it is said who may read a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, Schema)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// Its `visibility`, its `author_id` and whether it is approved for children (`child_approved_at`).
+    Content,
+    /// Who is in the conversation.
+    Conversation,
+    /// Whose it is: `member_id`, `author_id` or `created_by`.
+    Author,
+    /// Everybody whom the namespace lets in may know that it has changed; what it says is not told.
+    Family,
 }
 
 impl Default for Table {
@@ -125,6 +158,7 @@ impl Default for Table {
         Self {
             namespace: "changes".to_owned(),
             columns: Vec::new(),
+            audience: None,
         }
     }
 }
@@ -212,6 +246,8 @@ impl Default for Config {
             queue_bytes_max: 1 << 20,
             media: Settings::default(),
             recovery_max: 300,
+            wakeup: Wakeup::Notify,
+            poll_ms: 100,
         }
     }
 }
@@ -277,14 +313,14 @@ fn check_table(
     if !is_name {
         return fails("a name such as public.posts, of letters, digits and _");
     }
-    let is_family_s = !matches!(&*table.namespace, "family" | "user" | "public");
+    let is_family_s = !matches!(&*table.namespace, "family" | "user" | "public" | OWN);
     if !is_family_s || !namespaces.contains_key(&table.namespace) {
         return fails("a namespace of the configuration that families have");
     }
     Ok(())
 }
 
-fn built_in() -> [(&'static str, Namespace); 6] {
+fn built_in() -> [(&'static str, Namespace); 7] {
     let kept = Namespace {
         history_size: 100,
         ..Namespace::default()
@@ -293,6 +329,7 @@ fn built_in() -> [(&'static str, Namespace); 6] {
         ("family", kept.clone()),
         ("user", kept.clone()),
         ("public", kept.clone()),
+        (OWN, kept.clone()),
         (
             "changes",
             Namespace {

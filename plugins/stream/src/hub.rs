@@ -492,8 +492,10 @@ impl Channels {
     fn enter(&mut self, channel: &Channel, place: Option<&Place>, session: &Arc<Session>) -> i64 {
         let known = self.by_name.get(&channel.name);
         let known = known.and_then(|local| local.place.as_ref());
-        if known.is_some_and(|known| place.is_some_and(|place| place.id != known.id)) {
-            // The row was dropped and made anew since; who came before has a position that means nothing now.
+        let is_other =
+            |known: &Place, place: &Place| place.id != known.id || place.epoch != known.epoch;
+        if known.is_some_and(|known| place.is_some_and(|place| is_other(known, place))) {
+            // The row was dropped and made anew since, or a backup was put back; who came before has a position that means nothing now.
             self.lose(&channel.name);
         }
         let local = self.by_name.entry(Arc::clone(&channel.name)).or_default();

@@ -14,7 +14,10 @@ use nself_plugin_api::{
     tracing::{debug, warn},
 };
 
-use crate::{Stream, leaving, reader, session::Now, standing, store, told};
+use crate::{
+    Stream, config::Wakeup, course, leaving, media, protocol::Unsubscribe, reader, session::Now,
+    standing, store, told,
+};
 
 /// Pause between two looks. Rights that were taken away are gone within a second.
 pub(crate) const EVERY: Duration = Duration::from_millis(400);
@@ -29,6 +32,8 @@ pub(crate) struct Keeper {
     is_listening: AtomicBool,
     is_reading: AtomicBool,
     seen: Mutex<Seen>,
+    /// Of hosts that do not listen.
+    pub asking: told::Asking,
 }
 
 #[derive(Default)]
@@ -60,6 +65,8 @@ pub(crate) async fn keep(cx: Cx<Stream>) -> Result<()> {
             // Whatever it is that holds its connection up, it takes part in nothing any more.
             leaving::end(&cx, session);
         }
+        let ended = session.take_ended(now);
+        leaving::unsubscribe(&cx, session, &ended, Unsubscribe::EXPIRED);
     }
     let changes = cx.tokens().changes()?;
     if std::mem::replace(&mut cx.plugin().keeper.seen().token_changes, changes) != changes {
@@ -76,8 +83,9 @@ pub(crate) async fn keep(cx: Cx<Stream>) -> Result<()> {
         cx.plugin().keeper.seen().leased_at = Some(now.monotonic);
         let clients = sessions.iter().map(|session| session.client).collect();
         let kept = store::presence::keep_node(&cx.db(), cx.plugin().node, clients).await;
-        if let Err(error) = kept {
-            warn!(%error, "this host's lease is not renewed");
+        match kept {
+            Ok(()) => course::check(&cx).await,
+            Err(error) => warn!(%error, "this host's lease is not renewed"),
         }
     }
     Ok(())
@@ -86,12 +94,10 @@ pub(crate) async fn keep(cx: Cx<Stream>) -> Result<()> {
 /// Starts the loops that do not run: at first both of them, later one that ended. What is told from then on is heard.
 pub(crate) async fn start_loops(cx: &Cx<Stream>) -> Result<()> {
     if let Some(running) = Running::begin(cx, |keeper| &keeper.is_listening) {
-        let notifications = cx.db().listen(store::told::CHANNEL).await?;
-        cx.tasks().spawn("listen", async move {
-            let ended = told::listen(&running.cx, notifications).await;
-            debug!(error = ?ended.err(), "nothing is heard any more");
-            Ok(())
-        })?;
+        match cx.plugin().config.wakeup {
+            Wakeup::Notify => listen(running).await?,
+            Wakeup::Poll => ask_again_and_again(running).await?,
+        }
     }
     if let Some(running) = Running::begin(cx, |keeper| &keeper.is_reading) {
         cx.tasks().spawn("read", async move {
@@ -100,6 +106,32 @@ pub(crate) async fn start_loops(cx: &Cx<Stream>) -> Result<()> {
             Ok(())
         })?;
     }
+    Ok(())
+}
+
+async fn listen(running: Running) -> Result<()> {
+    let cx = running.cx.clone();
+    let notifications = cx.db().listen(store::told::CHANNEL).await?;
+    cx.tasks().spawn("listen", async move {
+        let ended = told::listen(&running.cx, notifications).await;
+        debug!(error = ?ended.err(), "nothing is heard any more");
+        Ok(())
+    })?;
+    Ok(())
+}
+
+async fn ask_again_and_again(running: Running) -> Result<()> {
+    let cx = running.cx.clone();
+    // From now on, not what was told before.
+    let heard = cx.plugin().keeper.asking.hear(&cx, i64::MAX).await?;
+    let Some(heard) = heard else {
+        return Ok(());
+    };
+    cx.tasks().spawn("ask", async move {
+        let ended = told::look(&running.cx, heard.upto).await;
+        debug!(error = ?ended.err(), "nothing is heard any more");
+        Ok(())
+    })?;
     Ok(())
 }
 
@@ -125,9 +157,9 @@ impl Drop for Running {
     }
 }
 
-/// The task `prune`: drops what no namespace keeps, and what was watched long ago.
+/// The task `prune`: drops what no namespace keeps, and what was watched long ago, and turns the key of addresses when it is time.
 pub(crate) async fn prune(cx: Cx<Stream>) -> Result<()> {
     while store::log::prune(&cx.db(), PRUNE_STEP).await? > 0 {}
     while store::media::prune(&cx.db(), PRUNE_STEP).await? > 0 {}
-    Ok(())
+    media::keep_turning(&cx).await
 }

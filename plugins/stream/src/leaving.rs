@@ -39,7 +39,7 @@ pub(crate) fn end(cx: &Cx<Stream>, session: &Arc<Session>) {
 
 /// Beside whatever goes on: nobody waits for it. What is lost of it the keeper makes up for.
 fn tell(cx: &Cx<Stream>, session: &Session, mut channels: Vec<Channel>) {
-    channels.retain(|channel| channel.rules.presence || channel.rules.join_leave);
+    channels.retain(|channel| channel.is_listed() || channel.is_announced());
     let Some(principal) = session.principal().filter(|_| !channels.is_empty()) else {
         return;
     };
@@ -47,10 +47,10 @@ fn tell(cx: &Cx<Stream>, session: &Session, mut channels: Vec<Channel>) {
     let (telling, client) = (cx.clone(), session.client);
     let spawned = cx.tasks().spawn("leave", async move {
         for channel in channels {
-            if channel.rules.presence {
+            if channel.is_listed() {
                 store::presence::leave(&telling.db(), &channel.name, client).await?;
             }
-            if channel.rules.join_leave {
+            if channel.is_announced() {
                 left(&telling, &channel, &info).await;
             }
         }

@@ -5,6 +5,7 @@
 mod channel;
 mod channels;
 mod config;
+mod course;
 mod deltas;
 mod error;
 mod fossil;
@@ -36,15 +37,16 @@ use uuid::Uuid;
 
 use crate::{
     channel::Namespaces,
+    course::Course,
     hub::Hub,
     keeper::Keeper,
     media::Media,
     origin::Origins,
-    routes::{api, connection, events, sessions, verify},
+    routes::{api, connection, events, keys, mercure, sessions, verify},
     standing::Arrivals,
 };
 pub use crate::{
-    config::{Config, Namespace, SlowConsumer, Table, Who},
+    config::{Audience, Config, Namespace, SlowConsumer, Table, Wakeup, Who},
     media::Settings,
 };
 
@@ -52,6 +54,8 @@ pub use crate::{
 const API_BYTES_MAX: u64 = 16 << 20;
 /// A request to be connected, with a token and the channels that are wanted.
 const CONNECT_BYTES_MAX: u64 = 65_536;
+/// A form with a publication in it, in which a letter may take three.
+const MERCURE_BYTES_MAX: u64 = 4 << 20;
 /// Programs publish more often than people ask.
 const API_PER_MINUTE: u32 = 60_000;
 /// A household behind one address.
@@ -65,6 +69,7 @@ pub struct Stream {
     hub: Hub,
     keeper: Keeper,
     arrivals: Arrivals,
+    course: Course,
     /// This instance, among all that there are.
     node: Uuid,
     media: Media,
@@ -140,6 +145,10 @@ impl Plugin for Stream {
         Route::get("/.well-known/mercure", events::mercure)
             .public()
             .summary("Publications as server-sent events, as Mercure's clients read them"),
+        Route::post("/.well-known/mercure", mercure::publish)
+            .public()
+            .body_bytes_max(MERCURE_BYTES_MAX)
+            .summary("Publish by a form, as Mercure's publishers do; what a connection may"),
         Route::post("/api/publish", api::publish)
             .service("stream")
             .body_bytes_max(API_BYTES_MAX)
@@ -232,6 +241,9 @@ impl Plugin for Stream {
         Route::post("/v1/stream/sessions/{id}/end", sessions::end)
             .action("stream.read")
             .summary("Give the place back"),
+        Route::post("/v1/stream/playback-key/turn", keys::turn)
+            .service("stream")
+            .summary("Let another key sign addresses from the next minute on"),
         Route::post("/v1/stream/verify", verify::described)
             .public()
             .rate_per_minute(API_PER_MINUTE)
@@ -284,6 +296,7 @@ impl Plugin for Stream {
             hub: Hub::new(context),
             keeper: Keeper::default(),
             arrivals: Arrivals::default(),
+            course: Course::default(),
             node: Uuid::now_v7(),
             media,
         })
@@ -295,11 +308,14 @@ impl Plugin for Stream {
         } = cx.plugin();
         store::log::write_namespaces(&cx.db(), namespaces).await?;
         store::changes::write_tables(&cx.db(), &config.tables, namespaces).await?;
+        course::check(&cx).await;
         keeper::start_loops(&cx).await
     }
 
     async fn stop(cx: Cx<Self>, _: Duration) -> Result<()> {
-        store::presence::end_node(&cx.db(), cx.plugin().node).await
+        let node = cx.plugin().node;
+        cx.plugin().keeper.asking.end(&cx).await?;
+        store::presence::end_node(&cx.db(), node).await
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) use self::{
     admission::{Admission, Content, Priority, admit},
     book::{Beat, Book, Known, State, Token},
     heartbeat::{FLUSH_EVERY, Renewed, beat, end, keep_writing, now, pause},
-    key::Keys,
+    key::{Keys, Turned, keep_turning, turn},
     sweep::{Looks, SWEEP_EVERY, sweep},
     watcher::Watcher,
 };
@@ -64,7 +64,7 @@ pub(crate) fn signed(cx: &Cx<Stream>, known: &Known) -> Result<(String, u64)> {
         content_id: known.content_id,
         expires_at: now + u64::from(config.media.playback_seconds),
     };
-    let signature = media.keys.sign(&grant);
+    let signature = media.keys.sign(&grant, now);
     Ok((media.place.address(&grant, &signature), grant.expires_at))
 }
 

@@ -23,6 +23,9 @@ use crate::{
 /// Channels that one request may name. The id of each event says where the client is in all of them.
 pub(crate) const CHANNELS_MAX: usize = 32;
 
+/// What a client of Mercure says that wants all that is kept.
+const EARLIEST: &str = "earliest";
+
 /// A connection that has begun. Dropped, it takes its session out of everything.
 pub(crate) struct Open {
     cx: Cx<Stream>,
@@ -69,9 +72,13 @@ pub(crate) async fn open(
         let channel = cx.plugin().namespaces.resolve(&spelled, &caller)?;
         wanted.push((channel.by_server(), request));
     }
-    let positions = last.map(Positions::read);
-    if let Some(positions) = &positions {
-        come_again(&mut wanted, positions);
+    if last == Some(EARLIEST) {
+        for (_, request) in &mut wanted {
+            request.recover = true;
+            request.is_from_the_earliest = true;
+        }
+    } else if let Some(positions) = last.map(Positions::read) {
+        come_again(&mut wanted, &positions);
     }
     let mut entered = by_server::enter_all(cx, &open.session, &caller, wanted).await?;
     result.subs = std::mem::take(&mut entered.results);

@@ -31,6 +31,27 @@ impl Origins {
         })
     }
 
+    /// The same for what a browser does by itself: a cookie comes with the requests of whatever page, so it counts only for pages that are
+    /// known by name. Who changes something has to say which page asks.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::Origin`].
+    pub(crate) fn check_cookie(
+        &self,
+        headers: &HeaderMap,
+        is_to_change: bool,
+    ) -> Result<(), StreamError> {
+        let may = match headers.get(ORIGIN) {
+            None => !is_to_change,
+            Some(origin) => {
+                let origin = origin.to_str().ok().and_then(read);
+                origin.is_some_and(|origin| self.listed.contains(&origin))
+            }
+        };
+        may.then_some(()).ok_or(StreamError::Origin)
+    }
+
     /// Lets a request through, or not.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nself_plugin_api::capability::hub::Connection;
 
-use crate::protocol::Disconnect;
+use crate::protocol::{Disconnect, End};
 
 /// A text that is sent as it is, shared by all connections that it goes to.
 pub(crate) type Frame = Arc<str>;
@@ -15,7 +15,12 @@ pub(crate) trait Outlet: Send + Sync {
     fn send(&self, frame: &Frame);
 
     /// Ends the connection after what was sent before. The first reason counts.
-    fn close(&self, why: Disconnect);
+    fn end(&self, why: End);
+
+    /// The same, by a reason of the server's.
+    fn close(&self, why: Disconnect) {
+        self.end(why.into());
+    }
 
     /// Whether it has been ended, if only because the client did not keep up.
     fn is_closing(&self) -> bool;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-pub(crate) use self::codes::{Disconnect, Error, Unsubscribe};
+pub(crate) use self::codes::{Disconnect, End, Error, Unsubscribe};
 use crate::positions::Positions;
 
 /// What a client asks for. Exactly one of the requests is there; without any it is the answer to a ping.
@@ -80,7 +80,10 @@ pub(crate) struct Push<'a> {
     pub connect: Option<&'a ConnectResult>,
     /// To who only listens: the connection ends with this.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub disconnect: Option<Disconnect>,
+    pub disconnect: Option<&'a End>,
+    /// The connection ends then, unless the client brings a newer token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
 }
 
 /// Who somebody in a channel is.
@@ -117,6 +120,13 @@ pub(crate) struct Join<'a> {
 #[derive(Debug, Serialize)]
 pub(crate) struct Leave<'a> {
     pub info: &'a ClientInfo,
+}
+
+/// When the connection ends now.
+#[derive(Debug, Serialize)]
+pub(crate) struct Refresh {
+    pub expires: bool,
+    pub ttl: u32,
 }
 
 /// A subscription that the server has made.
@@ -203,6 +213,9 @@ pub(crate) struct SubscribeRequest {
     /// Positions in several channels, of which the one counts whose epoch it is.
     #[serde(skip)]
     pub positions: Positions,
+    /// Whatever is kept is wanted, from wherever that begins.
+    #[serde(skip)]
+    pub is_from_the_earliest: bool,
 }
 
 impl SubscribeRequest {
@@ -497,7 +510,7 @@ mod tests {
         assert_eq!(pushed(&frame), Some(inner));
         assert_eq!(pushed(&Reply::default().frame()), None);
         let ended = Push {
-            disconnect: Some(Disconnect::EXPIRED),
+            disconnect: Some(&Disconnect::EXPIRED.into()),
             ..Push::default()
         };
         assert_eq!(

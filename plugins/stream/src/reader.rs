@@ -1,5 +1,5 @@
 //! Reads the log: what came behind the position of each channel that somebody on this host is subscribed to. It looks when it is
-//! woken and every second, so a wake-up that is lost costs a second and nothing else.
+//! woken and every second, so a wake-up that is lost costs a second and nothing else; where nobody can wake it, more often.
 //!
 //! Before it sleeps it leaves a mark, by which writers know that they have to wake it. As long as publications come one at a time the mark
 //! stays, and each costs one look; only where one look finds something right after the other it is taken away.
@@ -15,7 +15,7 @@ use nself_plugin_api::{
     tracing::warn,
 };
 
-use crate::{Stream, store};
+use crate::{Stream, config::Wakeup, store};
 
 /// How long a reader sleeps at most.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -53,11 +53,20 @@ pub(crate) async fn follow(cx: &Cx<Stream>) -> Result<()> {
         }
         let left = mark.left(cx)?;
         let clock = cx.clock();
-        let slept = pin!(clock.sleep(if left.is_zero() { SWEEP } else { left }));
+        let slept = pin!(clock.sleep(if left.is_zero() { pause(cx) } else { left }));
         let woken = pin!(cx.plugin().hub.bell.wait());
         if let Either::Left((slept, _)) = select(slept, woken).await {
             slept?;
         }
+    }
+}
+
+/// How long it sleeps at most. Who asks instead of being woken sleeps no longer than that.
+fn pause(cx: &Cx<Stream>) -> Duration {
+    let config = &cx.plugin().config;
+    match config.wakeup {
+        Wakeup::Notify => SWEEP,
+        Wakeup::Poll => Duration::from_millis(config.poll_ms.into()),
     }
 }
 
@@ -74,9 +83,10 @@ impl Mark {
         Ok(SWEEP.saturating_sub(passed))
     }
 
-    /// Whether it was set: nobody needs to be woken who listens to nothing.
+    /// Whether it was set: nobody needs to be woken who listens to nothing, or asks by itself.
     async fn set(&mut self, cx: &Cx<Stream>) -> Result<bool> {
-        if cx.plugin().hub.positions().0.is_empty() {
+        let is_woken = cx.plugin().config.wakeup == Wakeup::Notify;
+        if !is_woken || cx.plugin().hub.positions().0.is_empty() {
             return Ok(false);
         }
         let now = cx.clock().monotonic()?;

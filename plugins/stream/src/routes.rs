@@ -4,6 +4,8 @@ pub(crate) mod api;
 pub(crate) mod connection;
 pub(crate) mod events;
 pub(crate) mod graphql;
+pub(crate) mod keys;
+pub(crate) mod mercure;
 pub(crate) mod sessions;
 pub(crate) mod verify;
 

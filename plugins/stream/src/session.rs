@@ -39,11 +39,23 @@ struct Bearer {
     token: Box<str>,
     /// As the token says, less what was taken away since.
     principal: Principal,
+    /// An earlier end than the token's, as a program has said.
+    ends_at: Option<u64>,
+}
+
+impl Bearer {
+    /// Seconds since 1970 at which its connection ends, whoever said so: never later than the token does.
+    fn end(&self) -> u64 {
+        let of_token = self.principal.expires_at;
+        self.ends_at.map_or(of_token, |end| end.min(of_token))
+    }
 }
 
 struct State {
     bearer: Option<Bearer>,
     subscriptions: Subscriptions,
+    /// No subscription ends before by itself, in seconds since 1970.
+    next_end: Option<u64>,
     /// By the rules that they are counted by.
     allowances: HashMap<usize, Allowance>,
     /// Of commands other than publications.
@@ -82,6 +94,7 @@ impl Session {
             state: Mutex::new(State {
                 bearer: None,
                 subscriptions: Subscriptions::default(),
+                next_end: None,
                 allowances: HashMap::new(),
                 commands: None,
                 opened_at: now,
@@ -156,9 +169,37 @@ impl Session {
         if amount >= channels_max {
             return Err(Error::LIMIT_EXCEEDED);
         }
+        if let Some(end) = channel.own.expires_at {
+            state.next_end = Some(state.next_end.map_or(end, |next| next.min(end)));
+        }
         let (name, channel) = (&channel.name, channel.clone());
         state.subscriptions.insert(name, channel);
         Ok(())
+    }
+
+    /// Takes out the subscriptions that are at their end.
+    pub(crate) fn take_ended(&self, now: Now) -> Vec<Channel> {
+        let mut state = self.state();
+        if state.next_end.is_none_or(|end| now.seconds < end) {
+            return Vec::new();
+        }
+        let is_over =
+            |channel: &Channel| channel.own.expires_at.is_some_and(|end| end <= now.seconds);
+        let ended = state
+            .subscriptions
+            .extract_if(|_, channel| is_over(channel));
+        let ended = ended.map(|(_, channel)| channel).collect();
+        let left = state.subscriptions.values();
+        state.next_end = left.filter_map(|channel| channel.own.expires_at).min();
+        ended
+    }
+
+    /// Lets the connection end at that time, if its token does not end before; when it ends, or nothing where nobody has connected.
+    pub(crate) fn end_at(&self, seconds: u64) -> Option<u64> {
+        let mut state = self.state();
+        let bearer = state.bearer.as_mut()?;
+        bearer.ends_at = Some(seconds);
+        Some(bearer.end())
     }
 
     /// Forgets a subscription.
@@ -252,7 +293,7 @@ impl Session {
         let end = match &state.bearer {
             None => (now.monotonic.saturating_sub(state.opened_at) >= STALE_AFTER)
                 .then_some(Disconnect::STALE),
-            Some(bearer) if now.seconds >= bearer.principal.expires_at.saturating_add(grace) => {
+            Some(bearer) if now.seconds >= bearer.end().saturating_add(grace) => {
                 Some(Disconnect::EXPIRED)
             }
             Some(_) => (state.is_pong_due && waited >= seconds(config.pong_seconds))

@@ -14,7 +14,7 @@ use nself_plugin_api::{
 use crate::{
     Stream, leaving,
     outlet::{Frame, Outlet},
-    protocol::{Disconnect, commands},
+    protocol::{Disconnect, End, commands},
     session::{self, Session},
 };
 
@@ -48,8 +48,9 @@ impl Outlet for Line {
         }
     }
 
-    fn close(&self, why: Disconnect) {
-        self.connection.close(close(why));
+    fn end(&self, End { code, reason }: End) {
+        let reason = &*reason;
+        self.connection.close(Close { code, reason });
         self.end.wake();
     }
 

@@ -284,3 +284,73 @@ async fn no_role_of_a_family_reaches_a_row_of_another_over_graphql() {
     assert!(probes > 500, "{probes}: the probes do not meet the tables");
     assert!(seen > 500, "{seen}: who reaches nothing proves nothing");
 }
+
+fn table_named<'a>(document: &'a Value, name: &str) -> (TableName, &'a Value) {
+    let mut all = tables(document).iter();
+    let entry =
+        all.find(|entry| entry["table"]["schema"] == "public" && entry["table"]["name"] == name);
+    let entry = entry.unwrap_or_else(|| panic!("{name} is tracked"));
+    (TableName::read(&entry["table"]).unwrap(), entry)
+}
+
+/// Two doors to the same content: what one of them shows the other must not refuse, and the other way round.
+#[tokio::test]
+async fn a_live_event_is_shown_to_whom_a_media_session_of_it_is_admitted() {
+    let database = database().await;
+    let client = demo(&database).await;
+    let catalog = Catalog::read(&client).await.unwrap();
+    let document = built(&catalog);
+    let make = format!(
+        "INSERT INTO public.live_events (family_id, title, planned_at, visibility, child_approved_at) \
+             SELECT '{OURS}', 'Wedding', now(), v, CASE WHEN a THEN now() END \
+             FROM unnest(ARRAY['private', 'family', 'public', 'adults_only']) v, unnest(ARRAY[false, true]) a; \
+         INSERT INTO public.event_markers (family_id, live_event_id, offset_ms, label) \
+             SELECT family_id, id, 0, 'Vows' FROM public.live_events WHERE title = 'Wedding'"
+    );
+    client.batch_execute(&make).await.unwrap();
+    let mut seen = Map::new();
+    for caller in callers(&client).await {
+        let (events, event_rules) = table_named(&document, "live_events");
+        let (markers, marker_rules) = table_named(&document, "event_markers");
+        let language = Language {
+            document: &document,
+            catalog: &catalog,
+            variables: &caller.variables,
+        };
+        let shown = |rules: &Value, table: &TableName| {
+            let mut all = rules["select_permissions"].as_array().into_iter().flatten();
+            let found = all.find(|one| one["role"] == *caller.role)?;
+            Some(language.all(table, "t", &found["permission"]["filter"]))
+        };
+        let Some(event) = shown(event_rules, &events) else {
+            continue;
+        };
+        let marker = shown(marker_rules, &markers).expect("who sees an event sees its markers");
+        let member = language.literal(&"X-Hasura-Member-Id".into());
+        let sql = format!(
+            "WITH e AS (SELECT t.id, coalesce({event}, false) AS is_shown, nself.sees_content( \
+                 '{role}', t.visibility, t.author_id, t.child_approved_at, {member}::uuid) AS is_admitted \
+                 FROM public.live_events t WHERE t.family_id = '{OURS}' AND t.deleted_at IS NULL), \
+             m AS (SELECT t.live_event_id AS id, coalesce({marker}, false) AS is_shown \
+                 FROM public.event_markers t WHERE t.family_id = '{OURS}') \
+             SELECT (SELECT count(*) FROM e WHERE is_shown), \
+                 (SELECT count(*) FROM e WHERE is_shown <> is_admitted), \
+                 (SELECT count(*) FROM e JOIN m USING (id) WHERE m.is_shown <> e.is_admitted)",
+            role = caller.role
+        );
+        let row = client.query_one(&sql, &[]).await;
+        let row = row.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let counted: (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        assert_eq!((counted.1, counted.2), (0, 0), "{}: {sql}", caller.role);
+        seen.insert(caller.role, counted.0.into());
+    }
+    // Approved ones for children, what is for the family for machines, all but what is private for grown-ups.
+    assert!(
+        seen["CHILD_MEMBER"].as_i64() < seen["DEVICE"].as_i64(),
+        "{seen:?}"
+    );
+    assert!(
+        seen["DEVICE"].as_i64() < seen["ADULT_MEMBER"].as_i64(),
+        "{seen:?}"
+    );
+}

@@ -14,6 +14,9 @@ pub struct Settings {
     /// Seconds that a signed address is good. Each heartbeat brings a new one.
     #[schema(minimum = 1, maximum = 300)]
     pub playback_seconds: u32,
+    /// Days after which another key signs addresses; 0 for never by itself.
+    #[schema(minimum = 0, maximum = 3_650)]
+    pub key_days: u32,
     /// Sessions of a person, or of a machine by itself. A guardian may set less for a child (`parental_controls.streams_max`).
     #[schema(minimum = 0, maximum = 1_000)]
     pub sessions_per_user: u32,
@@ -42,6 +45,7 @@ impl Default for Settings {
         Self {
             playback_url: "/media/{content}".to_owned(),
             playback_seconds: 300,
+            key_days: 30,
             sessions_per_user: 3,
             sessions_per_family: 10,
             sessions_per_content: 0,

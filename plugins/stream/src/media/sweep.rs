@@ -85,6 +85,7 @@ async fn look(cx: &Cx<Stream>) -> Result<IsOpen> {
         }
     }
     media.book.has_read(now, FORGET_AFTER);
+    media.keys.read_again(cx).await?;
     Ok(IsOpen(seen.is_open))
 }
 

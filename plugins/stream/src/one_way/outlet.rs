@@ -9,14 +9,14 @@ use nself_plugin_api::wake::Wake;
 
 use crate::{
     outlet::{Frame, Outlet},
-    protocol::Disconnect,
+    protocol::{Disconnect, End},
 };
 
 #[derive(Default)]
 struct Frames {
     all: VecDeque<Frame>,
     bytes: usize,
-    closing: Option<Disconnect>,
+    closing: Option<End>,
     is_cut: bool,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Waiting {
 pub(super) enum Next {
     Frame(Frame),
     /// The end, and why.
-    Close(Disconnect),
+    Close(End),
     /// The end, after a client that did not take it in time.
     Cut,
 }
@@ -66,7 +66,7 @@ impl Waiting {
             return Some(Next::Cut);
         }
         let Some(frame) = frames.all.pop_front() else {
-            return frames.closing.map(Next::Close);
+            return frames.closing.clone().map(Next::Close);
         };
         frames.bytes -= frame.len();
         Some(Next::Frame(frame))
@@ -84,7 +84,7 @@ impl Outlet for Waiting {
             // Its next request begins where the last event that it took was.
             frames.all = VecDeque::new();
             frames.bytes = 0;
-            frames.closing = Some(Disconnect::SLOW);
+            frames.closing = Some(Disconnect::SLOW.into());
         } else {
             frames.all.push_back(Arc::clone(frame));
         }
@@ -92,7 +92,7 @@ impl Outlet for Waiting {
         self.bell.wake();
     }
 
-    fn close(&self, why: Disconnect) {
+    fn end(&self, why: End) {
         self.frames().closing.get_or_insert(why);
         self.bell.wake();
     }
@@ -130,7 +130,10 @@ mod tests {
         waiting.send(&"too late".into());
         assert_eq!(next(&waiting), Some(Next::Frame("{}".into())));
         assert_eq!(next(&waiting), Some(Next::Frame("1".into())));
-        assert_eq!(next(&waiting), Some(Next::Close(Disconnect::EXPIRED)));
+        assert_eq!(
+            next(&waiting),
+            Some(Next::Close(Disconnect::EXPIRED.into()))
+        );
         waiting.cut();
         assert_eq!(next(&waiting), Some(Next::Cut));
     }
@@ -144,7 +147,7 @@ mod tests {
         assert!(!waiting.is_closing());
         waiting.send(&"1234567".into());
         assert!(waiting.frames().all.is_empty());
-        assert_eq!(next(&waiting), Some(Next::Close(Disconnect::SLOW)));
+        assert_eq!(next(&waiting), Some(Next::Close(Disconnect::SLOW.into())));
     }
 
     #[test]

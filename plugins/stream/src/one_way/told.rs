@@ -15,7 +15,7 @@ use crate::{
     error::StreamError,
     outlet::Frame,
     positions::Positions,
-    protocol::{ConnectResult, Disconnect, Publication, Push, bare, pushed},
+    protocol::{ConnectResult, End, Publication, Push, bare, pushed},
 };
 
 /// How a client wants to be told.
@@ -172,7 +172,7 @@ impl Telling {
         while !self.is_over {
             let event = match self.open.waiting.next().await {
                 Next::Frame(frame) => self.tell(&frame),
-                Next::Close(why) => self.end(why),
+                Next::Close(why) => self.end(&why),
                 Next::Cut => {
                     self.is_over = true;
                     return Some(Err(StreamError::Unavailable.into()));
@@ -186,7 +186,7 @@ impl Telling {
     }
 
     /// The last event, where the client's protocol has one.
-    fn end(&mut self, why: Disconnect) -> Option<SseEvent> {
+    fn end(&mut self, why: &End) -> Option<SseEvent> {
         self.is_over = true;
         let push = Push {
             disconnect: Some(why),

@@ -1,7 +1,9 @@
 //! Numbers that tell clients what to do: errors of commands, ends of subscriptions, ends of connections. They are Centrifugo's,
 //! because its clients decide by them whether to come again.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 /// Why a command is not carried out. `temporary`: the client asks again by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,7 @@ impl Error {
     pub(crate) const BAD_REQUEST: Self = Self::new(107, "bad request");
     pub(crate) const NOT_AVAILABLE: Self = Self::new(108, "not available");
     pub(crate) const TOKEN_EXPIRED: Self = Self::new(109, "token expired");
+    pub(crate) const EXPIRED: Self = Self::new(110, "expired");
     pub(crate) const TOO_MANY_REQUESTS: Self = Self::again(111, "too many requests");
     pub(crate) const UNRECOVERABLE_POSITION: Self = Self::new(112, "unrecoverable position");
     // From 400 on they are an application's own.
@@ -63,6 +66,11 @@ impl Unsubscribe {
         code: 2500,
         reason: "insufficient state",
     };
+    /// Whoever made it has said until when it lasts.
+    pub(crate) const EXPIRED: Self = Self {
+        code: 2501,
+        reason: "expired",
+    };
 }
 
 /// Why a connection ends. From 3500 on (below 4000) the client does not come again by itself.
@@ -88,5 +96,21 @@ impl Disconnect {
 
     const fn new(code: u16, reason: &'static str) -> Self {
         Self { code, reason }
+    }
+}
+
+/// The end of a connection as it is said: one of those above, or one that a program has words of its own for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
+    pub code: u16,
+    pub reason: Cow<'static, str>,
+}
+
+impl From<Disconnect> for End {
+    fn from(Disconnect { code, reason }: Disconnect) -> Self {
+        Self {
+            code,
+            reason: Cow::Borrowed(reason),
+        }
     }
 }

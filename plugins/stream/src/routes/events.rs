@@ -6,7 +6,10 @@ use nself_plugin_api::{
     Schema,
     extract::{Body, Extract, Request},
     futures_util::{Stream as Events, StreamExt, stream::BoxStream},
-    http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION},
+    http::{
+        HeaderMap, HeaderName, HeaderValue,
+        header::{AUTHORIZATION, COOKIE},
+    },
     prelude::*,
     respond::Respond,
 };
@@ -138,7 +141,7 @@ async fn pushes(cx: &Cx<Stream>, headers: &HeaderMap, request: &[u8]) -> Result<
 
 /// `GET /.well-known/mercure`.
 pub(crate) async fn mercure(cx: Cx<Stream>, headers: HeaderMap, topics: Topics) -> Result<Answer> {
-    cx.plugin().origins.check(&headers)?;
+    let token = mercure_token(&cx, &headers, false)?;
     let names = topics.topic.into_iter().chain(topics.matched);
     let subs: BTreeMap<_, _> = names
         .map(|name| (name, SubscribeRequest::default()))
@@ -150,10 +153,7 @@ pub(crate) async fn mercure(cx: Cx<Stream>, headers: HeaderMap, topics: Topics) 
     few(subs.len())?;
     let asked = topics.last.or(topics.last_event_id);
     let last = text(&headers, &LAST_EVENT_ID).or(asked.as_deref());
-    let request = ConnectRequest {
-        token: bearer(&headers),
-        subs,
-    };
+    let request = ConnectRequest { token, subs };
     let opened = one_way::open(&cx, request, last, false).await;
     let (open, connect) = opened.map_err(StreamError::from)?;
     let is_whole = connect
@@ -165,6 +165,32 @@ pub(crate) async fn mercure(cx: Cx<Stream>, headers: HeaderMap, topics: Topics) 
         (MERCURE_LAST_EVENT_ID, same.unwrap_or(EARLIEST))
     });
     Ok(told(Telling::new(open, Wording::Data, connect), header))
+}
+
+/// The token of a client of Mercure: in the header, or where a browser's pages can send none in the cookie `mercureAuthorization`.
+pub(super) fn mercure_token(
+    cx: &Cx<Stream>,
+    headers: &HeaderMap,
+    is_to_change: bool,
+) -> Result<String> {
+    let origins = &cx.plugin().origins;
+    origins.check(headers)?;
+    if headers.contains_key(AUTHORIZATION) {
+        return Ok(bearer(headers));
+    }
+    let Some(token) = cookie(headers) else {
+        return Ok(String::new());
+    };
+    origins.check_cookie(headers, is_to_change)?;
+    Ok(token.to_owned())
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let lists = headers.get_all(COOKIE).iter();
+    let mut pairs = lists
+        .filter_map(|list| list.to_str().ok())
+        .flat_map(|list| list.split(';'));
+    pairs.find_map(|pair| pair.trim().strip_prefix("mercureAuthorization="))
 }
 
 fn told(telling: Telling, header: Option<(HeaderName, HeaderValue)>) -> Answer {

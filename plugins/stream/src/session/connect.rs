@@ -10,7 +10,9 @@ use super::{
     by_server, user,
 };
 use crate::{
-    Stream, leaving,
+    Stream,
+    channel::Channel,
+    leaving,
     outlet::Frame,
     protocol::{
         Answer, ConnectRequest, ConnectResult, Disconnect, Error as Refusal, RefreshRequest,
@@ -61,18 +63,9 @@ pub(crate) async fn begin(
     if session.principal().is_some() {
         return Err(Disconnect::BAD_REQUEST.into());
     }
-    if token.is_empty() {
-        return Err(Refusal::UNAUTHORIZED.into());
-    }
-    let principal = verify(cx, &token).map_err(|unfit| match unfit {
-        Unfit::Over => Refusal::TOKEN_EXPIRED.into(),
-        Unfit::Forged => Disconnect::INVALID_TOKEN.into(),
-        Unfit::Unknown(error) => No::from(error),
-    })?;
-    // What the token says may have been taken away since.
-    let principal = standing::of_one(cx, principal).await?;
+    let principal = bearer_of(cx, &token).await?;
     // Tokens are taken a little beyond their end; who cannot bring a newer one would only be sent away again.
-    if !session.answers_pings() && seconds_left(cx, &principal)? == 0 {
+    if !session.answers_pings() && seconds_left(cx, principal.expires_at)? == 0 {
         return Err(Refusal::TOKEN_EXPIRED.into());
     }
     let config = &cx.plugin().config;
@@ -83,7 +76,7 @@ pub(crate) async fn begin(
     {
         return Err(Disconnect::CONNECTION_LIMIT.into());
     }
-    let ttl = ttl(cx, &principal)?;
+    let ttl = ttl(cx, principal.expires_at)?;
     session.begin(token.into(), principal);
     Ok(ConnectResult {
         client: session.client.to_string(),
@@ -95,6 +88,23 @@ pub(crate) async fn begin(
         pong: session.answers_pings(),
         node: cx.plugin().node.to_string(),
     })
+}
+
+/// Whose a token is, less what was taken away since.
+///
+/// # Errors
+///
+/// What the client is told, or why it is sent away.
+pub(crate) async fn bearer_of(cx: &Cx<Stream>, token: &str) -> std::result::Result<Principal, No> {
+    if token.is_empty() {
+        return Err(Refusal::UNAUTHORIZED.into());
+    }
+    let principal = verify(cx, token).map_err(|unfit| match unfit {
+        Unfit::Over => Refusal::TOKEN_EXPIRED.into(),
+        Unfit::Forged => Disconnect::INVALID_TOKEN.into(),
+        Unfit::Unknown(error) => No::from(error),
+    })?;
+    Ok(standing::of_one(cx, principal).await?)
 }
 
 pub(super) async fn refresh(
@@ -109,10 +119,10 @@ pub(super) async fn refresh(
         Unfit::Unknown(error) => No::from(error),
     })?;
     let principal = standing::of_one(cx, principal).await?;
-    let ttl = ttl(cx, &principal)?;
-    let lost = session
+    let (lost, end) = session
         .go_on(token.into(), principal)
         .ok_or(Disconnect::INVALID_TOKEN)?;
+    let ttl = ttl(cx, end)?;
     leaving::unsubscribe(cx, session, &lost, Unsubscribe::SERVER);
     Ok(Some(Answer::Refresh(RefreshResult {
         client: session.client.to_string(),
@@ -142,25 +152,29 @@ fn verify(cx: &Cx<Stream>, token: &str) -> std::result::Result<Principal, Unfit>
         })
 }
 
-/// Seconds that the bearer's token is still good.
-fn ttl(cx: &Cx<Stream>, principal: &Principal) -> Result<u32> {
-    let left = seconds_left(cx, principal)?.max(TTL_MIN);
+/// Seconds until that end, as a client is told them.
+pub(crate) fn ttl(cx: &Cx<Stream>, end: u64) -> Result<u32> {
+    let left = seconds_left(cx, end)?.max(TTL_MIN);
     Ok(u32::try_from(left).unwrap_or(u32::MAX))
 }
 
-fn seconds_left(cx: &Cx<Stream>, principal: &Principal) -> Result<u64> {
+fn seconds_left(cx: &Cx<Stream>, end: u64) -> Result<u64> {
     let now = cx.clock().now()?.as_second().unsigned_abs();
-    Ok(principal.expires_at.saturating_sub(now))
+    Ok(end.saturating_sub(now))
 }
 
 impl Session {
     fn begin(&self, token: Box<str>, principal: Principal) {
-        self.state().bearer = Some(Bearer { token, principal });
+        self.state().bearer = Some(Bearer {
+            token,
+            principal,
+            ends_at: None,
+        });
     }
 
-    /// Takes over a newer token of the same bearer, and gives back the subscriptions that are lost by it. `None` when it is
-    /// somebody else's: nobody becomes another one, or goes into another family, on a live connection.
-    fn go_on(&self, token: Box<str>, principal: Principal) -> Option<Vec<crate::channel::Channel>> {
+    /// Takes over a newer token of the same bearer, and gives back the subscriptions that are lost by it, and the end of the
+    /// connection. `None` when it is somebody else's: nobody becomes another one, or goes into another family, on a live connection.
+    fn go_on(&self, token: Box<str>, principal: Principal) -> Option<(Vec<Channel>, u64)> {
         let mut state = self.state();
         let bearer = state.bearer.as_mut()?;
         let (old, new) = (&bearer.principal, &principal);
@@ -172,8 +186,16 @@ impl Session {
             return None;
         }
         let role = principal.role;
-        *bearer = Bearer { token, principal };
+        // What a program said of the end holds until there is a token that was not there then.
+        let is_newer = principal.expires_at > bearer.principal.expires_at;
+        let ends_at = bearer.ends_at.filter(|_| !is_newer);
+        *bearer = Bearer {
+            token,
+            principal,
+            ends_at,
+        };
+        let end = bearer.end();
         drop(state);
-        Some(self.change(role))
+        Some((self.change(role), end))
     }
 }

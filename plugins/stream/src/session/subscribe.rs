@@ -100,7 +100,7 @@ pub(super) async fn admit(
 ) {
     let hub = &cx.plugin().hub;
     hub.admit(&channel.name, session.client, answer);
-    if channel.rules.join_leave
+    if channel.is_announced()
         && let Some(caller) = session.principal()
     {
         told::joined(cx, &channel.name, &session.info(&caller)).await;
@@ -124,7 +124,7 @@ async fn begin(
     bytes_max: usize,
 ) -> Result<SubscribeResult> {
     let plugin = cx.plugin();
-    if channel.rules.presence {
+    if channel.is_listed() {
         let (client, node, user) = (session.client, plugin.node, user(caller));
         store::presence::enter(&cx.db(), &channel.name, client, node, &user).await?;
     }
@@ -151,6 +151,7 @@ async fn begin(
     let since = request.since(&place.epoch).filter(|_| request.recover);
     let missed = match since {
         Some(since) => missed(cx, channel, since..upto, bytes_max).await?,
+        None if request.is_from_the_earliest => Some(kept(cx, channel, upto, bytes_max).await?),
         None => None,
     };
     Ok(begun(channel, request, place.epoch, upto, missed))
@@ -226,6 +227,28 @@ async fn missed(
         .map(|publication| publication.offset)
         .eq(since + 1..=upto);
     Ok((is_whole && bytes_of(&missed) <= bytes_max).then_some(missed))
+}
+
+/// What is kept of a channel up to there, or the newest of it that a client is given at once.
+async fn kept(
+    cx: &Cx<Stream>,
+    channel: &Channel,
+    upto: i64,
+    bytes_max: usize,
+) -> Result<Vec<Publication>> {
+    let limit = i64::from(cx.plugin().config.recovery_max);
+    let newest = store::log::history(&cx.db(), &channel.name, None, limit, true).await?;
+    let known = newest
+        .into_iter()
+        .filter(|publication| publication.offset <= upto);
+    let mut bytes = 0;
+    let fits = |publication: &Publication| {
+        bytes += publication.data.get().len();
+        bytes <= bytes_max
+    };
+    let mut kept: Vec<_> = known.take_while(fits).collect();
+    kept.reverse();
+    Ok(kept)
 }
 
 /// The size of what publications say.

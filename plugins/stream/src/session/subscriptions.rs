@@ -22,6 +22,10 @@ impl Subscriptions {
         self.find(name).is_ok()
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &Channel> {
+        self.0.iter()
+    }
+
     /// Takes one in; what was there by its name.
     pub(super) fn insert(&mut self, name: &str, channel: Channel) -> Option<Channel> {
         match self.find(name) {

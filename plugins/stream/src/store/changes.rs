@@ -32,6 +32,7 @@ pub(crate) async fn write_tables(
                 "namespace": table.namespace,
                 "columns": table.columns,
                 "roles": roles(table),
+                "audience": table.audience,
             })
         })
         .collect();

@@ -70,6 +70,11 @@ pub(crate) async fn locate(db: &impl Queries, channel: &str) -> Result<Place> {
     })
 }
 
+/// Which course of events the log is on.
+pub(crate) async fn course(db: &impl Queries) -> Result<String> {
+    db.query_one("select stream.course()", &[]).await?.get(0)
+}
+
 /// What came behind these positions, at most `step` of each channel.
 pub(crate) async fn news(
     db: &impl Queries,

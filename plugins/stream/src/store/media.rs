@@ -6,28 +6,62 @@ use nself_plugin_api::{jiff::Timestamp, prelude::*};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::told;
 use crate::media::{Beat, Content, Known, Priority, Watcher};
 
-/// The keys that sign addresses, sealed, the oldest first. Nobody else makes one until the transaction ends.
-pub(crate) async fn keys(db: &impl Queries) -> Result<Vec<(i16, Vec<u8>)>> {
+/// A key that signs addresses, as it is stored.
+pub(crate) struct Sealed {
+    pub id: i16,
+    pub key: Vec<u8>,
+    /// Seconds since 1970.
+    pub signs_at: i64,
+}
+
+/// Nobody else makes a key until the transaction ends.
+pub(crate) async fn hold_keys(db: &impl Queries) -> Result<()> {
+    let hold = "select pg_advisory_xact_lock(hashtext('stream.playback_keys'))";
+    db.query(hold, &[]).await?;
+    Ok(())
+}
+
+/// The keys that sign addresses, in the order in which they do.
+pub(crate) async fn keys(db: &impl Queries) -> Result<Vec<Sealed>> {
     db.query(
-        "select pg_advisory_xact_lock(hashtext('stream.playback_keys'))",
-        &[],
-    )
-    .await?;
-    db.query(
-        "select id, sealed from stream.playback_keys order by id",
+        "select id, sealed, extract(epoch from signs_at)::bigint from stream.playback_keys order by signs_at, created_at",
         &[],
     )
     .await?
-    .map(|row| Ok((row.get(0)?, row.get(1)?)))
+    .map(|row| {
+        Ok(Sealed {
+            id: row.get(0)?,
+            key: row.get(1)?,
+            signs_at: row.get(2)?,
+        })
+    })
 }
 
-/// Adds a key; its id.
-pub(crate) async fn add_key(db: &impl Queries, sealed: &[u8]) -> Result<i16> {
-    let add = "insert into stream.playback_keys (sealed) values ($1) returning id";
-    db.query_one(add, &[&sealed]).await?.get(0)
+/// Adds a key that signs after so many seconds, or at once instead of all others; its number, and when it signs.
+pub(crate) async fn turn_key(
+    db: &impl Queries,
+    sealed: &[u8],
+    after: Duration,
+    actor: Option<&str>,
+) -> Result<(i16, i64)> {
+    let turn = "select id, signs_at from stream.turn_playback_key($1, $2, $3)";
+    let seconds = after.as_secs_f64();
+    let row = db.query_one(turn, &[&sealed, &seconds, &actor]).await?;
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// Whether the newest key is older than that.
+pub(crate) async fn is_key_older(db: &impl Queries, age: Duration) -> Result<bool> {
+    let is_older = "select max(created_at) < clock_timestamp() - make_interval(secs => $1) from stream.playback_keys";
+    db.query_one(is_older, &[&age.as_secs_f64()]).await?.get(0)
+}
+
+/// Drops those that have signed nothing for long.
+pub(crate) async fn drop_keys(db: &impl Queries) -> Result<()> {
+    db.query("select stream.drop_playback_keys()", &[]).await?;
+    Ok(())
 }
 
 /// A session that is asked for.
@@ -62,7 +96,7 @@ pub(crate) async fn admit(db: &impl Queries, new: &New<'_>) -> Result<Decided> {
     let row = db
         .query_one(
             "select session_id, refusal, allowed, taken, retry_after, evicted, replaced, \
-                 case when session_id is not null then pg_notify($10, $11) end \
+                 case when session_id is not null then stream.tell($10) end \
              from stream.admit($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             &[
                 &new.watcher.family_id,
@@ -74,7 +108,6 @@ pub(crate) async fn admit(db: &impl Queries, new: &New<'_>) -> Result<Decided> {
                 &new.priority.name(),
                 &new.token_hash,
                 new.rules,
-                &told::CHANNEL,
                 &new.told,
             ],
         )

@@ -90,6 +90,17 @@ async fn what_cannot_be_is_an_error_with_centrifugo_s_code() {
             112,
         ),
         ("presence", json!({"channel": "public:a"}), 108),
+        ("publish", json!({"channel": "public:a"}), 107),
+        (
+            "publish",
+            json!({"channel": "public:a", "b64data": "bm8ganNvbg=="}),
+            107,
+        ),
+        (
+            "publish",
+            json!({"channel": "public:a", "data": 1, "skip_history": true, "idempotency_key": "k"}),
+            107,
+        ),
         ("disconnect", json!({"user": ""}), 107),
     ] {
         let answer = call(&host, method, request.clone()).await;
@@ -171,6 +182,67 @@ async fn programs_see_who_is_there_and_send_them_away_on_every_host() {
         assert_eq!(client.end().await, (3503, "force disconnect".to_owned()));
     }
     let answer = other.ask("ping", json!({})).await;
+    assert!(answer["ping"].is_object(), "{answer}");
+    second.stop().await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn what_skips_the_history_is_heard_by_who_is_there_and_kept_for_nobody() {
+    let host = host().await;
+    let mut client = Client::connect(host.address(), &host.token_of(Uuid::now_v7(), None)).await;
+    let _ = client.subscribe("public:a").await;
+    let fleeting = json!({"channel": "public:a", "data": "now", "skip_history": true});
+    assert_eq!(
+        call(&host, "publish", fleeting).await,
+        json!({"result": {}})
+    );
+    let told = client.publication().await;
+    assert_eq!(
+        (&told["data"], &told["offset"]),
+        (&json!("now"), &json!(null))
+    );
+    // {"n": 1}
+    let kept = json!({"channels": ["public:a"], "b64data": "eyJuIjogMX0="});
+    let sent = call(&host, "broadcast", kept).await;
+    assert_eq!(
+        sent["result"]["responses"][0]["result"]["offset"], 1,
+        "{sent}"
+    );
+    assert_eq!(client.publication().await["data"], json!({"n": 1}));
+    let history = call(
+        &host,
+        "history",
+        json!({"channel": "public:a", "limit": -1}),
+    )
+    .await;
+    let kept = history["result"]["publications"].as_array().map(Vec::len);
+    assert_eq!(kept, Some(1), "{history}");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_says_how_connections_end_and_which_go_on() {
+    let host = host().await;
+    let second = host.beside().start().await;
+    let person = Uuid::now_v7();
+    let token = host.token_of(person, None);
+    let mut stays = Client::open(host.address()).await;
+    let connected = stays.ask("connect", json!({"token": token})).await;
+    let client = connected["connect"]["client"].clone();
+    let mut here = Client::connect(host.address(), &token).await;
+    let mut there = Client::connect(second.address(), &token).await;
+    let request = json!({"user": person, "whitelist": [client, "no client"],
+        "disconnect": {"code": 4242, "reason": "moved to another server"}});
+    assert_eq!(
+        call(&host, "disconnect", request).await,
+        json!({"result": {}})
+    );
+    for client in [&mut here, &mut there] {
+        let expected = (4242, "moved to another server".to_owned());
+        assert_eq!(client.end().await, expected);
+    }
+    let answer = stays.ask("ping", json!({})).await;
     assert!(answer["ping"].is_object(), "{answer}");
     second.stop().await;
     host.stop().await;

@@ -1,13 +1,16 @@
 //! Subscriptions that the server makes: for everybody who connects, and when a program says so.
 
+use std::sync::Arc;
+
 use nself_plugin_api::{
     prelude::Role,
     serde_json::{Value, json},
     uuid::Uuid,
 };
-use nself_plugin_testkit::{TestHost, eventually};
+use nself_plugin_testkit::{TestHost, WrongClock, eventually};
+use tokio_postgres::Client as Sql;
 
-use crate::stage::{Client, builder, call, family, host, publish, until_nobody_listens};
+use crate::stage::{Client, builder, call, count, family, host, publish, until_nobody_listens};
 
 /// Whoever connects hears of themselves and of their family; owners of the board too.
 const ON_CONNECT: &str = r#"
@@ -35,6 +38,15 @@ async fn connect(host: &TestHost, token: &str, subs: Value) -> (Client, Value) {
         .await;
     let subs = connected["connect"]["subs"].clone();
     (client, subs)
+}
+
+/// Seconds since 1970, by a clock that nobody has set wrong.
+async fn now(sql: &Sql) -> i64 {
+    count(
+        sql,
+        "select floor(extract(epoch from clock_timestamp()))::bigint",
+    )
+    .await
 }
 
 fn names(subs: &Value) -> Vec<&str> {
@@ -268,7 +280,12 @@ async fn what_programs_may_not_ask_for_has_its_code() {
         ("refresh", json!({"user": person}), 108),
         (
             "refresh",
-            json!({"user": person, "expire_at": 4_000_000_000_u64}),
+            json!({"user": person, "expired": true, "info": {}}),
+            108,
+        ),
+        (
+            "refresh",
+            json!({"user": person, "expired": true, "session": "s"}),
             108,
         ),
         ("refresh", json!({"user": ""}), 107),
@@ -283,6 +300,37 @@ async fn what_programs_may_not_ask_for_has_its_code() {
             "subscribe",
             json!({"user": person, "channel": "public:a", "data": large}),
             107,
+        ),
+        (
+            "subscribe",
+            json!({"user": person, "channel": "public:a", "expire_at": 1}),
+            110,
+        ),
+        (
+            "subscribe",
+            json!({"user": person, "channel": "public:a", "info": {"name": "x"}}),
+            108,
+        ),
+        (
+            "subscribe",
+            json!({"user": person, "channel": "public:a", "override": {"force_recovery": {"value": false}}}),
+            108,
+        ),
+        (
+            "disconnect",
+            json!({"user": person, "disconnect": {"code": 1000, "reason": ""}}),
+            107,
+        ),
+        (
+            "disconnect",
+            json!({"user": person, "disconnect": {"code": 4000, "reason": large}}),
+            107,
+        ),
+        ("disconnect", json!({"user": person, "session": "s"}), 108),
+        (
+            "unsubscribe",
+            json!({"user": person, "channel": "public:a", "session": "s"}),
+            108,
         ),
         ("history_remove", json!({"channel": "nothing"}), 102),
     ] {
@@ -299,6 +347,118 @@ async fn what_programs_may_not_ask_for_has_its_code() {
     assert_eq!(done["replies"][0]["error"]["code"], 104, "{done}");
     assert_eq!(done["replies"][1], json!({"refresh": {}}), "{done}");
     // It comes again, with a newer token.
+    assert_eq!(client.end().await, (3005, "connection expired".to_owned()));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_hides_whom_it_subscribes_or_lets_them_be_seen_where_nobody_else_is() {
+    let host = host().await;
+    let (ours, person) = (Uuid::now_v7(), Uuid::now_v7());
+    let chat = format!("family:{ours}:chat:kitchen");
+    let mut seen = Client::connect(host.address(), &host.token(Role::Owner, ours)).await;
+    let _ = seen.subscribe("chat:kitchen").await;
+    assert!(seen.push().await["join"].is_object(), "itself");
+    let token = host.token_of(person, Some((Role::AdultMember, ours)));
+    let mut hidden = Client::connect(host.address(), &token).await;
+    let quietly = json!({"presence": {"value": false}, "join_leave": {"value": false}});
+    let request = json!({"user": person, "channel": chat, "override": quietly});
+    let _ = call(&host, "subscribe", request).await;
+    assert!(hidden.push().await["subscribe"].is_object());
+    let sql = host.sql().await;
+    publish(&sql, &chat, json!("to both")).await;
+    assert_eq!(hidden.publication().await["data"], "to both");
+    assert_eq!(
+        seen.publication().await["data"],
+        "to both",
+        "and no join before it"
+    );
+    let stats = call(&host, "presence_stats", json!({"channel": chat})).await;
+    assert_eq!(stats["result"]["num_clients"], 1, "{stats}");
+    let away = json!({"user": person, "channel": chat});
+    let _ = call(&host, "unsubscribe", away).await;
+    assert_eq!(hidden.push().await["unsubscribe"]["code"], 2000);
+    // Others are still told of others.
+    let mut third = Client::connect(host.address(), &host.token(Role::Admin, ours)).await;
+    let _ = third.subscribe("chat:kitchen").await;
+    assert!(
+        seen.push().await["join"].is_object(),
+        "the third, and no leave before it"
+    );
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_subscription_ends_when_the_program_that_made_it_has_said() {
+    let clock = Arc::<WrongClock>::default();
+    let host = builder().wrong_clock(Arc::clone(&clock)).start().await;
+    let person = Uuid::now_v7();
+    let mut client = Client::connect(host.address(), &host.token_of(person, None)).await;
+    let sql = host.sql().await;
+    let end = now(&sql).await + 600;
+    for (channel, end) in [("public:a", end), ("public:b", 0)] {
+        let request = json!({"user": person, "channel": channel, "expire_at": end});
+        let _ = call(&host, "subscribe", request).await;
+        assert_eq!(client.push().await["channel"], channel);
+    }
+    clock.set_ahead(601);
+    let over = client.push().await;
+    assert_eq!(
+        (&over["channel"], &over["unsubscribe"]["code"]),
+        (&json!("public:a"), &json!(2501))
+    );
+    publish(&sql, "public:a", json!("nobody hears it")).await;
+    publish(&sql, "public:b", json!("goes on")).await;
+    assert_eq!(client.publication().await["data"], "goes on");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_when_a_program_says_and_never_later_than_its_token() {
+    let clock = Arc::<WrongClock>::default();
+    let config = "[plugins.stream.config]\nexpired_grace_seconds = 0";
+    let host = builder()
+        .config(config)
+        .wrong_clock(Arc::clone(&clock))
+        .start()
+        .await;
+    let person = Uuid::now_v7();
+    let token = host.token_of(person, None);
+    let now = now(&host.sql().await).await;
+    let mut client = Client::connect(host.address(), &token).await;
+    let ends = async |at: i64| {
+        let request = json!({"user": person, "expire_at": at});
+        assert_eq!(call(&host, "refresh", request).await, json!({"result": {}}));
+    };
+    let ttl = async |client: &mut Client| {
+        let push = client.push().await;
+        push["refresh"]["ttl"].as_i64().expect("it is told when")
+    };
+    // A later end than the token's is the token's, which has an hour.
+    ends(now + 1_000_000).await;
+    assert!(ttl(&mut client).await <= 3_600);
+    ends(now + 600).await;
+    assert!(ttl(&mut client).await <= 600);
+    // The same token once more changes nothing of it, a newer one does.
+    let refreshed = client.ask("refresh", json!({"token": token})).await;
+    assert!(
+        refreshed["refresh"]["ttl"].as_i64() <= Some(600),
+        "{refreshed}"
+    );
+    clock.set_ahead(10);
+    let newer = host.token_of(person, None);
+    let refreshed = client.ask("refresh", json!({"token": newer})).await;
+    assert!(
+        refreshed["refresh"]["ttl"].as_i64() > Some(600),
+        "{refreshed}"
+    );
+    ends(now + 600).await;
+    assert!(ttl(&mut client).await <= 600);
+    clock.set_ahead(601);
+    assert_eq!(client.end().await, (3005, "connection expired".to_owned()));
+    // What has been is now.
+    let mut client = Client::connect(host.address(), &newer).await;
+    ends(now).await;
     assert_eq!(client.end().await, (3005, "connection expired".to_owned()));
     host.stop().await;
 }

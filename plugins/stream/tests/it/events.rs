@@ -7,7 +7,7 @@ use nself_plugin_api::{
     serde_json::{Value, json},
     uuid::Uuid,
 };
-use nself_plugin_testkit::{EventReader, ServerEvent, TestHost, WrongClock, eventually};
+use nself_plugin_testkit::{EventReader, Request, ServerEvent, TestHost, WrongClock, eventually};
 
 use crate::stage::{builder, family, host, issued, publish, until_nobody_listens};
 
@@ -410,5 +410,161 @@ async fn a_page_of_another_origin_gets_nothing() {
         let opened = opened.map_or_else(|status| status, |_| 200);
         assert_eq!(opened, status, "{origin}");
     }
+    host.stop().await;
+}
+
+/// Publishes by Mercure's form.
+fn form(pairs: &[(&str, &str)]) -> String {
+    let pairs: Vec<_> = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", escaped(value)))
+        .collect();
+    pairs.join("&")
+}
+
+#[tokio::test]
+async fn from_the_earliest_on_comes_all_that_is_kept() {
+    let host = builder()
+        .config("[plugins.stream.config.namespaces.few]\nhistory_size = 3")
+        .start()
+        .await;
+    let family = Uuid::now_v7();
+    let owner = host.token(Role::Owner, family);
+    let sql = host.sql().await;
+    for number in 1..=5 {
+        publish(&sql, &format!("family:{family}:few:a"), json!(number)).await;
+    }
+    let address = mercure(&["few:a"]);
+    let first = host
+        .get(&format!("{address}&lastEventID=earliest"))
+        .token(&owner);
+    let mut events = first.events().await;
+    let mut last = ServerEvent::default();
+    for number in 3..=5 {
+        last = next(&mut events).await;
+        assert_eq!(last.data, number.to_string());
+    }
+    publish(&sql, &format!("family:{family}:few:a"), json!(6)).await;
+    assert_eq!(next(&mut events).await.data, "6");
+    let again = host
+        .get(&address)
+        .token(&owner)
+        .header("last-event-id", &last.id);
+    assert_eq!(next(&mut again.events().await).await.data, "6");
+    let head = host
+        .get(&address)
+        .token(&owner)
+        .header("last-event-id", "earliest")
+        .open()
+        .await;
+    assert_eq!(head.headers()["mercure-last-event-id"], "earliest");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_form_publishes_what_a_connection_may() {
+    let host = host().await;
+    let family = Uuid::now_v7();
+    let owner = host.token(Role::Owner, family);
+    let child = host.token(Role::ChildMember, family);
+    let theirs = host.token(Role::Owner, Uuid::now_v7());
+    let mut events = host
+        .get(&mercure(&["chat:kitchen"]))
+        .token(&owner)
+        .events()
+        .await;
+    let send = async |token: &str, pairs: &[(&str, &str)]| {
+        let sent = host.post("/.well-known/mercure").token(token);
+        let sent = sent.header("content-type", "application/x-www-form-urlencoded");
+        sent.body(form(pairs)).send().await
+    };
+    let tea = [
+        ("topic", "chat:kitchen"),
+        ("data", "{\"text\": \"Tea\"}"),
+        ("type", "meal"),
+        ("id", "urn:tea"),
+        ("private", "on"),
+    ];
+    let answer = send(&owner, &tea).await.expect_status(200);
+    let event = next(&mut events).await;
+    assert_eq!(
+        (&*event.data, &*event.event),
+        ("{\"text\": \"Tea\"}", "meal")
+    );
+    assert_eq!(event.id, answer.text());
+    // Said twice, it is one; and what is no JSON is a text.
+    let _ = send(&owner, &tea).await.expect_status(200);
+    let cake = [("topic", "chat:kitchen"), ("data", "Cake & more")];
+    let _ = send(&owner, &cake).await.expect_status(200);
+    assert_eq!(next(&mut events).await.data, "\"Cake & more\"");
+    let whole = format!("family:{family}:chat:kitchen");
+    for (token, topic, status) in [
+        ("", "chat:kitchen", 401),
+        (&*child, "chat:kitchen", 403),
+        (&*theirs, &*whole, 404),
+        (&*owner, "public:a", 403),
+        (&*owner, "nothing:a", 404),
+        (&*owner, "chat:{room}", 400),
+        (&*owner, "", 400),
+    ] {
+        let answer = send(token, &[("topic", topic), ("data", "1")]).await;
+        assert_eq!(answer.status, status, "{topic} {}", answer.text());
+    }
+    // All of them or none.
+    let both = [
+        ("topic", "chat:kitchen"),
+        ("topic", "public:a"),
+        ("data", "no"),
+    ];
+    assert_eq!(send(&owner, &both).await.status, 403);
+    let _ = send(&owner, &[("topic", "chat:kitchen"), ("data", "end")])
+        .await
+        .expect_status(200);
+    assert_eq!(next(&mut events).await.data, "\"end\"");
+    host.stop().await;
+}
+
+/// As a browser sends it for a page of that origin.
+fn asked_by<'a>(request: Request<'a>, origin: Option<&str>) -> Request<'a> {
+    match origin {
+        Some(origin) => request.header("origin", origin),
+        None => request,
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_counts_for_pages_that_are_known_by_name() {
+    let host = builder()
+        .config("[plugins.stream.config]\norigins = [\"https://app.example.org\", \"*\"]")
+        .start()
+        .await;
+    let owner = host.token(Role::Owner, Uuid::now_v7());
+    let cookie = format!("theme=dark; mercureAuthorization={owner}; other=1");
+    for (origin, reads, writes) in [
+        (Some("https://app.example.org"), 200, 200),
+        // Everybody may connect with a token that they have; a cookie comes by itself.
+        (Some("https://evil.example.org"), 403, 403),
+        (None, 200, 403),
+    ] {
+        let read = host
+            .get(&mercure(&["chat:kitchen"]))
+            .header("cookie", &cookie);
+        let write = host.post("/.well-known/mercure").header("cookie", &cookie);
+        let write = write.body(form(&[("topic", "chat:kitchen"), ("data", "1")]));
+        assert_eq!(
+            asked_by(read, origin).open().await.status(),
+            reads,
+            "{origin:?}"
+        );
+        assert_eq!(
+            asked_by(write, origin).send().await.status,
+            writes,
+            "{origin:?}"
+        );
+    }
+    let wrong = host
+        .get(&mercure(&["chat:kitchen"]))
+        .header("cookie", "mercureAuthorization=x");
+    assert_eq!(wrong.open().await.status(), 401);
     host.stop().await;
 }

@@ -19,9 +19,11 @@ mod media;
 mod outages;
 mod purged;
 mod recovery;
+mod restored;
 mod revocation;
 mod stage;
 mod storm;
+mod wakeups;
 mod warm;
 
 nself_plugin_testkit::conformance!();

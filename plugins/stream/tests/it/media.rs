@@ -7,6 +7,7 @@ mod eviction;
 mod heartbeat;
 mod home;
 mod idle;
+mod keys;
 mod nginx;
 mod outage;
 mod quotas;

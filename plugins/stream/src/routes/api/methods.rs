@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use nself_plugin_api::{prelude::*, tracing::warn};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
+use uuid::Uuid;
 
 use super::types::{
-    Broadcast, Channel, Channels, Disconnect, History, Info, Publish, Refresh, Rpc, Subscribe,
-    Unsubscribe,
+    Broadcast, Channel, Channels, Disconnect, Ending, Flag, History, Info, Overrides, Publish,
+    Refresh, Rpc, Subscribe, Unsubscribe,
 };
 use crate::{
-    Stream, channel,
-    channels::{self, Published},
-    protocol::{ClientInfo, Error as Refusal, StreamPosition},
+    Stream, channel, channels,
+    protocol::{ClientInfo, End, Error as Refusal, StreamPosition},
     store, survey, told,
 };
 
@@ -21,6 +22,10 @@ use crate::{
 const CHANNELS_MAX: usize = 1_000;
 /// Bytes that a client is told with a subscription: they travel in a NOTIFY.
 const DATA_BYTES_MAX: usize = 5_000;
+/// Clients that are excepted from one disconnect: they travel in a NOTIFY.
+const WHITELIST_MAX: usize = 100;
+/// What a WebSocket's close has room for.
+const REASON_BYTES_MAX: usize = 123;
 
 /// Why a method is not carried out.
 pub(super) enum No {
@@ -79,22 +84,51 @@ fn written(result: &impl Serialize) -> std::result::Result<Value, No> {
     serde_json::to_value(result).map_err(|error| No::Failed(Error::internal(error)))
 }
 
+/// What is given as JSON, or as the base64 of JSON.
+fn payload(
+    data: Option<Box<RawValue>>,
+    b64data: Option<String>,
+) -> std::result::Result<Option<Box<RawValue>>, Refusal> {
+    let Some(b64data) = b64data.filter(|text| !text.is_empty()) else {
+        return Ok(data);
+    };
+    let text = STANDARD.decode(b64data).ok().map(String::from_utf8);
+    let json = text.and_then(|text| RawValue::from_string(text.ok()?).ok());
+    json.map(Some).ok_or(Refusal::BAD_REQUEST)
+}
+
+/// A time in seconds since 1970, where one is given, that is still to come.
+fn to_come(cx: &Cx<Stream>, expire_at: i64) -> std::result::Result<Option<u64>, No> {
+    if expire_at == 0 {
+        return Ok(None);
+    }
+    let now = cx.clock().now()?.as_second();
+    if expire_at <= now {
+        return Err(Refusal::EXPIRED.into());
+    }
+    Ok(Some(expire_at.unsigned_abs()))
+}
+
+/// Connections have no sessions beside them, as those of Centrifugo's emulated transports do.
+fn no_session(session: &str) -> std::result::Result<(), Refusal> {
+    session
+        .is_empty()
+        .then_some(())
+        .ok_or(Refusal::NOT_AVAILABLE)
+}
+
 impl Method for Publish {
     async fn result(self, cx: &Cx<Stream>) -> std::result::Result<Value, No> {
         find(cx, &self.channel)?;
-        let published = publish(cx, self).await?;
-        written(&published)
+        let publish = channels::Publish {
+            channel: self.channel,
+            data: payload(self.data, self.b64data)?.ok_or(Refusal::BAD_REQUEST)?,
+            tags: self.tags,
+            key: self.idempotency_key,
+            is_fleeting: self.skip_history,
+        };
+        written(&channels::publish(cx, publish).await?)
     }
-}
-
-async fn publish(cx: &Cx<Stream>, request: Publish) -> Result<Published> {
-    let publish = channels::Publish {
-        channel: request.channel,
-        data: request.data,
-        tags: request.tags,
-        key: request.idempotency_key,
-    };
-    channels::publish(cx, publish).await
 }
 
 impl Method for Broadcast {
@@ -102,13 +136,16 @@ impl Method for Broadcast {
         if self.channels.len() > CHANNELS_MAX {
             return Err(Refusal::LIMIT_EXCEEDED.into());
         }
+        let data = payload(self.data, self.b64data)?;
         let mut responses = Vec::with_capacity(self.channels.len());
         for channel in self.channels {
             let one = Publish {
                 channel,
-                data: self.data.clone(),
+                data: data.clone(),
+                b64data: None,
                 tags: self.tags.clone(),
                 idempotency_key: self.idempotency_key.clone(),
+                skip_history: self.skip_history,
             };
             // Each is refused or not by itself.
             responses.push(carry_out(cx, one).await);
@@ -202,15 +239,26 @@ impl Method for Channels {
 impl Method for Subscribe {
     async fn result(self, cx: &Cx<Stream>) -> std::result::Result<Value, No> {
         let channel = find(cx, &self.channel)?;
-        let bytes = self.data.as_ref().map_or(0, |data| data.get().len());
+        no_session(&self.session)?;
+        if self.info.is_some() || self.b64info.is_some_and(|info| !info.is_empty()) {
+            return Err(Refusal::NOT_AVAILABLE.into());
+        }
+        let data = payload(self.data, self.b64data)?;
+        let bytes = data.as_ref().map_or(0, |data| data.get().len());
         if self.user.is_empty() || bytes > DATA_BYTES_MAX {
             return Err(Refusal::BAD_REQUEST.into());
         }
+        let own = self.overrides.unwrap_or_default().of(&channel)?;
+        let own = channel::Own {
+            expires_at: to_come(cx, self.expire_at)?,
+            ..own
+        };
         let since = self.recover_since;
         let whom = told::Subscribing {
             user: self.user,
             client: self.client,
-            data: self.data,
+            data,
+            own,
             since: since.map(|since| StreamPosition {
                 offset: since.offset,
                 epoch: since.epoch,
@@ -221,21 +269,48 @@ impl Method for Subscribe {
     }
 }
 
+impl Overrides {
+    /// What can hold for a subscription to that channel alone. The others are the channel's: whoever wants them otherwise wants another
+    /// namespace.
+    fn of(self, channel: &channel::Channel) -> std::result::Result<channel::Own, Refusal> {
+        let value = |flag: Option<Flag>| flag.map(|flag| flag.value);
+        let is_as = |flag: Option<Flag>, is: bool| value(flag).is_none_or(|wanted| wanted == is);
+        let is_recoverable = channel.is_recoverable();
+        let can_be = is_as(self.force_recovery, is_recoverable)
+            && is_as(self.force_positioning, is_recoverable)
+            && is_as(self.force_push_join_leave, channel.rules.join_leave);
+        can_be.then_some(()).ok_or(Refusal::NOT_AVAILABLE)?;
+        Ok(channel::Own {
+            presence: value(self.presence),
+            join_leave: value(self.join_leave),
+            expires_at: None,
+        })
+    }
+}
+
 impl Method for Refresh {
     async fn result(self, cx: &Cx<Stream>) -> std::result::Result<Value, No> {
+        no_session(&self.session)?;
         if self.user.is_empty() {
             return Err(Refusal::BAD_REQUEST.into());
         }
-        // A connection lasts as long as its token: who prolonged it here would prolong a session that has ended.
-        if !self.expired || self.expire_at != 0 {
+        // A connection lasts no longer than its token: who prolonged it here would prolong a session that has ended. So without an
+        // end there is nothing that could be done, and a later one changes nothing.
+        if self.info.is_some() || (!self.expired && self.expire_at <= 0) {
             return Err(Refusal::NOT_AVAILABLE.into());
         }
-        told::expire(cx, self.user, self.client).await?;
+        let whom = ClientInfo {
+            user: self.user,
+            client: self.client,
+        };
+        let end_at = Some(self.expire_at.unsigned_abs()).filter(|_| !self.expired);
+        told::expire(cx, whom, end_at).await?;
         Ok(json!({}))
     }
 }
 
 impl Method for Rpc {
+    /// Calls what was built into the server. Nothing is, and Centrifugo's own answers the same then.
     async fn result(self, _: &Cx<Stream>) -> std::result::Result<Value, No> {
         Err(Refusal::METHOD_NOT_FOUND.into())
     }
@@ -244,6 +319,7 @@ impl Method for Rpc {
 impl Method for Unsubscribe {
     async fn result(self, cx: &Cx<Stream>) -> std::result::Result<Value, No> {
         let channel = find(cx, &self.channel)?;
+        no_session(&self.session)?;
         told::unsubscribe(cx, &channel.name, self.user, self.client).await?;
         Ok(json!({}))
     }
@@ -251,11 +327,34 @@ impl Method for Unsubscribe {
 
 impl Method for Disconnect {
     async fn result(self, cx: &Cx<Stream>) -> std::result::Result<Value, No> {
+        no_session(&self.session)?;
         if self.user.is_empty() {
             return Err(Refusal::BAD_REQUEST.into());
         }
-        told::disconnect(cx, self.user, self.client).await?;
+        let mut except = self.whitelist;
+        // Whatever else stands there is no client.
+        except.retain(|client| Uuid::parse_str(client).is_ok());
+        if except.len() > WHITELIST_MAX {
+            return Err(Refusal::LIMIT_EXCEEDED.into());
+        }
+        let whom = ClientInfo {
+            user: self.user,
+            client: self.client,
+        };
+        let end = self.ending.map(Ending::read).transpose()?;
+        told::disconnect(cx, whom, end, except).await?;
         Ok(json!({}))
+    }
+}
+
+impl Ending {
+    fn read(self) -> std::result::Result<End, Refusal> {
+        let is_sent = (3_000..5_000).contains(&self.code) && self.reason.len() <= REASON_BYTES_MAX;
+        let code = u16::try_from(self.code).ok().filter(|_| is_sent);
+        Ok(End {
+            code: code.ok_or(Refusal::BAD_REQUEST)?,
+            reason: self.reason.into(),
+        })
     }
 }
 
