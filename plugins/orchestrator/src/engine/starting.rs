@@ -21,7 +21,7 @@ pub enum Gathered {
     /// It is not meant.
     Nothing,
     /// It is one of several; the state is kept until the others have come.
-    Part(State),
+    Part(Box<State>),
     /// It is enough: these are the events, and the input of the instance that starts.
     All(Value),
 }
@@ -76,13 +76,12 @@ impl Program {
         let Some(gatherer) = &self.gatherer else {
             return Ok(Gathered::Nothing);
         };
-        let mut state = match gathered {
-            Some(state) => state,
-            None => {
-                let mut state = gatherer.start(Value::Null, "", around)?;
-                gatherer.advance(&mut state, Vec::new(), around);
-                state
-            }
+        let mut state = if let Some(state) = gathered {
+            state
+        } else {
+            let mut state = gatherer.start(Value::Null, "", around)?;
+            gatherer.advance(&mut state, Vec::new(), around);
+            state
         };
         let before = state.clone();
         let listening = gatherer.needs(&state, around);
@@ -95,7 +94,7 @@ impl Program {
             Status::Completed(events) => Gathered::All(events),
             Status::Faulted(error) => return Err(error),
             _ if state == before => Gathered::Nothing,
-            _ => Gathered::Part(state),
+            _ => Gathered::Part(Box::new(state)),
         })
     }
 

@@ -56,6 +56,10 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// What a server wants to be digested.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the header"
+)]
 pub(super) struct Challenge {
     realm: String,
     nonce: String,

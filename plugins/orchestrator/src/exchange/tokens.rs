@@ -55,17 +55,18 @@ pub(super) async fn token(
     };
     let granted = match refresh {
         None => grant::ask(cx, fields, is_oidc, None).await?,
-        Some(refresh) => match grant::ask(cx, fields, is_oidc, Some(&refresh)).await {
-            Ok(granted) => Granted {
-                refresh: granted.refresh.or(Some(refresh)),
-                ..granted
-            },
-            // It is over, too: from the beginning.
-            Err(_) => {
+        Some(refresh) => {
+            if let Ok(granted) = grant::ask(cx, fields, is_oidc, Some(&refresh)).await {
+                Granted {
+                    refresh: granted.refresh.or(Some(refresh)),
+                    ..granted
+                }
+            } else {
+                // It is over, too: from the beginning.
                 tokens.lock().remove(&key);
                 grant::ask(cx, fields, is_oidc, None).await?
             }
-        },
+        }
     };
     let mut known = tokens.lock();
     if known.len() >= TOKENS_MAX {

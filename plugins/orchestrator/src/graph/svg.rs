@@ -139,7 +139,7 @@ fn places(layers: &[usize], rows: &[usize], inner: usize) -> Vec<Place> {
     let mut columns = vec![0; rows.len()];
     let place = |row: &usize| {
         let left = MARGIN + (inner - rows[*row] * (WIDTH + GAP_X)) / 2;
-        let x = left + columns[*row] * (WIDTH + GAP_X) + (WIDTH + GAP_X) / 2;
+        let x = left + columns[*row] * (WIDTH + GAP_X) + usize::midpoint(WIDTH, GAP_X);
         columns[*row] += 1;
         (x, MARGIN + row * (HEIGHT + GAP_Y) + HEIGHT / 2)
     };

@@ -1,6 +1,7 @@
 //! Calls that say who makes them, to a server that asks for it; and what is kept of that, which is nothing.
 
 use std::{
+    fmt::Write as _,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -125,10 +126,10 @@ fn answer(
 fn digest(value: &str) -> String {
     let hash = |text: String| {
         let bytes = Sha256::digest(text);
-        bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     };
     let added = value.split("cnonce=\"").nth(1).unwrap_or_default();
     let added = added.split('"').next().unwrap_or_default();

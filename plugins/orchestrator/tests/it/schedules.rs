@@ -191,7 +191,7 @@ async fn tell(host: &TestHost, event: &Value) {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-fn event(id: &str, kind: &str, data: Value) -> Value {
+fn event(id: &str, kind: &str, data: &Value) -> Value {
     json!({"specversion": "1.0", "id": id, "source": "/kitchen", "type": kind, "data": data})
 }
 
@@ -201,17 +201,17 @@ async fn an_event_starts_a_run_once_and_is_its_input() {
     let sql = host.sql().await;
     let on = "{on: {one: {with: {type: org.example.tea, data: '${ .cup > 1 }'}}}}";
     apply(&host, &scheduled("tea", "1.0.0", on)).await;
-    tell(&host, &event("0", "org.example.coffee", json!({"cup": 9}))).await;
-    tell(&host, &event("1", "org.example.tea", json!({"cup": 1}))).await;
+    tell(&host, &event("0", "org.example.coffee", &json!({"cup": 9}))).await;
+    tell(&host, &event("1", "org.example.tea", &json!({"cup": 1}))).await;
     for _ in 0..2 {
-        tell(&host, &event("2", "org.example.tea", json!({"cup": 2}))).await;
+        tell(&host, &event("2", "org.example.tea", &json!({"cup": 2}))).await;
     }
     let completed = "select count(*) from orchestrator.instances where status = 'completed'";
     until_count(&sql, completed, 1).await;
     // The job that hands an event over may be worked twice.
     let again = "select jobs.enqueue('orchestrator.event', jsonb_build_object('event', e.id)) from orchestrator.events e";
     sql.query(again, &[]).await.expect("they are enqueued");
-    tell(&host, &event("3", "org.example.tea", json!({"cup": 3}))).await;
+    tell(&host, &event("3", "org.example.tea", &json!({"cup": 3}))).await;
     until_count(&sql, completed, 2).await;
     let waiting = "select count(*) from jobs.jobs where kind = 'orchestrator.event' and state in ('available', 'scheduled', 'running', 'retryable')";
     until_count(&sql, waiting, 0).await;
@@ -219,7 +219,7 @@ async fn an_event_starts_a_run_once_and_is_its_input() {
     let cups: String = sql.query_one(cups, &[]).await.expect("runs").get(0);
     assert_eq!(cups, "2,3");
     remove(&host, "tea", "1.0.0").await;
-    tell(&host, &event("4", "org.example.tea", json!({"cup": 4}))).await;
+    tell(&host, &event("4", "org.example.tea", &json!({"cup": 4}))).await;
     until_count(&sql, waiting, 0).await;
     assert_eq!(
         count(&sql, "select count(*) from orchestrator.instances").await,
@@ -238,7 +238,7 @@ async fn several_events_are_gathered_for_each_family_by_itself() {
     let by = async |family: Uuid, id: &str, kind: &str| {
         let request = host.post("/v1/events").role(Role::Owner, family);
         let request = request.header("content-type", "application/cloudevents+json");
-        let body = event(id, kind, json!({"of": family})).to_string();
+        let body = event(id, kind, &json!({"of": family})).to_string();
         assert_eq!(request.body(body).send().await.status, 200);
     };
     by(ours, "1", "org.example.milk").await;
