@@ -145,6 +145,11 @@ impl Argument {
         Self::new(name, summary, "flag")
     }
 
+    /// JSON, `--name JSON`, or `--name @FILE` with a file that holds it; `@-` is standard input.
+    pub const fn json(name: &'static str, summary: &'static str) -> Self {
+        Self::new(name, summary, "json")
+    }
+
     /// A file that becomes the whole body, streamed; `-` is standard input. The other arguments become the query then.
     pub const fn file(name: &'static str, summary: &'static str) -> Self {
         Self::new(name, summary, "file")

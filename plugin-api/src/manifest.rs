@@ -283,6 +283,9 @@ pub const fn write<P: Plugin, const N: usize>(mut json: Json<N>) -> Json<N> {
     schedules::<P, N>(&mut json);
     jobs::<P, N>(&mut json);
     migrations(&mut json, P::MIGRATIONS);
+    if !P::COMMAND.is_empty() {
+        json.text(false, "command", P::COMMAND);
+    }
     commands(&mut json, P::COMMANDS);
     hasura(&mut json, P::HASURA);
     json.key(false, "config");

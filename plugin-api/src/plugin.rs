@@ -59,6 +59,8 @@ pub trait Plugin: Sized + Send + Sync + 'static {
     const PROVIDES: &'static [Provided<Self>] = &[];
     /// Steps of its schema.
     const MIGRATIONS: &'static [Migration] = &[];
+    /// What its commands are called under: `nself workflow ..`. When empty, and always as well, its id.
+    const COMMAND: &'static str = "";
     /// Commands of the command line.
     const COMMANDS: &'static [Command] = &[];
     /// Hasura metadata of its tables.

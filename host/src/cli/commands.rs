@@ -22,11 +22,25 @@ use crate::plugin::manifest::Command;
 pub(super) struct Offered {
     /// The plugin.
     pub(super) id: String,
+    /// What its commands are called under; the id when empty.
+    #[serde(default)]
+    name: String,
     /// What it does.
     #[serde(default)]
     pub(super) description: String,
     /// Its commands.
     pub(super) commands: Vec<Command>,
+}
+
+impl Offered {
+    /// What its commands are called under.
+    pub(super) fn called(&self) -> &str {
+        if self.name.is_empty() {
+            &self.id
+        } else {
+            &self.name
+        }
+    }
 }
 
 /// Flags that are understood anywhere: those that stand after a plugin's name have not been read yet.

@@ -215,7 +215,7 @@ fn list(context: &Context) -> Result<(), CliError> {
 pub(super) fn is_known(context: &Context, id: &str) -> bool {
     let plugins = offline::list(context).unwrap_or_default();
     let mut plugins = plugins.as_array().into_iter().flatten();
-    plugins.any(|plugin| plugin["id"] == json!(id))
+    plugins.any(|plugin| plugin["id"] == json!(id) || plugin["command"] == json!(id))
 }
 
 /// One plugin in a table.

@@ -62,6 +62,9 @@ pub struct Manifest {
     /// Migrations of the plugin's own schema, ascending.
     #[serde(default)]
     pub migrations: Vec<Migration>,
+    /// What its commands are called under; its id when empty.
+    #[serde(default)]
+    pub command: String,
     /// Commands of the command line, `nself <id> <name>`.
     #[serde(default)]
     pub commands: Vec<Command>,
@@ -447,6 +450,8 @@ pub enum ArgumentKind {
     Integer,
     /// There or not.
     Flag,
+    /// JSON, or `@` and a file that holds it.
+    Json,
     /// A file that becomes the body.
     File,
 }

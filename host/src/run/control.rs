@@ -244,8 +244,9 @@ fn commands(registry: &Registry) -> Value {
     let plugins = registry.plugins().into_iter();
     let listed = plugins.filter_map(|plugin| {
         let commands = plugin.commands();
-        let entry =
-            json!({"id": plugin.id, "description": plugin.description, "commands": commands});
+        let entry = json!({
+            "id": plugin.id, "name": plugin.command(), "description": plugin.description, "commands": commands,
+        });
         (!commands.is_empty()).then_some(entry)
     });
     Value::Array(listed.collect())

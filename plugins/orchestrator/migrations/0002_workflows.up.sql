@@ -15,6 +15,12 @@ create table orchestrator.definitions (
     owner text not null default 'api' constraint definitions_owner check (owner in ('api', 'file')),
     -- Whether the grown-ups of a family may start it.
     for_families boolean not null default false,
+    -- When it starts by itself, as it stands in the document; null when it does not.
+    schedule jsonb,
+    -- The zone that the times of its schedule are read in.
+    zone text,
+    -- Types of the events that its runs may listen for; null when that may be any.
+    hears text[],
     created_by text not null,
     created_at timestamptz not null default clock_timestamp(),
     -- It starts nothing any more, and what runs stays on it.
@@ -44,6 +50,8 @@ create table orchestrator.instances (
     parent_id uuid,
     parent_need bigint,
     depth integer not null default 0,
+    -- The schedule that starts the next one when this one has ended.
+    schedule_id uuid,
     created_by text not null,
     -- Counts the advances: a write of somebody who has not seen the last one finds no row.
     epoch bigint not null default 0,
@@ -58,6 +66,9 @@ create table orchestrator.instances (
 );
 
 create index instances_definition_id on orchestrator.instances (definition_id);
+-- Which definitions have runs that may listen.
+create index instances_open on orchestrator.instances (definition_id) where ended_at is null;
+create index instances_schedule on orchestrator.instances (schedule_id) where schedule_id is not null and ended_at is null;
 create index instances_newest on orchestrator.instances (namespace, name, id desc);
 create index instances_family on orchestrator.instances (family_id, id desc);
 create index instances_ended_at on orchestrator.instances (ended_at) where ended_at is not null;
@@ -120,6 +131,8 @@ create table orchestrator.events (
     -- From the operator, a service or the host: instances of no family hear it as well.
     is_trusted boolean not null,
     event jsonb not null,
+    -- What it starts has been started.
+    is_offered boolean not null default false,
     received_at timestamptz not null default clock_timestamp(),
     constraint events_once unique nulls not distinct (source, event_id, family_id)
 );

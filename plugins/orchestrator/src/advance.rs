@@ -27,7 +27,7 @@ use crate::{
     store::{
         commands, definitions, events, history,
         instances::{self, Held, Left},
-        needs,
+        needs, schedules,
     },
     telling,
 };
@@ -373,7 +373,7 @@ impl<'a> Work<'a> {
     async fn start(&self, id: NeedId, run: &Run) -> Result<Option<Outcome>> {
         let Process::Workflow(wanted) = &run.process else {
             return Ok(Some(Outcome::Failed(Fault::authorization(
-                "shells, scripts and containers are not run on this host",
+                "shells, scripts and containers are not run on this host: call a job or a capability of a plugin that does the work",
             ))));
         };
         if self.held.depth >= DEPTH_MAX {
@@ -403,6 +403,7 @@ impl<'a> Work<'a> {
             key: None,
             parent: run.awaited.then(|| (self.id, number(id))),
             depth: self.held.depth + 1,
+            schedule_id: None,
             created_by: &format!("workflow:{}", self.id),
         };
         instances::start(self.tx, &new).await?;
@@ -532,6 +533,9 @@ impl<'a> Work<'a> {
     }
 
     async fn ended(&self, word: &str) -> Result<()> {
+        if let Some(schedule) = self.held.schedule_id {
+            schedules::pause(self.tx, schedule).await?;
+        }
         if self.held.parent_id.is_some() {
             crate::store::jobs::tell_parent(self.tx, self.id, self.held.family_id).await?;
         }

@@ -1,11 +1,16 @@
-//! `nself orchestrator ..`: the routes on the command line.
+//! `nself workflow ..`: the routes on the command line.
 
 use nself_plugin_api::prelude::*;
 
-const RUN: Argument = Argument::text("id", "The run");
+const RUN: Argument = Argument::text("id", "The run, or enough of the beginning or end of its id");
 const FILE: Argument = Argument::file("definition", "A definition in YAML or JSON");
 const NAMESPACE: Argument = Argument::text("namespace", "Where the workflow belongs");
 const NAME: Argument = Argument::text("name", "The workflow");
+
+const FORMAT: Argument = Argument::text(
+    "format",
+    "mermaid, which is the text of a flow chart, or svg",
+);
 
 /// All of them.
 pub(crate) const ALL: &[Command] = &[
@@ -32,12 +37,36 @@ pub(crate) const ALL: &[Command] = &[
             ("CREATED", "created_at"),
         ]),
     Command::post("run", "/v1/orchestrator/workflows/{namespace}/{name}/runs")
-        .summary("Start the latest version of a workflow")
+        .summary("Start a workflow")
         .arguments(&[
             NAMESPACE,
             NAME,
-            Argument::integer("wait_seconds", "Wait for its end, at most 25"),
+            Argument::text("version", "This version, and not the highest"),
+            Argument::json(
+                "input",
+                "The workflow's input; @FILE for one that stands in a file",
+            ),
+            Argument::text("family_id", "Run it for this family"),
+            Argument::flag("wait", "Wait for its end"),
         ]),
+    Command::delete("remove", "/v1/workflows/{namespace}/{name}/{version}")
+        .summary("Remove a version; what runs stays on it")
+        .arguments(&[NAMESPACE, NAME, Argument::text("version", "The version")])
+        .confirm("Remove {namespace}/{name} {version}?"),
+    Command::get(
+        "graph",
+        "/v1/orchestrator/workflows/{namespace}/{name}/graph",
+    )
+    .summary("Draw a definition")
+    .arguments(&[
+        NAMESPACE,
+        NAME,
+        Argument::text("version", "This version, and not the highest"),
+        FORMAT,
+    ]),
+    Command::get("runs graph", "/v1/orchestrator/runs/{id}/graph")
+        .summary("Draw a run, each task in the colour of its status")
+        .arguments(&[RUN, FORMAT]),
     Command::get("runs", "/v1/orchestrator/runs")
         .summary("List runs, the newest first")
         .arguments(&[

@@ -10,7 +10,7 @@ use crate::engine::Limits;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Directory whose `*.yaml` and `*.json` files are definitions of workflows. They are applied when the plugin starts, and by
-    /// `nself orchestrator files apply`.
+    /// `nself workflow files apply`.
     pub workflows_directory: Option<String>,
     /// Days that ended runs of workflows and commands of devices are kept to be looked at.
     #[schema(minimum = 1, maximum = 3_650)]

@@ -27,6 +27,7 @@ mod recover;
 mod request;
 mod retry;
 mod secret;
+mod starting;
 mod state;
 mod surroundings;
 mod tasks;
@@ -39,5 +40,6 @@ pub use need::{
 pub use openapi::resolve;
 pub use program::Program;
 pub use record::{Progress, RecordStatus, Status, TaskRecord};
+pub use starting::Gathered;
 pub use state::State;
 pub use surroundings::{Limits, Surroundings};

@@ -47,6 +47,12 @@ pub(crate) enum WorkflowError {
     NoRun,
     #[error("the definition has {} faults, the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
     Invalid(Vec<Fault>),
+    #[error("schedule: {0}")]
+    Schedule(String),
+    #[error(
+        "no plugin keeps schedules on this host: enable one that provides scheduler.schedules/1"
+    )]
+    NoScheduler,
     #[error("{0}")]
     Text(&'static str),
     #[error(
@@ -76,7 +82,10 @@ impl From<WorkflowError> for Error {
             WorkflowError::Invalid(faults) => {
                 Self::invalid("WORKFLOW_INVALID", text).with_details(json!({"faults": faults}))
             }
-            WorkflowError::Text(_) | WorkflowError::Name => Self::invalid("WORKFLOW_INVALID", text),
+            WorkflowError::Text(_) | WorkflowError::Name | WorkflowError::Schedule(_) => {
+                Self::invalid("WORKFLOW_INVALID", text)
+            }
+            WorkflowError::NoScheduler => Self::new(503, "WORKFLOW_NO_SCHEDULER", text),
             WorkflowError::Immutable => Self::conflict("WORKFLOW_IMMUTABLE", text),
             WorkflowError::KeyUsed => Self::conflict("WORKFLOW_KEY_USED", text),
             WorkflowError::Ended { .. } => Self::conflict("WORKFLOW_RUN_STATE", text),

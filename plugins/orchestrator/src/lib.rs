@@ -11,14 +11,18 @@ mod config;
 pub mod dsl;
 pub mod engine;
 mod error;
+mod exchange;
 pub mod expressions;
 mod files;
+pub mod graph;
+mod hearing;
 mod matching;
 mod outcome;
 mod perform;
 mod programs;
 mod reach;
 mod routes;
+mod starting;
 mod store;
 mod sweep;
 mod telling;
@@ -35,8 +39,10 @@ use nself_plugin_api::{
 
 pub use crate::config::Config;
 use crate::{
+    exchange::Tokens,
+    hearing::Hearing,
     programs::Programs,
-    routes::{commands, definitions, events, fetching, instances},
+    routes::{commands, definitions, events, fetching, graphs, instances},
 };
 
 /// The secret that workflows' secrets are read from: a JSON object of names and values.
@@ -48,6 +54,8 @@ pub struct Orchestrator {
     /// Who commands the devices of a family.
     device_managers: Roles,
     programs: Programs,
+    hearing: Hearing,
+    tokens: Tokens,
 }
 
 impl Plugin for Orchestrator {
@@ -60,7 +68,7 @@ impl Plugin for Orchestrator {
             "nself.http/1",
             "jobs.queue/1",
         ],
-        optional: &["stream.channels/1"],
+        optional: &["scheduler.schedules/1", "stream.channels/1"],
         // What is called stands in definitions; private addresses are refused unless the operator lists them.
         egress: &["*"],
         secrets: &[SECRETS],
@@ -105,6 +113,12 @@ impl Plugin for Orchestrator {
         .body_bytes_max(4 << 20)
         .timeout(Duration::from_secs(60))
         .summary("Start a workflow, and wait for its end if you like"),
+        Route::get(
+            "/v1/workflows/{namespace}/{name}/{version}/graph",
+            graphs::definition,
+        )
+        .authenticated()
+        .summary("The graph of a definition, as Mermaid or SVG"),
         Route::post("/v1/workflow-definitions", definitions::apply)
             .service("workflows")
             .body_bytes_max(1 << 20)
@@ -125,6 +139,9 @@ impl Plugin for Orchestrator {
         Route::get("/v1/workflow-runs/{id}/history", instances::history)
             .authenticated()
             .summary("What happened to the tasks of a run"),
+        Route::get("/v1/workflow-runs/{id}/graph", graphs::run)
+            .authenticated()
+            .summary("The graph of a run, each task in the colour of its status"),
         Route::get("/v1/workflow-runs/{id}/watch", instances::watch)
             .authenticated()
             .summary("What happens to a run, as it happens"),
@@ -146,12 +163,21 @@ impl Plugin for Orchestrator {
             .summary("Definitions of workflows, for operators"),
         Route::post(
             "/v1/orchestrator/workflows/{namespace}/{name}/runs",
-            instances::start_latest,
+            instances::start_named,
         )
         .service("workflows")
         .body_bytes_max(4 << 20)
-        .timeout(Duration::from_secs(60))
-        .summary("Start the latest version of a workflow, for operators"),
+        .timeout(Duration::from_secs(3_660))
+        .summary("Start a workflow, for operators"),
+        Route::get(
+            "/v1/orchestrator/workflows/{namespace}/{name}/graph",
+            graphs::named,
+        )
+        .service("workflows")
+        .summary("The graph of a definition, for operators"),
+        Route::get("/v1/orchestrator/runs/{id}/graph", graphs::run)
+            .service("workflows")
+            .summary("The graph of a run, for operators"),
         Route::get("/v1/orchestrator/runs", instances::list)
             .service("workflows")
             .summary("Runs of workflows, for operators"),
@@ -226,7 +252,21 @@ impl Plugin for Orchestrator {
         Job::new("orchestrator.command", worker::command_ended)
             .attempts_max(100)
             .keep(Keep::Failed),
+        Job::new("orchestrator.schedules", starting::hand_over)
+            .attempts_max(100)
+            .keep(Keep::Failed),
+        Job::new("orchestrator.scheduled", starting::scheduled)
+            .attempts_max(100)
+            .keep(Keep::Failed),
+        Job::new("orchestrator.again", starting::again)
+            .attempts_max(100)
+            .keep(Keep::Failed),
+        Job::new("orchestrator.start", starting::start_by_job)
+            .attempts_max(100)
+            .keep(Keep::Failed),
     ];
+
+    const COMMAND: &'static str = "workflow";
 
     const COMMANDS: &'static [Command] = cli::ALL;
 
@@ -240,8 +280,11 @@ impl Plugin for Orchestrator {
         Subscription::new("listeners", &["*"], events::of_the_host),
     ];
 
-    const MIGRATIONS: &'static [Migration] =
-        &[migration!("0001_devices"), migration!("0002_workflows")];
+    const MIGRATIONS: &'static [Migration] = &[
+        migration!("0001_devices"),
+        migration!("0002_workflows"),
+        migration!("0003_schedules"),
+    ];
 
     type Config = Config;
 
@@ -249,6 +292,8 @@ impl Plugin for Orchestrator {
         Ok(Self {
             config,
             programs: Programs::default(),
+            hearing: Hearing::default(),
+            tokens: Tokens::default(),
             device_managers: context.policy().roles("device.manage")?,
         })
     }
@@ -262,7 +307,8 @@ impl Plugin for Orchestrator {
             }
             Err(trouble) => return Err(trouble),
         }
-        Ok(())
+        // Whoever keeps the times may have been another one, or none, while this was away.
+        store::schedules::hand_over_some(&cx.db()).await
     }
 }
 

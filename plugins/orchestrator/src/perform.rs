@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use nself_plugin_api::{
-    prelude::{Cx, Error, Result},
+    prelude::{Cx, Result},
     serde_json::{self, Value},
     uuid::Uuid,
 };
@@ -14,9 +13,10 @@ use crate::{
     Orchestrator,
     command::NewCommand,
     engine::{
-        Authentication, Call, CallKind, Error as Fault, FunctionCall, HttpCall, OpenApiCall,
-        Outcome, Response, resolve,
+        Call, CallKind, Error as Fault, FunctionCall, HttpCall, OpenApiCall, Outcome, Response,
+        resolve,
     },
+    exchange::{Exchange, failed},
 };
 
 /// The largest body of an answer.
@@ -111,11 +111,14 @@ async fn capability(cx: &Cx<Orchestrator>, function: &FunctionCall) -> Result<Ou
 }
 
 async fn operation(cx: &Cx<Orchestrator>, key: &str, call: &OpenApiCall) -> Result<Outcome, Fault> {
-    let mut document = cx.http().get(&call.document);
-    if let Some(value) = authorization(call.document_authentication.as_ref())? {
-        document = document.header("authorization", &value);
-    }
-    let document = document.send().await.map_err(|error| failed(&error))?;
+    let exchange = Exchange {
+        method: "GET",
+        url: &call.document,
+        headers: Vec::new(),
+        body: None,
+    };
+    let authentication = call.document_authentication.as_ref();
+    let document = exchange.send(cx, authentication).await?;
     if document.status() != 200 {
         let text = format!("the OpenAPI document was answered {}", document.status());
         return Err(Fault::communication(document.status(), text));
@@ -131,32 +134,37 @@ async fn operation(cx: &Cx<Orchestrator>, key: &str, call: &OpenApiCall) -> Resu
 
 async fn request(cx: &Cx<Orchestrator>, key: &str, call: &HttpCall) -> Result<Outcome, Fault> {
     let url = with_query(&call.endpoint, &call.query);
-    let http = cx.http();
-    let mut request = http.request(&call.method, &url);
     let has = |name: &str| {
         call.headers
             .keys()
             .any(|one| one.eq_ignore_ascii_case(name))
     };
-    for (name, value) in &call.headers {
-        request = request.header(&name.to_ascii_lowercase(), value);
-    }
+    let given = call.headers.iter();
+    let mut headers: Vec<(String, String)> = given
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+        .collect();
     if !has("idempotency-key") {
         // The same whenever this call is made, and after every crash.
-        request = request.header("idempotency-key", &format!("\"{key}\""));
+        headers.push(("idempotency-key".to_owned(), format!("\"{key}\"")));
     }
-    if let Some(value) =
-        authorization(call.authentication.as_ref())?.filter(|_| !has("authorization"))
-    {
-        request = request.header("authorization", &value);
-    }
-    request = match &call.body {
-        None => request,
-        Some(Value::String(text)) if has("content-type") => request.body(text.clone()),
-        Some(body) if has("content-type") => request.body(body.to_string()),
-        Some(body) => request.json(body).map_err(|error| failed(&error))?,
+    let body = match &call.body {
+        None => None,
+        Some(Value::String(text)) if has("content-type") => Some(text.clone()),
+        Some(body) => Some(body.to_string()),
     };
-    let answer = request.send().await.map_err(|error| failed(&error))?;
+    if body.is_some() && !has("content-type") {
+        headers.push(("content-type".to_owned(), "application/json".to_owned()));
+    }
+    let exchange = Exchange {
+        method: &call.method,
+        url: &url,
+        headers,
+        body: body.map(String::into_bytes),
+    };
+    let authentication = call.authentication.as_ref();
+    let answer = exchange
+        .send(cx, authentication.filter(|_| !has("authorization")))
+        .await?;
     let status = answer.status();
     let headers = answer.headers().iter().filter_map(|(name, value)| {
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
@@ -178,26 +186,6 @@ async fn request(cx: &Cx<Orchestrator>, key: &str, call: &HttpCall) -> Result<Ou
         headers,
         body: body.to_vec(),
     }))
-}
-
-/// The header's value.
-fn authorization(authentication: Option<&Authentication>) -> Result<Option<String>, Fault> {
-    match authentication {
-        None => Ok(None),
-        Some(Authentication::Basic { username, password }) => {
-            let pair = STANDARD.encode(format!("{username}:{password}"));
-            Ok(Some(format!("Basic {pair}")))
-        }
-        Some(Authentication::Bearer { token }) => Ok(Some(format!("Bearer {token}"))),
-        Some(_) => Err(Fault::configuration(
-            "calls authenticate with basic or bearer on this host; digest, oauth2 and oidc are not there yet",
-        )),
-    }
-}
-
-/// No answer at all: the host's sentence has neither address nor secret.
-fn failed(error: &Error) -> Fault {
-    Fault::communication(500, format!("{} ({})", error.message(), error.code()))
 }
 
 fn with_query(endpoint: &str, query: &BTreeMap<String, String>) -> String {

@@ -5,4 +5,5 @@ pub(crate) mod definitions;
 pub(crate) mod events;
 pub(crate) mod fetching;
 pub(crate) mod files;
+pub(crate) mod graphs;
 pub(crate) mod instances;

@@ -8,3 +8,4 @@ pub(crate) mod instances;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod needs;
+pub(crate) mod schedules;

@@ -8,7 +8,7 @@ use nself_plugin_api::{
 
 use crate::{
     Orchestrator,
-    store::{commands, events, instances},
+    store::{commands, definitions, events, instances, schedules},
     telling,
 };
 
@@ -36,6 +36,7 @@ pub(crate) async fn prune(cx: Cx<Orchestrator>) -> Result<()> {
     let days = i32::try_from(cx.plugin().config.history_days).unwrap_or(i32::MAX);
     while commands::prune(&cx.db(), days).await? > 0 {}
     while instances::prune(&cx.db(), days).await? > 0 {}
+    while definitions::prune(&cx.db(), days).await? > 0 {}
     let minutes = i32::try_from(cx.plugin().config.event_minutes).unwrap_or(i32::MAX);
     while events::prune(&cx.db(), minutes).await? > 0 {}
     Ok(())
@@ -49,7 +50,8 @@ pub(crate) async fn family_purged(cx: Cx<Orchestrator>, event: Event) -> Result<
     let tx = cx.db().begin().await?;
     let gone = commands::forget(&tx, family).await?
         + instances::forget(&tx, family).await?
-        + events::forget(&tx, family).await?;
+        + events::forget(&tx, family).await?
+        + schedules::forget(&tx, family).await?;
     if gone > 0 {
         let entry = Entry {
             action: "orchestrator.family_forgotten",

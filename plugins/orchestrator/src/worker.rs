@@ -15,7 +15,7 @@ use crate::{
     engine::{Error as Fault, Need, NeedId, Outcome, State},
     matching,
     perform::{self, Performed},
-    programs,
+    programs, starting,
     store::{commands, events, instances, jobs},
     telling,
 };
@@ -220,9 +220,10 @@ pub(crate) async fn cancel(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
     advance(&cx, instance, Vec::new(), By::Outcome).await
 }
 
-/// An event came: everybody who waits for one like it gets it.
+/// An event came: it starts what it starts, and everybody who waits for one like it gets it.
 pub(crate) async fn event(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
     let WhichEvent { event } = job.json()?;
+    starting::offer(&cx, event).await?;
     for (instance, need, filters, value) in events::listeners(&cx.db(), event).await? {
         if !matching::fits(&filters, &value) {
             continue;

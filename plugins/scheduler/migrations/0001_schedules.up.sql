@@ -7,8 +7,10 @@ create table scheduler.schedules (
     id uuid primary key default nself.uuid_v7(),
     name text not null constraint schedules_name unique
         constraint schedules_name_form check (name ~ '^[a-zA-Z0-9][a-zA-Z0-9_.:/-]{0,127}$'),
-    -- Who keeps its definition: `api`, `file`, `hasura`, `event` (one-off, gone after its fire), or `plugin:<id>`.
-    owner text not null constraint schedules_owner check (owner in ('api', 'file', 'hasura', 'event') or owner like 'plugin:_%'),
+    -- Who keeps its definition: `api`, `file`, `hasura`, `event` (one-off, gone after its fire), `plugin:<id>` (its manifest says it), or
+    -- `kept:<word>` (a plugin keeps it here while it runs).
+    owner text not null
+        constraint schedules_owner check (owner in ('api', 'file', 'hasura', 'event') or owner like 'plugin:_%' or owner like 'kept:_%'),
     comment text,
     spec text not null,
     -- Null: the zone that the text names, else UTC.

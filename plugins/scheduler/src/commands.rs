@@ -9,7 +9,7 @@ pub(crate) const ALL: &[Command] = &[
     Command::get("list", "/v1/schedules")
         .summary("List schedules by name")
         .arguments(&[
-            Argument::text("owner", "api, file, hasura, event or plugin:ID"),
+            Argument::text("owner", "api, file, hasura, event, plugin:ID or kept:WORD"),
             Argument::text("after", "The last name of the page before"),
             Argument::integer("limit", "Rows, at most 1000"),
         ])

@@ -14,6 +14,7 @@ mod family_end;
 mod files;
 mod hasura;
 mod jitter;
+mod kept;
 mod local;
 mod metrics;
 mod missed;
@@ -138,6 +139,9 @@ impl Plugin for Scheduler {
         &["family.purged"],
         family_end::purged,
     )];
+
+    const PROVIDES: &'static [Provided<Self>] =
+        &[Provided::new("scheduler.schedules/1", kept::call)];
 
     const MIGRATIONS: &'static [Migration] =
         &[migration!("0001_schedules"), migration!("0002_fire")];

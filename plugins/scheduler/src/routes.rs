@@ -3,5 +3,5 @@
 pub(crate) mod files;
 pub(crate) mod fires;
 pub(crate) mod hasura;
-mod reserved;
+pub(crate) mod reserved;
 pub(crate) mod schedules;

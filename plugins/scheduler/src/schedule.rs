@@ -149,8 +149,8 @@ pub(crate) struct Definition {
     pub name: String,
     /// A cron expression, `@every 90s`, `@at 2030-01-01T00:00:00Z`, or an RRULE of RFC 5545.
     pub spec: String,
-    /// What it does: `{"job": {"kind", "payload", "options"}}`, `{"event": {"type", "subject", "data"}}` or
-    /// `{"http": {"method", "url", "headers", "body", "options"}}`.
+    /// What it does: `{"job": {"kind", "payload", "options"}}`, `{"workflow": {"namespace", "name", "version", "input", "options"}}`,
+    /// `{"event": {"type", "subject", "data"}}` or `{"http": {"method", "url", "headers", "body", "options"}}`.
     pub target: Value,
     /// IANA name of the time zone; UTC when neither this nor the text names one.
     #[serde(default)]

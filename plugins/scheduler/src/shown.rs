@@ -17,7 +17,7 @@ const NEXT: usize = 10;
 pub(crate) struct Shown {
     /// Its name.
     pub name: String,
-    /// Who keeps its definition: `api`, `file`, `hasura`, `event` or `plugin:<id>`.
+    /// Who keeps its definition: `api`, `file`, `hasura`, `event`, `plugin:<id>` or `kept:<word>`.
     pub owner: String,
     /// A sentence for people.
     pub comment: Option<String>,

@@ -6,7 +6,7 @@ use nself_plugin_api::{
     prelude::{Error, JobRun, Result},
     serde_json::{Map, Value, json},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::refusal::ScheduleError;
 
@@ -18,6 +18,8 @@ pub(crate) const WEBHOOK: &str = "scheduler.webhook";
 pub(crate) const CALL: &str = "scheduler.capability_call";
 /// The kind of job that sends a request; the jobs plugin works it.
 const HTTP: &str = "jobs.http_request";
+/// The kind of job that starts a workflow; whoever keeps workflows works it.
+const WORKFLOW: &str = "orchestrator.start";
 /// What the type of an event begins with: all that this plugin may emit.
 const EVENT_PREFIX: &str = "schedule.";
 /// The largest target, as text.
@@ -57,6 +59,20 @@ struct Http {
     options: Map<String, Value>,
 }
 
+/// A workflow that is started. It runs for the family that the options name.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Workflow {
+    namespace: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(default)]
+    input: Value,
+    #[serde(default, skip_serializing)]
+    options: Map<String, Value>,
+}
+
 /// What of another plugin is called. The answer is the job's result.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,7 +104,7 @@ pub(crate) fn action(name: &str, target: &Value) -> Result<Value, ScheduleError>
     let object = target.as_object().filter(|object| object.len() == 1);
     let Some((kind, inner)) = object.and_then(|object| object.iter().next()) else {
         return Err(refuse(
-            "must be an object with one of the keys job, event, http, capability",
+            "must be an object with one of the keys job, workflow, event, http, capability",
         ));
     };
     match kind.as_str() {
@@ -130,9 +146,14 @@ pub(crate) fn action(name: &str, target: &Value) -> Result<Value, ScheduleError>
             let payload = json!({"method": method, "url": http.url, "headers": http.headers, "body": http.body});
             Ok(json!({"kind": HTTP, "payload": payload, "options": http.options, "headers": true}))
         }
-        "workflow" => Err(refuse(
-            "workflow: this host has no orchestrator that could start one; enqueue a job instead",
-        )),
+        "workflow" => {
+            let workflow: Workflow = read(kind, inner)?;
+            if workflow.namespace.is_empty() || workflow.name.is_empty() {
+                return Err(refuse("workflow: must have a namespace and a name"));
+            }
+            check_options("workflow", &workflow.options)?;
+            Ok(json!({"kind": WORKFLOW, "payload": workflow, "options": workflow.options}))
+        }
         "capability" => {
             let call: Call = read(kind, inner)?;
             if !is_capability(&call.id) {
@@ -145,7 +166,7 @@ pub(crate) fn action(name: &str, target: &Value) -> Result<Value, ScheduleError>
             Ok(json!({"kind": CALL, "payload": {"schedule": name}, "options": call.options}))
         }
         _ => Err(ScheduleError::Target(format!(
-            "{kind:?} is none of job, event, http, capability"
+            "{kind:?} is none of job, workflow, event, http, capability"
         ))),
     }
 }
@@ -228,6 +249,13 @@ mod tests {
             (&http["kind"], &http["payload"]["method"]),
             (&json!("jobs.http_request"), &json!("POST"))
         );
+        let workflow = json!({"workflow": {"namespace": "home", "name": "tea", "input": 1, "options": {"priority": 1}}});
+        assert_eq!(
+            action("a", &workflow),
+            Ok(json!({
+                "kind": "orchestrator.start", "payload": {"namespace": "home", "name": "tea", "input": 1}, "options": {"priority": 1},
+            }))
+        );
         let call = json!({"capability": {"id": "mail.send/1", "method": "send", "payload": {"to": "a@b.org"}}});
         assert_eq!(
             action("nightly", &call),
@@ -265,7 +293,14 @@ mod tests {
                 json!({"job": {"kind": "a", "options": {"fired_at": "2030-01-01"}}}),
                 "job.options.fired_at",
             ),
-            (json!({"workflow": {"name": "a"}}), "no orchestrator"),
+            (
+                json!({"workflow": {"name": "a"}}),
+                "missing field `namespace`",
+            ),
+            (
+                json!({"workflow": {"namespace": "a", "name": ""}}),
+                "a namespace and a name",
+            ),
             (
                 json!({"capability": {"id": "mail.send/1"}}),
                 "missing field `method`",
@@ -278,7 +313,7 @@ mod tests {
                 json!({"capability": {"id": "mail.send", "method": "send"}}),
                 "capability.id",
             ),
-            (json!({"mail": {}}), "none of job, event, http, capability"),
+            (json!({"mail": {}}), "none of job, workflow, event"),
         ] {
             check_refused(&target, expected);
         }

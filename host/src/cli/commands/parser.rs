@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
+use std::io::{read_to_string, stdin};
 
 use clap::{Arg, ArgAction, ArgMatches};
+use serde_json::Value;
 
 use super::Offered;
 use crate::plugin::manifest::{Argument, ArgumentKind, Command};
@@ -20,6 +23,7 @@ pub(super) enum Given {
     Text(String),
     Integer(i64),
     Flag,
+    Json(Value),
 }
 
 impl Given {
@@ -29,6 +33,7 @@ impl Given {
             Self::Text(text) => text.clone(),
             Self::Integer(number) => number.to_string(),
             Self::Flag => "true".to_owned(),
+            Self::Json(value) => value.to_string(),
         }
     }
 }
@@ -57,13 +62,16 @@ impl Call<'_> {
 
 /// The command that the words name, and its arguments; `None` when they name nothing of a plugin.
 ///
-/// The first word is a plugin. Where it is none, it may be left out: then the words have to be a command of exactly one.
+/// The first word is a plugin, or what its commands are called under. Where it is none, it may be left out: then the words have to be a command of exactly one.
 pub(super) fn parse<'a>(
     offered: &'a [Offered],
     words: &[String],
 ) -> Option<Result<Call<'a>, Refusal>> {
     let first = words.first()?;
-    if let Some(plugin) = offered.iter().find(|plugin| plugin.id == *first) {
+    if let Some(plugin) = offered
+        .iter()
+        .find(|plugin| plugin.id == *first || plugin.called() == first)
+    {
         return Some(within(plugin, &words[1..]));
     }
     let mut having = offered
@@ -90,7 +98,7 @@ fn within<'a>(plugin: &'a Offered, words: &[String]) -> Result<Call<'a>, Refusal
         return Err(if words.last().is_none_or(is_help) {
             Refusal::Help(known)
         } else {
-            let message = format!("{} has no command `{}`", plugin.id, words.join(" "));
+            let message = format!("{} has no command `{}`", plugin.called(), words.join(" "));
             Refusal::Unknown { message, known }
         });
     };
@@ -105,7 +113,7 @@ fn within<'a>(plugin: &'a Offered, words: &[String]) -> Result<Call<'a>, Refusal
 }
 
 fn grammar(plugin: &Offered, command: &Command) -> clap::Command {
-    let name = format!("nself {} {}", plugin.id, command.name);
+    let name = format!("nself {} {}", plugin.called(), command.name);
     let mut grammar = clap::Command::new(name.clone())
         .bin_name(name)
         .about(command.summary.clone())
@@ -149,8 +157,19 @@ fn rule(command: &Command, argument: &Argument) -> Arg {
         ArgumentKind::Integer => arg
             .value_name("NUMBER")
             .value_parser(clap::value_parser!(i64)),
+        ArgumentKind::Json => arg.value_name("JSON").value_parser(json),
         ArgumentKind::Text | ArgumentKind::File => arg.value_name(shown),
     }
+}
+
+/// JSON, or what stands in the file after an `@`.
+fn json(given: &str) -> Result<Value, String> {
+    let text = match given.strip_prefix('@') {
+        None => given.to_owned(),
+        Some("-") => read_to_string(stdin()).map_err(|error| error.to_string())?,
+        Some(path) => fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?,
+    };
+    serde_json::from_str(&text).map_err(|error| format!("it is not JSON: {error}"))
 }
 
 fn values<'a>(command: &'a Command, matches: &ArgMatches) -> BTreeMap<&'a str, Given> {
@@ -160,6 +179,10 @@ fn values<'a>(command: &'a Command, matches: &ArgMatches) -> BTreeMap<&'a str, G
             .get_one::<i64>(&argument.name)
             .copied()
             .map(Given::Integer),
+        ArgumentKind::Json => matches
+            .get_one::<Value>(&argument.name)
+            .cloned()
+            .map(Given::Json),
         ArgumentKind::Text | ArgumentKind::File => matches
             .get_one::<String>(&argument.name)
             .cloned()
@@ -186,7 +209,8 @@ fn group(plugin: &Offered, words: &[String]) -> String {
     let width = width.unwrap_or_default();
     let mut text = format!(
         "{}\n\nUsage: nself {} <COMMAND>\n\nCommands:\n",
-        plugin.description, plugin.id
+        plugin.description,
+        plugin.called()
     );
     for command in commands {
         writeln!(text, "  {:<width$}  {}", command.name, command.summary)
@@ -197,12 +221,12 @@ fn group(plugin: &Offered, words: &[String]) -> String {
 
 /// All plugins with commands, for the help of the whole.
 pub(super) fn summary(offered: &[Offered]) -> String {
-    let width = offered.iter().map(|plugin| plugin.id.len()).max();
+    let width = offered.iter().map(|plugin| plugin.called().len()).max();
     let width = width.unwrap_or_default();
     let mut text = String::from("Commands of the plugins that run:\n");
     for plugin in offered {
-        let (id, description) = (&plugin.id, &plugin.description);
-        writeln!(text, "  {id:<width$}  {description}").expect("a string takes all text");
+        let (name, description) = (plugin.called(), &plugin.description);
+        writeln!(text, "  {name:<width$}  {description}").expect("a string takes all text");
     }
     text
 }
@@ -215,9 +239,9 @@ mod tests {
     use super::*;
 
     fn offered() -> Vec<Offered> {
-        let notes = json!({"id": "notes", "description": "Notes", "commands": [
+        let notes = json!({"id": "notes", "name": "note", "description": "Notes", "commands": [
             {"name": "list", "summary": "List", "method": "GET", "path": "/notes", "arguments": [
-                {"name": "query", "kind": "text"}, {"name": "limit", "kind": "integer"}]},
+                {"name": "query", "kind": "text"}, {"name": "limit", "kind": "integer"}, {"name": "with", "kind": "json"}]},
             {"name": "list remove", "method": "DELETE", "path": "/notes/{id}", "confirm": "Remove {id}?", "arguments": [
                 {"name": "id", "kind": "text"}, {"name": "now", "kind": "flag"}]},
             {"name": "log", "method": "GET", "path": "/log"},
@@ -248,6 +272,7 @@ mod tests {
     #[test]
     fn the_longest_name_is_meant() {
         check("notes list", Some(Ok("list")));
+        check("note list", Some(Ok("list")));
         check("notes list --query x --limit 3", Some(Ok("list")));
         check("notes list remove 1", Some(Ok("list remove")));
         for wrong in ["list --limit x", "list remove", "list --now"] {
@@ -269,6 +294,27 @@ mod tests {
             check(line, Some(Err("help")));
         }
         check("notes nothing", Some(Err("unknown")));
+    }
+
+    #[test]
+    fn json_is_given_as_such_or_in_a_file() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), "{\"cup\": 2}").expect("it is written");
+        for (given, expected) in [
+            ("[1]".to_owned(), Some(json!([1]))),
+            (
+                format!("@{}", file.path().display()),
+                Some(json!({"cup": 2})),
+            ),
+            ("{".to_owned(), None),
+            ("@/nowhere".to_owned(), None),
+        ] {
+            let offered = offered();
+            let words = words(&format!("note list --with {given}"));
+            let parsed = parse(&offered, &words).expect("it is a command");
+            let with = parsed.ok().map(|call| call.values["with"].clone());
+            assert_eq!(with, expected.map(Given::Json), "{given}");
+        }
     }
 
     #[test]

@@ -197,6 +197,7 @@ fn fields(call: &Call<'_>) -> Map<String, Value> {
                 Given::Text(text) => Value::from(text.as_str()),
                 Given::Integer(number) => Value::from(*number),
                 Given::Flag => Value::from(true),
+                Given::Json(value) => value.clone(),
             };
             fields.insert(argument.name.clone(), value);
         }

@@ -77,7 +77,7 @@ pub(super) fn list(context: &Context) -> Result<Value, CliError> {
             json!({
                 "id": plugin.manifest.id, "version": plugin.manifest.version, "enabled": enabled,
                 "state": if lock.plugins.contains_key(&plugin.manifest.id) { "stopped" } else { "discovered" },
-                "description": plugin.manifest.description, "sha256": plugin.sha256.to_string(),
+                "description": plugin.manifest.description, "command": plugin.manifest.command, "sha256": plugin.sha256.to_string(),
             })
         })
         .collect();

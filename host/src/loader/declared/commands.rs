@@ -9,9 +9,12 @@ use crate::plugin::manifest::{Access, Argument, ArgumentKind, Command, Manifest}
 const WORDS_MAX: usize = 4;
 
 /// What the command line itself understands, whatever the command is.
-const OWN_FLAGS: [&str; 5] = ["json", "project", "yes", "help", "version"];
+const OWN_FLAGS: [&str; 4] = ["json", "project", "yes", "help"];
 
 pub(super) fn admit(manifest: &Manifest) -> Result<(), ManifestFault> {
+    let rule = "what commands are called under is called like a plugin";
+    let is_called = manifest.command.is_empty() || is_id(&manifest.command);
+    require("command", &manifest.command, is_called, rule)?;
     for command in &manifest.commands {
         named(command)?;
         let reachable = manifest.routes.iter().any(|route| {
@@ -50,8 +53,7 @@ fn arguments(command: &Command) -> Result<(), ManifestFault> {
     for argument in &command.arguments {
         let name = argument.name.as_str();
         let is_own = OWN_FLAGS.contains(&name);
-        let rule =
-            "an argument is called like a plugin, and not json, project, yes, help or version";
+        let rule = "an argument is called like a plugin, and not json, project, yes or help";
         require("argument", name, is_id(name) && !is_own, rule)?;
     }
     let mut places = command.path.split('/').filter(|one| one.starts_with('{'));
@@ -132,6 +134,16 @@ mod tests {
             &json!({"name": "notes", "method": "GET", "path": "/admin", "summary": "a\u{1b}[31mb"}),
             false,
         );
+    }
+
+    #[test]
+    fn commands_may_be_called_under_another_name() {
+        for (name, expected) in [("", true), ("note", true), ("Note", false), ("a b", false)] {
+            let mut manifest =
+                manifest(&json!({"name": "notes", "method": "GET", "path": "/admin"}));
+            manifest.command = name.to_owned();
+            assert_eq!(admit(&manifest).is_ok(), expected, "{name}");
+        }
     }
 
     #[test]

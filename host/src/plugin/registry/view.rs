@@ -67,6 +67,12 @@ impl PluginView {
         running.map_or_else(Vec::new, |running| running.manifest().commands.clone())
     }
 
+    /// What they are called under; its id when that is empty.
+    pub fn command(&self) -> String {
+        let running = self.running.upgrade();
+        running.map_or_else(String::new, |running| running.manifest().command.clone())
+    }
+
     /// The same with the health of this moment.
     pub(super) fn refreshed(&self) -> Self {
         let mut view = self.clone();

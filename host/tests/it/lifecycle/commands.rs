@@ -7,6 +7,11 @@ use super::project::Project;
 
 /// The bad plugin with three routes for operators and a command for each.
 fn commanding() -> Vec<u8> {
+    commanding_as("")
+}
+
+/// The same under another name.
+fn commanding_as(name: &str) -> Vec<u8> {
     changed(|manifest| {
         for route in manifest["routes"].as_array_mut().unwrap() {
             let path = route["path"].as_str().unwrap();
@@ -19,6 +24,7 @@ fn commanding() -> Vec<u8> {
                 route.remove(key);
             }
         }
+        manifest["command"] = name.into();
         manifest["commands"] = json!([
             {"name": "which", "summary": "Say the version", "method": "GET", "path": "/bad/version"},
             {"name": "slow", "method": "GET", "path": "/bad/slow/{ms}", "confirm": "Wait {ms}?",
@@ -33,8 +39,10 @@ fn commanding() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_plugin_adds_commands_that_act_as_an_operator() {
     let project = Project::served("").await;
-    project.enable("bad", &commanding());
+    project.enable("bad", &commanding_as("wicked"));
     let away = project.nself(&["bad", "which"]);
+    away.refused(69, &["HOST_NOT_RUNNING"]);
+    let away = project.nself(&["wicked", "which"]);
     away.refused(69, &["HOST_NOT_RUNNING"]);
     let host = project.start();
     let version = project.plugin("bad")["version"]
@@ -43,6 +51,8 @@ async fn a_running_plugin_adds_commands_that_act_as_an_operator() {
         .to_owned();
     let said = project.nself(&["bad", "which"]).done();
     assert_eq!(said.stdout, format!("{version}\n"));
+    let said = project.nself(&["wicked", "which"]).done();
+    assert_eq!(said.stdout, format!("{version}\n"), "under its other name");
     let said = project.nself(&["bad", "which", "--json"]).done();
     assert_eq!(said.data(), json!(version));
     let short = project.nself(&["which"]).done();

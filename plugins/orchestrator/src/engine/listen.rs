@@ -37,7 +37,7 @@ impl Machine<'_> {
             current: None,
             done: false,
         };
-        self.open(need, subscription(&listen.to));
+        self.open(need, Need::Event(subscription(&listen.to)));
         self.set_stage(thread, Stage::Listening(Box::new(listening)));
     }
 
@@ -301,14 +301,14 @@ impl Machine<'_> {
 }
 
 /// What an event must be to be worth looking at.
-pub(super) fn subscription(consumption: &Consumption) -> Need {
+pub(super) fn subscription(consumption: &Consumption) -> Subscription {
     let mut filters = Vec::new();
     let every = add(consumption, &mut filters)
         || matches!(&consumption.until, Some(Until::Consumed(until)) if add(until, &mut filters));
     if every {
         filters.clear();
     }
-    Need::Event(Subscription { filters })
+    Subscription { filters }
 }
 
 /// Adds what the filters of a consumption say literally; true when one of them may mean every event.

@@ -11,6 +11,7 @@ use super::{
     need::{Need, NeedId, Outcome},
     record::Progress,
     secret::Secrets,
+    starting::gatherer,
     state::{Frame, ListFrame, ROOT, State, Thread, VERSION},
     surroundings::Surroundings,
 };
@@ -30,6 +31,8 @@ pub struct Program {
     pub(super) expressions: Expressions,
     /// Whom each extension extends, under which condition, and the references of its lists.
     pub(super) extensions: Vec<Extended>,
+    /// What waits for the events that start it.
+    pub(super) gatherer: Option<Box<Program>>,
 }
 
 /// A task with its name.
@@ -64,7 +67,11 @@ impl Program {
             schemas: HashMap::new(),
             expressions: Expressions::default(),
             extensions: Vec::new(),
+            gatherer: None,
         };
+        if let Some(gatherer) = gatherer(definition) {
+            program.gatherer = Some(Box::new(Self::compile(&gatherer)?));
+        }
         program.add_schema("/input", &definition.input)?;
         program.add_schema("/output", &definition.output)?;
         program.add_list("/do".to_owned(), &definition.tasks, false)?;

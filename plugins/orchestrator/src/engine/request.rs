@@ -43,7 +43,7 @@ impl Machine<'_> {
                 event: event.clone(),
             })),
             Stage::Listening(_) => match &self.node(frame).task.kind {
-                Kind::Listen(listen) => Some(listen::subscription(&listen.to)),
+                Kind::Listen(listen) => Some(Need::Event(listen::subscription(&listen.to))),
                 _ => None,
             },
             _ => self.request(wait.thread, frame).ok(),
@@ -63,8 +63,9 @@ impl Machine<'_> {
                     "http" => CallKind::Http(self.http(arguments, input, scope)?),
                     "openapi" => CallKind::OpenApi(self.openapi(arguments, input, scope)?),
                     "asyncapi" | "grpc" | "a2a" | "mcp" => {
-                        let detail =
-                            format!("calls of the kind {name} are not supported by this runtime");
+                        let detail = format!(
+                            "calls of the kind {name} are not supported by this runtime: call http or openapi, or a capability of a plugin that speaks it"
+                        );
                         return Err(Error::configuration(detail));
                     }
                     function => {

@@ -14,7 +14,7 @@ use crate::{
     dsl::{Definition, Fault},
     engine::Program,
     error::WorkflowError,
-    programs,
+    matching, programs, starting,
     store::definitions::{self, New, Stored},
     version,
 };
@@ -60,11 +60,24 @@ pub(crate) struct Put {
     pub is_new: bool,
 }
 
+/// A definition that could be kept.
+#[derive(Debug, Serialize, Schema)]
+pub(crate) struct Good {
+    /// Where it belongs.
+    pub namespace: String,
+    /// Its name there.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
 /// A definition that has been found good.
 pub(crate) struct Read {
     pub definition: Definition,
     pub format: &'static str,
     pub source: String,
+    /// Types of events that its runs may listen for; none when that may be any.
+    pub hears: Option<Vec<String>>,
 }
 
 /// Reads a definition, beside the threads that handlers run on.
@@ -80,7 +93,7 @@ pub(crate) async fn read(cx: &Cx<Orchestrator>, bytes: &[u8], is_json: bool) -> 
     let tasks = cx.tasks();
     let parsed = tasks.blocking(move || {
         let definition = Definition::parse(&text, programs::format(format))?;
-        Program::compile(&definition).map_err(|error| {
+        let program = Program::compile(&definition).map_err(|error| {
             vec![Fault {
                 path: error.instance.clone(),
                 line: 0,
@@ -89,14 +102,24 @@ pub(crate) async fn read(cx: &Cx<Orchestrator>, bytes: &[u8], is_json: bool) -> 
                 remedy: "leave it out".to_owned(),
             }]
         })?;
-        Ok::<_, Vec<Fault>>(definition)
+        Ok::<_, Vec<Fault>>((definition, hears(&program)))
     });
-    let definition = parsed.await?.map_err(WorkflowError::Invalid)?;
+    let (definition, hears) = parsed.await?.map_err(WorkflowError::Invalid)?;
+    starting::check(cx, &definition).await?;
     Ok(Read {
         definition,
         format,
         source,
+        hears,
     })
+}
+
+/// Types of events that runs of a program may listen for; none when that may be any.
+fn hears(program: &Program) -> Option<Vec<String>> {
+    let listens = program.listens();
+    let types = listens.iter().map(|one| matching::types(&one.filters));
+    let types: Option<Vec<Vec<String>>> = types.collect();
+    types.map(|types| types.concat())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -167,11 +190,15 @@ pub(crate) async fn keep(tx: &impl Queries, read: &Read, owner: &str, by: &str) 
         source: &read.source,
         owner,
         for_families: document.metadata.get(FOR_FAMILIES) == Some(&Value::Bool(true)),
+        schedule: read.definition.source.get("schedule").cloned(),
+        zone: starting::zone(&read.definition),
+        hears: read.hears.as_deref(),
         created_by: by,
     };
     let kept = definitions::put(tx, &new).await?;
     let is_new = kept.ok_or(WorkflowError::Immutable)?;
     if is_new {
+        starting::settle(tx, &document.namespace, &document.name).await?;
         note(tx, "orchestrator.definition_added", document_name(read), by).await?;
     }
     Ok(is_new)
@@ -186,14 +213,13 @@ fn document_name(read: &Read) -> String {
 }
 
 /// Whether a text can be a definition, and nothing else.
-pub(crate) async fn validate(cx: Cx<Orchestrator>, Body(body): Body) -> Result<Data<Put>> {
+pub(crate) async fn validate(cx: Cx<Orchestrator>, Body(body): Body) -> Result<Data<Good>> {
     let read = read(&cx, &body, false).await?;
     let document = read.definition.document;
-    Ok(Data(Put {
+    Ok(Data(Good {
         namespace: document.namespace,
         name: document.name,
         version: document.version,
-        is_new: false,
     }))
 }
 
@@ -252,6 +278,7 @@ pub(crate) async fn remove(
     if !definitions::remove(&tx, &name.namespace, &name.name, &name.version).await? {
         return Err(WorkflowError::Unknown.into());
     }
+    starting::settle(&tx, &name.namespace, &name.name).await?;
     let target = format!("{}/{}/{}", name.namespace, name.name, name.version);
     note(&tx, "orchestrator.definition_removed", target, &who.subject).await?;
     tx.commit().await?;

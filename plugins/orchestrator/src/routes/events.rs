@@ -13,6 +13,7 @@ use super::instances::reach;
 use crate::{
     Orchestrator,
     error::WorkflowError,
+    hearing,
     outcome::storable,
     reach::Reach,
     store::events::{self, New},
@@ -78,7 +79,7 @@ async fn keep(tx: &impl Queries, event: &Value, reach: Reach) -> Result<bool> {
 
 /// An event of the host's log: what was emitted here is known already.
 pub(crate) async fn of_the_host(cx: Cx<Orchestrator>, event: Event) -> Result<()> {
-    if event.kind.starts_with("workflow.") || !events::is_anybody_there(&cx.db()).await? {
+    if event.kind.starts_with("workflow.") || !hearing::is_heard(&cx, &event).await? {
         return Ok(());
     }
     let mut told = json!({"specversion": "1.0", "id": event.id, "source": event.source, "type": event.kind, "data": event.data});

@@ -44,6 +44,8 @@ pub(crate) const SCOPE: &str = "workflows";
 const PAGE_MAX: i64 = 1_000;
 /// Longest wait of a request.
 const WAIT_SECONDS_MAX: u32 = 25;
+/// Longest wait of an operator, who watches it. The route gives up a little later.
+const WAIT_OF_OPERATORS: Duration = Duration::from_secs(3_600);
 /// Longest time without a look.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -57,6 +59,20 @@ pub(crate) struct Start {
     pub family_id: Option<Uuid>,
     /// Seconds that the request waits for the end; at most 25.
     pub wait_seconds: Option<u32>,
+}
+
+/// What comes in on the command line.
+#[derive(Debug, Default, Deserialize, Schema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StartNamed {
+    /// The workflow's version; the highest when it is left out.
+    pub version: Option<String>,
+    /// The workflow's input.
+    pub input: Value,
+    /// The family that it runs for.
+    pub family_id: Option<Uuid>,
+    /// Whether the request waits for the end, for at most an hour.
+    pub wait: bool,
 }
 
 /// Which instances.
@@ -124,6 +140,7 @@ pub(crate) async fn start(
         key: key.as_deref(),
         parent: None,
         depth: 0,
+        schedule_id: None,
         created_by: &who.subject,
     };
     let id = match store::start(&tx, &new).await? {
@@ -140,21 +157,31 @@ pub(crate) async fn start(
         .map(Created)
 }
 
-/// The latest version.
-pub(crate) async fn start_latest(
+/// The same on the command line, where the version is left out mostly and waiting has no end.
+pub(crate) async fn start_named(
     cx: Cx<Orchestrator>,
     who: Principal,
     Path((namespace, name)): Path<(String, String)>,
     headers: HeaderMap,
-    body: Json<Start>,
+    Json(given): Json<StartNamed>,
 ) -> Result<Created<Instance>> {
-    let version = LATEST.to_owned();
-    let name = Wanted {
+    let wanted = Wanted {
         namespace,
         name,
-        version,
+        version: given.version.unwrap_or_else(|| LATEST.to_owned()),
     };
-    start(cx, who, Path(name), headers, body).await
+    let begin = Start {
+        input: given.input,
+        family_id: given.family_id,
+        wait_seconds: None,
+    };
+    let Created(begun) = start(cx.clone(), who, Path(wanted), headers, Json(begin)).await?;
+    let limit = if given.wait {
+        WAIT_OF_OPERATORS
+    } else {
+        Duration::ZERO
+    };
+    wait_for(&cx, begun.id, limit).await.map(Created)
 }
 
 /// The instance that the key has made.
@@ -189,17 +216,19 @@ pub(crate) async fn list(
 pub(crate) async fn show(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(id): Path<Uuid>,
+    Path(id): Path<String>,
 ) -> Result<Data<Instance>> {
+    let id = named(&cx, &who, &id).await?;
     find(&cx.db(), &who, id).await.map(Data)
 }
 
 pub(crate) async fn history(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(id): Path<Uuid>,
+    Path(id): Path<String>,
     Query(part): Query<Part>,
 ) -> Result<Data<Vec<Happened>>> {
+    let id = named(&cx, &who, &id).await?;
     find(&cx.db(), &who, id).await?;
     let limit = part.limit.unwrap_or(100).clamp(1, PAGE_MAX);
     history::list(&cx.db(), id, part.after.unwrap_or(0), limit)
@@ -210,24 +239,27 @@ pub(crate) async fn history(
 pub(crate) async fn cancel(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(id): Path<Uuid>,
+    Path(id): Path<String>,
 ) -> Result<Data<Instance>> {
+    let id = named(&cx, &who, &id).await?;
     steer(&cx, &who, id, "orchestrator.run_cancelled", Steer::Cancel).await
 }
 
 pub(crate) async fn suspend(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(id): Path<Uuid>,
+    Path(id): Path<String>,
 ) -> Result<Data<Instance>> {
+    let id = named(&cx, &who, &id).await?;
     steer(&cx, &who, id, "orchestrator.run_suspended", Steer::Suspend).await
 }
 
 pub(crate) async fn resume(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(id): Path<Uuid>,
+    Path(id): Path<String>,
 ) -> Result<Data<Instance>> {
+    let id = named(&cx, &who, &id).await?;
     steer(&cx, &who, id, "orchestrator.run_resumed", Steer::Resume).await
 }
 
@@ -271,8 +303,9 @@ async fn steer(
 pub(crate) async fn retry(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(id): Path<Uuid>,
+    Path(id): Path<String>,
 ) -> Result<Data<Instance>> {
+    let id = named(&cx, &who, &id).await?;
     let tx = cx.db().begin().await?;
     let found = find(&tx, &who, id).await?;
     let held = store::hold(&tx, id).await?.ok_or(WorkflowError::NoRun)?;
@@ -306,9 +339,10 @@ pub(crate) async fn retry(
 pub(crate) async fn watch(
     cx: Cx<Orchestrator>,
     who: Principal,
-    Path(id): Path<Uuid>,
+    Path(id): Path<String>,
     Query(part): Query<Part>,
 ) -> Result<Sse<impl Stream<Item = Result<SseEvent>> + Send + 'static>> {
+    let id = named(&cx, &who, &id).await?;
     find(&cx.db(), &who, id).await?;
     let after = part.after.unwrap_or(0);
     let told = cx.db().listen(store::CHANNEL).await?;
@@ -400,7 +434,25 @@ async fn wait_for(cx: &Cx<Orchestrator>, id: Uuid, limit: Duration) -> Result<In
     }
 }
 
-async fn find(db: &impl Queries, who: &Principal, id: Uuid) -> Result<Instance> {
+/// The run that is meant: by its id, or by the beginning or end of one, which is enough for who sees all of them.
+pub(super) async fn named(cx: &Cx<Orchestrator>, who: &Principal, given: &str) -> Result<Uuid> {
+    if let Ok(id) = given.parse() {
+        return Ok(id);
+    }
+    let is_part = (4..36).contains(&given.len())
+        && given
+            .chars()
+            .all(|one| one.is_ascii_hexdigit() || one == '-');
+    if is_part && reach(who) == Some(Reach::All) {
+        let found = store::by_part(&cx.db(), &given.to_ascii_lowercase()).await?;
+        if let [id] = found[..] {
+            return Ok(id);
+        }
+    }
+    Err(WorkflowError::NoRun.into())
+}
+
+pub(super) async fn find(db: &impl Queries, who: &Principal, id: Uuid) -> Result<Instance> {
     let Some(reach) = reach(who) else {
         return Err(WorkflowError::NoRun.into());
     };

@@ -1,6 +1,6 @@
 //! Definitions of workflows.
 
-use nself_plugin_api::{Schema, jiff::Timestamp, prelude::*, uuid::Uuid};
+use nself_plugin_api::{Schema, jiff::Timestamp, prelude::*, serde_json::Value, uuid::Uuid};
 use serde::Serialize;
 
 /// A definition as it is kept.
@@ -22,13 +22,15 @@ pub(crate) struct Stored {
     pub owner: String,
     /// Whether the grown-ups of a family may start it.
     pub for_families: bool,
+    /// When it starts by itself, if it does.
+    pub schedule: Option<Value>,
     /// Who made it.
     pub created_by: String,
     /// When.
     pub created_at: Timestamp,
 }
 
-const COLUMNS: &str = "d.id, d.namespace, d.name, d.version, d.format, d.source, d.owner, d.for_families, d.created_by, d.created_at";
+const COLUMNS: &str = "d.id, d.namespace, d.name, d.version, d.format, d.source, d.owner, d.for_families, d.schedule, d.created_by, d.created_at";
 
 fn stored(row: &Row) -> Result<Stored> {
     Ok(Stored {
@@ -40,6 +42,7 @@ fn stored(row: &Row) -> Result<Stored> {
         source: row.get("source")?,
         owner: row.get("owner")?,
         for_families: row.get("for_families")?,
+        schedule: row.get("schedule")?,
         created_by: row.get("created_by")?,
         created_at: row.get("created_at")?,
     })
@@ -55,15 +58,21 @@ pub(crate) struct New<'a> {
     pub source: &'a str,
     pub owner: &'a str,
     pub for_families: bool,
+    pub schedule: Option<Value>,
+    pub zone: Option<&'a str>,
+    /// Types of events that its runs may listen for; none when that may be any.
+    pub hears: Option<&'a [String]>,
     pub created_by: &'a str,
 }
 
 /// Keeps a definition. Whether it is new, or none when another text stands under its version.
 pub(crate) async fn put(tx: &impl Queries, new: &New<'_>) -> Result<Option<bool>> {
+    let hears = new.hears.map(Value::from);
     let made = tx
         .execute(
-            "insert into orchestrator.definitions (namespace, name, version, format, source, owner, for_families, created_by) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
+            "insert into orchestrator.definitions (namespace, name, version, format, source, owner, for_families, created_by, schedule, zone, hears) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, case when $11::jsonb is not null then array(select jsonb_array_elements_text($11::jsonb)) end) \
+             on conflict do nothing",
             &[
                 &new.namespace,
                 &new.name,
@@ -73,6 +82,9 @@ pub(crate) async fn put(tx: &impl Queries, new: &New<'_>) -> Result<Option<bool>
                 &new.owner,
                 &new.for_families,
                 &new.created_by,
+                &new.schedule,
+                &new.zone,
+                &hears,
             ],
         )
         .await?;
@@ -132,6 +144,19 @@ pub(crate) async fn source(db: &impl Queries, id: Uuid) -> Result<Option<(String
         .transpose()
 }
 
+/// The text of the definition that a run is of.
+pub(crate) async fn source_of_run(db: &impl Queries, id: Uuid) -> Result<Option<(String, String)>> {
+    let row = db
+        .query_opt(
+            "select d.format, d.source from orchestrator.instances i \
+             join orchestrator.definitions d on d.id = i.definition_id where i.id = $1",
+            &[&id],
+        )
+        .await?;
+    row.map(|row| Ok((row.get("format")?, row.get("source")?)))
+        .transpose()
+}
+
 /// A page of definitions.
 pub(crate) async fn list(
     db: &impl Queries,
@@ -176,4 +201,15 @@ pub(crate) async fn remove(
         )
         .await?;
     Ok(removed == 1)
+}
+
+/// Deletes removed definitions that nothing has run on for long, and nothing runs on; how many.
+pub(crate) async fn prune(db: &impl Queries, days: i32) -> Result<u64> {
+    db.execute(
+        "delete from orchestrator.definitions d where d.id = any (array( \
+             select o.id from orchestrator.definitions o where o.removed_at < clock_timestamp() - make_interval(days => $1::integer) \
+               and not exists (select from orchestrator.instances i where i.definition_id = o.id) limit 500))",
+        &[&days],
+    )
+    .await
 }

@@ -132,16 +132,6 @@ pub(crate) async fn is_taken(
     Ok(row.is_some())
 }
 
-/// Whether anybody could listen to an event: instances that have not ended.
-pub(crate) async fn is_anybody_there(db: &impl Queries) -> Result<bool> {
-    db.query_one(
-        "select exists (select from orchestrator.instances i where i.ended_at is null)",
-        &[],
-    )
-    .await?
-    .get(0)
-}
-
 /// Deletes those of a family; how many.
 pub(crate) async fn forget(tx: &impl Queries, family: Uuid) -> Result<u64> {
     tx.execute(

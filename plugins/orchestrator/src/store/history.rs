@@ -78,3 +78,14 @@ pub(crate) async fn list(
         })
     })
 }
+
+/// What happened last to each task of an instance, by its reference.
+pub(crate) async fn statuses(db: &impl Queries, instance: Uuid) -> Result<Vec<(String, String)>> {
+    db.query(
+        "select distinct on (h.reference) h.reference, h.status from orchestrator.history h \
+         where h.instance_id = $1 order by h.reference, h.number desc",
+        &[&instance],
+    )
+    .await?
+    .map(|row| Ok((row.get("reference")?, row.get("status")?)))
+}

@@ -74,6 +74,8 @@ pub(crate) struct New<'a> {
     pub key: Option<&'a str>,
     pub parent: Option<(Uuid, i64)>,
     pub depth: i32,
+    /// The schedule that starts the next one when this one has ended.
+    pub schedule_id: Option<Uuid>,
     pub created_by: &'a str,
 }
 
@@ -83,8 +85,8 @@ pub(crate) async fn start(tx: &impl Queries, new: &New<'_>) -> Result<Option<Uui
         .query_opt(
             "with i as ( \
                  insert into orchestrator.instances (definition_id, namespace, name, version, family_id, input, key, parent_id, parent_need, \
-                     depth, created_by, is_queued) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, true) on conflict do nothing returning id, family_id \
+                     depth, created_by, schedule_id, is_queued) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, true) on conflict do nothing returning id, family_id \
              ) \
              select i.id, jobs.enqueue('orchestrator.advance', jsonb_build_object('instance', i.id), \
                  jsonb_build_object('family_id', i.family_id)) from i",
@@ -100,6 +102,7 @@ pub(crate) async fn start(tx: &impl Queries, new: &New<'_>) -> Result<Option<Uui
                 &new.parent.map(|(_, need)| need),
                 &new.depth,
                 &new.created_by,
+                &new.schedule_id,
             ],
         )
         .await?;
@@ -145,6 +148,17 @@ pub(crate) async fn find(
     );
     let row = db.query_opt(&sql, &[&id, &family]).await?;
     row.as_ref().map(instance).transpose()
+}
+
+/// At most two whose ids begin or end like this, among the newest.
+pub(crate) async fn by_part(db: &impl Queries, part: &str) -> Result<Vec<Uuid>> {
+    db.query(
+        "select n.id from (select i.id from orchestrator.instances i order by i.id desc limit 100000) as n \
+         where n.id::text like $1 || '%' or n.id::text like '%' || $1 limit 2",
+        &[&part],
+    )
+    .await?
+    .map(|row| row.get("id"))
 }
 
 /// Which instances.
@@ -197,12 +211,13 @@ pub(crate) struct Held {
     pub records: i64,
     pub depth: i32,
     pub parent_id: Option<Uuid>,
+    pub schedule_id: Option<Uuid>,
     pub created_at: Timestamp,
     pub now: Timestamp,
 }
 
 const HELD: &str = "i.definition_id, i.family_id, i.ended_at is null as is_open, i.suspended_at is not null as is_suspended, \
-     i.is_cancelling, i.status, i.input, i.state, i.epoch, i.records, i.depth, i.parent_id, i.created_at, clock_timestamp() as now";
+     i.is_cancelling, i.status, i.input, i.state, i.epoch, i.records, i.depth, i.parent_id, i.schedule_id, i.created_at, clock_timestamp() as now";
 
 fn held(row: &Row) -> Result<Held> {
     Ok(Held {
@@ -218,6 +233,7 @@ fn held(row: &Row) -> Result<Held> {
         records: row.get("records")?,
         depth: row.get("depth")?,
         parent_id: row.get("parent_id")?,
+        schedule_id: row.get("schedule_id")?,
         created_at: row.get("created_at")?,
         now: row.get("now")?,
     })

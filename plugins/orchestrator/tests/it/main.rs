@@ -1,6 +1,7 @@
 //! Workflows and commands for devices, tried on a real host with a real database; and the engine, driven in memory.
 
 mod asking;
+mod authentication;
 mod conformance;
 mod definitions;
 mod delivery;
@@ -8,10 +9,13 @@ mod driver;
 mod durable;
 mod events;
 mod faults;
+mod operators;
 mod running;
+mod schedules;
 mod stage;
 mod steering;
 mod tasks;
+mod upkeep;
 
 /// What every plugin promises.
 mod promises {

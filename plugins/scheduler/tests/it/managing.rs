@@ -101,7 +101,7 @@ async fn what_is_wrong_with_a_definition_is_said_and_where() {
         (
             json!({"name": "a", "spec": "@daily", "target": {"workflow": {}}}),
             "SCHEDULE_TARGET",
-            "orchestrator",
+            "namespace",
         ),
     ] {
         let answer = host

@@ -1,0 +1,2 @@
+drop table orchestrator.gatherings;
+drop table orchestrator.schedules;
