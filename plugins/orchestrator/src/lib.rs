@@ -13,6 +13,7 @@ pub mod engine;
 mod error;
 pub mod expressions;
 mod files;
+mod given_up;
 mod matching;
 mod outcome;
 mod perform;
@@ -237,6 +238,7 @@ impl Plugin for Orchestrator {
 
     const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[
         Subscription::new("family_end", &["family.purged"], sweep::family_purged),
+        Subscription::new("given_up", &["jobs.job_discarded"], given_up::discarded),
         Subscription::new("listeners", &["*"], events::of_the_host),
     ];
 

@@ -1,6 +1,7 @@
 //! Workflows and commands for devices, tried on a real host with a real database; and the engine, driven in memory.
 
 mod asking;
+mod clients;
 mod conformance;
 mod definitions;
 mod delivery;
@@ -8,6 +9,8 @@ mod driver;
 mod durable;
 mod events;
 mod faults;
+mod hostile;
+mod kit;
 mod running;
 mod stage;
 mod steering;
