@@ -119,9 +119,12 @@ impl Dbos {
     }
 }
 
+/// What so many runs took in all, and each of them in milliseconds.
+type Took = (Sample, Vec<f64>);
+
 /// What the rounds gave, by callers and side.
 #[derive(Default)]
-struct Samples(BTreeMap<(u32, Side), Vec<(Sample, Vec<f64>)>>);
+struct Samples(BTreeMap<(u32, Side), Vec<Took>>);
 
 impl Samples {
     async fn round(&mut self, ours: &Ours, dbos: &mut Dbos, round: u32) -> Result<()> {

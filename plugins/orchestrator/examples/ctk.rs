@@ -56,9 +56,10 @@ async fn on_host(directory: &Path) -> usize {
         kit.check(number, scenario).await;
     }
     let definitions = definitions(directory);
-    for path in &definitions {
+    for (number, path) in definitions.iter().enumerate() {
         println!("{}", path.display());
-        kit.apply(fs::read_to_string(path).expect("a text")).await;
+        let text = fs::read_to_string(path).expect("a text");
+        kit.keep(scenarios.len() + number, &text).await;
     }
     kit.close().await;
     scenarios.len() + definitions.len()

@@ -63,13 +63,7 @@ impl Kit {
     /// When something else comes of it than it expects.
     pub(crate) async fn check(&self, number: usize, scenario: &Scenario) {
         let name = &scenario.name;
-        let mut definition: Value = serde_norway::from_str(&scenario.definition).expect(name);
-        definition["document"]["name"] = json!(format!("scenario-{number}"));
-        let text = serde_norway::to_string(&definition).expect("YAML");
-        let text = HOSTS
-            .iter()
-            .fold(text, |text, host| text.replace(host, &self.server));
-        let put = self.apply(text).await;
+        let put = self.keep(number, &scenario.definition).await;
         let path = format!(
             "/v1/workflows/{}/scenario-{number}/{}/runs",
             put["namespace"].as_str().expect(name),
@@ -90,12 +84,18 @@ impl Kit {
         judge(scenario, &Ran { end, started });
     }
 
-    /// Keeps a definition.
+    /// Keeps a definition under a name of its own, its hosts mapped.
     ///
     /// # Panics
     ///
     /// When the host refuses it; the message says why.
-    pub(crate) async fn apply(&self, text: String) -> Value {
+    pub(crate) async fn keep(&self, number: usize, definition: &str) -> Value {
+        let mut definition: Value = serde_norway::from_str(definition).expect("YAML");
+        definition["document"]["name"] = json!(format!("scenario-{number}"));
+        let text = serde_norway::to_string(&definition).expect("YAML");
+        let text = HOSTS
+            .iter()
+            .fold(text, |text, host| text.replace(host, &self.server));
         let answer = self
             .host
             .post("/v1/workflow-definitions")

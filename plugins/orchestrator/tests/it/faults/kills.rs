@@ -6,7 +6,7 @@ use nself_plugin_testkit::{LIMIT, TestHost, eventually};
 use serde_json::json;
 use tokio_postgres::Client;
 
-use crate::stage::{Ledger, builder, count, definition, put};
+use crate::stage::{Ledger, builder, count, definition, put, start};
 
 /// Calls of each run: each is an effect outside.
 const CALLS: usize = 3;
@@ -51,8 +51,9 @@ pub(crate) async fn run(kills: usize, runs: usize) -> Figures {
     put(&host, "child", &definition("child", "", echo)).await;
     put(&host, "steps", &definition("steps", "", &tasks(&ledger))).await;
     let sql = host.sql().await;
+    start_all(&host, &sql, runs).await;
     stand_by(&host).await;
-    start_all(&host, runs).await;
+    resume(&sql).await;
     let mut done = 0;
     for kill in 0..kills {
         let doomed = host.process_beside().start().await;
@@ -104,20 +105,20 @@ pub(crate) async fn stand_by(host: &TestHost) {
     disabled.unwrap_or_else(|refusal| panic!("{refusal}"));
 }
 
-/// Starts the runs, from a host that drives them as well until it is killed.
-async fn start_all(host: &TestHost, runs: usize) {
-    let starter = host.process_beside().start().await;
+/// Starts the runs while nothing is worked, so that all of them are still on their way when hosts begin to die.
+async fn start_all(host: &TestHost, sql: &Client, runs: usize) {
+    let pause = "update jobs.queues set paused_at = now(), paused_by = 'test' where worker = 'host'; \
+                 select pg_notify('nself_jobs', 'queue ' || id) from jobs.queues";
+    sql.batch_execute(pause).await.expect("they are paused");
     for n in 0..runs {
-        let answer = host
-            .post("/v1/workflows/test/steps/latest/runs")
-            .at(starter.address())
-            .operator()
-            .json(&json!({"input": {"n": n}}))
-            .send()
-            .await;
-        assert_eq!(answer.status, 201, "{}", answer.text());
+        start(host, "steps", json!({"n": n}), 0).await;
     }
-    starter.kill().await;
+}
+
+async fn resume(sql: &Client) {
+    let resume = "update jobs.queues set paused_at = null, paused_by = null where worker = 'host'; \
+                  select pg_notify('nself_jobs', 'queue ' || id) from jobs.queues";
+    sql.batch_execute(resume).await.expect("they are resumed");
 }
 
 /// Waits until so many effects are there, or nothing is left to be done.
