@@ -4,10 +4,10 @@
 mod callers;
 mod limit;
 mod ours;
-mod peer;
+pub(crate) mod peer;
 mod peers;
 mod single;
-mod usage;
+pub(crate) mod usage;
 
 use std::collections::BTreeMap;
 

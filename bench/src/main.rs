@@ -1,8 +1,8 @@
 //! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
-//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|schedules|audit|feed|stream]...` measures the named parts, all of them without a name, and
-//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `rounds=2` how often `jobs`, `schedules` and `stream` take their turns. The exit code is 0 whatever the figures are: they are for reading.
+//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|schedules|audit|feed|stream|workflows]...` measures the named parts, all of them without a name, and
+//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `rounds=2` how often `jobs`, `schedules`, `stream` and `workflows` take their turns. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
 mod audit;
@@ -26,6 +26,7 @@ mod sizes;
 mod stage;
 mod tcp;
 mod websocket;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,7 @@ const PARTS: &[&str] = &[
     "audit",
     "feed",
     "stream",
+    "workflows",
 ];
 
 /// The argument that says how many rounds there are.
@@ -132,6 +134,7 @@ fn measure(
             "auth" => auth::measure(report).await,
             "schedules" => schedules::measure(report, size, rounds).await,
             "stream" => fan::measure(report, rounds).await,
+            "workflows" => workflows::measure(report, size, rounds).await,
             _ => jobs::measure(report, size, rounds).await,
         }
     })

@@ -13,7 +13,7 @@ use super::usage::{Mark, Watch};
 use crate::{Failure, Result};
 
 /// A peer's process.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     child: Child,
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
@@ -21,7 +21,7 @@ pub(super) struct Peer {
 
 impl Peer {
     /// Starts `script` with the address of its store in `variable`.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         directory: &Path,
         script: &str,
         (variable, store): (&str, &str),
@@ -54,13 +54,13 @@ impl Peer {
         Ok(peer)
     }
 
-    pub(super) fn pid(&self) -> Result<u32> {
+    pub(crate) fn pid(&self) -> Result<u32> {
         let pid = self.child.id();
         pid.ok_or_else(|| Failure::from("a peer has ended"))
     }
 
     /// Has it do something.
-    pub(super) async fn ask(&mut self, command: &str, mut what: Value) -> Result<Value> {
+    pub(crate) async fn ask(&mut self, command: &str, mut what: Value) -> Result<Value> {
         what["command"] = json!(command);
         self.commands
             .write_all(format!("{what}\n").as_bytes())
@@ -69,12 +69,12 @@ impl Peer {
     }
 
     /// Has it do something for so long that it tells of; in seconds.
-    pub(super) async fn time(&mut self, command: &str, what: Value) -> Result<f64> {
+    pub(crate) async fn time(&mut self, command: &str, what: Value) -> Result<f64> {
         seconds(&self.ask(command, what).await?)
     }
 
     /// Drains so many jobs; the counters are read when the first one begins.
-    pub(super) async fn drain(&mut self, jobs: u32, watch: &Watch<'_>) -> Result<(Mark, f64)> {
+    pub(crate) async fn drain(&mut self, jobs: u32, watch: &Watch<'_>) -> Result<(Mark, f64)> {
         let first = self.ask("drain", json!({"jobs": jobs})).await?;
         if first["first"] != true {
             return Err(Failure::from(format!("no job began: {first}")));
@@ -100,7 +100,7 @@ fn seconds(answer: &Value) -> Result<f64> {
 }
 
 /// Milliseconds that a peer has told.
-pub(super) fn millis(answer: &Value) -> Vec<f64> {
+pub(crate) fn millis(answer: &Value) -> Vec<f64> {
     let micros = answer["micros"].as_array().into_iter().flatten();
     micros
         .filter_map(Value::as_f64)
@@ -109,14 +109,14 @@ pub(super) fn millis(answer: &Value) -> Vec<f64> {
 }
 
 /// A Redis that writes its log as it is advised for queues.
-pub(super) struct Redis {
+pub(crate) struct Redis {
     child: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
     _directory: tempfile::TempDir,
 }
 
 impl Redis {
-    pub(super) async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let child = Command::new("redis-server")
@@ -144,7 +144,7 @@ impl Redis {
         Err(Failure::from("redis-server does not answer"))
     }
 
-    pub(super) fn pid(&self) -> Result<u32> {
+    pub(crate) fn pid(&self) -> Result<u32> {
         let pid = self.child.id();
         pid.ok_or_else(|| Failure::from("redis-server has ended"))
     }

@@ -14,7 +14,7 @@ use crate::{Result, cpu};
 const TICK: Duration = Duration::from_millis(10);
 
 /// Counters at a moment.
-pub(super) struct Mark {
+pub(crate) struct Mark {
     at: Instant,
     server: Duration,
     worker: Duration,
@@ -23,7 +23,7 @@ pub(super) struct Mark {
 
 /// What so many jobs took.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     pub jobs: f64,
     pub seconds: f64,
     /// CPU seconds of the store, and of the process that works or enqueues.
@@ -33,29 +33,29 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.jobs / self.seconds
     }
 
-    pub(super) fn server_micros(&self) -> f64 {
+    pub(crate) fn server_micros(&self) -> f64 {
         self.server * 1e6 / self.jobs
     }
 
-    pub(super) fn worker_micros(&self) -> f64 {
+    pub(crate) fn worker_micros(&self) -> f64 {
         self.worker * 1e6 / self.jobs
     }
 
-    pub(super) fn cpu_micros(&self) -> f64 {
+    pub(crate) fn cpu_micros(&self) -> f64 {
         self.server_micros() + self.worker_micros()
     }
 
-    pub(super) fn wal(&self) -> f64 {
+    pub(crate) fn wal(&self) -> f64 {
         self.wal_bytes / self.jobs
     }
 }
 
 /// The processes that are watched.
-pub(super) struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     /// The process whose children the store's processes are, or the store's only one.
     pub store: u32,
     pub worker: Option<u32>,
@@ -64,7 +64,7 @@ pub(super) struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    pub(super) async fn mark(&self) -> Result<Mark> {
+    pub(crate) async fn mark(&self) -> Result<Mark> {
         let wal_bytes = match self.sql {
             Some(sql) => {
                 let query = "select (pg_current_wal_insert_lsn() - '0/0')::float8";
@@ -84,7 +84,7 @@ impl Watch<'_> {
     }
 
     /// What happened since the mark; `seconds` when the worker knows better how long it took.
-    pub(super) async fn since(
+    pub(crate) async fn since(
         &self,
         mark: &Mark,
         jobs: u32,
@@ -103,7 +103,7 @@ impl Watch<'_> {
 }
 
 /// The process of the cluster that all others come from.
-pub(super) fn postmaster() -> u32 {
+pub(crate) fn postmaster() -> u32 {
     Scratch::durable().postmaster_pid()
 }
 

@@ -1,25 +1,76 @@
-//! Runs the scenarios of a directory, the standard's conformance test kit for one, against the engine with stub servers:
-//! `cargo run -p nself-plugin-orchestrator --example ctk -- DIRECTORY`.
+//! Runs the scenarios of a directory, the standard's conformance test kit for one, against the engine with stub servers, or with `host`
+//! on a real host; on it, the definitions of the directory (`*.yaml`) are kept as well:
+//! `cargo run -p nself-plugin-orchestrator --example ctk -- [host] DIRECTORY`.
 
-use std::{env, path::Path, process::ExitCode};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the tests use more of it"))]
 #[path = "../tests/it/conformance.rs"]
 mod conformance;
 #[expect(dead_code, reason = "the tests use more of the driver")]
 #[path = "../tests/it/driver.rs"]
 mod driver;
+#[path = "../tests/it/kit.rs"]
+mod kit;
+#[expect(dead_code, reason = "the tests use more of the stage")]
+#[path = "../tests/it/stage.rs"]
+mod stage;
 
-fn main() -> ExitCode {
-    let Some(directory) = env::args().nth(1) else {
-        eprintln!("name the directory of the features");
-        return ExitCode::FAILURE;
-    };
+#[tokio::main]
+async fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     // A scenario that fails panics with its name and what it expected.
-    let count = conformance::run_directory(Path::new(&directory));
-    println!("{count} scenarios pass");
+    let count = match words[..] {
+        ["host", directory] => on_host(Path::new(directory)).await,
+        [directory] => {
+            let scenarios = conformance::read_directory(Path::new(directory));
+            for scenario in &scenarios {
+                println!("{}", scenario.name);
+                conformance::check(scenario);
+            }
+            scenarios.len()
+        }
+        _ => {
+            eprintln!("name the directory of the features, after `host` when they are for a host");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("{count} pass");
     if count == 0 {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     }
+}
+
+async fn on_host(directory: &Path) -> usize {
+    let kit = kit::Kit::open().await;
+    let scenarios = conformance::read_directory(directory);
+    for (number, scenario) in scenarios.iter().enumerate() {
+        println!("{}", scenario.name);
+        kit.check(number, scenario).await;
+    }
+    let definitions = definitions(directory);
+    for (number, path) in definitions.iter().enumerate() {
+        println!("{}", path.display());
+        let text = fs::read_to_string(path).expect("a text");
+        kit.keep(scenarios.len() + number, &text).await;
+    }
+    kit.close().await;
+    scenarios.len() + definitions.len()
+}
+
+fn definitions(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("the directory is there");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut paths: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .collect();
+    paths.sort();
+    paths
 }

@@ -28,6 +28,26 @@ create table orchestrator.definitions (
     constraint definitions_version unique (namespace, name, version)
 );
 
+-- Events, each once. They are kept for a while: a listener may come after its event.
+create table orchestrator.events (
+    id uuid primary key default nself.uuid_v7(),
+    -- Whether an event came before a run or after it is told by this and not by a clock, which may be set back.
+    number bigint generated always as identity constraint events_number unique,
+    source text not null,
+    event_id text not null,
+    type text not null,
+    family_id uuid,
+    -- From the operator, a service or the host: instances of no family hear it as well.
+    is_trusted boolean not null,
+    event jsonb not null,
+    -- What it starts has been started.
+    is_offered boolean not null default false,
+    received_at timestamptz not null default clock_timestamp(),
+    constraint events_once unique nulls not distinct (source, event_id, family_id)
+);
+
+create index events_received_at on orchestrator.events (received_at);
+
 create table orchestrator.instances (
     id uuid primary key default nself.uuid_v7(),
     definition_id uuid not null constraint instances_definition references orchestrator.definitions (id),
@@ -53,6 +73,8 @@ create table orchestrator.instances (
     -- The schedule that starts the next one when this one has ended.
     schedule_id uuid,
     created_by text not null,
+    -- The last event that was there when it began: what came until then is not for it.
+    events_after bigint not null default coalesce(pg_sequence_last_value('orchestrator.events_number_seq'), 0),
     -- Counts the advances: a write of somebody who has not seen the last one finds no row.
     epoch bigint not null default 0,
     -- Rows of its history.
@@ -120,24 +142,6 @@ create table orchestrator.outcomes (
     outcome jsonb not null,
     constraint outcomes_pkey primary key (instance_id, number)
 );
-
--- Events, each once. They are kept for a while: a listener may come after its event.
-create table orchestrator.events (
-    id uuid primary key default nself.uuid_v7(),
-    source text not null,
-    event_id text not null,
-    type text not null,
-    family_id uuid,
-    -- From the operator, a service or the host: instances of no family hear it as well.
-    is_trusted boolean not null,
-    event jsonb not null,
-    -- What it starts has been started.
-    is_offered boolean not null default false,
-    received_at timestamptz not null default clock_timestamp(),
-    constraint events_once unique nulls not distinct (source, event_id, family_id)
-);
-
-create index events_received_at on orchestrator.events (received_at);
 
 -- Which events an instance has taken.
 create table orchestrator.deliveries (

@@ -3,14 +3,15 @@
 //! The row of the instance is held all the time, so advances of one instance happen one after the other, on whatever host. What can
 //! be done in the transaction itself (events out, jobs, children) is done there and then, and exists exactly when the advance does.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use nself_plugin_api::{
     capability::{
         db::Transaction,
         events::{NewEvent, emit_in},
     },
-    prelude::{Cx, Error, Result},
+    futures_util::future::{self, Either},
+    prelude::{Cx, Error, Queries, Result},
     serde_json::{self, Value, json},
     uuid::Uuid,
 };
@@ -34,6 +35,13 @@ use crate::{
 
 /// Turns of one advance; what is not done then goes on in a job of its own.
 const TURNS_MAX: usize = 64;
+/// The same of the first advance, which whoever starts an instance waits for, and the steps of each of these turns.
+const FIRST_TURNS_MAX: usize = 4;
+const FIRST_STEPS_MAX: u32 = 200;
+/// A first turn that takes longer is left to a job, and begins anew there.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// While a turn takes long, the database is told that its transaction is still wanted.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// Children in children.
 const DEPTH_MAX: i32 = 32;
 
@@ -102,6 +110,52 @@ pub(crate) async fn advance_in(
     work.leave().await
 }
 
+/// The first advance of an instance that was made in this transaction: one that needs nothing from outside has then come and gone in
+/// one commit, and what is not done soon goes on in a job. What else is to be written is written `beside` it.
+///
+/// # Errors
+///
+/// The database fails, and with it the transaction.
+pub(crate) async fn begin_in(
+    cx: &Cx<Orchestrator>,
+    tx: &Transaction,
+    id: Uuid,
+    held: &Held,
+    beside: impl Future<Output = Result<()>> + Send,
+) -> Result<()> {
+    let program = programs::of(cx, tx, held.definition_id).await?;
+    let mut work = Work::new(cx, tx, id, held);
+    work.turns_max = FIRST_TURNS_MAX;
+    work.patience = Some(PATIENCE);
+    match program {
+        Ok(program) => work.run(program, Vec::new()).await?,
+        Err(fault) => work.status = Status::Faulted(fault),
+    }
+    if work.is_slow {
+        return future::try_join(instances::queue(tx, id), beside)
+            .await
+            .map(|_| ());
+    }
+    work.leave_beside(beside).await
+}
+
+/// Ends an instance that nothing drives any more.
+///
+/// # Errors
+///
+/// The database fails: nothing has happened then.
+pub(crate) async fn give_up(cx: &Cx<Orchestrator>, id: Uuid, why: Fault) -> Result<()> {
+    let tx = cx.db().begin().await?;
+    let Some(held) = instances::hold(&tx, id).await?.filter(|held| held.is_open) else {
+        return Ok(());
+    };
+    let mut work = Work::new(cx, &tx, id, &held);
+    work.status = Status::Faulted(why);
+    work.leave().await?;
+    tx.commit().await?;
+    instances::tell(&cx.db(), id).await
+}
+
 /// Hands an event to an open need, once.
 pub(crate) async fn deliver(
     cx: &Cx<Orchestrator>,
@@ -141,8 +195,15 @@ struct Work<'a> {
     records: Vec<TaskRecord>,
     opened: BTreeMap<NeedId, Need>,
     closed: Vec<NeedId>,
+    turns_max: usize,
+    /// How long the first turn may take.
+    patience: Option<Duration>,
+    /// It took longer, and nothing has been done.
+    is_slow: bool,
     /// It has not come to its end by itself.
     is_cut: bool,
+    /// It has started others.
+    is_parent: bool,
 }
 
 impl<'a> Work<'a> {
@@ -157,7 +218,11 @@ impl<'a> Work<'a> {
             records: Vec::new(),
             opened: BTreeMap::new(),
             closed: Vec::new(),
+            turns_max: TURNS_MAX,
+            patience: None,
+            is_slow: false,
             is_cut: false,
+            is_parent: false,
         }
     }
 
@@ -177,11 +242,20 @@ impl<'a> Work<'a> {
     }
 
     fn world(&self, program: &Program) -> World {
+        let mut limits = self.cx.plugin().config.limits();
+        if self.turns_max < TURNS_MAX {
+            limits.steps = limits.steps.min(FIRST_STEPS_MAX);
+        }
         World {
             secrets: secrets(self.cx, program),
-            limits: self.cx.plugin().config.limits(),
+            limits,
             now: self.held.now,
         }
+    }
+
+    /// Nothing of it has been written yet.
+    fn is_new(&self) -> bool {
+        self.held.state.is_none()
     }
 
     async fn run(&mut self, program: Arc<Program>, given: Vec<(NeedId, Outcome)>) -> Result<()> {
@@ -240,14 +314,17 @@ impl<'a> Work<'a> {
     ) -> Result<()> {
         let history_max = self.cx.plugin().config.history_max as usize;
         let mut turn = 0;
-        while turn < TURNS_MAX || !outcomes.is_empty() {
+        while turn < self.turns_max || !outcomes.is_empty() {
             turn += 1;
             let answered = outcomes
                 .iter()
                 .filter(|(_, outcome)| !matches!(outcome, Outcome::Event(_)));
             self.closed.extend(answered.map(|(need, _)| *need));
             let given = std::mem::take(&mut outcomes);
-            let progress = self.turn(program, world, given).await?;
+            let Some(progress) = self.turn(program, world, given).await? else {
+                self.is_slow = true;
+                return Ok(());
+            };
             let new: Vec<NeedId> = progress.opened.iter().map(|(need, _)| *need).collect();
             self.absorb(progress);
             for id in new {
@@ -265,13 +342,13 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// One turn of the engine, beside the threads that handlers run on.
+    /// One turn of the engine, beside the threads that handlers run on; none when it takes longer than there is patience.
     async fn turn(
         &mut self,
         program: &Arc<Program>,
         world: &World,
         outcomes: Vec<(NeedId, Outcome)>,
-    ) -> Result<Progress> {
+    ) -> Result<Option<Progress>> {
         let Some(mut state) = self.state.take() else {
             return Err(
                 Error::new(500, "INTERNAL", "something went wrong on our side")
@@ -284,9 +361,20 @@ impl<'a> Work<'a> {
             let progress = world.tell(|around| program.advance(&mut state, outcomes, around));
             (state, progress)
         });
-        let (state, progress) = done.await?;
-        self.state = Some(state);
-        Ok(progress)
+        let (clock, patience) = (self.cx.clock(), self.patience.take());
+        let mut done = pin!(done);
+        loop {
+            let late = pin!(clock.sleep(patience.unwrap_or(SIGN_OF_LIFE)));
+            if let Either::Left((done, _)) = future::select(&mut done, late).await {
+                let (state, progress) = done?;
+                self.state = Some(state);
+                return Ok(Some(progress));
+            }
+            if patience.is_some() {
+                return Ok(None);
+            }
+            self.tx.execute("select 1", &[]).await?;
+        }
     }
 
     fn absorb(&mut self, progress: Progress) {
@@ -306,7 +394,11 @@ impl<'a> Work<'a> {
         };
         let met = match need {
             Need::Emit(emit) => self.emit(emit).await,
-            Need::Run(run) => return self.start(id, run).await,
+            Need::Run(run) => {
+                let started = self.start(id, run).await;
+                self.is_parent = true;
+                return started;
+            }
             Need::Call(call) => match &call.kind {
                 CallKind::Function(function) if function.name == "job" => {
                     self.enqueue(function).await
@@ -415,8 +507,8 @@ impl<'a> Work<'a> {
         if self.held.state.is_none() || self.status.is_final() {
             return Ok(());
         }
-        let since = self.held.created_at;
-        let found = events::early(self.tx, self.id, self.held.family_id, since).await?;
+        let after = self.held.events_after;
+        let found = events::early(self.tx, self.id, self.held.family_id, after).await?;
         for (event, number, filters, value) in found {
             let is_open = !self.closed.contains(&need(number));
             if self.status.is_final() || !is_open || !matching::fits(&filters, &value) {
@@ -446,31 +538,18 @@ impl<'a> Work<'a> {
     }
 
     /// Writes all of it.
-    async fn leave(mut self) -> Result<()> {
+    async fn leave(self) -> Result<()> {
+        self.leave_beside(future::ready(Ok(()))).await
+    }
+
+    /// The same, and something of the caller's on the same way to the database.
+    async fn leave_beside(mut self, beside: impl Future<Output = Result<()>> + Send) -> Result<()> {
         self.hold_to_limits();
-        let before = self.held.records;
-        let count = i64::try_from(self.records.len()).unwrap_or(i64::MAX);
-        if count > 0 {
-            let records = storable(json!(self.records));
-            history::write(self.tx, self.id, before, &records).await?;
-        }
+        let listens = self.leave_needs().await?;
         let state = match &self.state {
             Some(state) => serde_json::to_vec(state).map_err(Error::internal)?,
             None => self.held.state.clone().unwrap_or_default(),
         };
-        let closed: Vec<i64> = self.closed.iter().map(|need| number(*need)).collect();
-        needs::close(self.tx, self.id, &closed).await?;
-        let is_final = self.status.is_final();
-        let mut listens = false;
-        if is_final {
-            needs::close_all(self.tx, self.id).await?;
-        } else {
-            for (need, wanted) in &self.opened {
-                let new = kept(*need, wanted);
-                listens |= new.kind == "event";
-                needs::open(self.tx, self.id, self.held.family_id, &new).await?;
-            }
-        }
         let (word, output, error) = match &self.status {
             Status::Running => ("running", None, None),
             Status::Waiting if self.is_cut => ("running", None, None),
@@ -479,26 +558,63 @@ impl<'a> Work<'a> {
             Status::Faulted(fault) => ("faulted", None, Some(storable(json!(fault)))),
             Status::Cancelled => ("cancelled", None, None),
         };
+        let count = i64::try_from(self.records.len()).unwrap_or(i64::MAX);
         let left = Left {
             epoch: self.held.epoch,
             state: &state,
             status: word,
             output,
             error,
-            records: before + count,
+            records: self.held.records + count,
         };
-        instances::leave(self.tx, self.id, left).await?;
-        if is_final || !closed.is_empty() {
+        let is_final = self.status.is_final();
+        let told = async {
+            if is_final {
+                return self.ended(word).await;
+            }
+            if listens || word == "running" {
+                return instances::queue(self.tx, self.id).await;
+            }
+            Ok(())
+        };
+        // Polled together, they go to the database together.
+        let written = future::try_join(
+            self.leave_history(),
+            instances::leave(self.tx, self.id, left),
+        );
+        future::try_join3(written, told, beside).await.map(|_| ())
+    }
+
+    async fn leave_history(&self) -> Result<()> {
+        if self.records.is_empty() {
+            return Ok(());
+        }
+        let records = storable(json!(self.records));
+        history::write(self.tx, self.id, self.held.records, &records).await
+    }
+
+    /// Needs that were opened and closed, and whoever was asked to meet those; whether it listens to events anew.
+    async fn leave_needs(&self) -> Result<bool> {
+        let closed: Vec<i64> = self.closed.iter().map(|need| number(*need)).collect();
+        let (is_new, is_final) = (self.is_new(), self.status.is_final());
+        if is_final && !is_new {
+            needs::close_all(self.tx, self.id).await?;
+        } else if !is_new && !closed.is_empty() {
+            needs::close(self.tx, self.id, &closed).await?;
+        }
+        if (!is_new || self.is_parent) && (is_final || !closed.is_empty()) {
             self.let_go(if is_final { None } else { Some(&closed) })
                 .await?;
         }
-        if is_final {
-            return self.ended(word).await;
+        let mut listens = false;
+        if !is_final {
+            for (need, wanted) in &self.opened {
+                let new = kept(*need, wanted);
+                listens |= new.kind == "event";
+                needs::open(self.tx, self.id, self.held.family_id, &new).await?;
+            }
         }
-        if listens || word == "running" {
-            instances::queue(self.tx, self.id).await?;
-        }
-        Ok(())
+        Ok(listens)
     }
 
     /// An instance that has grown over its limits ends with an error that says which.

@@ -14,6 +14,7 @@ mod error;
 mod exchange;
 pub mod expressions;
 mod files;
+mod given_up;
 pub mod graph;
 mod hearing;
 mod matching;
@@ -277,6 +278,7 @@ impl Plugin for Orchestrator {
 
     const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[
         Subscription::new("family_end", &["family.purged"], sweep::family_purged),
+        Subscription::new("given_up", &["jobs.job_discarded"], given_up::discarded),
         Subscription::new("listeners", &["*"], events::of_the_host),
     ];
 

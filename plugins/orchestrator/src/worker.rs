@@ -47,10 +47,11 @@ pub(crate) async fn go_on(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
     advance(&cx, instance, Vec::new(), By::ItsJob).await
 }
 
-/// A timer of an instance is due.
+/// A timer of an instance is due. That its job has come is what counts: the clock may have been set back since.
 pub(crate) async fn timer(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
-    let WhichNeed { instance, .. } = job.json()?;
-    advance(&cx, instance, Vec::new(), By::Outcome).await
+    let WhichNeed { instance, need } = job.json()?;
+    let fired = vec![(crate::advance::need(need), Outcome::Fired)];
+    advance(&cx, instance, fired, By::Outcome).await
 }
 
 /// A call of an instance is to be made.

@@ -18,6 +18,14 @@ use super::{
 };
 use crate::dsl::Kind;
 
+/// Functions whose arguments are kept by whoever gets them.
+const KEEPING: [&str; 2] = ["job", "device-command"];
+
+/// The name of a function without version and catalog.
+fn bare(function: &str) -> &str {
+    function.split(['@', ':']).next().unwrap_or(function)
+}
+
 impl Machine<'_> {
     /// What a need asks for, made again from the state; `None` when its task is gone.
     pub(super) fn need(&self, need: NeedId) -> Option<Need> {
@@ -136,6 +144,11 @@ impl Machine<'_> {
         input: &Value,
         scope: Scope<'_>,
     ) -> Result<FunctionCall, Error> {
+        // A job and a command are kept by whoever gets them: secrets do not go there.
+        let scope = Scope {
+            secrets: scope.secrets && !KEEPING.contains(&bare(function)),
+            ..scope
+        };
         let arguments = match arguments {
             Value::Null => input.clone(),
             arguments => self.resolve(arguments, input, scope)?,

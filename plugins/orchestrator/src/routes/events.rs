@@ -135,10 +135,7 @@ fn binary(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Value> {
         let Some(name) = name.as_str().strip_prefix("ce-") else {
             continue;
         };
-        let value = value
-            .to_str()
-            .map_err(|_| invalid("a header is not text"))?;
-        event.insert(name.to_owned(), Value::from(decoded(value)));
+        event.insert(name.to_owned(), Value::from(text(value.as_bytes())));
     }
     if event.is_empty() {
         return Err(invalid(
@@ -160,6 +157,14 @@ fn binary(headers: &HeaderMap, kind: &str, body: &[u8]) -> Result<Value> {
         event.insert("data_base64".to_owned(), Value::from(STANDARD.encode(body)));
     }
     Ok(Value::Object(event))
+}
+
+/// What a header says. Senders that do not escape write UTF-8, or what HTTP once had: Latin-1.
+fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => decoded(text),
+        Err(_) => decoded(&bytes.iter().copied().map(char::from).collect::<String>()),
+    }
 }
 
 /// The binding escapes what is not printable ASCII with percent signs.
@@ -211,6 +216,8 @@ mod tests {
     #[test]
     fn headers_are_read_with_their_escapes() {
         assert_eq!(decoded("Euro%20%E2%82%AC 100%"), "Euro \u{20ac} 100%");
+        assert_eq!(text("Gr\u{fc}n".as_bytes()), "Gr\u{fc}n");
+        assert_eq!(text(b"Gr\xfcn"), "Gr\u{fc}n");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Orchestrator,
-    advance::{World, secrets},
+    advance::{World, begin_in, secrets},
     engine::State,
     error::WorkflowError,
     outcome::storable,
@@ -143,9 +143,10 @@ pub(crate) async fn start(
         schedule_id: None,
         created_by: &who.subject,
     };
-    let id = match store::start(&tx, &new).await? {
-        Some(id) => {
-            note(&tx, "orchestrator.run_started", id, family, &who).await?;
+    let id = match store::add(&tx, &new).await? {
+        Some((id, held)) => {
+            let noted = note(&tx, "orchestrator.run_started", id, family, &who);
+            begin_in(&cx, &tx, id, &held, noted).await?;
             id
         }
         None => same(&tx, &new).await?,
@@ -419,8 +420,9 @@ async fn heard(
 /// The instance when it has ended, or when the time is over.
 async fn wait_for(cx: &Cx<Orchestrator>, id: Uuid, limit: Duration) -> Result<Instance> {
     let unknown = || Error::from(WorkflowError::NoRun);
-    if limit.is_zero() {
-        return store::find(&cx.db(), id, None).await?.ok_or_else(unknown);
+    let found = store::find(&cx.db(), id, None).await?.ok_or_else(unknown)?;
+    if limit.is_zero() || found.ended_at.is_some() {
+        return Ok(found);
     }
     let mut told = cx.db().listen(store::CHANNEL).await?;
     let until = cx.clock().monotonic()? + limit;

@@ -1,6 +1,6 @@
 //! Events: kept once, found by those that wait for them.
 
-use nself_plugin_api::{jiff::Timestamp, prelude::*, serde_json::Value, uuid::Uuid};
+use nself_plugin_api::{prelude::*, serde_json::Value, uuid::Uuid};
 
 /// An event that came.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) async fn listeners(
         "select n.instance_id, n.need, n.filters, e.event from orchestrator.events e \
          join orchestrator.needs n on n.kind = 'event' and (n.types is null or e.type = any (n.types)) \
          join orchestrator.instances i on i.id = n.instance_id and i.ended_at is null \
-         where e.id = $1 and e.received_at >= i.created_at \
+         where e.id = $1 and e.number > i.events_after \
            and case when i.family_id is null then e.is_trusted else e.family_id = i.family_id or e.family_id is null and e.is_trusted end \
            and not exists (select from orchestrator.deliveries d where d.instance_id = n.instance_id and d.event_id = e.id and d.need = n.need) \
          order by n.instance_id, n.need",
@@ -66,17 +66,17 @@ pub(crate) async fn early(
     tx: &impl Queries,
     instance: Uuid,
     family: Option<Uuid>,
-    since: Timestamp,
+    after: i64,
 ) -> Result<Vec<(Uuid, i64, Value, Value)>> {
     tx.query(
         "with n as (update orchestrator.needs n set is_looked = true \
              where n.instance_id = $1 and n.kind = 'event' and not n.is_looked returning n.need, n.filters, n.types) \
          select e.id, n.need, n.filters, e.event from n \
-         join orchestrator.events e on e.received_at >= $3 and (n.types is null or e.type = any (n.types)) \
+         join orchestrator.events e on e.number > $3 and (n.types is null or e.type = any (n.types)) \
          where case when $2::uuid is null then e.is_trusted else e.family_id = $2 or e.family_id is null and e.is_trusted end \
            and not exists (select from orchestrator.deliveries d where d.instance_id = $1 and d.event_id = e.id) \
-         order by e.id, n.need limit 1000",
-        &[&instance, &family, &since],
+         order by e.number, n.need limit 1000",
+        &[&instance, &family, &after],
     )
     .await?
     .map(|row| {

@@ -79,6 +79,31 @@ pub(crate) struct New<'a> {
     pub created_by: &'a str,
 }
 
+/// Keeps an instance; none when its key has one already. Whoever makes it begins it.
+pub(crate) async fn add(tx: &impl Queries, new: &New<'_>) -> Result<Option<(Uuid, Held)>> {
+    let row = tx
+        .query_opt(
+            &format!(
+                "insert into orchestrator.instances as i (definition_id, namespace, name, version, family_id, input, key, depth, created_by, schedule_id) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict do nothing returning i.id, {HELD}"
+            ),
+            &[
+                &new.definition_id,
+                &new.namespace,
+                &new.name,
+                &new.version,
+                &new.family_id,
+                new.input,
+                &new.key,
+                &new.depth,
+                &new.created_by,
+                &new.schedule_id,
+            ],
+        )
+        .await?;
+    row.map(|row| Ok((row.get("id")?, held(&row)?))).transpose()
+}
+
 /// Keeps an instance, with the job that begins it; none when its key, or its parent's need, has one already.
 pub(crate) async fn start(tx: &impl Queries, new: &New<'_>) -> Result<Option<Uuid>> {
     let row = tx
@@ -212,12 +237,12 @@ pub(crate) struct Held {
     pub depth: i32,
     pub parent_id: Option<Uuid>,
     pub schedule_id: Option<Uuid>,
-    pub created_at: Timestamp,
+    pub events_after: i64,
     pub now: Timestamp,
 }
 
 const HELD: &str = "i.definition_id, i.family_id, i.ended_at is null as is_open, i.suspended_at is not null as is_suspended, \
-     i.is_cancelling, i.status, i.input, i.state, i.epoch, i.records, i.depth, i.parent_id, i.schedule_id, i.created_at, clock_timestamp() as now";
+     i.is_cancelling, i.status, i.input, i.state, i.epoch, i.records, i.depth, i.parent_id, i.schedule_id, i.events_after, clock_timestamp() as now";
 
 fn held(row: &Row) -> Result<Held> {
     Ok(Held {
@@ -234,7 +259,7 @@ fn held(row: &Row) -> Result<Held> {
         depth: row.get("depth")?,
         parent_id: row.get("parent_id")?,
         schedule_id: row.get("schedule_id")?,
-        created_at: row.get("created_at")?,
+        events_after: row.get("events_after")?,
         now: row.get("now")?,
     })
 }
@@ -365,10 +390,13 @@ pub(crate) async fn revive(tx: &impl Queries, id: Uuid, epoch: i64, state: &[u8]
     Ok(())
 }
 
-/// Tells who watches. A hint: whoever watches looks by itself as well.
+/// Tells who watches. A hint, whose commit waits for no disk: whoever watches looks by itself as well.
 pub(crate) async fn tell(db: &impl Queries, id: Uuid) -> Result<()> {
-    db.execute("select pg_notify($1, $2::uuid::text)", &[&CHANNEL, &id])
-        .await?;
+    db.execute(
+        "select set_config('synchronous_commit', 'off', true), pg_notify($1, $2::uuid::text)",
+        &[&CHANNEL, &id],
+    )
+    .await?;
     Ok(())
 }
 

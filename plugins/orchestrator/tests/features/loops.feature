@@ -50,7 +50,7 @@ Feature: Loops and branches
       - both:
           fork:
             branches:
-              - slow: { do: [ { rest: { wait: PT1M } }, { a: { set: { n: 1 } } } ] }
+              - slow: { do: [ { rest: { wait: PT0.3S } }, { a: { set: { n: 1 } } } ] }
               - quick: { set: { n: 2 } }
       - join: { set: { all: '${ map(.n) }' } }
     """
@@ -70,7 +70,7 @@ Feature: Loops and branches
             compete: true
             branches:
               - slow: { do: [ { rest: { wait: { minutes: 1 } } }, { a: { set: { n: 1 } } } ] }
-              - quick: { do: [ { rest: { wait: { seconds: 1 } } }, { b: { set: { n: 2 } } } ] }
+              - quick: { do: [ { rest: { wait: { milliseconds: 100 } } }, { b: { set: { n: 2 } } } ] }
     """
     When the workflow is executed
     Then the workflow should complete with output:

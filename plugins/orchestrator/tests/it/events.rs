@@ -1,22 +1,12 @@
 //! Events in and out.
 
 use nself_plugin_api::manifest::Role;
-use nself_plugin_testkit::{Answer, TestHost};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::stage::{definition, host, put, start, until};
+use crate::stage::{definition, host, put, send, start, until};
 
 const LISTEN: &str = "  - hear:\n      listen:\n        to:\n          one:\n            with: {type: org.example.tea}\n  - tell:\n      set: {heard: '${ .[0].cup }'}\n";
-
-async fn send(host: &TestHost, event: &Value) -> Answer {
-    host.post("/v1/events")
-        .operator()
-        .header("content-type", "application/cloudevents+json")
-        .body(event.to_string())
-        .send()
-        .await
-}
 
 fn tea(id: &str, cup: u32) -> Value {
     json!({"specversion": "1.0", "id": id, "source": "/kitchen", "type": "org.example.tea", "data": {"cup": cup}})

@@ -2,6 +2,7 @@
 
 mod asking;
 mod authentication;
+mod clients;
 mod conformance;
 mod definitions;
 mod delivery;
@@ -9,6 +10,8 @@ mod driver;
 mod durable;
 mod events;
 mod faults;
+mod hostile;
+mod kit;
 mod operators;
 mod running;
 mod schedules;

@@ -283,17 +283,6 @@ async fn a_workflow_commands_a_device_and_goes_on_with_what_it_says() {
 }
 
 #[tokio::test]
-async fn a_workflow_that_never_ends_is_ended_by_its_limit() {
-    let host = host_with("history_max = 200").await;
-    let tasks = "  - again:\n      set: {n: 1}\n      then: again\n";
-    put(&host, "endless", &definition("endless", "", tasks)).await;
-    let started = start(&host, "endless", json!({}), 25).await;
-    let ended = until(&host, &started["id"], "faulted").await;
-    assert_eq!(ended["error"]["status"], 500, "{ended}");
-    host.stop().await;
-}
-
-#[tokio::test]
 async fn what_is_larger_than_the_limit_ends_with_an_error_that_says_so() {
     let host = host_with("state_bytes_max = 20000").await;
     put(

@@ -12,6 +12,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 /// A family with a paired device, and who is in it.
@@ -87,11 +88,44 @@ pub(crate) async fn until(host: &TestHost, id: &Value, status: &str) -> Value {
     .await
 }
 
+/// Waits for the end of a run, whichever it is.
+pub(crate) async fn ended(host: &TestHost, id: &Value) -> Value {
+    eventually(&format!("the run {id} ends"), async || {
+        let found = run(host, id).await;
+        (!found["ended_at"].is_null()).then_some(found)
+    })
+    .await
+}
+
 /// Does something with a run.
 pub(crate) async fn act(host: &TestHost, id: &Value, action: &str) -> Answer {
     let id = id.as_str().expect("an id");
     let path = format!("/v1/workflow-runs/{id}/{action}");
     host.post(&path).operator().json(&json!({})).send().await
+}
+
+/// Sends an event as the operator.
+pub(crate) async fn send(host: &TestHost, event: &Value) -> Answer {
+    host.post("/v1/events")
+        .operator()
+        .header("content-type", "application/cloudevents+json")
+        .body(event.to_string())
+        .send()
+        .await
+}
+
+/// What a query counts.
+pub(crate) async fn count(sql: &Client, query: &str) -> i64 {
+    let row = sql.query_one(query, &[]).await;
+    row.expect("the query runs").get(0)
+}
+
+/// Waits until that query counts so many.
+pub(crate) async fn until_count(sql: &Client, query: &str, wanted: i64) {
+    eventually(&format!("{query} counts {wanted}"), async || {
+        (count(sql, query).await == wanted).then_some(())
+    })
+    .await;
 }
 
 /// What happened to the tasks of a run.
@@ -102,7 +136,7 @@ pub(crate) async fn history(host: &TestHost, id: &Value) -> Vec<Value> {
     data.as_array().expect("a list").clone()
 }
 
-/// A server that counts what it is asked for by its idempotency key, and answers with JSON.
+/// A server that counts what it is asked for by its idempotency key, and answers with JSON; below `/echo` with what it was sent.
 pub(crate) struct Ledger {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<(String, String)>>>,
@@ -151,11 +185,29 @@ async fn answer(
     });
     let status = {
         let mut seen = seen.lock().expect("nobody panics");
-        seen.push((key.unwrap_or_default(), head));
+        seen.push((key.unwrap_or_default(), head.clone()));
         let at = (seen.len() - 1).min(statuses.len() - 1);
         statuses[at]
     };
-    let body = "{\"tea\": \"ready\"}";
+    // Who is still sending does not hear the answer.
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.parse::<usize>().ok())?
+    });
+    let mut sent = vec![0; length.unwrap_or_default()];
+    if stream.read_exact(&mut sent).await.is_err() {
+        return;
+    }
+    let is_echo = head
+        .lines()
+        .next()
+        .is_some_and(|line| line.contains("/echo"));
+    let body = if is_echo {
+        json!({"head": head, "bytes": sent.len()}).to_string()
+    } else {
+        "{\"tea\": \"ready\"}".to_owned()
+    };
     let answer = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()

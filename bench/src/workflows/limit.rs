@@ -1,0 +1,74 @@
+//! What Postgres does with commits of one row: how long one takes, and how many there are from many clients, by pgbench.
+
+use std::{process::Stdio, time::Instant};
+
+use nself::postgres::scratch::{PASSWORD, Scratch, TestDatabase};
+use tokio::process::Command;
+
+use crate::{Failure, Result, report::Spread};
+
+const CLIENTS: u32 = 32;
+
+/// A table in a database of its own.
+pub(super) struct Limit {
+    database: TestDatabase,
+    directory: tempfile::TempDir,
+}
+
+impl Limit {
+    pub(super) async fn new() -> Result<Self> {
+        let database = Scratch::durable().database().await;
+        let table = "create table steps (id bigint generated always as identity primary key, data jsonb not null)";
+        database.client().await.batch_execute(table).await?;
+        let directory = tempfile::tempdir()?;
+        let script = "insert into steps (data) values ('{\"n\": 1}');\n";
+        std::fs::write(directory.path().join("step.sql"), script)?;
+        Ok(Self {
+            database,
+            directory,
+        })
+    }
+
+    /// The median of the time that a commit takes on an idle server.
+    pub(super) async fn commit_micros(&self) -> Result<f64> {
+        let sql = self.database.client().await;
+        let statement = sql
+            .prepare("insert into steps (data) values ('{\"n\": 1}')")
+            .await?;
+        let mut micros = Vec::new();
+        for _ in 0..500 {
+            let begun = Instant::now();
+            sql.execute(&statement, &[]).await?;
+            micros.push(begun.elapsed().as_secs_f64() * 1e6);
+        }
+        Ok(Spread::of(micros).median)
+    }
+
+    /// Commits a second from many clients, so many from each.
+    pub(super) async fn commits_a_second(&self, each: u32) -> Result<f64> {
+        let scratch = Scratch::durable();
+        let program = scratch.binaries().optional("pgbench");
+        let program =
+            program.ok_or_else(|| Failure::from("pgbench, the limit's driver, is missing"))?;
+        let output = Command::new(program)
+            .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
+            .arg(format!("--client={CLIENTS}"))
+            .arg(format!("--transactions={each}"))
+            .arg("--file")
+            .arg(self.directory.path().join("step.sql"))
+            .arg("--host")
+            .arg(scratch.directory())
+            .args(["--username=postgres", self.database.name()])
+            .env("PGPASSWORD", PASSWORD)
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
+        let rate = rate.and_then(|rate| rate.split(' ').next()?.parse().ok());
+        rate.ok_or_else(|| {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            Failure::from(format!("pgbench: {errors}"))
+        })
+    }
+}
