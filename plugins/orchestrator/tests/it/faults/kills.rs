@@ -32,7 +32,7 @@ pub(crate) struct Figures {
 #[cfg(test)]
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_are_killed_at_random_moments_lose_no_effect_and_make_none_twice() {
-    run(5, 40).await;
+    run(3, 20).await;
 }
 
 /// Starts so many runs and kills so many hosts that drive them.
