@@ -19,6 +19,7 @@ mod memory;
 mod native;
 mod panics;
 mod peers;
+mod pgbench;
 mod project;
 mod report;
 mod schedules;

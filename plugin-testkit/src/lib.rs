@@ -37,7 +37,7 @@ mod wait;
 
 pub use answer::{Answer, EventReader, ServerEvent};
 pub use builder::TestHostBuilder;
-pub use clock::WrongClock;
+pub use clock::{DatabaseClock, WrongClock};
 pub use host::TestHost;
 pub use library::{Library, library};
 pub use node::{NodeScripts, chromium, free_port};

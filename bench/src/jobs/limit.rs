@@ -1,12 +1,11 @@
 //! The limit: the engine's shape as hand-written SQL, driven by pgbench. No host, no kinds, no limits, no families.
 
-use std::{process::Stdio, time::Instant};
+use std::time::Instant;
 
-use nself::postgres::scratch::{PASSWORD, Scratch, TestDatabase};
-use tokio::process::Command;
+use nself::postgres::scratch::{Scratch, TestDatabase};
 
 use super::usage::{Sample, Watch, postmaster};
-use crate::{Failure, Result};
+use crate::{Result, pgbench};
 
 const BATCH: u32 = 1_000;
 const CLIENTS: u32 = 2;
@@ -68,34 +67,9 @@ impl Limit {
         };
         let mark = watch.mark().await?;
         let begun = Instant::now();
-        self.pgbench(each).await?;
+        let script = self.directory.path().join("drain.sql");
+        pgbench::run(&self.database, &script, CLIENTS, each, &["--define=low=0"]).await?;
         let seconds = begun.elapsed().as_secs_f64();
         watch.since(&mark, jobs, Some(seconds)).await
-    }
-
-    async fn pgbench(&self, each: u32) -> Result<()> {
-        let scratch = Scratch::durable();
-        let program = scratch.binaries().optional("pgbench");
-        let program =
-            program.ok_or_else(|| Failure::from("pgbench, the limit's driver, is missing"))?;
-        let output = Command::new(program)
-            .args(["--no-vacuum", "--protocol=prepared", "--define=low=0"])
-            .arg(format!("--client={CLIENTS}"))
-            .arg(format!("--jobs={CLIENTS}"))
-            .arg(format!("--transactions={each}"))
-            .arg("--file")
-            .arg(self.directory.path().join("drain.sql"))
-            .arg("--host")
-            .arg(scratch.directory())
-            .args(["--username=postgres", self.database.name()])
-            .env("PGPASSWORD", PASSWORD)
-            .stdin(Stdio::null())
-            .output()
-            .await?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() && !errors.contains("aborted") {
-            return Ok(());
-        }
-        Err(Failure::from(format!("pgbench: {errors}")))
     }
 }

@@ -1,11 +1,10 @@
 //! What Postgres does with commits of one row: how long one takes, and how many there are from many clients, by pgbench.
 
-use std::{process::Stdio, time::Instant};
+use std::time::Instant;
 
-use nself::postgres::scratch::{PASSWORD, Scratch, TestDatabase};
-use tokio::process::Command;
+use nself::postgres::scratch::{Scratch, TestDatabase};
 
-use crate::{Failure, Result, report::Spread};
+use crate::{Failure, Result, pgbench, report::Spread};
 
 const CLIENTS: u32 = 32;
 
@@ -46,29 +45,10 @@ impl Limit {
 
     /// Commits a second from many clients, so many from each.
     pub(super) async fn commits_a_second(&self, each: u32) -> Result<f64> {
-        let scratch = Scratch::durable();
-        let program = scratch.binaries().optional("pgbench");
-        let program =
-            program.ok_or_else(|| Failure::from("pgbench, the limit's driver, is missing"))?;
-        let output = Command::new(program)
-            .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
-            .arg(format!("--client={CLIENTS}"))
-            .arg(format!("--transactions={each}"))
-            .arg("--file")
-            .arg(self.directory.path().join("step.sql"))
-            .arg("--host")
-            .arg(scratch.directory())
-            .args(["--username=postgres", self.database.name()])
-            .env("PGPASSWORD", PASSWORD)
-            .stdin(Stdio::null())
-            .output()
-            .await?;
-        let text = String::from_utf8_lossy(&output.stdout);
+        let script = self.directory.path().join("step.sql");
+        let text = pgbench::run(&self.database, &script, CLIENTS, each, &[]).await?;
         let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
         let rate = rate.and_then(|rate| rate.split(' ').next()?.parse().ok());
-        rate.ok_or_else(|| {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            Failure::from(format!("pgbench: {errors}"))
-        })
+        rate.ok_or_else(|| Failure::from("pgbench has printed no rate"))
     }
 }

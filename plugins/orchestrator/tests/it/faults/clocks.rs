@@ -1,39 +1,11 @@
 //! A database whose clock jumps. Runs are told the time by it alone.
 
-use nself_plugin_testkit::{TestHost, eventually};
+use nself_plugin_testkit::{DatabaseClock, TestHost, eventually};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use super::kills::stand_by;
 use crate::stage::{builder, definition, history, put, send, start, until};
-
-/// Puts a clock in front of the database's own, for the plugin's sessions that are opened from now on: `clock_timestamp` is looked
-/// up in their path.
-async fn put_clock(host: &TestHost, sql: &Client) {
-    let login: String = host
-        .sql_as("orchestrator")
-        .await
-        .query_one("select quote_ident(session_user)", &[])
-        .await
-        .expect("the plugin has a login")
-        .get(0);
-    let put = format!(
-        "create schema clock; \
-         create table clock.wrong (ahead interval not null); \
-         insert into clock.wrong values ('0'); \
-         create function clock.clock_timestamp() returns timestamptz language sql volatile \
-             as 'select pg_catalog.clock_timestamp() + w.ahead from clock.wrong w'; \
-         grant usage on schema clock to {login}; grant select on clock.wrong to {login}; \
-         alter role {login} in database \"{}\" set search_path = clock, pg_catalog, orchestrator, public, pg_temp",
-        host.database().name(),
-    );
-    sql.batch_execute(&put).await.expect("a clock");
-}
-
-async fn jump(sql: &Client, ahead: &str) {
-    let jump = format!("update clock.wrong set ahead = '{ahead}'");
-    sql.batch_execute(&jump).await.expect("it jumps");
-}
 
 /// Brings all delayed jobs forward: the jobs plugin's own clock is out of reach.
 async fn jump_of_jobs(sql: &Client, by: &str) {
@@ -59,7 +31,7 @@ async fn begin(host: &TestHost, name: &str) -> Value {
 async fn a_clock_that_jumps_an_hour_either_way_loses_neither_a_timer_nor_an_event() {
     let first = builder().start().await;
     let sql = first.sql().await;
-    put_clock(&first, &sql).await;
+    let clock = DatabaseClock::put(&first, "orchestrator").await;
     stand_by(&first).await;
     // All of its sessions have the clock.
     let host = first.beside().start().await;
@@ -75,7 +47,7 @@ async fn a_clock_that_jumps_an_hour_either_way_loses_neither_a_timer_nor_an_even
     // Back, between the start of a run and what it waits for.
     let (half, short) = (begin(&host, "half").await, begin(&host, "short").await);
     let (heard, early) = (begin(&host, "hear").await, begin(&host, "late").await);
-    jump(&sql, "-1 hour").await;
+    clock.jump("-1 hour").await;
     tea(&host, "back").await;
     assert_eq!(
         until(&host, &heard, "completed").await["output"],
@@ -89,7 +61,7 @@ async fn a_clock_that_jumps_an_hour_either_way_loses_neither_a_timer_nor_an_even
     );
 
     // Ahead: what slept for half an hour is due. What came before a run is still not for it.
-    jump(&sql, "1 hour").await;
+    clock.jump("1 hour").await;
     jump_of_jobs(&sql, "1 hour").await;
     until(&host, &half, "completed").await;
     let rows = history(&host, &half).await;
@@ -102,7 +74,7 @@ async fn a_clock_that_jumps_an_hour_either_way_loses_neither_a_timer_nor_an_even
         "{rested}"
     );
     let later = begin(&host, "hear").await;
-    jump(&sql, "0").await;
+    clock.jump("0").await;
     tea(&host, "ahead").await;
     assert_eq!(
         until(&host, &later, "completed").await["output"],

@@ -1,43 +1,11 @@
 //! A database whose clock jumps.
 
-use nself_plugin_testkit::TestHost;
+use nself_plugin_testkit::DatabaseClock;
 use serde_json::json;
 use tokio_postgres::Client;
 
 use super::FIRES;
 use crate::stage::{count, create, host, nothing, until_count, until_outcomes};
-
-/// Puts a clock in front of the database's own, for the plugin's sessions only: `clock_timestamp` is looked up in their path.
-async fn put_clock(host: &TestHost, sql: &Client) {
-    let login: String = host
-        .sql_as("scheduler")
-        .await
-        .query_one("select quote_ident(session_user)", &[])
-        .await
-        .expect("the plugin has a login")
-        .get(0);
-    let put = format!(
-        "create schema clock; \
-         create table clock.wrong (ahead interval not null); \
-         insert into clock.wrong values ('0'); \
-         create function clock.clock_timestamp() returns timestamptz language sql volatile \
-             as 'select pg_catalog.clock_timestamp() + w.ahead from clock.wrong w'; \
-         grant usage on schema clock to {login}; grant select on clock.wrong to {login}; \
-         alter role {login} in database \"{}\" set search_path = clock, pg_catalog, scheduler, public, pg_temp",
-        host.database().name(),
-    );
-    sql.batch_execute(&put).await.expect("a clock");
-    // Sessions that are open know nothing of it.
-    let cut = format!(
-        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and quote_ident(usename) = '{login}'"
-    );
-    sql.batch_execute(&cut).await.expect("they are cut");
-}
-
-async fn jump(sql: &Client, ahead: &str) {
-    let jump = format!("update clock.wrong set ahead = '{ahead}'");
-    sql.batch_execute(&jump).await.expect("it jumps");
-}
 
 /// Waits until the schedule's next time is later than the clock that jumped shows now.
 async fn until_caught_up(sql: &Client) {
@@ -76,10 +44,11 @@ async fn a_clock_that_jumps_an_hour_either_way_makes_no_time_fire_twice_and_none
     for name in ["back", "further-back", "ahead"] {
         create(&host, name, "0 0 1 1 *", nothing(), json!({})).await;
     }
-    put_clock(&host, &sql).await;
+    let clock = DatabaseClock::put(&host, "scheduler").await;
+    clock.cut_sessions().await;
 
     // Nobody is told of it.
-    jump(&sql, "1 hour").await;
+    clock.jump("1 hour").await;
     until_caught_up(&sql).await;
     let fired = count(&sql, TENS).await;
     assert!(fired >= 6, "{fired} times of an hour");
@@ -88,12 +57,12 @@ async fn a_clock_that_jumps_an_hour_either_way_makes_no_time_fire_twice_and_none
     assert_eq!(count(&sql, &from).await, 1, "from the first one on");
 
     for (ahead, name) in [("0", "back"), ("-1 hour", "further-back")] {
-        jump(&sql, ahead).await;
+        clock.jump(ahead).await;
         until_looked(&sql, name).await;
         assert_eq!(count(&sql, TENS).await, fired, "none of them again");
     }
 
-    jump(&sql, "2 hours").await;
+    clock.jump("2 hours").await;
     until_caught_up(&sql).await;
     until_looked(&sql, "ahead").await;
     assert_no_gap(&sql).await;
