@@ -31,6 +31,9 @@ use crate::{
 /// The key that may do everything with workflows.
 const KEY: &str = "nsk_bench_runs_workflows";
 
+/// More runs like one that sleeps.
+const SLEEPERS: &str = include_str!("../../../plugins/orchestrator/tests/sleepers.sql");
+
 /// Sessions tell their counters when they fall idle, or ten seconds after.
 const TOLD_AFTER: Duration = Duration::from_secs(12);
 
@@ -213,7 +216,8 @@ impl Ours {
         let run = ask(&mut self.connect().await?, &request).await?;
         let run = run["data"]["id"].as_str().unwrap_or_default().to_owned();
         let before = (self.idle().await?, self.served.resident_kib()?);
-        self.sql.batch_execute(&copies(&run, sleepers)).await?;
+        let amount = i32::try_from(sleepers)?;
+        self.sql.execute(SLEEPERS, &[&run, &amount]).await?;
         self.sql.batch_execute("vacuum analyze").await?;
         let after = (self.idle().await?, self.served.resident_kib()?);
         report.text(
@@ -246,22 +250,6 @@ impl Ours {
         stream.set_nodelay(true)?;
         Ok(Http::over(stream))
     }
-}
-
-/// More runs like that one, each with its own timer.
-fn copies(run: &str, amount: u32) -> String {
-    format!(
-        "with one as (select i, convert_from(i.state, 'UTF8') as state, n from orchestrator.instances i \
-             join orchestrator.needs n on n.instance_id = i.id where i.id = '{run}'), \
-         made as (insert into orchestrator.instances (id, definition_id, namespace, name, version, status, input, state, created_by, epoch, records) \
-             select g.id, (o.i).definition_id, (o.i).namespace, (o.i).name, (o.i).version, (o.i).status, (o.i).input, \
-                 convert_to(replace(o.state, '{run}', g.id::text), 'UTF8'), (o.i).created_by, (o.i).epoch, (o.i).records \
-             from one o, (select nself.uuid_v7() as id from generate_series(1, {amount})) g returning id) \
-         insert into orchestrator.needs (instance_id, need, kind, due_at, job_id) \
-         select m.id, (o.n).need, (o.n).kind, (o.n).due_at, \
-             jobs.enqueue('orchestrator.timer', jsonb_build_object('instance', m.id, 'need', (o.n).need), jsonb_build_object('run_at', (o.n).due_at)) \
-         from made m, one o"
-    )
 }
 
 /// A server that answers every request at once, whatever it is.

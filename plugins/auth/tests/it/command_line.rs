@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::stage::{PASSWORD, Stage};
 
 const ADA: &str = "ada@example.org";
-const BCRYPT: &str = "$2b$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a";
-const PASSWORD_OF_BCRYPT: &str = "U*U*U";
+const BCRYPT: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+const PASSWORD_OF_BCRYPT: &str = "U*U";
 
 async fn stage() -> Stage {
     let host = TestHost::builder()

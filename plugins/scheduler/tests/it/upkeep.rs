@@ -1,6 +1,8 @@
 //! What is looked after beside the fires: times by newer zone data, history that grows old, and what an idle host costs.
 
-use nself_plugin_testkit::{TestHost, eventually};
+use std::time::Duration;
+
+use nself_plugin_testkit::{TestHost, until_quiet};
 use serde_json::json;
 use tokio_postgres::Client;
 
@@ -123,23 +125,9 @@ async fn an_idle_host_with_a_hundred_thousand_schedules_asks_the_database_less_t
     .await;
     run(&sql, "vacuum analyze scheduler.schedules").await;
     // The goal is one a second, and 0.8 was measured when all is quiet; the bound leaves room for the server's own upkeep.
-    // Time is the database's, so a slow machine makes the rate lower and never higher. Sessions tell what they did some seconds
-    // later, and the server tidies up after the rows: the first stretches are not idle yet.
-    let look = "select xact_commit, extract(epoch from clock_timestamp())::float8 from pg_stat_database where datname = current_database()";
-    let mut last: Option<(i64, f64)> = None;
-    let rate = eventually("less than two transactions a second", async || {
-        let slept = sql.query_one("select pg_sleep(15)", &[]).await;
-        slept.expect("time goes by");
-        let row = sql.query_one(look, &[]).await.expect("counters");
-        let now = (row.get(0), row.get(1));
-        let (before, from) = last.replace(now)?;
-        // Two of them are this look and its pause.
-        let commits = i32::try_from(now.0 - before - 2).expect("few commits");
-        let rate = f64::from(commits) / (now.1 - from);
-        println!("an idle host with 100,000 schedules: {rate:.2} transactions/s");
-        (rate < 2.0).then_some(rate)
-    })
-    .await;
+    // The server tidies up after the rows as well.
+    let stretch = Duration::from_secs(15);
+    let rate = until_quiet(&sql, "an idle host with 100,000 schedules", stretch, 2.0).await;
     assert!(rate > 0.0, "it is counted");
     host.stop().await;
 }

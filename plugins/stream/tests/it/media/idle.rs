@@ -1,7 +1,9 @@
 //! A host on which nothing plays leaves the database alone, and looks again when somebody is admitted anywhere.
 
+use std::time::Duration;
+
 use nself_plugin_api::prelude::Role;
-use nself_plugin_testkit::eventually;
+use nself_plugin_testkit::{eventually, until_quiet};
 
 use super::home::Home;
 
@@ -11,23 +13,9 @@ async fn a_host_on_which_nothing_plays_and_nobody_listens_leaves_the_database_al
     let player = home.play(&home.owner()).await;
     let ended = home.say(&player, "end", "idle").await;
     let _ = ended.expect_status(204);
-    // Time is the database's, so a slow machine makes the rate lower and never higher. Sessions tell what they did some seconds
-    // later: the first stretch is not idle yet. While something plays it is five a second.
-    let look = "select xact_commit, extract(epoch from clock_timestamp())::float8 from pg_stat_database where datname = current_database()";
-    let mut last: Option<(i64, f64)> = None;
-    let rate = eventually("less than two transactions a second", async || {
-        let slept = home.sql.query_one("select pg_sleep(5)", &[]).await;
-        slept.expect("time goes by");
-        let row = home.sql.query_one(look, &[]).await.expect("counters");
-        let now = (row.get(0), row.get(1));
-        let (before, from) = last.replace(now)?;
-        // Two of them are this look and its pause.
-        let commits = i32::try_from(now.0 - before - 2).expect("few commits");
-        let rate = f64::from(commits) / (now.1 - from);
-        println!("an idle host with stream: {rate:.2} transactions/s");
-        (rate < 2.0).then_some(rate)
-    })
-    .await;
+    // While something plays it is five a second.
+    let stretch = Duration::from_secs(5);
+    let rate = until_quiet(&home.sql, "an idle host with stream", stretch, 2.0).await;
     assert!(rate >= 0.0, "it is counted");
     home.host.stop().await;
 }
