@@ -12,7 +12,7 @@
 )]
 
 use std::{
-    future::{Future, ready},
+    future::Future,
     pin::pin,
     sync::Arc,
     task::{Context as Polling, Poll, Waker},
@@ -29,7 +29,6 @@ use nself_plugin_api::{
     },
     bytes::Bytes,
     extract::{Extract, Request},
-    futures_util::stream,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     prelude::{
         About, Body, Context, Cx, Data, NoConfig, Plugin, Response, Result, Route, Schema, about,
@@ -132,8 +131,7 @@ impl RequestProvider for Head {
 /// As the host does it: the request as a view, the answer as a whole.
 fn answered(instance: &Instance, route: u32) -> usize {
     let body = if route == ECHO {
-        let whole = Ok(Bytes::from_static(&BODY).into());
-        abi::stream::Stream::new(stream::once(ready(whole)))
+        abi::stream::Stream::whole(Bytes::from_static(&BODY))
     } else {
         abi::stream::Stream::empty()
     };

@@ -16,7 +16,8 @@ use crate::{
 const PAIRS: u8 = 25;
 
 /// Where an address is asked for, and the status of the answer.
-const DOORS: [(&str, &str, u16); 6] = [
+const DOORS: [(&str, &str, u16); 7] = [
+    ("registration", "/auth/register", 202),
     ("refused login", "/auth/login", 401),
     ("forgotten password", "/auth/password/forgot", 202),
     ("link that signs in", "/auth/magic-link/start", 202),
@@ -35,6 +36,7 @@ pub(super) async fn measure(report: &mut Report, ours: &mut Side) -> Result<()> 
         let request = |email: &str| {
             let body = match path {
                 "/auth/login" => json!({"email": email, "password": "wrong password"}),
+                "/auth/register" => json!({"email": email, "password": PASSWORD}),
                 _ => json!({"email": email}),
             };
             json_post(path, &body)

@@ -137,9 +137,10 @@ async fn body_stream(body: RequestBody) -> Stream {
         .upper()
         .is_some_and(|bytes| bytes <= WHOLE_BYTES_MAX)
     {
-        let whole = body.collect().await.map_err(|error| body_error(&error));
-        let whole = whole.map(|whole| whole.to_bytes().into());
-        return Stream::new(stream::once(ready(whole)));
+        return match whole(body).await {
+            Ok(bytes) => Stream::whole(bytes),
+            Err(error) => Stream::new(stream::once(ready(Err(body_error(&error))))),
+        };
     }
     Stream::new(BodyStream::new(body).map(|frame| {
         let data = frame
@@ -148,6 +149,22 @@ async fn body_stream(body: RequestBody) -> Stream {
             .unwrap_or_default();
         Ok(data.into())
     }))
+}
+
+/// All of a small body. It usually comes in one piece, which is passed on as it is.
+async fn whole(mut body: RequestBody) -> Result<Bytes, BodyError> {
+    let first = match body.frame().await {
+        Some(frame) => frame?.into_data().unwrap_or_default(),
+        None => Bytes::new(),
+    };
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let rest = body.collect().await?.to_bytes();
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    Ok([first, rest].concat().into())
 }
 
 fn body_error(failure: &BodyError) -> Error {

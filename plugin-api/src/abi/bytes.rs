@@ -6,7 +6,10 @@ use std::{
     marker::PhantomData,
     mem::ManuallyDrop,
     ptr, slice,
-    sync::atomic::{Ordering, compiler_fence},
+    sync::{
+        Arc,
+        atomic::{Ordering, compiler_fence},
+    },
 };
 
 /// A borrowed array of `T`.
@@ -278,6 +281,25 @@ impl From<::bytes::Bytes> for Bytes {
             len,
             owner: Box::into_raw(Box::new(bytes)).cast(),
             drop: Some(drop_shared),
+        }
+    }
+}
+
+unsafe extern "C" fn drop_part<T>(_: *const u8, _: usize, owner: *mut ()) {
+    // SAFETY: made by `Bytes::part_of` of this image with `Arc::into_raw`.
+    drop(unsafe { Arc::from_raw(owner.cast_const().cast::<T>()) });
+}
+
+impl Bytes {
+    /// The bytes of something that is shared, and so stay alive and the same for as long as this does.
+    pub(super) fn part_of<T: AsRef<[u8]> + Send + Sync>(shared: Arc<T>) -> Self {
+        let bytes = (*shared).as_ref();
+        let (ptr, len) = (bytes.as_ptr(), bytes.len());
+        Self {
+            ptr,
+            len,
+            owner: Arc::into_raw(shared).cast_mut().cast(),
+            drop: Some(drop_part::<T>),
         }
     }
 }

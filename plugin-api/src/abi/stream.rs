@@ -2,9 +2,13 @@
 
 use std::{
     marker::PhantomData,
-    mem::MaybeUninit,
+    mem::{ManuallyDrop, MaybeUninit},
     pin::Pin,
     ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -83,7 +87,60 @@ unsafe extern "C" fn drop_boxed<S>(state: *mut ()) {
     guard_drop(|| drop(stream));
 }
 
+/// Bytes that are there already. The stream and its only chunk share this one block of memory.
+struct Whole {
+    bytes: ::bytes::Bytes,
+    taken: AtomicBool,
+}
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+static WHOLE: StreamVtable = StreamVtable {
+    poll_next: poll_whole,
+    drop: drop_whole,
+};
+
+unsafe extern "C" fn poll_whole(
+    state: *mut (),
+    _: *const WakerBase,
+    out: *mut MaybeUninit<Outcome<Bytes>>,
+) -> u32 {
+    let state = state.cast_const().cast::<Whole>();
+    // SAFETY: the state is the reference that `Stream::whole` leaked.
+    let whole = ManuallyDrop::new(unsafe { Arc::from_raw(state) });
+    if whole.taken.swap(true, Relaxed) {
+        return END;
+    }
+    let chunk = Ok(Bytes::part_of(Arc::clone(&whole)));
+    // SAFETY: the caller passes a place for one outcome.
+    unsafe { &mut *out }.write(chunk.into());
+    READY
+}
+
+unsafe extern "C" fn drop_whole(state: *mut ()) {
+    // SAFETY: the state is the reference that `Stream::whole` leaked, given up once.
+    drop(unsafe { Arc::from_raw(state.cast_const().cast::<Whole>()) });
+}
+
 impl Stream {
+    /// A stream of one chunk, which is there already. No bytes are no chunk.
+    pub fn whole(bytes: ::bytes::Bytes) -> Self {
+        if bytes.is_empty() {
+            return Self::empty();
+        }
+        let taken = AtomicBool::new(false);
+        let whole = Arc::new(Whole { bytes, taken });
+        Self {
+            state: Arc::into_raw(whole).cast_mut().cast(),
+            vtable: &raw const WHOLE,
+            slot: ptr::null_mut(),
+        }
+    }
+
     /// A stream that ends at once; allocates nothing.
     pub const fn empty() -> Self {
         Self {
@@ -161,3 +218,32 @@ layout!(STREAM_VTABLE: StreamVtable {
     poll_next: unsafe extern "C" fn(*mut (), *const WakerBase, *mut MaybeUninit<Outcome<Bytes>>) -> u32,
     drop: unsafe extern "C" fn(*mut ()),
 });
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use futures_util::StreamExt;
+
+    use super::*;
+
+    fn next(stream: &mut Stream) -> Option<Bytes> {
+        let Poll::Ready(next) = stream.poll_next_unpin(&mut Context::from_waker(Waker::noop()))
+        else {
+            panic!("what is whole is never waited for");
+        };
+        next.map(|chunk| chunk.expect("nothing goes wrong with it"))
+    }
+
+    #[test]
+    fn what_is_whole_comes_once_and_outlives_its_stream() {
+        let mut stream = Stream::whole(::bytes::Bytes::from(b"abc".to_vec()));
+        let chunk = next(&mut stream).expect("it has not been taken");
+        assert!(next(&mut stream).is_none());
+        drop(stream);
+        assert_eq!(chunk.as_slice(), b"abc");
+        assert!(next(&mut Stream::whole(::bytes::Bytes::new())).is_none());
+        // One that nobody reads is freed as well: Miri would tell.
+        drop(Stream::whole(::bytes::Bytes::from(b"abc".to_vec())));
+    }
+}

@@ -1,6 +1,7 @@
 //! What breaks on the way, and what is left of it: nothing that was half done, and nobody who cannot go on.
 
 mod clocks;
+mod crowd;
 mod letters;
 mod postbox;
 
