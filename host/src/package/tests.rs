@@ -180,12 +180,12 @@ fn an_archive_is_of_one_plugin_in_one_directory() {
 
 #[test]
 fn a_bomb_is_told_before_it_is_whole() {
-    let mut gzip = GzBuilder::new().write(Vec::new(), Compression::fast());
+    let mut bomb = GzBuilder::new().write(Vec::new(), Compression::fast());
     let zeros = vec![0; 1024 * 1024];
     for _ in 0..=UNPACKED_BYTES_MAX / (1024 * 1024) {
-        gzip.write_all(&zeros).expect("memory takes all");
+        bomb.write_all(&zeros).expect("memory takes all");
     }
-    let bomb = gzip.finish().expect("memory takes all");
+    let bomb = bomb.finish().expect("memory takes all");
     assert!(bomb.len() < 4 * 1024 * 1024);
     check_refused(&bomb, "unpacks to more than 268435456 bytes");
     let files: Vec<String> = (0..65).map(|number| format!("a/{number}")).collect();

@@ -76,12 +76,6 @@ fn an_archive_has_all_that_belongs_to_a_plugin_and_stock_programs_read_it() {
         (&manifest["id"], &manifest["version"]),
         (&"hello".into(), &packed["version"])
     );
-    assert!(
-        fs::read_dir(&root)
-            .unwrap()
-            .flatten()
-            .any(|entry| { entry.file_name().to_string_lossy().starts_with("LICENSE") })
-    );
     let bom: Value =
         serde_json::from_slice(&fs::read(root.join("sbom.cdx.json")).unwrap()).unwrap();
     assert_eq!(
@@ -174,9 +168,16 @@ fn an_archive_is_installed_from_a_file_and_waits_for_being_enabled() {
 }
 
 #[test]
-fn enable_goes_with_it_when_it_is_asked_for() {
+fn documents_lie_beside_and_enable_goes_with_it_when_it_is_asked_for() {
     let project = project("");
+    write(&project, "packed/LICENSE-MIT", b"as is");
+    write(&project, "packed/README.md", b"# bad");
     let archive = pack(&project, &bad("1.0.0"), None);
+    let inside = stock(project.path(), "tar", &["tzf", archive.to_str().unwrap()]);
+    assert!(
+        inside.contains("bad-1.0.0/LICENSE-MIT\nbad-1.0.0/README.md\n"),
+        "{inside}"
+    );
     let installed = project.nself(&["plugin", "install", archive.to_str().unwrap(), "--enable"]);
     let text = installed.done().stdout;
     assert!(
