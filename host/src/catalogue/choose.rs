@@ -205,7 +205,11 @@ mod tests {
     #[test]
     fn what_cannot_be_had_is_told_with_what_can() {
         check("nothing", 2, "the catalogue has no plugin nothing");
-        check("hello@x", 2, "x is no version and no range of versions");
+        check(
+            "hello@newest",
+            2,
+            "newest is no version and no range of versions",
+        );
         let there = "3.0.0-rc.1, 2.0.0, 1.12.0, 1.11.0, 1.10.0, 1.2.0, 1.0.0";
         check(
             "hello@5",
