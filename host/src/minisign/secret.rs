@@ -95,7 +95,7 @@ impl SecretKey {
         let global = sign(&[&signature[..], comment.as_bytes()].concat())?;
         Ok(Signature {
             id: self.id,
-            signature,
+            bytes: signature,
             comment,
             global,
         })

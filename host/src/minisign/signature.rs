@@ -12,7 +12,7 @@ use super::{COMMENT, HASHED, KeyId, PublicKey, TRUSTED_COMMENT, blake2b_512, dec
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
     pub(super) id: KeyId,
-    pub(super) signature: [u8; 64],
+    pub(super) bytes: [u8; 64],
     pub(super) comment: String,
     pub(super) global: [u8; 64],
 }
@@ -61,9 +61,9 @@ impl Signature {
     /// [`Differs`]; the key's number plays no part.
     pub fn verify(&self, key: &PublicKey, content: &[u8]) -> Result<(), Differs> {
         let key = UnparsedPublicKey::new(&ED25519, key.key);
-        key.verify(&blake2b_512(content), &self.signature)
+        key.verify(&blake2b_512(content), &self.bytes)
             .map_err(|_| Differs::Content)?;
-        let commented = [&self.signature[..], self.comment.as_bytes()].concat();
+        let commented = [&self.bytes[..], self.comment.as_bytes()].concat();
         key.verify(&commented, &self.global)
             .map_err(|_| Differs::Comment)
     }
@@ -93,7 +93,7 @@ impl FromStr for Signature {
         let (id, signature) = bytes[2..].split_at(8);
         Ok(Self {
             id: KeyId(id.try_into().map_err(|_| SignatureError::Line(2))?),
-            signature: signature.try_into().map_err(|_| SignatureError::Line(2))?,
+            bytes: signature.try_into().map_err(|_| SignatureError::Line(2))?,
             comment,
             global,
         })
@@ -103,7 +103,7 @@ impl FromStr for Signature {
 impl fmt::Display for Signature {
     /// The whole file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = [&HASHED[..], &self.id.0, &self.signature].concat();
+        let bytes = [&HASHED[..], &self.id.0, &self.bytes].concat();
         writeln!(f, "{COMMENT}signature of nself key {}", self.id)?;
         writeln!(f, "{}", BASE64.encode(&bytes))?;
         writeln!(f, "{TRUSTED_COMMENT}{}", self.comment)?;

@@ -1,6 +1,9 @@
 //! Taking an archive apart in memory: nothing reaches the disk before all of it has been judged.
 
-use std::{collections::BTreeMap, io::Read as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+};
 
 use flate2::bufread::GzDecoder;
 use semver::Version;
@@ -64,13 +67,13 @@ impl Package {
 /// [`ArchiveError`]: whatever is not just as `nself plugin pack` makes it. Any content is handled.
 pub fn unpack(archive: &[u8]) -> Result<Package, ArchiveError> {
     let tape = decompressed(archive)?;
-    let mut roots = BTreeMap::new();
+    let mut roots = BTreeSet::new();
     let mut files = BTreeMap::new();
     for entry in tar::entries(&tape)? {
         let Some((root, name)) = entry.name.split_once('/') else {
             return Err(ArchiveError::Name(entry.name));
         };
-        roots.insert(root.to_owned(), ());
+        roots.insert(root.to_owned());
         files.insert(name.to_owned(), tape[entry.content].to_vec());
     }
     drop(tape);
@@ -81,7 +84,7 @@ pub fn unpack(archive: &[u8]) -> Result<Package, ArchiveError> {
     let manifest: Value = serde_json::from_slice(manifest).map_err(ArchiveError::Manifest)?;
     let Head { id, version } = Head::deserialize(&manifest).map_err(ArchiveError::Manifest)?;
     let expected = format!("{id}-{version}");
-    if let Some(found) = roots.into_keys().find(|root| *root != expected) {
+    if let Some(found) = roots.into_iter().find(|root| *root != expected) {
         return Err(ArchiveError::Root { found, expected });
     }
     Ok(Package {

@@ -34,12 +34,14 @@ pub fn listed(entry: &str) -> Result<TrustedKey, crate::minisign::PublicKeyError
 
 /// Everything that is trusted in a project.
 pub fn of(config: &Config) -> Trust {
-    let policy = match (config.plugins.signatures, config.environment) {
-        (Some(SignaturePolicy::Off), _) => Policy::Off,
-        (Some(SignaturePolicy::Warn), _) => Policy::Warn,
-        (Some(SignaturePolicy::Require), _) => Policy::Require,
-        (None, Environment::Development) => Policy::Off,
-        (None, Environment::Staging | Environment::Production) => Policy::Warn,
+    let by_default = match config.environment {
+        Environment::Development => SignaturePolicy::Off,
+        Environment::Staging | Environment::Production => SignaturePolicy::Warn,
+    };
+    let policy = match config.plugins.signatures.unwrap_or(by_default) {
+        SignaturePolicy::Off => Policy::Off,
+        SignaturePolicy::Warn => Policy::Warn,
+        SignaturePolicy::Require => Policy::Require,
     };
     // Read when the configuration is: what is no key does not come this far.
     let entries = config.plugins.trust.iter();

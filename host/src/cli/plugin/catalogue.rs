@@ -404,7 +404,9 @@ fn archives(
             .all(|other| other.version < release.version)
         {
             let description = package.manifest["description"].as_str();
-            entry.description = description.unwrap_or_default().to_owned();
+            description
+                .unwrap_or_default()
+                .clone_into(&mut entry.description);
         }
         entry.versions.push(release);
         entry
@@ -430,7 +432,7 @@ fn release(
         });
         signed.is_some()
     };
-    let signer = key.filter(|_| targets.iter().all(|target| is_signed(&target)));
+    let signer = key.filter(|_| targets.iter().all(|target| is_signed(target)));
     Ok(Release {
         version: package.version.clone(),
         url,

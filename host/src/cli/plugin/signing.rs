@@ -60,8 +60,8 @@ pub struct Sign {
     pub key: KeyArgs,
 }
 
-fn failed(error: &SecretKeyError) -> CliError {
-    CliError::of("SIGNING_KEY", Exit::BadData, error)
+fn failed(error: SecretKeyError) -> CliError {
+    CliError::of("SIGNING_KEY", Exit::BadData, &error)
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> CliError {
@@ -85,7 +85,7 @@ impl KeyArgs {
         })?;
         let text = Zeroizing::new(text);
         let about = |error: SecretKeyError| {
-            failed(&error).with_help(format!("is {} the secret key?", file.display()))
+            failed(error).with_help(format!("is {} the secret key?", file.display()))
         };
         let password = if SecretKey::is_encrypted(&text).map_err(about)? {
             let question = format!("password of {}", file.display());
@@ -159,8 +159,8 @@ fn new_password(args: &PasswordArgs) -> Result<Zeroizing<String>, CliError> {
 
 /// Makes a key and its two files. One that is there is never written over: with it, everything that it signed would lose its signer.
 fn make(secret: &Path, public: &Path, password: Option<&str>) -> Result<SecretKey, CliError> {
-    let key = SecretKey::generate().map_err(|error| failed(&error))?;
-    let text = key.to_file(password).map_err(|error| failed(&error))?;
+    let key = SecretKey::generate().map_err(failed)?;
+    let text = key.to_file(password).map_err(failed)?;
     write_new(secret, PRIVATE, text.as_bytes())?;
     write_new(public, PUBLIC, key.public().to_file().as_bytes())?;
     Ok(key)
@@ -197,7 +197,7 @@ pub(super) fn sign(context: &Context, args: &Sign) -> Result<(), CliError> {
         let about = format!("plugin:{id}\tversion:{version}");
         let comment = args.key.comment(&name_of(file), &about);
         let signature = key.sign(&checked.bytes, &comment);
-        let text = signature.map_err(|error| failed(&error))?.to_string();
+        let text = signature.map_err(failed)?.to_string();
         let beside = signature_of(file);
         WholeFile::write(&beside, PUBLIC, text.as_bytes())
             .map_err(|error| unwritten(&beside, &error))?;
@@ -234,7 +234,7 @@ fn own(context: &Context) -> Result<SecretKey, CliError> {
     let (secret, public) = trust::own_key(&config);
     if secret.exists() {
         let text = fs::read_to_string(&secret).map_err(|error| unwritten(&secret, &error))?;
-        return SecretKey::from_file(&Zeroizing::new(text), None).map_err(|error| failed(&error));
+        return SecretKey::from_file(&Zeroizing::new(text), None).map_err(failed);
     }
     // Passable and not listable, as the host makes it.
     let state = config.state_directory();

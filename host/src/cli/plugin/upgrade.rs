@@ -1,6 +1,6 @@
 //! `nself plugin upgrade` and `grant`: to the file in the plugin directory, to any other, or to a version of the catalogue.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -29,14 +29,14 @@ pub(super) fn run(context: &Context, args: &Upgrade) -> Result<(), CliError> {
     let done = if install::is_elsewhere(&args.subject) {
         to_downloaded(context, args, &args.subject)
     } else if let Some(file) = file(&args.subject)? {
-        to_file(context, args, file)
+        to_file(context, args, &file)
     } else {
         to_newest(context, args)
     }?;
     context.output.answer(&done, || replaced(&done))
 }
 
-fn to_file(context: &Context, args: &Upgrade, file: PathBuf) -> Result<Value, CliError> {
+fn to_file(context: &Context, args: &Upgrade, file: &Path) -> Result<Value, CliError> {
     let request = json!({"file": file, "drain_ms": ms(args.drain), "new_signer": args.new_signer});
     client::request(context, "plugin.upgrade_file", request)
 }
@@ -72,7 +72,7 @@ fn to_newest(context: &Context, args: &Upgrade) -> Result<Value, CliError> {
 
 fn to_downloaded(context: &Context, args: &Upgrade, subject: &str) -> Result<Value, CliError> {
     let downloaded = install::download(context, subject, None)?;
-    let done = to_file(context, args, downloaded.path.clone());
+    let done = to_file(context, args, &downloaded.path);
     // What only lacks a consent waits for it: the refusal names the file.
     let waits =
         |error: &CliError| ["PLUGIN_NOT_GRANTED", "PLUGIN_SIGNER"].contains(&error.code.as_str());
