@@ -432,7 +432,7 @@ fn release(
         });
         signed.is_some()
     };
-    let signer = key.filter(|_| targets.iter().all(|target| is_signed(target)));
+    let signer = key.filter(|_| targets.iter().all(is_signed));
     Ok(Release {
         version: package.version.clone(),
         url,
