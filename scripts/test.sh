@@ -19,6 +19,8 @@ have git || missing+=(git)
 have node || missing+=(nodejs)
 have npm || missing+=(npm)
 have chromium || missing+=(chromium)
+# The judge of what we sign.
+have minisign || missing+=(minisign)
 # A media origin that asks the host.
 have nginx || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
 # The stack of compose/ is started in namespaces of this machine, and checked by tools that live below target/.

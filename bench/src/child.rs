@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path, process::Stdio, sync::Arc, time::Duration
 use nself::{
     config::{Config, Variables},
     http::Server,
+    plugin::registry::NewSigner,
     run::Host,
     telemetry,
 };
@@ -201,7 +202,7 @@ async fn change(host: &Host, verb: &str, id: &str) -> Result<Value> {
     let registry = Arc::clone(host.registry());
     let changed = match verb {
         "enable" => registry.enable(id).await?,
-        "upgrade" => registry.upgrade(id, DRAIN).await?,
+        "upgrade" => registry.upgrade(id, DRAIN, NewSigner::Refuse).await?,
         "rollback" => registry.roll_back(id, DRAIN).await?,
         other => return Err(Failure::from(format!("no such change: {other}"))),
     };

@@ -26,7 +26,7 @@ pub use error::ConfigError;
 pub use keys::{KEYS, Key, Kind};
 pub use model::{
     ApiKey, BackupBucket, Config, Database, Environment, Http, Identity, Log, LogFormat,
-    PluginSettings, Plugins, Project, Redis, SEED_PORTS, SecretFiles, Shutdown,
+    PluginSettings, Plugins, Project, Redis, SEED_PORTS, SecretFiles, Shutdown, SignaturePolicy,
 };
 pub use origin::{Origin, Provenance};
 pub use reference::reference;

@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod capability;
+pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -13,6 +14,8 @@ pub mod hub;
 pub mod identity;
 pub mod loader;
 pub mod migrate;
+pub mod minisign;
+pub mod package;
 pub mod plugin;
 pub mod policy;
 pub mod postgres;

@@ -20,11 +20,12 @@ mod note;
 mod open;
 mod refusal;
 mod sha256;
+mod signature;
 mod source;
 pub mod store;
 mod system;
 
-pub use check::{CheckedPlugin, Host, HostAbi, check};
+pub use check::{CheckedPlugin, Described, Host, HostAbi, check, describe};
 pub use discover::{Discovered, PLUGIN_FILES_MAX, discover};
 pub use entry::entry;
 pub use note::MANIFEST_BYTES_MAX;
@@ -33,6 +34,7 @@ pub use refusal::{
     DirectoryFault, ElfFault, FileFault, ManifestFault, Refusal, StoreFault, one_line,
 };
 pub use sha256::{Sha256, Sha256Error};
-pub use source::PLUGIN_BYTES_MAX;
+pub use signature::{Judged, OWN_NAME, Policy, SignatureFault, Signed, Signer, Trust, TrustedKey};
+pub use source::{PLUGIN_BYTES_MAX, signature_of};
 pub use store::{Kept, keep};
 pub use system::System;

@@ -12,4 +12,5 @@ pub mod registry;
 pub mod services;
 pub mod start;
 mod supervise;
+pub mod trust;
 pub mod watchdog;

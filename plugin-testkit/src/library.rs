@@ -7,7 +7,7 @@ use std::{
 };
 
 use nself::{
-    loader::{self, Host, HostAbi, System},
+    loader::{self, Host, HostAbi, System, Trust},
     plugin::manifest::Manifest,
 };
 use nself_plugin_api::abi::{self, entry::Capability};
@@ -44,6 +44,7 @@ pub fn library(plugin: &str) -> Library {
         },
         capabilities: Capability::IDS,
         system: &system,
+        trust: Trust::NONE,
     };
     let checked = loader::check(&path, &host).unwrap_or_else(|refusal| panic!("{refusal}"));
     Library {

@@ -14,6 +14,7 @@ mod body;
 mod connect;
 pub mod destination;
 mod error;
+pub mod fetch;
 pub mod list;
 mod request;
 

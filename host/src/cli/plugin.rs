@@ -1,17 +1,24 @@
 //! `nself plugin`: see and change plugins, through the running host where there is one.
 
 mod accepted;
+mod catalogue;
 mod check;
 mod enable;
+mod install;
 mod new;
 mod offline;
+mod pack;
+mod password;
+mod signing;
+mod trust;
+mod upgrade;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{CliError, Context, Exit, Table, client};
+use super::{CliError, Context, Table, client};
 
 pub(super) use accepted::{Accepted, AcceptedPlugin, accepted};
 
@@ -38,15 +45,31 @@ pub enum PluginCommand {
     Enable(enable::Enable),
     /// Stop a plugin, now and at every start
     Disable(Disable),
-    /// Load a newer file beside the running one, swap, and drain the old: the one in the plugin directory, or any, which
-    /// is then copied there
-    Upgrade(Upgrade),
+    /// Load a newer file beside the running one, swap, and drain the old: the one in the plugin directory, any other, or one of
+    /// the catalogue, which is then copied there
+    Upgrade(upgrade::Upgrade),
     /// Go back to the version before the last upgrade
     Rollback(Replace),
     /// Grant what the file in the plugin directory, or any other, asks for and has not got yet
     Grant(Subject),
     /// Take a disabled plugin off the list and out of the plugin directory; its tables stay, unless --data is given
     Remove(Remove),
+    /// Put a plugin into the plugin directory: from an archive, an address, or by its name from the catalogue
+    Install(install::Install),
+    /// Look for plugins in the catalogue
+    Search(catalogue::Search),
+    /// List plugins of which the catalogue has a newer version. Exit code 3 when there are any
+    Outdated,
+    /// Make an archive of a plugin that others can install: its files, manifest, licence, what it was built from, signatures
+    Pack(pack::Pack),
+    /// Make the index of a directory of archives: a catalogue
+    Publish(catalogue::Publish),
+    /// Sign plugin files, with a key or as this machine
+    Sign(signing::Sign),
+    /// Make a key to sign with
+    Keygen(signing::Keygen),
+    /// The keys that may sign plugins here
+    Trust(trust::TrustArgs),
 }
 
 /// A plugin by its id or file.
@@ -75,17 +98,6 @@ pub struct Disable {
     /// Disable what depends on it, too
     #[arg(long)]
     pub cascade: bool,
-}
-
-/// `nself plugin upgrade`
-#[derive(Debug, Clone, Args)]
-pub struct Upgrade {
-    /// The plugin's id, or a file
-    #[arg(value_name = "ID|FILE")]
-    pub subject: String,
-    /// Time for requests and tasks in flight on the old version, seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub drain: u64,
 }
 
 /// `nself plugin remove`
@@ -132,48 +144,23 @@ pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> 
                 .output
                 .answer(&done, || format!("disabled {}\n", args.id))
         }
-        PluginCommand::Upgrade(args) => {
-            let drain_ms = ms(args.drain);
-            let done = match file(&args.subject)? {
-                Some(file) => client::request(
-                    context,
-                    "plugin.upgrade_file",
-                    json!({"file": file, "drain_ms": drain_ms}),
-                ),
-                None => client::request(
-                    context,
-                    "plugin.upgrade",
-                    json!({"id": args.subject, "drain_ms": drain_ms}),
-                ),
-            }?;
-            context.output.answer(&done, || replaced(&done))
-        }
+        PluginCommand::Upgrade(args) => upgrade::run(context, args),
         PluginCommand::Rollback(args) => {
             let request = json!({"id": args.id, "drain_ms": ms(args.drain)});
             let done = client::request(context, "plugin.rollback", request)?;
             context.output.answer(&done, || replaced(&done))
         }
-        PluginCommand::Grant(args) => {
-            let done = match file(&args.subject)? {
-                Some(file) => client::request(context, "plugin.grant_file", json!({"file": file})),
-                None => client::request(context, "plugin.grant", json!({"id": args.subject})),
-            }?;
-            context
-                .output
-                .answer(&done, || granted(&args.subject, &done))
-        }
+        PluginCommand::Grant(args) => upgrade::grant(context, &args.subject),
         PluginCommand::Remove(args) => remove(context, args),
+        PluginCommand::Install(args) => install::run(context, args),
+        PluginCommand::Search(args) => catalogue::search(context, args),
+        PluginCommand::Outdated => catalogue::outdated(context),
+        PluginCommand::Pack(args) => pack::run(context, args),
+        PluginCommand::Publish(args) => catalogue::publish(context, args),
+        PluginCommand::Sign(args) => signing::sign(context, args),
+        PluginCommand::Keygen(args) => signing::keygen(context, args),
+        PluginCommand::Trust(args) => trust::run(context, args),
     }
-}
-
-/// The file that is meant, as the host finds it from anywhere; none when it is an id, which has neither `/` nor `.`.
-fn file(subject: &str) -> Result<Option<PathBuf>, CliError> {
-    if !subject.contains(['/', '.']) {
-        return Ok(None);
-    }
-    let file = std::path::absolute(subject);
-    file.map(Some)
-        .map_err(|error| CliError::of("PLUGIN_NOT_FOUND", Exit::Failed, &error))
 }
 
 fn remove(context: &Context, args: &Remove) -> Result<(), CliError> {
@@ -199,9 +186,10 @@ fn list(context: &Context) -> Result<(), CliError> {
         other => other,
     }?;
     context.output.answer(&plugins, || {
-        let mut table = Table::new(&["PLUGIN", "STATE", "VERSION", "NOTE"]);
+        let mut table = Table::new(&["PLUGIN", "STATE", "VERSION", "SIGNER", "NOTE"]);
         for plugin in plugins.as_array().into_iter().flatten() {
-            table.row(list_row(plugin));
+            let [id, state, version, note] = list_row(plugin);
+            table.row([id, state, version, signer(plugin), note]);
         }
         if table.is_empty() {
             "no plugins: copy a .so file into the plugin directory\n".to_owned()
@@ -242,6 +230,19 @@ pub(super) fn list_row(plugin: &Value) -> [String; 4] {
     [text("id"), state, text("version"), note]
 }
 
+/// Who signed a plugin, by name, or by the key's number.
+fn signer(plugin: &Value) -> String {
+    let word = |key: &str| {
+        plugin["signer"][key]
+            .as_str()
+            .filter(|word| !word.is_empty())
+    };
+    word("name")
+        .or_else(|| word("key_id"))
+        .unwrap_or("-")
+        .to_owned()
+}
+
 fn names(list: &Value) -> String {
     let names: Vec<&str> = list
         .as_array()
@@ -254,14 +255,6 @@ fn names(list: &Value) -> String {
     } else {
         names.join(", ")
     }
-}
-
-fn granted(subject: &str, done: &Value) -> String {
-    format!(
-        "granted to {}: {}; now: nself plugin upgrade {subject}\n",
-        done["id"].as_str().unwrap_or_default(),
-        names(&done["granted"])
-    )
 }
 
 fn replaced(done: &Value) -> String {

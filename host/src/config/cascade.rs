@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::keys::{self, Depth, Place};
 use super::{ConfigError, Environment, Kind, Setting, dotenv, file, variables};
+use crate::plugin::trust;
 
 pub(super) type Settings = BTreeMap<Vec<String>, Setting>;
 
@@ -188,18 +189,12 @@ fn typed(kind: Kind, setting: &Setting) -> Option<Value> {
             .as_bool()
             .or_else(|| flag(from_text?))
             .map(Value::from),
-        Kind::TextList => match from_text {
-            Some(list) => Some(
-                list.split(',')
-                    .map(str::trim)
-                    .filter(|item| !item.is_empty())
-                    .collect(),
-            ),
-            None => value
-                .as_array()
-                .filter(|list| list.iter().all(Value::is_string))
-                .map(|_| value.clone()),
-        },
+        Kind::TextList => text_list(value, from_text),
+        Kind::KeyList => text_list(value, from_text).filter(|list| {
+            let entries = list.as_array().into_iter().flatten();
+            let mut texts = entries.filter_map(Value::as_str);
+            texts.all(|entry| trust::listed(entry).is_ok())
+        }),
         Kind::Choice(words) => {
             let word = canonical(text?);
             words.contains(&word.as_str()).then(|| Value::from(word))
@@ -210,6 +205,21 @@ fn typed(kind: Kind, setting: &Setting) -> Option<Value> {
                 .filter(Value::is_object),
             None => value.is_object().then(|| value.clone()),
         },
+    }
+}
+
+fn text_list(value: &Value, from_text: Option<&str>) -> Option<Value> {
+    match from_text {
+        Some(list) => Some(
+            list.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .collect(),
+        ),
+        None => value
+            .as_array()
+            .filter(|list| list.iter().all(Value::is_string))
+            .map(|_| value.clone()),
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Kind {
     Flag,
     /// A list of texts; in the environment: separated by commas.
     TextList,
+    /// A list of public keys, each with a name after it; in the environment: separated by commas.
+    KeyList,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A table of free keys; in the environment: JSON.
@@ -36,6 +38,7 @@ impl Kind {
             Self::Integer(least, most) => format!("a whole number from {least} to {most}"),
             Self::Flag => "true or false".to_owned(),
             Self::TextList => "a list of strings".to_owned(),
+            Self::KeyList => "a list of minisign public keys, such as \"RWQ… a name\"".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Table => "a table".to_owned(),
         }
@@ -98,6 +101,9 @@ pub const KEYS: &[Key] = &[
     key("redis.url", Kind::Secret, "Redis for the kv capability and the bridge between replicas. When absent, Postgres takes its place."),
     key("plugins.directory", Kind::Path, "Where plugin files are dropped."),
     key("plugins.start_timeout_ms", SOME, "Time for a plugin to be opened, and then to be created and started, in milliseconds."),
+    key("plugins.signatures", Kind::Choice(&["off", "warn", "require"]), "What becomes of plugin files that no trusted key has signed: nothing, a line in the log, or they are refused. When absent: `off` in development, else `warn`. See [plugins of others](plugins-of-others.md)."),
+    key("plugins.trust", Kind::KeyList, "Public keys of minisign that may sign plugins and catalogues, each with a name after it, such as `RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3 alice`. `nself plugin trust` keeps it."),
+    key("plugins.catalogue", Kind::Text, "Index of plugins that are installed by name: the address of an `index.json`, or a file. When absent: there is none."),
     key("plugins.*.port", PORT, "The plugin's own port. When absent: the seed's (auth 3001, orchestrator 3002, scheduler 3003, jobs 3004, stream 3005; mail 8025), else none."),
     key("plugins.*.listen", Kind::Table, "Where TCP ports that the plugin's manifest asks for are bound instead, such as `1025 = 2525`."),
     key("plugins.*.egress", Kind::TextList, "Hosts that the plugin may call besides those of its manifest, such as `sso.lan` and `10.0.0.5:8443`: private addresses have to be named here, because the `*` of a manifest is every public one."),

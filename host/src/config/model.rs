@@ -234,6 +234,12 @@ pub struct Plugins {
     pub directory: PathBuf,
     /// Time for a plugin to be opened, and then to be created and started, milliseconds; default 30 s.
     pub start_timeout_ms: u64,
+    /// What becomes of files that nobody who is trusted signed; default: off in development, else warn.
+    pub signatures: Option<SignaturePolicy>,
+    /// Public keys that may sign plugins, each with a name after a space; default none.
+    pub trust: Vec<String>,
+    /// The index of plugins that can be installed by name, an address or a file; default none.
+    pub catalogue: Option<String>,
     /// The tables `[plugins.<id>]`.
     #[serde(flatten)]
     pub by_id: BTreeMap<String, PluginSettings>,
@@ -244,9 +250,24 @@ impl Default for Plugins {
         Self {
             directory: PathBuf::from("plugins.d"),
             start_timeout_ms: 30_000,
+            signatures: None,
+            trust: Vec::new(),
+            catalogue: None,
             by_id: BTreeMap::new(),
         }
     }
+}
+
+/// What becomes of plugin files that nobody who is trusted signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignaturePolicy {
+    /// Nothing.
+    Off,
+    /// A line in the log.
+    Warn,
+    /// They are refused.
+    Require,
 }
 
 /// One plugin's table.

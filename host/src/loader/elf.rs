@@ -43,8 +43,34 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Library<'_>, ElfFault> {
     Ok(Library { manifest, imports })
 }
 
-/// The header of a library for this machine. The identification is read by hand: each part of it has its own message.
+/// The manifest of a library for whichever machine.
+pub(super) fn manifest(bytes: &[u8]) -> Result<&str, ElfFault> {
+    let header = any_header(bytes)?;
+    let segments = layout::segments(header, bytes)?;
+    let sections = layout::sections(header, bytes)?;
+    note::manifest(bytes, segments, sections.iter().as_slice())
+}
+
+/// The header of a library for this machine.
 fn header(bytes: &[u8]) -> Result<&Header, ElfFault> {
+    let header = any_header(bytes)?;
+    if header.e_machine(ENDIAN) != HOST_MACHINE {
+        return Err(ElfFault::Machine {
+            found: machine_name(header.e_machine(ENDIAN)),
+            host: std::env::consts::ARCH,
+        });
+    }
+    match header.e_type(ENDIAN) {
+        elf::ET_DYN => Ok(header),
+        elf::ET_REL => Err(ElfFault::Kind("an object file")),
+        elf::ET_EXEC => Err(ElfFault::Kind("a program")),
+        elf::ET_CORE => Err(ElfFault::Kind("a core dump")),
+        _ => Err(ElfFault::Kind("an unknown kind of ELF file")),
+    }
+}
+
+/// The header for whichever machine. The identification is read by hand: each part of it has its own message.
+fn any_header(bytes: &[u8]) -> Result<&Header, ElfFault> {
     let machine = std::env::consts::ARCH;
     if !bytes.starts_with(&elf::ELFMAG) {
         return Err(ElfFault::NotElf);
@@ -58,20 +84,7 @@ fn header(bytes: &[u8]) -> Result<&Header, ElfFault> {
     if bytes[5] != elf::ELFDATA2LSB.0 {
         return Err(ElfFault::ByteOrder(machine));
     }
-    let header = Header::parse(bytes).map_err(|_| ElfFault::Damaged("unknown ELF version"))?;
-    if header.e_machine(ENDIAN) != HOST_MACHINE {
-        return Err(ElfFault::Machine {
-            found: machine_name(header.e_machine(ENDIAN)),
-            host: machine,
-        });
-    }
-    match header.e_type(ENDIAN) {
-        elf::ET_DYN => Ok(header),
-        elf::ET_REL => Err(ElfFault::Kind("an object file")),
-        elf::ET_EXEC => Err(ElfFault::Kind("a program")),
-        elf::ET_CORE => Err(ElfFault::Kind("a core dump")),
-        _ => Err(ElfFault::Kind("an unknown kind of ELF file")),
-    }
+    Header::parse(bytes).map_err(|_| ElfFault::Damaged("unknown ELF version"))
 }
 
 #[cfg(target_arch = "x86_64")]

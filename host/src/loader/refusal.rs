@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use semver::Version;
 use thiserror::Error;
 
+use super::signature::SignatureFault;
+
 /// Longest text of a plugin that a message repeats, in characters.
 const QUOTED_CHARS_MAX: usize = 200;
 
@@ -19,6 +21,14 @@ pub enum Refusal {
         file: PathBuf,
         /// What is wrong with it.
         fault: FileFault,
+    },
+    /// Nobody who is trusted stands for the file.
+    #[error("{file}: {fault}", file = shown(.file))]
+    Signature {
+        /// The file in the plugin directory.
+        file: PathBuf,
+        /// What is wrong with its signature.
+        fault: Box<SignatureFault>,
     },
     /// The content is no library that this machine can load.
     #[error("{file}: {fault}", file = shown(.file))]
@@ -88,7 +98,9 @@ impl Refusal {
     pub fn plugin_id(&self) -> Option<&str> {
         match self {
             Self::Abi { id, .. } | Self::Manifest { id, .. } | Self::Store { id, .. } => Some(id),
-            Self::File { .. } | Self::Elf { .. } | Self::Open { .. } => None,
+            Self::File { .. } | Self::Signature { .. } | Self::Elf { .. } | Self::Open { .. } => {
+                None
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::whole_file::{INCOMING, WholeFile};
 
 /// Readable and executable for the host alone, writable for nobody.
 const FILE_MODE: u32 = 0o500;
+const SIGNATURE_MODE: u32 = 0o400;
 const DIRECTORY_MODE: u32 = 0o700;
 
 /// No copy takes this long: an older one belongs to a host that is gone.
@@ -71,6 +72,9 @@ fn write(directory: &Path, plugin: &CheckedPlugin) -> Result<Kept, StoreFault> {
         &plugin.manifest.version,
         &plugin.sha256,
     );
+    if let Some(signed) = &plugin.signed {
+        keep_signature(&path, &signed.text)?;
+    }
     let exists = fs::symlink_metadata(&path).is_ok();
     if exists && is_intact(&path, &plugin.bytes) {
         return Ok(Kept {
@@ -122,6 +126,15 @@ fn sweep(directory: &Path) {
         // Another host may have been quicker.
         let _ = fs::remove_file(entry.path());
     }
+}
+
+/// The signature lies beside the copy as beside the original: what starts from here is judged as if it came from there.
+fn keep_signature(path: &Path, text: &str) -> Result<(), StoreFault> {
+    if source::read_signature(path).is_ok_and(|kept| kept.as_deref() == Some(text)) {
+        return Ok(());
+    }
+    WholeFile::write(&source::signature_of(path), SIGNATURE_MODE, text.as_bytes())
+        .map_err(during("keeping the signature"))
 }
 
 fn place(path: &Path, bytes: &[u8]) -> Result<(), StoreFault> {

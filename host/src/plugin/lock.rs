@@ -13,7 +13,10 @@ use semver::Version;
 use thiserror::Error;
 
 use super::manifest::{Manifest, Requires, is_exclusive};
-use crate::loader::Sha256;
+use crate::{
+    loader::{Sha256, one_line},
+    minisign::PublicKey,
+};
 
 pub use grants::missing as missing_grants;
 
@@ -33,7 +36,7 @@ pub struct Locked {
     pub sha256: Sha256,
     /// Whether it is to run.
     pub enabled: bool,
-    /// Who signed the file. Kept, not judged yet: signatures come with the platform work.
+    /// The public key of who signed the file, when one did who was trusted; of the machine's own key only that it was that.
     pub signer: Option<String>,
     /// What it offers to others: known also while it does not run, and when its file is gone.
     pub provides: Vec<String>,
@@ -50,6 +53,8 @@ pub struct Previous {
     pub version: Version,
     /// Its content.
     pub sha256: Sha256,
+    /// Who had signed it.
+    pub signer: Option<String>,
     /// What it offered to others.
     pub provides: Vec<String>,
     /// What it was allowed to reach: going back must not need a new consent.
@@ -109,6 +114,22 @@ pub enum LockRefusal {
         capability: String,
         /// Who has it.
         holder: String,
+    },
+    /// Somebody else stands for it than before.
+    #[error(
+        "{id} {version} is signed by {found}, and what was accepted by {locked}: run nself plugin upgrade {offer} --new-signer if you know why"
+    )]
+    Signer {
+        /// The plugin's id.
+        id: String,
+        /// Its version.
+        version: Version,
+        /// Who signed this file, in words.
+        found: String,
+        /// Who signed the accepted one, in words.
+        locked: String,
+        /// What the operator calls it: the id, or a file that was offered.
+        offer: String,
     },
     /// There is no such plugin.
     #[error("no plugin {id} in plugins.lock: run nself plugin enable {id} first")]
@@ -249,9 +270,33 @@ impl Lock {
         Ok(())
     }
 
+    /// Whether a file that is to take a plugin's place is signed by who signed that. What nobody had signed may get any signer.
+    ///
+    /// # Errors
+    ///
+    /// [`LockRefusal::Signer`].
+    pub fn same_signer(
+        &self,
+        manifest: &Manifest,
+        signer: Option<&str>,
+        offer: &str,
+    ) -> Result<(), LockRefusal> {
+        let locked = self.plugins.get(&manifest.id);
+        match locked.and_then(|locked| locked.signer.as_deref()) {
+            Some(before) if signer != Some(before) => Err(LockRefusal::Signer {
+                id: manifest.id.clone(),
+                version: manifest.version.clone(),
+                found: signer.map_or_else(|| "nobody who is trusted".to_owned(), key_named),
+                locked: key_named(before),
+                offer: offer.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Accepts this content, grants what it asks for and no more, and enables it. What was accepted before becomes the
-    /// target of a rollback.
-    pub fn accept(&mut self, manifest: &Manifest, sha256: Sha256) {
+    /// target of a rollback. `signer` is the public key of who signed it.
+    pub fn accept(&mut self, manifest: &Manifest, sha256: Sha256, signer: Option<String>) {
         let before = self.plugins.remove(&manifest.id);
         let previous = before.and_then(|before| {
             if before.sha256 == sha256 {
@@ -264,7 +309,7 @@ impl Lock {
             version: manifest.version.clone(),
             sha256,
             enabled: true,
-            signer: None,
+            signer,
             provides: manifest.provides.clone(),
             granted: manifest.requires.clone(),
             previous,
@@ -289,8 +334,7 @@ impl Lock {
         locked.sha256 = previous.sha256;
         locked.provides = previous.provides;
         locked.granted = previous.granted;
-        // Who signed the one has not signed the other.
-        locked.signer = None;
+        locked.signer = previous.signer;
         Ok(())
     }
 
@@ -306,10 +350,17 @@ impl From<Locked> for Previous {
         Self {
             version: locked.version,
             sha256: locked.sha256,
+            signer: locked.signer,
             provides: locked.provides,
             granted: locked.granted,
         }
     }
+}
+
+/// A key by the number that people know it by.
+fn key_named(key: &str) -> String {
+    let parsed: Result<PublicKey, _> = key.parse();
+    parsed.map_or_else(|_| one_line(key), |key| format!("key {}", key.id()))
 }
 
 #[cfg(test)]

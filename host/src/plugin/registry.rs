@@ -12,7 +12,7 @@ mod view;
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -25,8 +25,9 @@ use serde_json::Value;
 use tracing::{error, warn};
 
 use self::files::Found;
+pub(crate) use self::offered::Incoming;
 pub use self::{
-    change::ChangeError,
+    change::{ChangeError, NewSigner},
     removal::Data,
     view::{PluginView, State},
 };
@@ -38,13 +39,13 @@ use super::{
     order::{Candidate, dependents_of, order},
     services::Services,
     start::{Migrate, StartError, Starter},
-    supervise,
+    supervise, trust,
 };
 use crate::{
     capability::{call::Provider, log},
     config::{Config, Provenance},
     http::{HostRoute, HttpMetrics, Limits, NewRoute, RouteTable, Routes, Server, TableError},
-    loader::{CheckedPlugin, System},
+    loader::{self, CheckedPlugin, Host, Refusal, System, Trust},
 };
 
 /// What a registry is made of.
@@ -70,6 +71,8 @@ pub struct Registry {
     settings: RegistrySettings,
     starter: Starter,
     system: System,
+    /// Who may sign. Keys come and go while the host runs.
+    trust: ArcSwap<Trust>,
     directory: PathBuf,
     lock_file: PathBuf,
     server: OnceLock<Arc<Server>>,
@@ -117,6 +120,7 @@ impl Registry {
                 step_timeout: Duration::from_millis(settings.config.plugins.start_timeout_ms),
             },
             system: System::detect(),
+            trust: ArcSwap::from_pointee(trust::of(&settings.config)),
             directory: settings.config.plugins_directory(),
             lock_file,
             server: OnceLock::new(),
@@ -181,12 +185,42 @@ impl Registry {
                 }
             }
         }
+        self.note_signers(&mut inner, &found.accepted);
         self.swap(&inner.running, &inner.lock)?;
         for running in &inner.running {
             self.run_loops(running);
         }
         self.publish(&inner, &found.files);
         Ok(())
+    }
+
+    /// Keeps who signed what had been accepted before anybody had: from then on it is another signer who needs a consent.
+    fn note_signers(&self, inner: &mut Inner, accepted: &[Arc<CheckedPlugin>]) {
+        let mut lock = inner.lock.clone();
+        for checked in accepted {
+            let locked = lock.plugins.get_mut(&checked.manifest.id);
+            if let Some(locked) = locked.filter(|locked| locked.signer.is_none()) {
+                locked.signer = checked.signer();
+            }
+        }
+        if lock == inner.lock {
+            return;
+        }
+        match lock.write(&self.lock_file) {
+            Ok(()) => inner.lock = lock,
+            Err(failure) => warn!("{failure}"),
+        }
+    }
+
+    /// Whose signatures count from now on; what runs already goes on until it is started again.
+    pub fn set_trust(&self, trust: Trust) {
+        self.trust.store(Arc::new(trust));
+    }
+
+    /// Judges a file as one that is to run here.
+    fn check(&self, file: &Path) -> Result<CheckedPlugin, Refusal> {
+        let trust = self.trust.load_full();
+        loader::check(file, &Host::this(&self.system, &trust))
     }
 
     /// Opens the ports of the running plugins.
@@ -372,8 +406,12 @@ impl Registry {
     }
 
     fn publish(&self, inner: &Inner, files: &BTreeMap<String, Found>) {
-        self.views
-            .store(Arc::new(view::of(inner, files, &self.settings.config)));
+        self.views.store(Arc::new(view::of(
+            inner,
+            files,
+            &self.settings.config,
+            &self.trust.load(),
+        )));
     }
 }
 

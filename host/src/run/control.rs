@@ -10,10 +10,12 @@ use super::Host;
 use crate::{
     audit::Entry,
     cli::{CliError, Exit},
+    config::{Config, process_variables},
     control::{Control, ProgressSender},
     plugin::{
         lock::LockRefusal,
-        registry::{ChangeError, Data, Registry, State},
+        registry::{ChangeError, Data, NewSigner, Registry, State},
+        trust,
     },
     telemetry::Telemetry,
 };
@@ -60,12 +62,16 @@ struct Disable {
 struct Replace {
     id: String,
     drain_ms: Option<u64>,
+    #[serde(default)]
+    new_signer: bool,
 }
 
 #[derive(Deserialize)]
 struct ReplaceFile {
     file: PathBuf,
     drain_ms: Option<u64>,
+    #[serde(default)]
+    new_signer: bool,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +98,14 @@ fn args<T: DeserializeOwned>(command: &str, args: Value) -> Result<T, CliError> 
 
 fn drain(ms: Option<u64>) -> Duration {
     ms.map_or(DRAIN, Duration::from_millis)
+}
+
+fn consent(new_signer: bool) -> NewSigner {
+    if new_signer {
+        NewSigner::Accept
+    } else {
+        NewSigner::Refuse
+    }
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<Value, CliError> {
@@ -139,19 +153,29 @@ impl Control for HostControl {
                 json(&registry.disable(&id, drain(drain_ms), cascade).await?)
             }
             "plugin.upgrade" => {
-                let Replace { id, drain_ms } = args(&command, value)?;
+                let Replace {
+                    id,
+                    drain_ms,
+                    new_signer,
+                } = args(&command, value)?;
                 progress.send(format!(
                     "starting the new version of {id} beside the old one"
                 ));
-                json(&registry.upgrade(&id, drain(drain_ms)).await?)
+                let signer = consent(new_signer);
+                json(&registry.upgrade(&id, drain(drain_ms), signer).await?)
             }
             "plugin.upgrade_file" => {
-                let ReplaceFile { file, drain_ms } = args(&command, value)?;
+                let ReplaceFile {
+                    file,
+                    drain_ms,
+                    new_signer,
+                } = args(&command, value)?;
                 progress.send("starting the new version beside the old one");
-                json(&registry.upgrade_file(&file, drain(drain_ms)).await?)
+                let (drain, signer) = (drain(drain_ms), consent(new_signer));
+                json(&registry.upgrade_file(&file, drain, signer).await?)
             }
             "plugin.rollback" => {
-                let Replace { id, drain_ms } = args(&command, value)?;
+                let Replace { id, drain_ms, .. } = args(&command, value)?;
                 progress.send(format!("starting the previous version of {id}"));
                 json(&registry.roll_back(&id, drain(drain_ms)).await?)
             }
@@ -163,6 +187,13 @@ impl Control for HostControl {
                 let File { file } = args(&command, value)?;
                 let (id, granted) = registry.grant_file(&file).await?;
                 json(&json!({"id": id, "granted": granted}))
+            }
+            "plugin.trust" => {
+                // As the files and the process's environment say it now; nothing else of them takes effect.
+                let directory = &self.host.config().directory;
+                let (config, _) = Config::load(directory, &process_variables())?;
+                registry.set_trust(trust::of(&config));
+                Ok(json!({}))
             }
             "plugin.remove" => {
                 let Remove { id, data } = args(&command, value)?;
@@ -276,6 +307,7 @@ impl From<ChangeError> for CliError {
             ChangeError::Locked(LockRefusal::NotGranted { .. }) => {
                 ("PLUGIN_NOT_GRANTED", Exit::Permission)
             }
+            ChangeError::Locked(LockRefusal::Signer { .. }) => ("PLUGIN_SIGNER", Exit::Permission),
             ChangeError::Locked(LockRefusal::Held { .. }) | ChangeError::Order(_) => {
                 ("PLUGIN_DOES_NOT_FIT", Exit::Failed)
             }

@@ -12,7 +12,7 @@ use std::{path::Path, sync::LazyLock};
 
 use nself::{
     hasura::{brought::Brought, build, catalog::Catalog},
-    loader::{self, Host, System},
+    loader::{self, Host, System, Trust},
     migrate::{Migrator, Options, Owner},
     plugin::manifest::Manifest,
     policy::Policy,
@@ -66,7 +66,7 @@ fn manifest(plugin: &str) -> Manifest {
         "{name} is not there: cargo build -p nself-plugin-{plugin}"
     );
     let system = System::detect();
-    let checked = loader::check(&path, &Host::this(&system));
+    let checked = loader::check(&path, &Host::this(&system, Trust::NONE));
     checked
         .unwrap_or_else(|refusal| panic!("{refusal}"))
         .manifest

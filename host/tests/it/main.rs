@@ -16,4 +16,5 @@ mod migrate;
 mod model;
 mod postgres;
 mod schema;
+mod signing;
 mod tenancy;

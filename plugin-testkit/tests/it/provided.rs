@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _};
 
-use nself::plugin::registry::ChangeError;
+use nself::plugin::registry::{ChangeError, NewSigner};
 use nself_plugin_testkit::{LIMIT, TestHost, library};
 use tokio_postgres::error::SqlState;
 
@@ -40,7 +40,10 @@ async fn upgrade(host: &TestHost) {
     let file = fs::OpenOptions::new().append(true).open(&other);
     let grown = file.and_then(|mut file| file.write_all(b"another build"));
     grown.expect("a copy can be changed");
-    let upgraded = host.registry().upgrade_file(&other, LIMIT).await;
+    let upgraded = host
+        .registry()
+        .upgrade_file(&other, LIMIT, NewSigner::Refuse)
+        .await;
     assert!(upgraded.expect("it is a plugin").replaced);
 }
 

@@ -94,6 +94,16 @@ impl EgressList {
         Ok(this)
     }
 
+    /// Every public server, and one more wherever it is.
+    pub(super) fn public_and(destination: Destination) -> Self {
+        let public = Rule {
+            hosts: Hosts::Public,
+            port: None,
+        };
+        let rules = vec![public, destination.into()];
+        Self { rules }
+    }
+
     /// Whether a URL may name this host. `name` is normalised: lower case, punycode, no trailing dot.
     pub fn grants_name(&self, name: &str, port: u16) -> bool {
         self.any(port, |hosts| match hosts {

@@ -41,13 +41,13 @@ pub(in crate::cli) fn accepted(context: &Context) -> Result<Accepted, CliError> 
     }
     let (config, _) = context.config()?;
     let store = config.state_directory().join("store");
-    let system = System::detect();
+    let (system, trust) = (System::detect(), check::trusted(context)?);
     let (dropped, _) = check::checked(context)?;
     let mut found = Vec::new();
     for (id, locked) in &lock.plugins {
         let kept = loader::check(
             &store::path_of(&store, id, &locked.version, &locked.sha256),
-            &Host::this(&system),
+            &Host::this(&system, &trust),
         );
         let is_it =
             |plugin: &&CheckedPlugin| plugin.manifest.id == *id && plugin.sha256 == locked.sha256;

@@ -8,8 +8,8 @@ use std::{
 use serde_json::{Value, json};
 
 use super::super::{CliError, Context, Exit};
-use crate::loader::{CheckedPlugin, Host, System, check, discover};
-use crate::plugin::manifest::Families;
+use crate::loader::{CheckedPlugin, Host, Signed, Signer, System, Trust, check, discover};
+use crate::plugin::{manifest::Families, trust};
 
 /// The files of the plugin directory, and why one is not even looked at.
 pub(super) fn discovered(context: &Context) -> Result<(Vec<PathBuf>, Vec<String>), CliError> {
@@ -22,13 +22,19 @@ pub(super) fn discovered(context: &Context) -> Result<(Vec<PathBuf>, Vec<String>
     ))
 }
 
+/// Whose signatures count in this project.
+pub(super) fn trusted(context: &Context) -> Result<Trust, CliError> {
+    let (config, _) = context.config()?;
+    Ok(trust::of(&config))
+}
+
 /// Every plugin of the directory that passes, and the refusals.
 pub(super) fn checked(context: &Context) -> Result<(Vec<CheckedPlugin>, Vec<String>), CliError> {
-    let system = System::detect();
+    let (system, trust) = (System::detect(), trusted(context)?);
     let (files, mut refused) = discovered(context)?;
     let mut plugins = Vec::new();
     for file in files {
-        match check(&file, &Host::this(&system)) {
+        match check(&file, &Host::this(&system, &trust)) {
             Ok(plugin) => plugins.push(plugin),
             Err(refusal) => refused.push(refusal.to_string()),
         }
@@ -42,13 +48,13 @@ pub(super) fn run(context: &Context, files: &[PathBuf]) -> Result<(), CliError> 
     } else {
         (files.to_vec(), Vec::new())
     };
-    let system = System::detect();
+    let (system, trust) = (System::detect(), trusted(context)?);
     let mut passed = Vec::new();
     for file in &files {
-        match check(file, &Host::this(&system)) {
+        match check(file, &Host::this(&system, &trust)) {
             Ok(plugin) => passed.push(json!({
                 "file": file, "id": plugin.manifest.id, "version": plugin.manifest.version,
-                "sha256": plugin.sha256.to_string(), "warnings": plugin.warnings,
+                "sha256": plugin.sha256.to_string(), "signer": signer(&plugin), "warnings": plugin.warnings,
             })),
             Err(refusal) => refused.push(refusal.to_string()),
         }
@@ -91,7 +97,7 @@ fn text(answer: &Value) -> String {
 pub(super) fn inspect(context: &Context, subject: &str) -> Result<(), CliError> {
     let path = Path::new(subject);
     let plugin = if path.is_file() {
-        check(path, &Host::this(&System::detect()))
+        check(path, &Host::this(&System::detect(), &trusted(context)?))
             .map_err(|refusal| CliError::of("PLUGIN_REFUSED", Exit::BadData, &refusal))?
     } else {
         let (plugins, refused) = checked(context)?;
@@ -108,19 +114,30 @@ pub(super) fn inspect(context: &Context, subject: &str) -> Result<(), CliError> 
                 error
             })?
     };
-    let answer = json!({"file": plugin.path, "sha256": plugin.sha256.to_string(), "manifest": plugin.manifest});
+    let answer = json!({
+        "file": plugin.path, "sha256": plugin.sha256.to_string(), "signer": signer(&plugin), "manifest": plugin.manifest,
+    });
     context.output.answer(&answer, || described(&plugin))
+}
+
+/// Who signed it, for answers.
+pub(super) fn signer(plugin: &CheckedPlugin) -> Option<Signer> {
+    plugin.signed.as_ref().map(Signed::signer)
 }
 
 /// The manifest for people.
 fn described(plugin: &CheckedPlugin) -> String {
     let manifest = &plugin.manifest;
     let mut text = format!(
-        "{} {}  {}\nsha256   {}\nboundary {}.{}, built with nself-plugin-api {}\n",
+        "{} {}  {}\nsha256   {}\nsigned   {}\nboundary {}.{}, built with nself-plugin-api {}\n",
         manifest.id,
         manifest.version,
         manifest.description,
         plugin.sha256,
+        plugin.signed.as_ref().map_or_else(
+            || "by nobody who is trusted here".to_owned(),
+            |signed| format!("by {}", signed.signer)
+        ),
         manifest.abi.major,
         manifest.abi.needs,
         manifest.build.api

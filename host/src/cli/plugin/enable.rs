@@ -53,14 +53,16 @@ pub(super) fn run(context: &Context, args: &Enable) -> Result<(), CliError> {
     })
 }
 
-fn enable(context: &Context, id: &str) -> Result<Value, CliError> {
+/// Enables one plugin, whether a host runs or not.
+pub(super) fn enable(context: &Context, id: &str) -> Result<Value, CliError> {
     match client::request(context, "plugin.enable", json!({"id": id})) {
         Err(error) if error.code == "HOST_NOT_RUNNING" => offline::enable(context, id),
         other => other,
     }
 }
 
-fn text(done: &Value) -> String {
+/// What was enabled, for people.
+pub(super) fn text(done: &Value) -> String {
     let (id, version) = (
         done["id"].as_str().unwrap_or_default(),
         done["version"].as_str().unwrap_or_default(),

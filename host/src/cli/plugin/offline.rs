@@ -47,7 +47,7 @@ pub(super) fn enable(context: &Context, id: &str) -> Result<Value, CliError> {
         .admit(&plugin.manifest, &plugin.sha256)
         .map_err(|refusal| refused(&refusal))?
     {
-        Standing::New => lock.accept(&plugin.manifest, plugin.sha256),
+        Standing::New => lock.accept(&plugin.manifest, plugin.sha256, plugin.signer()),
         Standing::Disabled | Standing::Enabled => lock
             .set_enabled(id, true)
             .map_err(|refusal| refused(&refusal))?,
@@ -78,6 +78,7 @@ pub(super) fn list(context: &Context) -> Result<Value, CliError> {
                 "id": plugin.manifest.id, "version": plugin.manifest.version, "enabled": enabled,
                 "state": if lock.plugins.contains_key(&plugin.manifest.id) { "stopped" } else { "discovered" },
                 "description": plugin.manifest.description, "command": plugin.manifest.command, "sha256": plugin.sha256.to_string(),
+                "signer": check::signer(plugin),
             })
         })
         .collect();

@@ -14,13 +14,18 @@ use crate::plugin::manifest::{Build, Manifest, Migration, Requires};
 const HOST_CAPABILITY: &str = "nself.";
 
 /// Schemas that are not a plugin's.
-const RESERVED_IDS: [&str; 6] = [
+const RESERVED_IDS: [&str; 10] = [
     "nself",
     "public",
     "hdb_catalog",
     "hdb_views",
     "information_schema",
     "host",
+    // Keys of `[plugins]` itself, where a plugin has its table.
+    "directory",
+    "signatures",
+    "trust",
+    "catalogue",
 ];
 
 const RIGHTS: [&str; 5] = ["select", "insert", "update", "delete", "references"];

@@ -55,6 +55,8 @@ struct Entry {
 struct Before {
     version: Version,
     sha256: Sha256,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signer: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     provides: Vec<String>,
     #[serde(default)]
@@ -166,6 +168,7 @@ impl From<Entry> for Locked {
             previous: entry.previous.map(|before| Previous {
                 version: before.version,
                 sha256: before.sha256,
+                signer: before.signer,
                 provides: before.provides,
                 granted: before.granted.into(),
             }),
@@ -185,6 +188,7 @@ impl From<Locked> for Entry {
             previous: locked.previous.map(|previous| Before {
                 version: previous.version,
                 sha256: previous.sha256,
+                signer: previous.signer,
                 provides: previous.provides,
                 granted: previous.granted.into(),
             }),

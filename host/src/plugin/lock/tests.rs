@@ -32,7 +32,7 @@ fn sha(text: &str) -> Sha256 {
 
 fn accepted() -> Lock {
     let mut lock = Lock::default();
-    lock.accept(&manifest("1.0.0", &wishes()), sha("one"));
+    lock.accept(&manifest("1.0.0", &wishes()), sha("one"), None);
     lock
 }
 
@@ -97,7 +97,7 @@ fn less_than_was_granted_is_fine_and_one_more_right_is_not() {
 #[test]
 fn an_upgrade_can_be_rolled_back_and_that_too() {
     let mut lock = accepted();
-    lock.accept(&manifest("2.0.0", &json!({})), sha("two"));
+    lock.accept(&manifest("2.0.0", &json!({})), sha("two"), None);
     assert!(
         lock.admit(&manifest("1.0.0", &wishes()), &sha("one"))
             .is_err()
@@ -115,8 +115,8 @@ fn an_upgrade_can_be_rolled_back_and_that_too() {
 #[test]
 fn accepting_the_same_content_again_keeps_the_way_back() {
     let mut lock = accepted();
-    lock.accept(&manifest("2.0.0", &json!({})), sha("two"));
-    lock.accept(&manifest("2.0.0", &json!({})), sha("two"));
+    lock.accept(&manifest("2.0.0", &json!({})), sha("two"), None);
+    lock.accept(&manifest("2.0.0", &json!({})), sha("two"), None);
     assert_eq!(
         lock.plugins["auth"]
             .previous
@@ -124,6 +124,31 @@ fn accepting_the_same_content_again_keeps_the_way_back() {
             .map(|previous| previous.sha256),
         Some(sha("one"))
     );
+}
+
+#[test]
+fn another_signer_is_told_from_the_first_and_comes_and_goes_with_its_version() {
+    const ALICE: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let (one, two) = (manifest("1.0.0", &json!({})), manifest("2.0.0", &json!({})));
+    let mut lock = Lock::default();
+    lock.accept(&one, sha("one"), None);
+    assert_eq!(lock.same_signer(&two, Some(ALICE), "auth"), Ok(()));
+    lock.accept(&one, sha("one"), Some(ALICE.to_owned()));
+    assert_eq!(lock.same_signer(&two, Some(ALICE), "auth"), Ok(()));
+    let refusal = |signer| {
+        let refusal = lock.same_signer(&two, signer, "auth");
+        refusal.expect_err("another one").to_string()
+    };
+    assert_eq!(
+        refusal(Some("this machine")),
+        "auth 2.0.0 is signed by this machine, and what was accepted by key E7620F1842B4E81F: run nself plugin upgrade auth --new-signer if you know why"
+    );
+    assert!(refusal(None).contains("is signed by nobody who is trusted"));
+    lock.accept(&two, sha("two"), None);
+    lock.roll_back("auth").expect("there is a previous one");
+    assert_eq!(lock.plugins["auth"].signer.as_deref(), Some(ALICE));
+    lock.roll_back("auth").expect("that too");
+    assert_eq!(lock.plugins["auth"].signer, None);
 }
 
 #[test]
@@ -152,7 +177,11 @@ fn the_file_reads_back_and_does_not_change_by_itself() {
         Lock::default()
     );
     let mut lock = accepted();
-    lock.accept(&manifest("2.0.0", &json!({ "ports": [25] })), sha("two"));
+    lock.accept(
+        &manifest("2.0.0", &json!({ "ports": [25] })),
+        sha("two"),
+        None,
+    );
     lock.write(&path).expect("written");
     assert_eq!(Lock::read(&path).expect("read"), lock);
     let text = fs::read_to_string(&path).expect("text");
@@ -233,12 +262,12 @@ fn a_capability_is_one_right_whether_it_is_needed_or_used_where_it_is_provided()
     let uses = json!({ "optional": ["mail.send/1"] });
     for (before, after) in [(&needs, &uses), (&uses, &needs)] {
         let mut lock = Lock::default();
-        lock.accept(&manifest("1.0.0", before), sha("one"));
+        lock.accept(&manifest("1.0.0", before), sha("one"), None);
         assert!(lock.missing(&manifest("1.1.0", after)).is_empty());
     }
     let more = json!({ "optional": ["mail.send/1", "auth.claims/1"] });
     let mut lock = Lock::default();
-    lock.accept(&manifest("1.0.0", &needs), sha("one"));
+    lock.accept(&manifest("1.0.0", &needs), sha("one"), None);
     assert_eq!(
         lock.missing(&manifest("1.1.0", &more)),
         ["capability auth.claims/1 where it is provided"]

@@ -14,7 +14,7 @@ use crate::{
     audit,
     events::EventError,
     http::TableError,
-    loader::{self, CheckedPlugin, Host, Refusal},
+    loader::{CheckedPlugin, Refusal},
     migrate::MigrateError,
     plugin::{
         instance::Running,
@@ -113,6 +113,15 @@ fn refusals(refused: &[Refusal]) -> String {
     })
 }
 
+/// What becomes of an upgrade that somebody else signed than what it replaces, or nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewSigner {
+    /// It is refused.
+    Refuse,
+    /// The operator knows of it.
+    Accept,
+}
+
 /// What a change did, for the operator.
 #[derive(Debug, Clone, Serialize)]
 pub struct Changed {
@@ -151,7 +160,9 @@ impl Registry {
         let mut lock = inner.lock.clone();
         lock.may_have(&checked.manifest)?;
         match lock.admit(&checked.manifest, &checked.sha256)? {
-            Standing::New => lock.accept(&checked.manifest, checked.sha256),
+            Standing::New => {
+                lock.accept(&checked.manifest, checked.sha256, checked.signer());
+            }
             Standing::Enabled | Standing::Disabled => lock.set_enabled(id, true)?,
         }
         Self::fits(&inner, &checked)?;
@@ -245,10 +256,15 @@ impl Registry {
     /// # Errors
     ///
     /// [`ChangeError`]; the old version serves on then.
-    pub async fn upgrade(&self, id: &str, drain: Duration) -> Result<Changed, ChangeError> {
+    pub async fn upgrade(
+        &self,
+        id: &str,
+        drain: Duration,
+        signer: NewSigner,
+    ) -> Result<Changed, ChangeError> {
         let mut inner = self.state.lock().await;
         let checked = self.file(id)?;
-        let (new, old) = self.upgrade_to(&mut inner, &checked, id).await?;
+        let (new, old) = self.upgrade_to(&mut inner, &checked, id, signer).await?;
         Ok(self.retire(&new, &old, drain).await)
     }
 
@@ -258,16 +274,21 @@ impl Registry {
     ///
     /// [`ChangeError`]; the old version serves on then and the directory is as it was. Only [`ChangeError::Place`] may
     /// come after the upgrade, when the directory changed meanwhile.
-    pub async fn upgrade_file(&self, file: &Path, drain: Duration) -> Result<Changed, ChangeError> {
+    pub async fn upgrade_file(
+        &self,
+        file: &Path,
+        drain: Duration,
+        signer: NewSigner,
+    ) -> Result<Changed, ChangeError> {
         let mut inner = self.state.lock().await;
         let checked = self.offered(file)?;
         let id = &checked.manifest.id;
         if inner.running(id).is_none() {
             return Err(ChangeError::NotRunning(id.clone()));
         }
-        let incoming = Incoming::new(self.place_of(id)?, &checked.bytes)?;
+        let incoming = Incoming::new(self.place_of(id)?, &checked)?;
         let name = file.display().to_string();
-        let (new, old) = self.upgrade_to(&mut inner, &checked, &name).await?;
+        let (new, old) = self.upgrade_to(&mut inner, &checked, &name, signer).await?;
         incoming.place()?;
         self.refresh(&inner);
         Ok(self.retire(&new, &old, drain).await)
@@ -279,7 +300,14 @@ impl Registry {
         inner: &mut Inner,
         checked: &Arc<CheckedPlugin>,
         offer: &str,
+        signer: NewSigner,
     ) -> Result<(Arc<Running>, Arc<Running>), ChangeError> {
+        if signer == NewSigner::Refuse {
+            let found = checked.signer();
+            inner
+                .lock
+                .same_signer(&checked.manifest, found.as_deref(), offer)?;
+        }
         let missing = inner.lock.missing(&checked.manifest);
         if !missing.is_empty() {
             return Err(LockRefusal::NotGranted {
@@ -292,7 +320,7 @@ impl Registry {
         }
         let mut lock = inner.lock.clone();
         lock.may_have(&checked.manifest)?;
-        lock.accept(&checked.manifest, checked.sha256);
+        lock.accept(&checked.manifest, checked.sha256, checked.signer());
         self.replace(inner, lock, checked, Migrate::Up).await
     }
 
@@ -363,7 +391,7 @@ impl Registry {
 
     /// A file anywhere, judged as one in the directory is.
     fn offered(&self, file: &Path) -> Result<Arc<CheckedPlugin>, ChangeError> {
-        let checked = loader::check(file, &Host::this(&self.system));
+        let checked = self.check(file);
         checked
             .map(Arc::new)
             .map_err(|refusal| ChangeError::File(Box::new(refusal)))

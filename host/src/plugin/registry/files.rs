@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::{Lock, Registry, Standing};
 use crate::{
-    loader::{self, CheckedPlugin, Host, Refusal, Sha256, store},
+    loader::{self, CheckedPlugin, Refusal, Sha256, store},
     plugin::lock::LockRefusal,
 };
 
@@ -17,6 +17,8 @@ pub(super) struct Found {
     pub(super) version: Version,
     pub(super) sha256: Sha256,
     pub(super) description: String,
+    /// The public key of who signed it.
+    pub(super) signer: Option<String>,
 }
 
 /// Everything that was found.
@@ -41,9 +43,7 @@ impl Registry {
             |_| (Vec::new(), Vec::new()),
             |discovered| (discovered.files, discovered.refused),
         );
-        let checked = files
-            .into_iter()
-            .map(|file| loader::check(&file, &Host::this(&self.system)));
+        let checked = files.into_iter().map(|file| self.check(&file));
         refused.into_iter().map(Err).chain(checked)
     }
 
@@ -54,11 +54,22 @@ impl Registry {
         version: &Version,
         sha256: &Sha256,
     ) -> Option<Arc<CheckedPlugin>> {
+        self.kept(id, version, sha256).ok().flatten()
+    }
+
+    /// The same, with why it may not run although it is there.
+    fn kept(
+        &self,
+        id: &str,
+        version: &Version,
+        sha256: &Sha256,
+    ) -> Result<Option<Arc<CheckedPlugin>>, Box<Refusal>> {
         let path = store::path_of(&self.starter.store, id, version, sha256);
-        loader::check(&path, &Host::this(&self.system))
-            .ok()
-            .filter(|checked| checked.sha256 == *sha256)
-            .map(Arc::new)
+        match self.check(&path) {
+            Ok(checked) if checked.sha256 == *sha256 => Ok(Some(Arc::new(checked))),
+            Err(refusal @ Refusal::Signature { .. }) => Err(Box::new(refusal)),
+            Ok(_) | Err(_) => Ok(None),
+        }
     }
 
     pub(super) fn find_all(&self, lock: &Lock) -> FoundAll {
@@ -78,6 +89,7 @@ impl Registry {
                     version: plugin.manifest.version.clone(),
                     sha256: plugin.sha256,
                     description: plugin.manifest.description.clone(),
+                    signer: plugin.signer(),
                 },
             );
             match lock.admit(&plugin.manifest, &plugin.sha256) {
@@ -91,15 +103,18 @@ impl Registry {
             .iter()
             .filter(|(id, locked)| locked.enabled && !all.files.contains_key(*id))
         {
-            if let Some(kept) = self.stored(id, &locked.version, &locked.sha256) {
-                all.accepted.push(kept);
-                continue;
-            }
-            let reason = format!(
-                "{id} {} is enabled, but its file is gone: put it back into {}",
-                locked.version,
-                self.directory.display()
-            );
+            let reason = match self.kept(id, &locked.version, &locked.sha256) {
+                Ok(Some(kept)) => {
+                    all.accepted.push(kept);
+                    continue;
+                }
+                Ok(None) => format!(
+                    "{id} {} is enabled, but its file is gone: put it back into {}",
+                    locked.version,
+                    self.directory.display()
+                ),
+                Err(refusal) => refusal.to_string(),
+            };
             all.refused.insert(id.clone(), reason);
         }
         all

@@ -1,37 +1,75 @@
-//! A plugin file from elsewhere on its way into the plugin directory: written under a hidden name, then renamed.
+//! A plugin file from elsewhere on its way into the plugin directory: written under a hidden name, then renamed; its signature
+//! goes before it.
 
 use std::{
-    io::Write as _,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use super::{ChangeError, Registry};
-use crate::whole_file::{PUBLIC, WholeFile};
+use crate::{
+    loader::{CheckedPlugin, signature_of},
+    whole_file::{PUBLIC, WholeFile},
+};
 
 /// A whole copy in the plugin directory that has no name there yet. Dropped, it is gone.
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     file: WholeFile,
+    signature: Option<WholeFile>,
     target: PathBuf,
 }
 
 impl Incoming {
-    /// Writes `bytes` beside `target`.
-    pub(super) fn new(target: PathBuf, bytes: &[u8]) -> Result<Self, ChangeError> {
-        let written = || {
-            let mut file = WholeFile::at(&target, PUBLIC)?;
+    /// Writes a checked file, and its signature if it has one, beside `target`.
+    pub(crate) fn new(target: PathBuf, checked: &CheckedPlugin) -> Result<Self, ChangeError> {
+        let written = |path: &Path, bytes: &[u8]| -> io::Result<WholeFile> {
+            let mut file = WholeFile::at(path, PUBLIC)?;
             file.write_all(bytes)?;
             Ok(file)
         };
-        match written() {
-            Ok(file) => Ok(Self { file, target }),
+        let whole = || -> io::Result<(WholeFile, Option<WholeFile>)> {
+            let file = written(&target, &checked.bytes)?;
+            let signed = checked.signed.as_ref();
+            let signature = signed
+                .map(|signed| written(&signature_of(&target), signed.text.as_bytes()))
+                .transpose()?;
+            Ok((file, signature))
+        };
+        match whole() {
+            Ok((file, signature)) => Ok(Self {
+                file,
+                signature,
+                target,
+            }),
             Err(source) => Err(refused(&target, source)),
         }
     }
 
     /// Gives it its name, in the place of what had it.
-    pub(super) fn place(self) -> Result<(), ChangeError> {
-        let Self { file, target } = self;
-        file.place().map_err(|source| refused(&target, source))
+    pub(crate) fn place(self) -> Result<(), ChangeError> {
+        let Self {
+            file,
+            signature,
+            target,
+        } = self;
+        let placed = || -> io::Result<()> {
+            match signature {
+                Some(signature) => signature.place()?,
+                // The one of what was there before is of no use to what comes.
+                None => remove_if_there(&signature_of(&target))?,
+            }
+            file.place()
+        };
+        placed().map_err(|source| refused(&target, source))
+    }
+}
+
+/// Removes a file that may not be there.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -4,9 +4,10 @@ use std::{fs, path::PathBuf};
 
 use tokio_postgres::Client;
 
-use super::{ChangeError, Inner, Registry};
+use super::{ChangeError, Inner, Registry, offered::remove_if_there};
 use crate::{
     audit,
+    loader::signature_of,
     migrate::{MigrateError, wipe_plugin},
     plugin::{
         lock::LockRefusal,
@@ -53,6 +54,7 @@ impl Registry {
         if let Ok(checked) = file {
             let path = checked.path.display().to_string();
             fs::remove_file(&checked.path)
+                .and_then(|()| remove_if_there(&signature_of(&checked.path)))
                 .map_err(|source| ChangeError::Remove { path, source })?;
         }
         let mut lock = inner.lock.clone();

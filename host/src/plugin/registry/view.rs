@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{Inner, files::Found};
 use crate::{
     config::Config,
+    loader::{Signer, Trust},
     plugin::{instance::Running, manifest::Command},
 };
 
@@ -48,6 +49,8 @@ pub struct PluginView {
     pub description: String,
     /// Hash of what runs, or would.
     pub sha256: Option<String>,
+    /// Who signed that, when one did who was trusted.
+    pub signer: Option<Signer>,
     /// Port of its own.
     pub port: Option<u16>,
     /// A version in the directory that is not the accepted one.
@@ -91,6 +94,7 @@ pub(super) fn of(
     inner: &Inner,
     files: &BTreeMap<String, Found>,
     config: &Config,
+    trust: &Trust,
 ) -> Vec<PluginView> {
     let ids: BTreeSet<&String> = files
         .keys()
@@ -98,11 +102,17 @@ pub(super) fn of(
         .chain(inner.refused.keys())
         .collect();
     ids.into_iter()
-        .map(|id| view(id, inner, files, config))
+        .map(|id| view(id, inner, files, config, trust))
         .collect()
 }
 
-fn view(id: &str, inner: &Inner, files: &BTreeMap<String, Found>, config: &Config) -> PluginView {
+fn view(
+    id: &str,
+    inner: &Inner,
+    files: &BTreeMap<String, Found>,
+    config: &Config,
+    trust: &Trust,
+) -> PluginView {
     let (running, locked, file) = (inner.running(id), inner.lock.plugins.get(id), files.get(id));
     let reason = inner.refused.get(id).cloned();
     let sha256 = running
@@ -116,6 +126,11 @@ fn view(id: &str, inner: &Inner, files: &BTreeMap<String, Found>, config: &Confi
     let description = running
         .map(|running| running.manifest().description.clone())
         .or_else(|| file.map(|file| file.description.clone()));
+    let of_file = file.filter(|file| Some(file.sha256) == sha256);
+    let of_lock = locked.filter(|locked| Some(locked.sha256) == sha256);
+    let signer = of_file
+        .and_then(|file| file.signer.as_deref())
+        .or_else(|| of_lock.and_then(|locked| locked.signer.as_deref()));
     PluginView {
         id: id.to_owned(),
         state: match (running, &reason, locked) {
@@ -133,6 +148,7 @@ fn view(id: &str, inner: &Inner, files: &BTreeMap<String, Found>, config: &Confi
         version: version.map(|version| version.to_string()),
         description: description.unwrap_or_default(),
         sha256: sha256.map(|sha256| sha256.to_string()),
+        signer: signer.and_then(|key| trust.signer(key)),
         port: running.and_then(|_| config.plugin_port(id)),
         provides: running
             .map(|running| running.manifest().provides.clone())

@@ -26,7 +26,7 @@ fn lock_of_good() -> Lock {
     let (_directory, path) = good();
     let plugin = check(&path).unwrap();
     let mut lock = Lock::default();
-    lock.accept(&plugin.manifest, plugin.sha256);
+    lock.accept(&plugin.manifest, plugin.sha256, None);
     lock
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use nself::loader::{self, CheckedPlugin, Host, HostAbi, Refusal, System};
+use nself::loader::{self, CheckedPlugin, Host, HostAbi, Refusal, System, Trust};
 use serde_json::{Value, json};
 
 /// The capabilities of the host that these tests pretend to be.
@@ -24,6 +24,7 @@ pub(super) fn check(path: &Path) -> Result<CheckedPlugin, Refusal> {
             abi,
             capabilities: CAPABILITIES,
             system,
+            trust: Trust::NONE,
         },
     )
 }
