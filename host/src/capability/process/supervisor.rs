@@ -168,15 +168,15 @@ impl Cage {
                 self.processes.saturating_add(threads_of(user)),
             ),
         ] {
+            // At the first limit of processor time comes a signal that says why, at the second one that nobody can ignore.
+            let last = most.saturating_add(u64::from(resource == Resource::Cpu));
             let before = getrlimit(resource).maximum;
-            let most = Some(before.map_or(most, |before| most.min(before)));
-            setrlimit(
-                resource,
-                Rlimit {
-                    current: most,
-                    maximum: most,
-                },
-            )?;
+            let within = |limit: u64| Some(before.map_or(limit, |before| limit.min(before)));
+            let limits = Rlimit {
+                current: within(most),
+                maximum: within(last),
+            };
+            setrlimit(resource, limits)?;
         }
         Ok(())
     }
