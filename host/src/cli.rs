@@ -36,6 +36,7 @@ pub use output::{Output, Table};
 pub use progress::Progress;
 
 use crate::{
+    capability::process,
     config::{Variables, process_variables},
     loader::memory,
 };
@@ -100,6 +101,10 @@ enum Command {
 pub fn main() -> ExitCode {
     memory::give_back_large();
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    // What plugins run is run by this program once more.
+    if let Some(ended) = process::role(&arguments) {
+        return ended;
+    }
     run(&arguments, process_variables()).into()
 }
 

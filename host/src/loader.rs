@@ -8,13 +8,14 @@
 //! discover(directory) -> check(file) -> store::keep(checked) -> open(kept)
 //! ```
 //!
-//! [`open()`] and what [`memory`] tells the allocator are the only unsafe code here. Nothing that is opened is ever closed again.
+//! [`open()`], what [`memory`] tells the allocator and what [`inherited`] marks are the only unsafe code here. Nothing that is opened is ever closed again.
 
 mod check;
 mod declared;
 mod discover;
 mod elf;
 mod entry;
+pub mod inherited;
 pub mod memory;
 mod note;
 mod open;

@@ -6,6 +6,7 @@ mod database;
 mod error;
 pub mod heartbeat;
 mod housekeeping;
+mod programs;
 mod services;
 mod session;
 

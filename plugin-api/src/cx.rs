@@ -8,7 +8,7 @@ use crate::{
         audit::Audit, call::Calls, clock::Clock, config::About, connect::Connect, crypto::Crypto,
         db::Db, dump::Dump, events::Events, handlers::Handlers, http::Http, hub::Hub,
         identity::Identity, kv::Kv, listen::Listen, metrics::Metrics, policy::Policy,
-        secrets::Secrets, tasks::Tasks, tokens::Tokens,
+        process::Processes, secrets::Secrets, tasks::Tasks, tokens::Tokens,
     },
 };
 
@@ -35,6 +35,7 @@ pub(crate) struct Handles {
     pub(crate) listen: Option<abi::capability::listen::Listen>,
     pub(crate) metrics: Option<abi::capability::metrics::Metrics>,
     pub(crate) policy: Option<abi::capability::policy::Policy>,
+    pub(crate) process: Option<abi::capability::process::Process>,
     pub(crate) task: Option<abi::capability::task::Tasks>,
     pub(crate) tokens: Option<abi::capability::tokens::Tokens>,
 }
@@ -72,6 +73,8 @@ capabilities! {
     metrics: Metrics,
     /// Who may do what in a family.
     policy: Policy,
+    /// Programs, as far as the operator lets the plugin run any.
+    process: Processes,
     /// Secret values.
     secrets: Secrets,
     /// Time.
@@ -108,6 +111,7 @@ impl Context {
             listen: host.listen(),
             metrics: host.metrics(),
             policy: host.policy(),
+            process: host.process(),
             task: host.task(),
             tokens: host.tokens(),
         }))

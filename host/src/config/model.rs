@@ -38,6 +38,8 @@ pub struct Config {
     pub redis: Redis,
     /// Plugins.
     pub plugins: Plugins,
+    /// Programs that plugins run.
+    pub programs: Programs,
     /// Secrets that are files.
     pub secrets: SecretFiles,
     /// Who may call.
@@ -282,8 +284,58 @@ pub struct PluginSettings {
     pub egress: Vec<String>,
     /// Capabilities of other plugins that it may call besides those of its manifest; default none.
     pub capabilities: Vec<String>,
+    /// What it may run: `shell`, `script:python`, `container:alpine:*`; default none.
+    pub run: Vec<String>,
     /// The plugin's own keys, checked against its schema when it is loaded.
     pub config: Map<String, Value>,
+}
+
+/// Programs that plugins run, as far as `plugins.<id>.run` lets them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Programs {
+    /// Account that they have when the host runs as root; default `nobody`.
+    pub user: String,
+    /// Directories in which they are looked for; default `/usr/local/bin`, `/usr/bin`, `/bin`.
+    pub path: Vec<String>,
+    /// The command line of docker or podman; default: searched for in `path`.
+    pub container_program: Option<PathBuf>,
+    /// How many run at a time; default 8.
+    pub at_once_max: usize,
+    /// Time for one, seconds; default 1 h.
+    pub seconds_max: u64,
+    /// Processor time of one process, seconds; default 10 min.
+    pub cpu_seconds_max: u64,
+    /// Memory of one process, bytes; default 1 GiB.
+    pub memory_bytes_max: u64,
+    /// Largest file that one writes, bytes; default 256 MiB.
+    pub file_bytes_max: u64,
+    /// Open files of one process; default 256.
+    pub files_max: u64,
+    /// Processes and threads of one; default 128.
+    pub processes_max: u64,
+    /// What one may write to its output, bytes; default 1 MiB.
+    pub output_bytes_max: usize,
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self {
+            user: "nobody".to_owned(),
+            path: ["/usr/local/bin", "/usr/bin", "/bin"]
+                .map(str::to_owned)
+                .to_vec(),
+            container_program: None,
+            at_once_max: 8,
+            seconds_max: 3_600,
+            cpu_seconds_max: 600,
+            memory_bytes_max: 1 << 30,
+            file_bytes_max: 256 << 20,
+            files_max: 256,
+            processes_max: 128,
+            output_bytes_max: 1 << 20,
+        }
+    }
 }
 
 /// Secrets that are files.

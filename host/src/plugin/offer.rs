@@ -30,6 +30,7 @@ use crate::{
         log::PluginLog,
         metrics::MetricsCapability,
         policy::PolicyCapability,
+        process::ProcessCapability,
         task::Background,
         tokens::TokensCapability,
     },
@@ -158,6 +159,15 @@ impl Offer {
                 Capability::metrics(abi::metrics::Metrics::new(Arc::new(metrics)))
             }
             abi::policy::Policy::ID => Capability::policy(PolicyCapability::capability()),
+            abi::process::Process::ID => {
+                let allowed = services.run_allowed.get(&*grant.plugin).cloned();
+                let programs = Arc::clone(&services.programs);
+                Capability::process(ProcessCapability::capability(
+                    &grant,
+                    allowed.unwrap_or_default(),
+                    programs,
+                ))
+            }
             abi::task::Tasks::ID => Capability::task(self.background.capability()),
             abi::tokens::Tokens::ID => {
                 Capability::tokens(TokensCapability::capability(Arc::clone(&services.verifier)))

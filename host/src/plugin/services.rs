@@ -17,6 +17,7 @@ use crate::{
         kv::Store,
         listen::Ports,
         metrics::MetricsHub,
+        process::{Allowed, Programs},
         task::lease::Leases,
     },
     events::EventLog,
@@ -69,6 +70,10 @@ pub struct Services {
     pub egress_beyond: BTreeMap<String, Vec<String>>,
     /// The same for capabilities of other plugins.
     pub calls_beyond: BTreeMap<String, Vec<String>>,
+    /// Programs that are run.
+    pub programs: Arc<Programs>,
+    /// What the operator lets plugins run, by plugin.
+    pub run_allowed: BTreeMap<String, Allowed>,
     /// Open sockets.
     pub hub: Arc<Hub>,
     /// Ports that plugins listen on.

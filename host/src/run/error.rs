@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
+    capability::process::AllowedError,
     cli::{CliError, Exit},
     config::secrets::SecretError,
     http::{CorsError, ListenError, TableError},
@@ -72,6 +73,14 @@ pub enum RunError {
         id: String,
         /// The entry, and what to write instead.
         reason: String,
+    },
+    /// A list of what may be run that does not read.
+    #[error("plugins.{id}.run: {source}")]
+    Run {
+        /// The plugin.
+        id: String,
+        /// The word, and those that there are.
+        source: AllowedError,
     },
     /// A capability that no plugin provides.
     #[error(
@@ -162,6 +171,7 @@ impl From<RunError> for CliError {
             | RunError::Cors(_)
             | RunError::Proxy(_)
             | RunError::Egress { .. }
+            | RunError::Run { .. }
             | RunError::Capability { .. }
             | RunError::BackupBucket(_)
             | RunError::Redis(_) => ("CONFIGURATION", Exit::Configuration),

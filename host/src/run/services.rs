@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use prometheus::{IntCounterVec, Opts};
 
-use super::{RunError, backup_bucket};
+use super::{RunError, backup_bucket, programs};
 use crate::{
     capability::{
         clock::HostClock,
@@ -134,6 +134,8 @@ pub(super) fn build(
             backup_bucket::open(&config.database.backup_bucket, secrets, &egress)?,
             Arc::clone(&clock),
         )),
+        programs: programs::open(config, &clock),
+        run_allowed: programs::allowed(config)?,
         egress,
         egress_beyond: egress_beyond(config)?,
         calls_beyond: calls_beyond(config)?,

@@ -156,6 +156,7 @@ mod list {
         log: c::log::Log,
         metrics: c::metrics::Metrics,
         policy: c::policy::Policy,
+        process: c::process::Process,
         task: c::task::Tasks,
         tokens: c::tokens::Tokens,
     }

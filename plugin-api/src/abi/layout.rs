@@ -116,6 +116,8 @@ pub fn all() -> Vec<Layout> {
         c::log::Log,
         c::metrics::Metrics,
         c::policy::Policy,
+        c::process::Process,
+        c::process::Running,
         c::task::Tasks,
         c::task::Work,
         c::task::Lease,

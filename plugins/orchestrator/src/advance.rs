@@ -394,7 +394,7 @@ impl<'a> Work<'a> {
         };
         let met = match need {
             Need::Emit(emit) => self.emit(emit).await,
-            Need::Run(run) => {
+            Need::Run(run) if matches!(run.process, Process::Workflow(_)) => {
                 let started = self.start(id, run).await;
                 self.is_parent = true;
                 return started;
@@ -405,7 +405,7 @@ impl<'a> Work<'a> {
                 }
                 _ => return Ok(None),
             },
-            Need::Timer { .. } | Need::Event(_) => return Ok(None),
+            Need::Run(_) | Need::Timer { .. } | Need::Event(_) => return Ok(None),
         };
         Ok(Some(met.unwrap_or_else(Outcome::Failed)))
     }
@@ -464,9 +464,7 @@ impl<'a> Work<'a> {
     /// Starts a child. Whoever does not wait for it goes on at once.
     async fn start(&self, id: NeedId, run: &Run) -> Result<Option<Outcome>> {
         let Process::Workflow(wanted) = &run.process else {
-            return Ok(Some(Outcome::Failed(Fault::authorization(
-                "shells, scripts and containers are not run on this host: call a job or a capability of a plugin that does the work",
-            ))));
+            return Ok(None);
         };
         if self.held.depth >= DEPTH_MAX {
             return Ok(Some(Outcome::Failed(Fault::runtime(format!(
@@ -685,8 +683,9 @@ fn kept(id: NeedId, wanted: &Need) -> needs::New<'static> {
             new.filters = Some(storable(json!(subscription.filters)));
             new.types = matching::types(&subscription.filters);
         }
-        Need::Run(_) => new.kind = "child",
-        Need::Call(_) | Need::Emit(_) => {}
+        Need::Run(run) if matches!(run.process, Process::Workflow(_)) => new.kind = "child",
+        // Programs are run beside the transaction, as calls are.
+        Need::Run(_) | Need::Call(_) | Need::Emit(_) => {}
     }
     new
 }

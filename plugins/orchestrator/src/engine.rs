@@ -26,6 +26,7 @@ mod record;
 mod recover;
 mod request;
 mod retry;
+mod run;
 mod secret;
 mod starting;
 mod state;
@@ -35,7 +36,8 @@ mod tasks;
 pub use error::Error;
 pub use need::{
     Authentication, Call, CallKind, Emit, FunctionCall, HttpCall, HttpOutput, Need, NeedId,
-    OpenApiCall, Outcome, Process, Response, Return, Run, Subscription, WorkflowRun,
+    OpenApiCall, Outcome, Process, Response, Return, Run, ScriptRun, ScriptText, Subscription,
+    WorkflowRun,
 };
 pub use openapi::resolve;
 pub use program::Program;

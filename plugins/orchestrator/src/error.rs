@@ -45,7 +45,7 @@ pub(crate) enum WorkflowError {
     Unknown,
     #[error("there is no such run of a workflow")]
     NoRun,
-    #[error("the definition has {} faults, the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
+    #[error("the definition has {}", faults(.0))]
     Invalid(Vec<Fault>),
     #[error("schedule: {0}")]
     Schedule(String),
@@ -73,6 +73,15 @@ pub(crate) enum WorkflowError {
     File(String),
 }
 
+/// How many there are, and the first.
+fn faults(all: &[Fault]) -> String {
+    match all {
+        [] => "a fault".to_owned(),
+        [one] => format!("a fault: {one}"),
+        [first, ..] => format!("{} faults, the first: {first}", all.len()),
+    }
+}
+
 impl From<WorkflowError> for Error {
     fn from(error: WorkflowError) -> Self {
         let text = error.to_string();
@@ -92,6 +101,28 @@ impl From<WorkflowError> for Error {
             WorkflowError::TooMany { .. } => Self::new(429, "WORKFLOW_TOO_MANY", text),
             WorkflowError::Event(_) => Self::invalid("WORKFLOW_EVENT_INVALID", text),
             WorkflowError::File(_) => Self::invalid("WORKFLOW_FILE", text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_fault_is_not_called_faults() {
+        let fault = |name: &str| Fault::new("/do", name, "mend it");
+        for (all, expected) in [
+            (
+                vec![fault("a")],
+                "the definition has a fault: /do: a (mend it)",
+            ),
+            (
+                vec![fault("a"), fault("b")],
+                "the definition has 2 faults, the first: /do: a (mend it)",
+            ),
+        ] {
+            assert_eq!(WorkflowError::Invalid(all).to_string(), expected);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nself_plugin_api::prelude::*;
+use nself_plugin_api::{prelude::*, tracing::warn};
 use serde::Serialize;
 
 use crate::{Orchestrator, error::WorkflowError, routes::definitions};
@@ -50,6 +50,9 @@ pub(crate) async fn apply(cx: &Cx<Orchestrator>) -> Result<Plan> {
             |error: &Error| WorkflowError::File(format!("{}: {}", path.display(), error.message()));
         let read = definitions::read(cx, text.as_bytes(), is_json).await;
         let read = read.map_err(|error| place(&error))?;
+        for warning in &read.warnings {
+            warn!(file = %path.display(), warning, "a task of a workflow will not run");
+        }
         let kept = definitions::keep(&tx, &read, "file", "files").await;
         let document = &read.definition.document;
         match kept {

@@ -20,6 +20,7 @@ mod hearing;
 mod matching;
 mod outcome;
 mod perform;
+mod process;
 mod programs;
 mod reach;
 mod routes;
@@ -67,6 +68,7 @@ impl Plugin for Orchestrator {
             "nself.db/1",
             "nself.crypto/1",
             "nself.http/1",
+            "nself.process/1",
             "jobs.queue/1",
         ],
         optional: &["scheduler.schedules/1", "stream.channels/1"],
@@ -240,6 +242,14 @@ impl Plugin for Orchestrator {
         Job::new("orchestrator.call", worker::call)
             .attempts_max(100)
             .timeout(Duration::from_secs(120))
+            .keep(Keep::Failed),
+        Job::new(process::KIND, process::work)
+            .queue("programs")
+            .attempts_max(100)
+            .timeout(process::TIME_MAX)
+            .keep(Keep::Failed),
+        Job::new(process::REMOVAL, process::remove)
+            .queue("programs")
             .keep(Keep::Failed),
         Job::new("orchestrator.event", worker::event)
             .attempts_max(100)

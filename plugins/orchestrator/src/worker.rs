@@ -15,7 +15,7 @@ use crate::{
     engine::{Error as Fault, Need, NeedId, Outcome, State},
     matching,
     perform::{self, Performed},
-    programs, starting,
+    process, programs, starting,
     store::{commands, events, instances, jobs},
     telling,
 };
@@ -58,10 +58,15 @@ pub(crate) async fn timer(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
 pub(crate) async fn call(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
     let WhichNeed { instance, need } = job.json()?;
     let wanted = crate::advance::need(need);
-    let Some(performed) = perform_need(&cx, instance, need).await? else {
-        return Ok(());
+    let call = match find_need(&cx, instance, need).await? {
+        Some(Need::Call(call)) => call,
+        Some(Need::Run(_)) => {
+            let family = job.context()?.family_id;
+            return process::hand_over(&cx, instance, need, family).await;
+        }
+        _ => return Ok(()),
     };
-    let outcome = match performed {
+    let outcome = match perform::call(&cx, &call).await {
         Performed::Over(outcome) => outcome,
         Performed::Command(device, new) => {
             match give_command(&cx, instance, need, device, &new).await? {
@@ -74,11 +79,11 @@ pub(crate) async fn call(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
 }
 
 /// Asks the engine again what exactly is needed: that is never kept, because it may have secrets in it.
-async fn perform_need(
+pub(crate) async fn find_need(
     cx: &Cx<Orchestrator>,
     instance: Uuid,
     need: i64,
-) -> Result<Option<Performed>> {
+) -> Result<Option<Need>> {
     let Some(held) = instances::standing(&cx.db(), instance, need).await? else {
         return Ok(None);
     };
@@ -99,10 +104,7 @@ async fn perform_need(
         let needs = world.tell(|around| program.needs(&state, around));
         needs.into_iter().find(|(id, _)| number(*id) == need)
     });
-    let Some((_, Need::Call(call))) = found.await? else {
-        return Ok(None);
-    };
-    Ok(Some(perform::call(cx, &call).await))
+    Ok(found.await?.map(|(_, need)| need))
 }
 
 /// Gives a device a command in the name of an instance; why it cannot be given.

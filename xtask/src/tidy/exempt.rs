@@ -38,6 +38,11 @@ pub(super) const EXEMPTIONS: &[Exemption] = &[
         reason: "pg_dump is looked for as the programs of Postgres are, and runs in an environment that is made for it",
     },
     Exemption {
+        rule: Rule::Environment,
+        path: "host/src/capability/process/container.rs",
+        reason: "docker and podman are told by the environment where their configuration and their daemon are",
+    },
+    Exemption {
         rule: Rule::Sleep,
         path: "host/src/capability/clock.rs",
         reason: "sleeping is what the clock offers, and what is tested there",

@@ -12,6 +12,7 @@ use tracing::warn;
 use super::{Inner, Migrate, PluginView, Registry, Standing, StartError, offered::Incoming};
 use crate::{
     audit,
+    capability::process::Allowed,
     events::EventError,
     http::TableError,
     loader::{CheckedPlugin, Refusal},
@@ -554,6 +555,14 @@ impl Registry {
         entry.details = serde_json::json!({
             "version": running.manifest().version, "sha256": running.sha256().to_string(),
         });
+        // Who reads the log wants to know what it could do on the machine.
+        let allowed = self.settings.services.run_allowed.get(running.id());
+        if let Some(words) = allowed
+            .map(Allowed::words)
+            .filter(|words| !words.is_empty())
+        {
+            entry.details["run"] = serde_json::json!(words);
+        }
         let appended = async {
             let client = self
                 .settings

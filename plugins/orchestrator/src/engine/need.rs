@@ -179,6 +179,8 @@ pub struct Run {
     pub task: String,
     /// Whether the task waits for the end.
     pub awaited: bool,
+    /// What of a process the task wants: who wants neither its code nor all of it takes one that failed for a fault.
+    pub returns: Return,
     /// What is run.
     pub process: Process,
 }
@@ -191,9 +193,32 @@ pub enum Process {
     /// A shell command: the standard's fields, resolved. [`Outcome::Completed`] holds `code`, `stdout` and `stderr`.
     Shell(Value),
     /// A script, likewise.
-    Script(Value),
-    /// A container, likewise.
+    Script(ScriptRun),
+    /// A container, likewise, with the name that it has unless its task gives it one.
     Container(Value),
+}
+
+/// A script to be run.
+#[derive(Clone, PartialEq)]
+pub struct ScriptRun {
+    /// The standard's fields but its text, resolved.
+    pub fields: Value,
+    /// Its text.
+    pub text: ScriptText,
+}
+
+/// The text of a script.
+#[derive(Clone, PartialEq)]
+pub enum ScriptText {
+    /// It stands in the definition.
+    Inline(String),
+    /// It is at this place.
+    At {
+        /// Where.
+        uri: String,
+        /// How it is asked for.
+        authentication: Option<Authentication>,
+    },
 }
 
 /// Another workflow to be run.
@@ -280,5 +305,7 @@ shown_without_content!(
     FunctionCall,
     Run,
     Process,
+    ScriptRun,
+    ScriptText,
     WorkflowRun
 );

@@ -12,7 +12,7 @@ use super::{
     machine::Machine,
     need::{
         Authentication, Call, CallKind, Emit, FunctionCall, HttpCall, HttpOutput, Need, NeedId,
-        OpenApiCall, Outcome, Process, Response, Return, Run, WorkflowRun,
+        OpenApiCall, Outcome, Response,
     },
     state::{Frame, Role, Stage, TaskFrame},
 };
@@ -186,51 +186,8 @@ impl Machine<'_> {
         })
     }
 
-    fn process(&self, run: &Value, frame: &TaskFrame, scope: Scope<'_>) -> Result<Need, Error> {
-        let input = frame.input();
-        let resolved = |name: &str| -> Result<Option<Value>, Error> {
-            run.get(name)
-                .map(|process| self.resolve(process, input, scope))
-                .transpose()
-        };
-        let process = if let Some(workflow) = resolved("workflow")? {
-            let text = |name: &str| workflow[name].as_str().unwrap_or_default().to_owned();
-            Process::Workflow(WorkflowRun {
-                namespace: text("namespace"),
-                name: text("name"),
-                version: text("version"),
-                // Another workflow keeps its input: secrets do not go there.
-                input: match run["workflow"].get("input") {
-                    Some(given) => self.resolve(
-                        given,
-                        input,
-                        Scope {
-                            secrets: false,
-                            ..scope
-                        },
-                    )?,
-                    None => json!({}),
-                },
-            })
-        } else if let Some(shell) = resolved("shell")? {
-            Process::Shell(shell)
-        } else if let Some(script) = resolved("script")? {
-            Process::Script(script)
-        } else if let Some(container) = resolved("container")? {
-            Process::Container(container)
-        } else {
-            return Err(Error::configuration("nothing to run"));
-        };
-        Ok(Need::Run(Run {
-            key: self.key(frame),
-            task: frame.task.clone(),
-            awaited: run["await"].as_bool().unwrap_or(true),
-            process,
-        }))
-    }
-
     /// An endpoint: its URI with the template filled in, and how to prove who it is.
-    fn endpoint(
+    pub(super) fn endpoint(
         &self,
         endpoint: &Value,
         input: &Value,
@@ -325,31 +282,6 @@ impl Machine<'_> {
             (Kind::Run(run), outcome) => self.returned_by(run, frame, outcome),
             _ => Err(Error::runtime("an outcome that does not fit the task")),
         }
-    }
-
-    fn returned_by(
-        &self,
-        run: &Value,
-        frame: &TaskFrame,
-        outcome: Outcome,
-    ) -> Result<Value, Error> {
-        let awaited = run["await"].as_bool().unwrap_or(true);
-        let value = match outcome {
-            Outcome::Completed(value) if awaited => self.secrets.seal(value),
-            Outcome::Completed(_) | Outcome::Done => return Ok(frame.input().clone()),
-            _ => return Err(Error::runtime("an outcome that does not fit the task")),
-        };
-        if run.get("workflow").is_some() {
-            return Ok(value);
-        }
-        let wanted: Return = serde_json::from_value(run["return"].clone()).unwrap_or_default();
-        Ok(match wanted {
-            Return::Stdout => value["stdout"].clone(),
-            Return::Stderr => value["stderr"].clone(),
-            Return::Code => value["code"].clone(),
-            Return::All => value,
-            Return::None => Value::Null,
-        })
     }
 }
 

@@ -65,6 +65,18 @@ impl Secrets {
         })
     }
 
+    /// Whether a mark stands in a value.
+    pub(super) fn marks(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => text.contains(OPEN),
+            Value::Array(items) => items.iter().any(|item| self.marks(item)),
+            Value::Object(fields) => fields
+                .iter()
+                .any(|(name, field)| name.contains(OPEN) || self.marks(field)),
+            _ => false,
+        }
+    }
+
     /// A value from outside: secrets become marks, and marks that were in it already become harmless.
     pub(super) fn seal(&self, value: Value) -> Value {
         each_text(value, &|text| self.seal_text(text))

@@ -14,7 +14,7 @@ use crate::{
     dsl::{Definition, Fault},
     engine::Program,
     error::WorkflowError,
-    matching, programs, starting,
+    matching, process, programs, starting,
     store::definitions::{self, New, Stored},
     version,
 };
@@ -58,6 +58,9 @@ pub(crate) struct Put {
     pub version: String,
     /// Whether it was not there before.
     pub is_new: bool,
+    /// Tasks that will not run on this host, and which setting says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A definition that could be kept.
@@ -69,6 +72,9 @@ pub(crate) struct Good {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// Tasks that will not run on this host, and which setting says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A definition that has been found good.
@@ -78,6 +84,8 @@ pub(crate) struct Read {
     pub source: String,
     /// Types of events that its runs may listen for; none when that may be any.
     pub hears: Option<Vec<String>>,
+    /// Tasks that will not run on this host.
+    pub warnings: Vec<String>,
 }
 
 /// Reads a definition, beside the threads that handlers run on.
@@ -102,15 +110,16 @@ pub(crate) async fn read(cx: &Cx<Orchestrator>, bytes: &[u8], is_json: bool) -> 
                 remedy: "leave it out".to_owned(),
             }]
         })?;
-        Ok::<_, Vec<Fault>>((definition, hears(&program)))
+        Ok::<_, Vec<Fault>>((definition, hears(&program), program.processes()))
     });
-    let (definition, hears) = parsed.await?.map_err(WorkflowError::Invalid)?;
+    let (definition, hears, processes) = parsed.await?.map_err(WorkflowError::Invalid)?;
     starting::check(cx, &definition).await?;
     Ok(Read {
         definition,
         format,
         source,
         hears,
+        warnings: process::warnings(cx, &processes).await,
     })
 }
 
@@ -156,6 +165,7 @@ pub(crate) async fn put(
         name: name.name,
         version: name.version,
         is_new,
+        warnings: read.warnings,
     }))
 }
 
@@ -176,6 +186,7 @@ pub(crate) async fn apply(
         name: document.name,
         version: document.version,
         is_new,
+        warnings: read.warnings,
     }))
 }
 
@@ -220,6 +231,7 @@ pub(crate) async fn validate(cx: Cx<Orchestrator>, Body(body): Body) -> Result<D
         namespace: document.namespace,
         name: document.name,
         version: document.version,
+        warnings: read.warnings,
     }))
 }
 

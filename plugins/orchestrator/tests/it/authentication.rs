@@ -178,7 +178,7 @@ fn calls(server: &Guarded, tasks: &[(&str, &str)]) -> String {
 }
 
 /// Neither secrets nor tokens are anywhere.
-async fn assert_nothing_is_kept(host: &TestHost) {
+pub(crate) async fn assert_nothing_is_kept(host: &TestHost) {
     let sql = host.sql().await;
     for word in ["4711", "0815"] {
         for table in [
