@@ -8,11 +8,13 @@
 //! A connection knows its topics and leaves them when its socket ends, so a topic that a plugin has forgotten keeps none alive.
 
 mod connection;
+mod decoder;
 mod deflate;
 mod frame;
 mod inflate;
 mod io;
 mod outbound;
+mod queue;
 mod shard;
 mod topic;
 mod wheel;
@@ -32,9 +34,10 @@ use prometheus::{IntCounter, IntGauge, Registry};
 
 pub(crate) use self::{
     connection::{CLOSE_TIMEOUT, Close, Connection, Lost, Rules},
+    decoder::{Broken, Said},
     deflate::Window,
     frame::{BINARY, TEXT, encode},
-    io::Wire,
+    io::{Incoming, Unheard},
     outbound::Policy,
     topic::Topic,
 };
@@ -119,7 +122,7 @@ impl Hub {
         }))
     }
 
-    /// Takes a socket of `plugin` in: its connection, and what its frames are read from. A client that has been silent for
+    /// Takes a socket of `plugin` in: its connection, and what comes from its client. A client that has been silent for
     /// `ping` is asked whether it is there; with one that has agreed on it, messages are compressed.
     pub(crate) fn open(
         &self,
@@ -127,7 +130,7 @@ impl Hub {
         plugin: Arc<str>,
         ping: Duration,
         deflate: Option<Window>,
-    ) -> (Arc<Connection>, Wire) {
+    ) -> (Arc<Connection>, Incoming) {
         self.started.call_once(|| {
             for shard in &self.shards {
                 tokio::spawn(tokio::task::unconstrained(Arc::clone(shard).run()));
@@ -151,8 +154,8 @@ impl Hub {
             deflater: deflate.map(|window| self.deflaters.of(window)),
         });
         self.connections.insert(number, Arc::downgrade(&connection));
-        let wire = Wire::new(reading, Arc::clone(&connection));
-        (connection, wire)
+        let incoming = Incoming::new(reading, Arc::clone(&connection));
+        (connection, incoming)
     }
 
     /// Its socket has ended.
@@ -228,7 +231,8 @@ mod tests {
     async fn a_socket_is_found_by_its_own_plugin_until_it_has_ended() {
         let hub = Hub::new(&Registry::new()).expect("fresh metrics");
         let (departed, mut client) = departed(b"").await;
-        let (connection, wire) = hub.open(departed, "notes".into(), Duration::from_secs(60), None);
+        let (connection, incoming) =
+            hub.open(departed, "notes".into(), Duration::from_secs(60), None);
         let number = connection.number();
         assert!(hub.find(number, "notes").is_some());
         assert!(hub.find(number, "photos").is_none());
@@ -242,7 +246,7 @@ mod tests {
         assert_eq!(&frame, b"\x81\x05hello");
 
         hub.close(&connection);
-        drop(wire);
+        drop(incoming);
         assert!(hub.find(number, "notes").is_none());
         assert_eq!(topic.members(), 0);
         assert!(!topic.add(&connection));
@@ -270,10 +274,10 @@ mod tests {
             Some(Window::Full),
         ] {
             let (departed, client) = departed(b"").await;
-            let (connection, wire) =
+            let (connection, incoming) =
                 hub.open(departed, "notes".into(), Duration::from_secs(60), window);
             topic.add(&connection);
-            members.push((window, connection, wire, client));
+            members.push((window, connection, incoming, client));
         }
         let text = "the quick brown fox ".repeat(100);
         topic.publish(&hub.frame(TEXT, text.as_bytes()), 0);
@@ -284,10 +288,10 @@ mod tests {
         topic.publish(&hub.frame(BINARY, &noise), 0);
         assert_eq!(hub.counts.deflated.get(), 2);
 
-        for (window, connection, wire, client) in members {
+        for (window, connection, incoming, client) in members {
             connection.flushed().await;
             hub.close(&connection);
-            drop((connection, wire));
+            drop((connection, incoming));
             let sent = rest(client).await;
             let plain = [encode(TEXT, b"short"), encode(BINARY, &noise)].concat();
             let first = sent.strip_suffix(&*plain).expect("both as they are");
@@ -307,27 +311,50 @@ mod tests {
         }
     }
 
+    /// A text as a client sends it, masked with zeros.
+    fn masked(text: &str) -> Vec<u8> {
+        let mut frame = encode(TEXT, text.as_bytes());
+        frame[1] |= 0x80;
+        let head = frame.len() - text.len();
+        frame.splice(head..head, [0; 4]);
+        frame
+    }
+
     #[tokio::test]
-    async fn what_a_client_sends_is_read_in_its_order_however_little_is_taken_at_a_time() {
+    async fn what_a_client_sends_is_read_in_its_order_from_what_came_with_its_request_on() {
         let hub = Hub::new(&Registry::new()).expect("fresh metrics");
-        let (departed, mut client) = departed(b"ahead ").await;
-        let (_connection, mut wire) =
+        // A message, and the beginning of one.
+        let (departed, mut client) = departed(b"\x81\x85\0\0\0\0ahead\x81").await;
+        let (_connection, mut incoming) =
             hub.open(departed, "notes".into(), Duration::from_secs(60), None);
-        let sent: Vec<u8> = (0..=u8::MAX).cycle().take(20_000).collect();
-        client.write_all(&sent).await.expect("it is open");
-        drop(client);
-        let (mut read, mut little) = (Vec::new(), [0; 100]);
-        while let amount @ 1.. = wire.read(&mut little).await.expect("what was sent") {
-            read.extend_from_slice(&little[..amount]);
+        let texts: Vec<String> = (0..120).map(|at| format!("{at} ").repeat(at)).collect();
+        let sent: Vec<u8> = texts.iter().flat_map(|text| masked(text)).collect();
+        client.write_all(&sent[1..]).await.expect("it is open");
+        client
+            .write_all(b"\x89\x80\0\0\0\0")
+            .await
+            .expect("it is open");
+        assert_eq!(incoming.next().await.ok(), Some(Said::Text("ahead".into())));
+        for text in texts {
+            let said = incoming.next().await.expect("a message");
+            assert!(said == Said::Text(text.into()));
         }
-        assert_eq!(read, [b"ahead ", &*sent].concat());
+        assert_eq!(incoming.next().await.ok(), Some(Said::Ping(Vec::new())));
+        let mut pong = [0; 2];
+        client.read_exact(&mut pong).await.expect("an answer");
+        assert_eq!(&pong, b"\x8a\0");
+        drop(client);
+        for _ in 0..2 {
+            let ended = incoming.next().await.expect_err("the end");
+            assert!(matches!(ended, Unheard::Over), "{ended}");
+        }
     }
 
     #[tokio::test]
     async fn who_takes_nothing_for_too_long_is_given_up() {
         let hub = Hub::new(&Registry::new()).expect("fresh metrics");
         let (departed, _client) = departed(b"").await;
-        let (connection, _wire) =
+        let (connection, _incoming) =
             hub.open(departed, "notes".into(), Duration::from_secs(600), None);
         let topic = hub.topic(Policy::Latest);
         topic.add(&connection);

@@ -1,4 +1,5 @@
-//! Frames as clients see them, for as little as that can cost: what is counted are messages, and what they say is not looked at.
+//! Frames as clients see them, for as little as that can cost: what is counted are messages, and what they say is not looked at, but for the
+//! line breaks between those that share a frame, as Centrifugo's protocol has it. No message has one in it.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -12,6 +13,8 @@ pub(super) struct Frames {
     head_bytes: usize,
     /// Bytes of the payload that are still to come.
     left: usize,
+    /// They are of messages.
+    is_message: bool,
 }
 
 /// What was among some bytes.
@@ -26,8 +29,11 @@ impl Frames {
     pub(super) fn see(&mut self, mut bytes: &[u8]) -> Seen {
         let mut seen = Seen::default();
         loop {
-            let skipped = self.left.min(bytes.len());
-            (self.left, bytes) = (self.left - skipped, &bytes[skipped..]);
+            let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
+            (self.left, bytes) = (self.left - payload.len(), rest);
+            if self.is_message {
+                seen.messages += payload.iter().filter(|byte| **byte == b'\n').count();
+            }
             let Some((first, rest)) = bytes.split_first() else {
                 return seen;
             };
@@ -36,7 +42,8 @@ impl Frames {
             if let Some(length) = length(&self.head[..self.head_bytes]) {
                 (self.head_bytes, self.left) = (0, length);
                 // Whatever is shorter says something about the connection.
-                seen.messages += usize::from(length >= MESSAGE_BYTES);
+                self.is_message = length >= MESSAGE_BYTES;
+                seen.messages += usize::from(self.is_message);
                 seen.pings += usize::from(length == 2 && self.head[0] == 0x81);
             }
         }

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared};
 use tokio::sync::{Notify, watch};
 
 /// Counts what a generation carries and ends it.
@@ -20,6 +22,8 @@ pub struct Generation {
     held: AtomicUsize,
     draining: AtomicBool,
     course: watch::Sender<Course>,
+    /// Resolves when streams and sockets shall end: of those there are thousands, so they wait for it together.
+    ending: Shared<BoxFuture<'static, ()>>,
     empty: Notify,
 }
 
@@ -53,8 +57,10 @@ impl Generation {
     /// A generation of `plugin` that answers at most `requests_max` requests and `streams_max` event streams and
     /// sockets at once.
     pub fn new(plugin: impl Into<Arc<str>>, requests_max: usize, streams_max: usize) -> Arc<Self> {
+        let course = watch::Sender::new(Course::Serving);
         Arc::new(Self {
             plugin: plugin.into(),
+            ending: reached(course.subscribe(), Course::Ending).boxed().shared(),
             requests: Slots {
                 taken: AtomicUsize::new(0),
                 max: requests_max,
@@ -65,7 +71,7 @@ impl Generation {
             },
             held: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            course: watch::Sender::new(Course::Serving),
+            course,
             empty: Notify::new(),
         })
     }
@@ -182,19 +188,18 @@ impl InFlight {
 
     /// Resolves when this generation is asked to end its streams and sockets.
     pub async fn ending(&self) {
-        self.reached(Course::Ending).await;
+        self.generation.ending.clone().await;
     }
 
     /// Resolves when what still runs of this generation is to be dropped.
     pub async fn cut(&self) {
-        self.reached(Course::Cut).await;
+        reached(self.generation.course.subscribe(), Course::Cut).await;
     }
+}
 
-    async fn reached(&self, wanted: Course) {
-        let mut course = self.generation.course.subscribe();
-        // The sender lives in the generation, which `self` keeps, so there is always an answer.
-        let _ = course.wait_for(|course| *course >= wanted).await;
-    }
+async fn reached(mut course: watch::Receiver<Course>, wanted: Course) {
+    // The sender lives in the generation, which whoever waits keeps, so there is always an answer.
+    let _ = course.wait_for(|course| *course >= wanted).await;
 }
 
 impl Clone for InFlight {

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Context, Wake, Waker},
+    task::{Wake, Waker},
     time::Duration,
 };
 
@@ -109,7 +109,8 @@ struct Topics {
 /// What the wheel looks at it for.
 #[derive(Default)]
 struct Clock {
-    deadline: Option<(u64, Close)>,
+    /// In a box: few connections have one.
+    deadline: Option<Box<(u64, Close)>>,
     /// When a close that it does not take is over.
     cut_ms: Option<u64>,
     /// When it has taken nothing for too long.
@@ -138,6 +139,22 @@ pub(crate) enum Lost {
     Silent,
     /// It cannot be written to, or was given up.
     Gone,
+}
+
+/// While this lives, somebody wants to know when something has been written.
+struct Awaited<'a>(&'a Connection);
+
+impl<'a> Awaited<'a> {
+    fn new(connection: &'a Connection) -> Self {
+        connection.out().awaited += 1;
+        Self(connection)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.out().awaited -= 1;
+    }
 }
 
 /// While this lives, silence says something about the client.
@@ -282,6 +299,10 @@ impl Connection {
     }
 
     async fn until(&self, is_so: impl Fn(&Outbound<Writing>) -> bool) {
+        if is_so(&self.out()) {
+            return;
+        }
+        let _awaited = Awaited::new(self);
         loop {
             let mut rung = std::pin::pin!(self.room.notified());
             rung.as_mut().enable(); // before looking, or the room could come in between
@@ -390,6 +411,11 @@ impl Connection {
         if !topics.has_ended {
             // Topics that are gone leave their places behind.
             topics.entered.retain(|topic| topic.strong_count() > 0);
+            let amount = topics.entered.len();
+            if amount == topics.entered.capacity() {
+                // Most are in one or two, and there are thousands of them.
+                topics.entered.reserve_exact(1 + amount / 2);
+            }
             topics.entered.push(Arc::downgrade(topic));
         }
         !topics.has_ended
@@ -412,17 +438,16 @@ impl Connection {
     pub(super) fn write(self: &Arc<Self>) {
         // First: what comes from here on is written here, or rings again.
         self.is_due.store(false, Ordering::Release);
-        let waker = Waker::from(Arc::clone(self));
         let mut out = self.out();
         let bytes = out.bytes();
-        out.write(&mut Context::from_waker(&waker));
-        let (is_gone, is_blocked) = (out.is_gone(), out.is_blocked());
+        out.write(|| Waker::from(Arc::clone(self)));
+        let (is_gone, is_blocked, is_awaited) = (out.is_gone(), out.is_blocked(), out.awaited > 0);
         let has_taken = out.bytes() < bytes;
         drop(out);
         self.limit_blocking(is_blocked, has_taken);
         if is_gone {
             self.tell_lost();
-        } else {
+        } else if is_awaited {
             self.room.notify_waiters();
         }
     }
@@ -437,7 +462,7 @@ impl Connection {
     pub(crate) fn set_deadline(self: &Arc<Self>, deadline: Option<(Duration, Close)>) {
         let now = self.wheel.now_ms();
         self.clock().deadline =
-            deadline.map(|(after, close)| (now.saturating_add(millis(after)), close));
+            deadline.map(|(after, close)| Box::new((now.saturating_add(millis(after)), close)));
         self.schedule();
     }
 
@@ -446,7 +471,10 @@ impl Connection {
         if is_blocked && !has_taken && self.is_stuck.load(Ordering::Acquire) {
             return; // Its time runs.
         }
-        if self.is_stuck.swap(is_blocked, Ordering::AcqRel) || is_blocked {
+        let was_stuck = self.is_stuck.load(Ordering::Acquire);
+        if (was_stuck != is_blocked && self.is_stuck.swap(is_blocked, Ordering::AcqRel))
+            || is_blocked
+        {
             let stuck = self.wheel.now_ms() + self.write_timeout_ms;
             self.clock().stuck_ms = is_blocked.then_some(stuck);
             self.schedule();
@@ -468,7 +496,7 @@ impl Connection {
                 return; // It was needed earlier, and was looked at then.
             }
             clock.scheduled = None;
-            let is_due = |due: &mut (u64, Close)| due.0 <= now;
+            let is_due = |due: &mut Box<(u64, Close)>| due.0 <= now;
             (
                 [clock.cut_ms, clock.stuck_ms]
                     .into_iter()
@@ -483,8 +511,8 @@ impl Connection {
         if is_over {
             return self.cut();
         }
-        if let Some((_, close)) = close {
-            self.close(&close);
+        if let Some(close) = close {
+            self.close(&close.1);
         }
         self.ask_whether_it_is_there(now);
         self.schedule();
@@ -520,7 +548,7 @@ impl Connection {
     /// Puts it on the wheel, if it is not there early enough.
     fn schedule(self: &Arc<Self>) {
         let mut clock = self.clock();
-        let deadline = clock.deadline.as_ref().map(|(due, _)| *due);
+        let deadline = clock.deadline.as_ref().map(|deadline| deadline.0);
         let due = [deadline, clock.cut_ms, clock.stuck_ms]
             .into_iter()
             .flatten()

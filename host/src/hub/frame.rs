@@ -11,9 +11,55 @@ pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
+pub(super) const PONG: u8 = 10;
+
+/// Longest header of a frame.
+const HEADER_BYTES_MAX: usize = 14;
+/// The bit by which a frame says that its payload is masked.
+const MASKED: u8 = 0x80;
+/// A length in two bytes comes behind it.
+const MEDIUM: u8 = 0x7e;
 
 /// What a close says besides its code (section 5.5).
 const REASON_BYTES_MAX: usize = 123;
+
+/// The header of a frame.
+pub(super) struct Head {
+    pub(super) first: u8,
+    pub(super) mask: Option<[u8; 4]>,
+    /// Bytes of the payload.
+    pub(super) left: u64,
+}
+
+impl Head {
+    /// Nothing while it is not whole.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        debug_assert!(bytes.len() <= HEADER_BYTES_MAX, "a byte at a time");
+        let [first, second, rest @ ..] = bytes else {
+            return None;
+        };
+        let (left, rest) = match second & !MASKED {
+            MEDIUM => {
+                let (length, rest) = rest.split_first_chunk()?;
+                (u16::from_be_bytes(*length).into(), rest)
+            }
+            127 => {
+                let (length, rest) = rest.split_first_chunk()?;
+                (u64::from_be_bytes(*length), rest)
+            }
+            short => (short.into(), rest),
+        };
+        let mask = match second & MASKED {
+            0 => None,
+            _ => Some(*rest.first_chunk()?),
+        };
+        Some(Self {
+            first: *first,
+            mask,
+            left,
+        })
+    }
+}
 
 /// Bytes that are counted while somebody holds them.
 struct Counted {

@@ -6,10 +6,9 @@ use std::io;
 
 use bytes::{Buf, Bytes};
 use flate2::{Decompress, FlushDecompress, Status};
-use tokio::io::ReadBuf;
 
-/// Longest header of a frame.
-const HEADER_BYTES_MAX: usize = 14;
+use super::frame::Head;
+
 /// Bytes that are inflated, or passed on, at a time.
 const STEP_BYTES: usize = 4 * 1024;
 /// Bytes that are unmasked at a time: they may become a thousand times as many.
@@ -65,24 +64,19 @@ impl Default for Inflater {
 }
 
 impl Inflater {
-    /// Gives the codec what there is for it, as far as it has room; false when more has to come from the client first.
+    /// What there is for the codec, which takes of it what it needs; nothing when more has to come from the client first.
     ///
     /// # Errors
     ///
     /// When something is not what it was compressed to.
-    pub(super) fn read(&mut self, raw: &mut Bytes, buffer: &mut ReadBuf<'_>) -> io::Result<bool> {
+    pub(super) fn ready(&mut self, raw: &mut Bytes) -> io::Result<&mut Bytes> {
         if self.ready.is_empty() {
             let mut ready = Vec::new();
             while ready.len() < STEP_BYTES && self.step(raw, &mut ready)? {}
+            // With it goes the block of what was there before.
             self.ready = ready.into();
         }
-        let taken = self.ready.len().min(buffer.remaining());
-        buffer.put_slice(&self.ready.split_to(taken));
-        if self.ready.is_empty() {
-            // Its block goes, too.
-            self.ready = Bytes::new();
-        }
-        Ok(taken > 0)
+        Ok(&mut self.ready)
     }
 
     /// Goes on a little; false when it cannot without more from the client.
@@ -226,99 +220,51 @@ fn fragment(first: u8, payload: &[u8], ready: &mut Vec<u8>) {
     ready.extend_from_slice(payload);
 }
 
-/// The header of a frame.
-struct Head {
-    first: u8,
-    mask: Option<[u8; 4]>,
-    left: u64,
-}
-
-impl Head {
-    /// Nothing while it is not whole.
-    fn read(bytes: &[u8]) -> Option<Self> {
-        debug_assert!(bytes.len() <= HEADER_BYTES_MAX, "a byte at a time");
-        let [first, second, rest @ ..] = bytes else {
-            return None;
-        };
-        let (left, rest) = match second & !MASKED {
-            MEDIUM => {
-                let (length, rest) = rest.split_first_chunk()?;
-                (u16::from_be_bytes(*length).into(), rest)
-            }
-            127 => {
-                let (length, rest) = rest.split_first_chunk()?;
-                (u64::from_be_bytes(*length), rest)
-            }
-            short => (short.into(), rest),
-        };
-        let mask = match second & MASKED {
-            0 => None,
-            _ => Some(*rest.first_chunk()?),
-        };
-        Some(Self {
-            first: *first,
-            mask,
-            left,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-
     use flate2::{Compress, Compression, FlushCompress};
-    use tokio_tungstenite::tungstenite::{
-        Error, Message, WebSocket,
-        error::{CapacityError, ProtocolError},
-        protocol::{Role, WebSocketConfig},
-    };
 
     use super::*;
+    use crate::hub::decoder::{Broken, Decoder, MESSAGE_BYTES_MAX, Said};
 
-    const MESSAGE_BYTES_MAX: usize = 1 << 20;
     const MASK: [u8; 4] = [0x5a, 0, 0xff, 0x13];
 
-    /// A client of which so many bytes come at a time.
-    struct Client {
-        sends: Bytes,
+    /// Why nothing more is read.
+    #[derive(Debug)]
+    enum Failure {
+        Packed(io::Error),
+        Broken(Broken),
+    }
+
+    /// What a client says of which so many bytes come at a time, until something is wrong with it.
+    fn said(sends: &[u8], step: usize) -> (Vec<Said>, Inflater, Result<(), Failure>) {
+        let (mut said, mut inflater) = (Vec::new(), Inflater::default());
+        let read = read(sends, step, &mut said, &mut inflater);
+        (said, inflater, read)
+    }
+
+    fn read(
+        sends: &[u8],
         step: usize,
-        here: Bytes,
-        inflater: Inflater,
-    }
-
-    impl Read for Client {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let mut buffer = ReadBuf::new(buffer);
-            while !self.inflater.read(&mut self.here, &mut buffer)? && !self.sends.is_empty() {
-                self.here = self.sends.split_to(self.step.min(self.sends.len()));
+        said: &mut Vec<Said>,
+        inflater: &mut Inflater,
+    ) -> Result<(), Failure> {
+        let mut decoder = Decoder::default();
+        for here in sends.chunks(step) {
+            let mut here = Bytes::copy_from_slice(here);
+            loop {
+                let ready = inflater.ready(&mut here).map_err(Failure::Packed)?;
+                if ready.is_empty() {
+                    break;
+                }
+                let mut bytes = &ready[..];
+                let one = decoder.read(&mut bytes).map_err(Failure::Broken)?;
+                let taken = ready.len() - bytes.len();
+                ready.advance(taken);
+                said.extend(one);
             }
-            Ok(buffer.filled().len())
         }
-    }
-
-    impl Write for Client {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn socket(sends: Vec<u8>, step: usize) -> WebSocket<Client> {
-        let client = Client {
-            sends: sends.into(),
-            step,
-            here: Bytes::new(),
-            inflater: Inflater::default(),
-        };
-        let config = WebSocketConfig::default()
-            .read_buffer_size(128)
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        WebSocket::from_raw_socket(client, Role::Server, Some(config))
+        Ok(())
     }
 
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -346,21 +292,18 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(sends: &[Vec<u8>], expected: &[Message]) {
+    fn check(sends: &[Vec<u8>], expected: &[Said]) {
+        let sends = sends.concat();
         for step in [1, 2, 7, 1_000, usize::MAX] {
-            let mut socket = socket(sends.concat(), step);
-            for message in expected {
-                let read = socket.read().expect("a message");
-                assert_eq!(read, *message, "by {step}");
-            }
-            let ended = socket.read().expect_err("there is no more");
-            let is_end = matches!(
-                ended,
-                Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
-            );
-            assert!(is_end, "{ended}");
-            assert!(socket.get_ref().inflater.message.is_none());
+            let (said, inflater, read) = said(&sends, step);
+            assert!(read.is_ok(), "{read:?} by {step}");
+            assert!(said == expected, "by {step}");
+            assert!(inflater.message.is_none());
         }
+    }
+
+    fn text(text: &str) -> Said {
+        Said::Text(text.into())
     }
 
     #[test]
@@ -383,13 +326,13 @@ mod tests {
                 frame(0xc1, b"\0"),
             ],
             &[
-                Message::text(long),
-                Message::Ping("there?".into()),
-                Message::text("hello"),
-                Message::text("plain"),
-                Message::binary("plain"),
-                Message::binary(""),
-                Message::text(""),
+                text(&long),
+                Said::Ping("there?".into()),
+                text("hello"),
+                text("plain"),
+                Said::Binary("plain".into()),
+                Said::Binary("".into()),
+                text(""),
             ],
         );
     }
@@ -399,16 +342,17 @@ mod tests {
         let mut ended = deflated(b"hello", FlushCompress::Finish);
         let whole = ended.clone();
         ended.push(0);
-        let expected = [Message::text("hello"), Message::text("hello")];
+        let expected = [text("hello"), text("hello")];
         check(&[frame(0xc1, &ended), frame(0xc1, &whole)], &expected);
     }
 
     #[track_caller]
-    fn check_broken(sends: &[Vec<u8>], is_so: impl Fn(&Error) -> bool) -> WebSocket<Client> {
-        let mut socket = socket(sends.concat(), 100);
-        let broken = socket.read().expect_err("it breaks the rules");
-        assert!(is_so(&broken), "{broken}");
-        socket
+    fn check_broken(sends: &[Vec<u8>], is_so: impl Fn(&Failure) -> bool) -> Inflater {
+        let (said, inflater, read) = said(&sends.concat(), 100);
+        let failure = read.expect_err("it breaks the rules");
+        assert!(is_so(&failure), "{failure:?}");
+        assert!(said.is_empty(), "{said:?}");
+        inflater
     }
 
     #[test]
@@ -420,11 +364,10 @@ mod tests {
             .map(|(at, part)| frame(if at == 0 { 0x42 } else { 0 }, part))
             .collect();
         for sends in [vec![frame(0xc2, &bomb)], frames] {
-            let socket = check_broken(&sends, |error| {
-                matches!(error, Error::Capacity(CapacityError::MessageTooLong { .. }))
+            let inflater = check_broken(&sends, |failure| {
+                matches!(failure, Failure::Broken(Broken::TooLong))
             });
-            let client = socket.get_ref();
-            let message = client.inflater.message.as_ref().expect("in the middle");
+            let message = inflater.message.as_ref().expect("in the middle");
             let inflated = usize::try_from(message.total_out()).expect("a size");
             assert!(inflated <= MESSAGE_BYTES_MAX + 4 * STEP_BYTES, "{inflated}");
         }
@@ -432,7 +375,8 @@ mod tests {
 
     #[test]
     fn what_breaks_the_rules_of_frames_is_the_codec_s_to_refuse() {
-        let is_against_the_rules = |error: &Error| matches!(error, Error::Protocol(_));
+        let is_against_the_rules =
+            |failure: &Failure| matches!(failure, Failure::Broken(Broken::Rule(_)));
         let begun = || frame(0x41, &packed(b"hello"));
         for (sends, what) in [
             (vec![frame(0xc9, b"")], "a compressed ping"),
@@ -452,7 +396,7 @@ mod tests {
     fn what_was_compressed_otherwise_is_refused() {
         check_broken(
             &[frame(0xc1, b"\xff\xff\xff")],
-            |error| matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData),
+            |failure| matches!(failure, Failure::Packed(error) if error.kind() == io::ErrorKind::InvalidData),
         );
     }
 }

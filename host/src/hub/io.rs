@@ -1,7 +1,8 @@
-//! The two directions of a socket. Frames are read by the WebSocket codec; what the codec answers by itself (pongs, the echo of a
-//! close) goes into the queue of the connection, as all that is written.
+//! The two directions of a socket. What is read becomes messages here; what a client is to be answered by the rules of framing (a pong, the echo of
+//! its close) goes into the queue of the connection, as all that is written.
 
 use std::{
+    future::poll_fn,
     io,
     mem::MaybeUninit,
     pin::Pin,
@@ -11,11 +12,16 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
 };
 
-use super::{connection::Connection, inflate::Inflater};
+use super::{
+    connection::Connection,
+    decoder::{Broken, Decoder, Said},
+    frame::{self, PONG},
+    inflate::Inflater,
+};
 use crate::http::{Departed, Seat};
 
 pub(super) type Writing = OwnedWriteHalf;
@@ -41,117 +47,130 @@ pub(super) fn split(departed: Departed) -> (Reading, Writing) {
     (reading, writing)
 }
 
-impl Reading {
-    /// Reads onto the stack: a buffer of its own for each connection would be there while nothing comes. What there is no room for is
-    /// kept until somebody asks again.
-    fn poll_read(
-        &mut self,
-        connection: &Connection,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            let mut stack = [MaybeUninit::uninit(); READ_BYTES];
-            let mut read = ReadBuf::uninit(&mut stack);
-            ready!(Pin::new(&mut self.half).poll_read(context, &mut read))?;
-            let read = read.filled();
-            if !read.is_empty() {
-                connection.heard();
-            }
-            let (taken, ahead) = read.split_at(read.len().min(buffer.remaining()));
-            buffer.put_slice(taken);
-            if !ahead.is_empty() {
-                self.ahead = Bytes::copy_from_slice(ahead);
-            }
-        } else {
-            let taken = self.ahead.len().min(buffer.remaining());
-            buffer.put_slice(&self.ahead[..taken]);
-            self.ahead.advance(taken);
-            if self.ahead.is_empty() {
-                // Its block goes, too.
-                self.ahead = Bytes::new();
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// The same of what a client has compressed.
-    fn poll_inflate(
-        &mut self,
-        inflater: &mut Inflater,
-        connection: &Connection,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        while !inflater.read(&mut self.ahead, buffer)? {
-            let mut stack = [MaybeUninit::uninit(); READ_BYTES];
-            let mut read = ReadBuf::uninit(&mut stack);
-            ready!(Pin::new(&mut self.half).poll_read(context, &mut read))?;
-            if read.filled().is_empty() {
-                break;
-            }
-            connection.heard();
-            self.ahead = Bytes::copy_from_slice(read.filled());
-        }
-        if self.ahead.is_empty() {
-            self.ahead = Bytes::new(); // as above
-        }
-        Poll::Ready(Ok(()))
-    }
+/// Why nothing more is heard of a client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unheard {
+    /// It broke the rules.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// It cannot be read from, or what it had compressed cannot be inflated.
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+    /// It has gone without a word, or has said that it goes.
+    #[error("closed without a close frame")]
+    Over,
 }
 
-/// What the codec reads from and writes to.
-pub(crate) struct Wire {
+/// What comes from a client.
+pub(crate) struct Incoming {
     reading: Reading,
     connection: Arc<Connection>,
     /// In a box: few clients have one.
     inflater: Option<Box<Inflater>>,
+    decoder: Decoder,
+    /// Whatever comes means nothing any more.
+    is_over: bool,
 }
 
-impl Wire {
+impl Incoming {
     pub(super) fn new(reading: Reading, connection: Arc<Connection>) -> Self {
         let inflater = connection.deflater().map(|_| Box::default());
         Self {
             reading,
             connection,
             inflater,
+            decoder: Decoder::default(),
+            is_over: false,
         }
     }
-}
 
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let Self {
-            reading,
-            connection,
-            inflater,
-        } = &mut *self;
-        match inflater {
-            Some(inflater) => reading.poll_inflate(inflater, connection, context, buffer),
-            None => reading.poll_read(connection, context, buffer),
+    /// The next that the client says. Pings are answered, and so is a close, which is the last.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing more to hear.
+    pub(crate) async fn next(&mut self) -> Result<Said, Unheard> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Said, Unheard>> {
+        if self.is_over {
+            return Poll::Ready(Err(Unheard::Over));
+        }
+        let said = ready!(self.poll_said(context));
+        match &said {
+            Ok(Said::Ping(payload)) => self.connection.answer(&frame::encode(PONG, payload)),
+            Ok(Said::Close(close)) => {
+                self.is_over = true;
+                let (code, reason) = close
+                    .as_ref()
+                    .map_or((1005, ""), |(code, reason)| (*code, reason.as_str()));
+                self.connection.answer(&frame::close(code, reason));
+            }
+            Ok(_) => {}
+            Err(_) => self.is_over = true,
+        }
+        Poll::Ready(said)
+    }
+
+    fn poll_said(&mut self, context: &mut Context<'_>) -> Poll<Result<Said, Unheard>> {
+        loop {
+            let ahead = match &mut self.inflater {
+                Some(inflater) => inflater.ready(&mut self.reading.ahead)?,
+                None => &mut self.reading.ahead,
+            };
+            if ahead.is_empty() {
+                if let Some(said) = ready!(self.poll_read(context))? {
+                    return Poll::Ready(Ok(said));
+                }
+                continue;
+            }
+            let mut bytes = &ahead[..];
+            let said = self.decoder.read(&mut bytes);
+            let taken = ahead.len() - bytes.len();
+            ahead.advance(taken);
+            if let Some(said) = said? {
+                return Poll::Ready(Ok(said));
+            }
         }
     }
-}
 
-impl AsyncWrite for Wire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.connection.answer(bytes);
-        Poll::Ready(Ok(bytes.len()))
+    /// Reads onto the stack: a buffer of its own for each connection would be there while nothing comes. What is more than the next that
+    /// is said is kept until somebody asks again.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Said>, Unheard>> {
+        // Nothing is in it, and its block goes, too.
+        self.reading.ahead = Bytes::new();
+        let mut stack = [MaybeUninit::uninit(); READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut stack);
+        ready!(Pin::new(&mut self.reading.half).poll_read(context, &mut read))?;
+        let mut read = read.filled();
+        if read.is_empty() {
+            return Poll::Ready(Err(Unheard::Over));
+        }
+        self.connection.heard();
+        let said = match self.inflater {
+            Some(_) => None,
+            None => self.decoder.read(&mut read)?,
+        };
+        if !read.is_empty() {
+            self.reading.ahead = Bytes::copy_from_slice(read);
+        }
+        Poll::Ready(Ok(said))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// Reads until the client has gone, and looks at nothing.
+    pub(crate) async fn drain(&mut self) {
+        let gone = poll_fn(|context| {
+            loop {
+                let mut stack = [MaybeUninit::uninit(); READ_BYTES];
+                let mut read = ReadBuf::uninit(&mut stack);
+                let half = Pin::new(&mut self.reading.half);
+                match ready!(half.poll_read(context, &mut read)) {
+                    Ok(()) if !read.filled().is_empty() => {}
+                    _ => return Poll::Ready(()),
+                }
+            }
+        });
+        gone.await;
     }
 }

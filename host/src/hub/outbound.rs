@@ -1,26 +1,27 @@
 //! What waits for a connection, and the policies that bound it.
 
 use std::{
-    collections::VecDeque,
     io,
     mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use nself_plugin_api::abi::capability::hub::Frame;
-use tokio::io::{AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncWrite, ReadBuf},
+    net::tcp::OwnedWriteHalf,
+};
 
 use super::{
     connection::{Close, Rules},
     frame,
+    queue::{Queue, Waiting},
 };
 
 /// Bytes of several frames that go out in one call. To copy small frames costs less than to tell the kernel of each.
 const GATHERED: usize = 16 * 1024;
-/// Frames for which there is room while nothing waits. A burst shall not be paid for until the next one.
-const KEPT: usize = 4;
 /// Answers of the codec that may wait for a client which takes none of them: a client that pings and does not read.
 const ANSWERS_MAX: u32 = 256;
 
@@ -56,16 +57,22 @@ enum State {
     Gone,
 }
 
-struct Waiting {
-    frame: Frame,
-    /// 0 for what comes from no topic.
-    topic: u64,
+/// What takes bytes.
+pub(super) trait Sink: AsyncWrite + Unpin {
+    /// Takes what it can at once. Nobody has to be there who is woken when it takes more, and usually nobody needs to be.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+impl Sink for OwnedWriteHalf {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Self::try_write(self, bytes)
+    }
 }
 
 /// The writing side of a connection.
 pub(super) struct Outbound<W> {
     writing: Option<W>,
-    waiting: VecDeque<Waiting>,
+    waiting: Queue,
     /// Bytes of the first frame that have been written: it has to be finished, whatever comes.
     begun: usize,
     /// Bytes that wait.
@@ -73,19 +80,22 @@ pub(super) struct Outbound<W> {
     /// The client takes nothing at the moment.
     is_blocked: bool,
     answers: u32,
+    /// How many want to know when something has been written.
+    pub(super) awaited: u32,
     state: State,
     pub(super) rules: Arc<Rules>,
 }
 
-impl<W: AsyncWrite + Unpin> Outbound<W> {
+impl<W: Sink> Outbound<W> {
     pub(super) fn new(writing: W, rules: Arc<Rules>) -> Self {
         Self {
             writing: Some(writing),
-            waiting: VecDeque::new(),
+            waiting: Queue::default(),
             begun: 0,
             bytes: 0,
             is_blocked: false,
             answers: 0,
+            awaited: 0,
             state: State::Open,
             rules,
         }
@@ -182,7 +192,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
 
     /// Nothing more is written.
     pub(super) fn give_up(&mut self) {
-        self.waiting = VecDeque::new();
+        self.waiting = Queue::default();
         (self.bytes, self.begun) = (0, 0);
         self.writing = None;
         self.state = State::Gone;
@@ -196,10 +206,10 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
         Pin::new(writing).poll_shutdown(context).map(drop)
     }
 
-    /// Writes what waits, as far as the client takes it.
-    pub(super) fn write(&mut self, context: &mut Context<'_>) {
+    /// Writes what waits, as far as the client takes it. Where that is not all, the waker is told when it takes more.
+    pub(super) fn write(&mut self, waker: impl Fn() -> Waker) {
         while !self.waiting.is_empty() {
-            match self.poll_write(context) {
+            match self.write_some(&waker) {
                 Poll::Ready(Ok(written @ 1..)) => self.written(written),
                 Poll::Ready(_) => self.give_up(),
                 Poll::Pending => {
@@ -212,16 +222,16 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
     }
 
     /// As many of the frames as fit together, or one that is large or alone as it lies.
-    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn write_some(&mut self, waker: impl Fn() -> Waker) -> Poll<io::Result<usize>> {
         let mut frames = self.waiting.iter().map(|waiting| waiting.frame.as_slice());
         let (Some(first), Some(writing)) = (frames.next(), &mut self.writing) else {
             return Poll::Ready(Ok(0));
         };
-        let (first, writing) = (&first[self.begun..], Pin::new(writing));
+        let first = &first[self.begun..];
         let mut frames = frames.peekable();
         let is_alone = |next: &&[u8]| first.len() + next.len() > GATHERED;
         if frames.peek().is_none_or(is_alone) {
-            return writing.poll_write(context, first);
+            return put(writing, first, waker);
         }
         let mut stack = [MaybeUninit::uninit(); GATHERED];
         let mut gathered = ReadBuf::uninit(&mut stack);
@@ -232,24 +242,21 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
             }
             gathered.put_slice(frame);
         }
-        writing.poll_write(context, gathered.filled())
+        put(writing, gathered.filled(), waker)
     }
 
     fn written(&mut self, written: usize) {
         (self.is_blocked, self.answers) = (false, 0);
         self.bytes -= written;
         let mut written = self.begun + written;
-        while let Some(first) = self.waiting.front() {
+        while let Some(first) = self.waiting.first() {
             let Some(rest) = written.checked_sub(first.frame.as_slice().len()) else {
                 break;
             };
             written = rest;
-            self.waiting.pop_front();
+            self.waiting.pop();
         }
         self.begun = written;
-        if self.waiting.is_empty() {
-            self.waiting.shrink_to(KEPT);
-        }
     }
 
     fn has_room(&self, bytes: usize) -> bool {
@@ -258,7 +265,7 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
 
     fn append(&mut self, frame: Frame, topic: u64) {
         self.bytes += frame.as_slice().len();
-        self.waiting.push_back(Waiting { frame, topic });
+        self.waiting.push(Waiting { frame, topic });
     }
 
     /// Drops the oldest frame of a topic that has not been begun; whether there was one.
@@ -278,19 +285,32 @@ impl<W: AsyncWrite + Unpin> Outbound<W> {
     }
 
     fn give_up_what_waits(&mut self) {
-        self.waiting.truncate(usize::from(self.begun > 0));
-        self.waiting.shrink_to(KEPT);
+        self.waiting.clear_behind(self.begun > 0);
         let rest = self
             .waiting
-            .front()
+            .first()
             .map_or(0, |first| first.frame.as_slice().len());
         self.bytes = rest - self.begun;
     }
 }
 
+fn put(
+    writing: &mut impl Sink,
+    bytes: &[u8],
+    waker: impl Fn() -> Waker,
+) -> Poll<io::Result<usize>> {
+    match writing.try_write(bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let waker = waker();
+            Pin::new(writing).poll_write(&mut Context::from_waker(&waker), bytes)
+        }
+        written => Poll::Ready(written),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{io, task::Waker};
+    use std::io;
 
     use super::*;
 
@@ -325,6 +345,12 @@ mod tests {
         }
     }
 
+    impl Sink for Client {
+        fn try_write(&self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
     fn outbound(bytes_max: usize) -> Outbound<Client> {
         let close = |code| Close {
             code,
@@ -346,7 +372,7 @@ mod tests {
     fn taken(outbound: &mut Outbound<Client>, more: usize) -> String {
         let client = outbound.writing.as_mut().expect("it has not ended");
         client.takes = more;
-        outbound.write(&mut Context::from_waker(Waker::noop()));
+        outbound.write(|| Waker::noop().clone());
         let client = outbound.writing.as_mut().expect("it has not ended");
         String::from_utf8_lossy(&std::mem::take(&mut client.taken)).into_owned()
     }
@@ -440,7 +466,7 @@ mod tests {
         let pong = frame::encode(10, b"");
         for _ in 0..ANSWERS_MAX {
             outbound.answer(&pong);
-            outbound.write(&mut Context::from_waker(Waker::noop()));
+            outbound.write(|| Waker::noop().clone());
         }
         assert!(outbound.is_open());
         outbound.answer(&pong);

@@ -1,7 +1,7 @@
 //! Topics: connections that are sent the same.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,7 +13,8 @@ use super::{Counts, Policy, connection::Connection, deflate::Versions};
 pub(crate) struct Topic {
     number: u64,
     policy: Policy,
-    members: Mutex<HashMap<u64, Arc<Connection>>>,
+    /// In the order in which they came: what belongs to them lies in memory in that order, more or less, and is gone through in it.
+    members: Mutex<BTreeMap<u64, Arc<Connection>>>,
     counts: Arc<Counts>,
 }
 
@@ -28,7 +29,7 @@ impl Topic {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Connection>>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

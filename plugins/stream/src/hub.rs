@@ -10,6 +10,9 @@
 //! Nothing here waits. Channels are held apart by a hash of their names: who fans out in one keeps those in most others from nothing. A
 //! session's own lock is taken within that of a channel, and that of what all channels share within both; never the other way round.
 
+mod batch;
+mod subscribers;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     hash::{BuildHasher, RandomState},
@@ -28,6 +31,7 @@ use nself_plugin_api::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use self::subscribers::{ByClient, Subscriber};
 use crate::{
     channel::Channel,
     config::SlowConsumer,
@@ -63,24 +67,14 @@ struct Local {
     history_size: usize,
     /// What was delivered last, for who takes deltas.
     last: Option<Box<RawValue>>,
-    subscribers: HashMap<Uuid, Subscriber>,
     /// By the name that its members know the channel by.
     topics: HashMap<Arc<str>, Topic>,
-    /// Subscribers that are in none of them.
-    apart: HashSet<Uuid>,
+    /// Subscribers that are in one of them.
+    united: HashSet<ByClient>,
+    /// Those that are in none.
+    apart: HashMap<Uuid, Subscriber>,
     is_told_of_others: bool,
     policy: Option<Policy>,
-}
-
-struct Subscriber {
-    session: Arc<Session>,
-    spelled: Arc<str>,
-    /// Whether it has what was delivered last; nothing for who takes no deltas.
-    deltas: Option<bool>,
-    /// The last publication that it knows or is being told of.
-    after: i64,
-    /// What came while it is not subscribed yet.
-    waiting: Option<Vec<Frame>>,
 }
 
 /// The channels of one shard.
@@ -115,9 +109,9 @@ pub(crate) struct Returning<'a> {
 
 #[derive(Default)]
 struct Sessions {
-    by_client: HashMap<Uuid, Arc<Session>>,
+    by_client: HashSet<ByClient>,
     /// Connections of each user.
-    by_user: HashMap<String, u32>,
+    by_user: HashMap<Box<str>, u32>,
 }
 
 /// All of it.
@@ -228,16 +222,14 @@ impl Hub {
 
     /// A connection has been opened.
     pub(crate) fn add(&self, session: &Arc<Session>) {
-        let mut sessions = self.sessions();
-        sessions
-            .by_client
-            .insert(session.client, Arc::clone(session));
+        let session = ByClient(Arc::clone(session));
+        self.sessions().by_client.insert(session);
     }
 
     /// A connection belongs to a user, if that one may have another.
     pub(crate) fn claim(&self, user: &str, connections_max: u32) -> bool {
         let mut sessions = self.sessions();
-        let connections = sessions.by_user.entry(user.to_owned()).or_default();
+        let connections = sessions.by_user.entry(user.into()).or_default();
         let is_free = *connections < connections_max;
         *connections += u32::from(is_free);
         is_free
@@ -248,7 +240,9 @@ impl Hub {
         let (user, channels) = session.end();
         let mut sessions = self.sessions();
         sessions.by_client.remove(&session.client);
-        if let Some(Entry::Occupied(mut entry)) = user.map(|user| sessions.by_user.entry(user)) {
+        if let Some(Entry::Occupied(mut entry)) =
+            user.map(|user| sessions.by_user.entry(user.into()))
+        {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -263,7 +257,9 @@ impl Hub {
 
     /// All connections.
     pub(crate) fn all_sessions(&self) -> Vec<Arc<Session>> {
-        self.sessions().by_client.values().cloned().collect()
+        let sessions = self.sessions();
+        let all = sessions.by_client.iter();
+        all.map(|session| Arc::clone(&session.0)).collect()
     }
 
     /// Lets a channel have the names that others have it by here already, instead of copies of them.
@@ -332,7 +328,7 @@ impl Hub {
         let Some(local) = channels.by_name.get_mut(name) else {
             return;
         };
-        if let Some(subscriber) = local.subscribers.get_mut(&client) {
+        if let Some(subscriber) = local.apart.get_mut(&client) {
             if let Some(answer) = answer {
                 subscriber.session.outlet.send(answer);
             }
@@ -350,7 +346,7 @@ impl Hub {
             return false;
         };
         let was_there = local.remove(client);
-        if local.subscribers.is_empty() {
+        if local.amount() == 0 {
             channels.forget(name);
         }
         was_there
@@ -374,14 +370,14 @@ impl Hub {
         let mut subscribers = BTreeMap::new();
         for channels in self.all_channels() {
             let all = channels.by_name.iter();
-            subscribers
-                .extend(all.map(|(name, local)| (name.to_string(), local.subscribers.len())));
+            subscribers.extend(all.map(|(name, local)| (name.to_string(), local.amount())));
         }
         subscribers
     }
 
-    /// Delivers the next publication of a channel of the log. A gap is no delivery: its subscribers are told to come again.
-    pub(crate) fn deliver(&self, id: i64, publication: &Publication) {
+    /// Delivers the next publications of a channel of the log, in their order. A gap is no delivery: its subscribers are told to come
+    /// again.
+    pub(crate) fn deliver(&self, id: i64, publications: &[Publication]) {
         let Some(name) = self.name(id) else {
             return;
         };
@@ -392,23 +388,33 @@ impl Hub {
         let Some(place) = local.place.as_mut().filter(|place| place.id == id) else {
             return;
         };
-        if publication.offset <= place.top {
-            return;
+        let known = publications.partition_point(|one| one.offset <= place.top);
+        let news = &publications[known..];
+        let next = news.iter().zip(place.top + 1..);
+        let whole = next.take_while(|(one, next)| one.offset == *next).count();
+        let (news, behind_a_gap) = news.split_at(whole);
+        if let Some(last) = news.last() {
+            place.top = last.offset;
+            self.keep(local, news);
+            local.tell_all(&self.context, news);
+            local.unite(&self.context);
         }
-        if publication.offset != place.top + 1 {
+        if !behind_a_gap.is_empty() {
             channels.lose(&name);
-            return;
         }
-        place.top = publication.offset;
+    }
+
+    /// Keeps what is delivered for who comes back, as far as there is room.
+    fn keep(&self, local: &mut Local, publications: &[Publication]) {
         let ring_bytes = &self.shared.ring_bytes;
         ring_bytes.fetch_sub(local.ring.bytes(), Ordering::Relaxed);
-        local.ring.push(publication, local.history_size);
+        for publication in publications {
+            local.ring.push(publication, local.history_size);
+        }
         if ring_bytes.load(Ordering::Relaxed) + local.ring.bytes() > RINGS_BYTES_MAX {
             local.ring.clear();
         }
         ring_bytes.fetch_add(local.ring.bytes(), Ordering::Relaxed);
-        local.tell(&self.context, publication);
-        local.unite(&self.context);
     }
 
     /// Nothing is known any more of what a channel was to deliver next.
@@ -515,8 +521,7 @@ impl Channels {
         local.is_told_of_others = channel.rules.join_leave;
         local.history_size = usize::try_from(channel.rules.history_size).unwrap_or_default();
         local.policy = Some(policy(channel.rules.slow_consumer));
-        local.subscribers.insert(session.client, subscriber);
-        local.apart.insert(session.client);
+        local.apart.insert(session.client, subscriber);
         if let Some(place) = place {
             let mut names = self.shared.names();
             names.insert(place.id, Arc::clone(&channel.name));
@@ -538,17 +543,19 @@ impl Channels {
         let Some(local) = self.forget(name) else {
             return;
         };
-        for subscriber in local.subscribers.into_values() {
-            let Subscriber {
-                session, spelled, ..
-            } = subscriber;
-            let channel = session.forget(name);
+        let apart = local.apart.into_values().map(|one| one.session);
+        let united = local.united.into_iter().map(|one| one.0);
+        for session in united.chain(apart) {
+            // Who has left it already is told nothing.
+            let Some(channel) = session.forget(name) else {
+                continue;
+            };
             // What the server has subscribed it to, the client does not subscribe to again: it has to connect again.
-            if channel.is_some_and(|channel| channel.is_by_server) {
+            if channel.is_by_server {
                 session.outlet.close(Disconnect::INSUFFICIENT_STATE);
                 continue;
             }
-            let frame = unsubscribed(&spelled, Unsubscribe::INSUFFICIENT_STATE);
+            let frame = unsubscribed(&channel.spelled, Unsubscribe::INSUFFICIENT_STATE);
             session.outlet.send(&frame);
         }
     }
@@ -565,14 +572,12 @@ fn told(publication: &Publication) -> impl Fn(&str) -> Box<str> {
     }
 }
 
-impl Subscriber {
-    /// Whether a publication is one that it does not know. What is not kept has no offset, and goes to everybody.
-    fn is_meant(&self, offset: i64) -> bool {
-        offset == 0 || offset > self.after
-    }
-}
-
 impl Local {
+    /// How many subscribers it has.
+    fn amount(&self) -> usize {
+        self.united.len() + self.apart.len()
+    }
+
     fn tell(&mut self, context: &Context, publication: &Publication) {
         let offset = publication.offset;
         self.send_all(
@@ -583,11 +588,20 @@ impl Local {
         self.tell_deltas(context, publication);
     }
 
+    /// The same to those that are in no topic.
+    fn tell_apart(&mut self, context: &Context, publication: &Publication) {
+        let offset = publication.offset;
+        self.send_apart(
+            context,
+            |subscriber| subscriber.deltas.is_none() && subscriber.is_meant(offset),
+            &mut Frames::new(told(publication)),
+        );
+        self.tell_deltas(context, publication);
+    }
+
     /// To those who take deltas, who are in no topic.
     fn tell_deltas(&mut self, context: &Context, publication: &Publication) {
-        let apart = self.apart.iter();
-        let mut subscribers = apart.filter_map(|client| self.subscribers.get(client));
-        if !subscribers.any(|one| one.deltas.is_some()) {
+        if !self.apart.values().any(|one| one.deltas.is_some()) {
             self.last = None;
             return;
         }
@@ -601,9 +615,8 @@ impl Local {
                 &mut Frames::new(told(publication)),
             );
         }
-        for client in &self.apart {
-            let subscriber = self.subscribers.get_mut(client);
-            if let Some(subscriber) = subscriber.filter(|one| one.is_meant(offset))
+        for subscriber in self.apart.values_mut() {
+            if subscriber.is_meant(offset)
                 && let Some(has_last) = &mut subscriber.deltas
             {
                 *has_last = true;
@@ -635,17 +648,14 @@ impl Local {
         is_meant: impl Fn(&Subscriber) -> bool,
         frames: &mut Frames<F>,
     ) {
-        for client in &self.apart {
-            let subscriber = self.subscribers.get_mut(client);
-            let Some(Subscriber {
+        let apart = self.apart.values_mut();
+        for subscriber in apart.filter(|subscriber| is_meant(subscriber)) {
+            let Subscriber {
                 session,
                 spelled,
                 waiting,
                 ..
-            }) = subscriber.filter(|subscriber| is_meant(subscriber))
-            else {
-                continue;
-            };
+            } = subscriber;
             let made = frames.of(spelled);
             match (waiting, session.outlet.connection()) {
                 (Some(waiting), _) => waiting.push(Arc::clone(&made.frame)),
@@ -663,23 +673,17 @@ impl Local {
     fn unite(&mut self, context: &Context) {
         let Self {
             place,
-            subscribers,
             topics,
+            united,
             apart,
             policy,
             ..
         } = self;
         let delivered = place.as_ref().map_or(0, |place| place.top);
-        apart.retain(|client| {
-            let Some(subscriber) = subscribers.get(client) else {
-                return false;
-            };
-            let is_ready = subscriber.waiting.is_none()
-                && subscriber.deltas.is_none()
-                && subscriber.after <= delivered;
+        let ready = apart.extract_if(|_, subscriber| {
             let connection = subscriber.session.outlet.connection();
-            let Some(connection) = connection.filter(|_| is_ready) else {
-                return true;
+            let Some(connection) = connection.filter(|_| subscriber.is_ready(delivered)) else {
+                return false;
             };
             let topic = match topics.entry(Arc::clone(&subscriber.spelled)) {
                 Entry::Occupied(entry) => entry.into_mut(),
@@ -688,28 +692,32 @@ impl Local {
                         Ok(topic) => entry.insert(topic),
                         Err(error) => {
                             warn!(%error, "a channel has no topic");
-                            return true;
+                            return false;
                         }
                     }
                 }
             };
-            !topic.add(connection)
+            topic.add(connection)
         });
+        united.extend(ready.map(|(_, subscriber)| ByClient(subscriber.session)));
+        if apart.is_empty() {
+            // They may have been many for a moment.
+            apart.shrink_to_fit();
+        }
     }
 
     fn remove(&mut self, client: Uuid) -> bool {
-        let Some(subscriber) = self.subscribers.remove(&client) else {
-            return false;
-        };
-        if self.apart.remove(&client) {
+        if self.apart.remove(&client).is_some() {
             return true;
         }
-        let topic = self.topics.get(&subscriber.spelled);
-        if let (Some(topic), Some(connection)) = (topic, subscriber.session.outlet.connection()) {
-            topic.remove(connection);
-            if topic.members() == 0 {
-                self.topics.remove(&subscriber.spelled);
-            }
+        let Some(ByClient(session)) = self.united.take(&client) else {
+            return false;
+        };
+        if let Some(connection) = session.outlet.connection() {
+            self.topics.retain(|_, topic| {
+                topic.remove(connection);
+                topic.members() > 0
+            });
         }
         true
     }

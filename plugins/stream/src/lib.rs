@@ -43,6 +43,7 @@ use crate::{
     media::Media,
     origin::Origins,
     routes::{api, connection, events, keys, mercure, sessions, verify},
+    session::Heads,
     standing::Arrivals,
 };
 pub use crate::{
@@ -69,6 +70,8 @@ pub struct Stream {
     hub: Hub,
     keeper: Keeper,
     arrivals: Arrivals,
+    /// What the tokens of connections begin with.
+    heads: Heads,
     course: Course,
     /// This instance, among all that there are.
     node: Uuid,
@@ -296,6 +299,7 @@ impl Plugin for Stream {
             hub: Hub::new(context),
             keeper: Keeper::default(),
             arrivals: Arrivals::default(),
+            heads: Heads::default(),
             course: Course::default(),
             node: Uuid::now_v7(),
             media,

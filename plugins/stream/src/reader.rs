@@ -120,10 +120,18 @@ async fn look(cx: &Cx<Stream>) -> Result<bool> {
     }
     let news = store::log::news(&cx.db(), ids, offsets, STEP).await?;
     let is_news = !news.is_empty();
-    for one in news {
+    let mut news = news.into_iter().peekable();
+    let mut batch = Vec::new();
+    while let Some(one) = news.next() {
         match one.publication {
-            Some(publication) => hub.deliver(one.channel_id, &publication),
+            Some(publication) => batch.push(publication),
             None => hub.lose(one.channel_id),
+        }
+        // Those of a channel come one after the other.
+        let next = news.peek();
+        if next.is_none_or(|next| next.channel_id != one.channel_id) {
+            hub.deliver(one.channel_id, &batch);
+            batch.clear();
         }
     }
     Ok(is_news)

@@ -9,9 +9,9 @@ mod publish;
 mod rpc;
 mod subscribe;
 mod subscriptions;
+mod token;
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,8 +19,11 @@ use std::{
 use nself_plugin_api::prelude::{Principal, Role};
 use uuid::Uuid;
 
-pub(crate) use self::answer::{No, handle};
-use self::{allowance::Allowance, subscriptions::Subscriptions};
+use self::{allowance::Allowance, subscriptions::Subscriptions, token::Token};
+pub(crate) use self::{
+    answer::{No, handle},
+    token::Heads,
+};
 use crate::{
     channel::Channel,
     config::Config,
@@ -35,8 +38,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Who a connection belongs to.
 struct Bearer {
-    /// Kept to be verified again when sessions end. Nothing shows it.
-    token: Box<str>,
+    /// Kept to be verified again when sessions end.
+    token: Token,
     /// As the token says, less what was taken away since.
     principal: Principal,
     /// An earlier end than the token's, as a program has said.
@@ -44,6 +47,18 @@ struct Bearer {
 }
 
 impl Bearer {
+    fn new(token: Token, mut principal: Principal, ends_at: Option<u64>) -> Self {
+        if principal.user_id.or(principal.device_id).is_some() {
+            // Who has an id is called by that.
+            principal.subject = String::new();
+        }
+        Self {
+            token,
+            principal,
+            ends_at,
+        }
+    }
+
     /// Seconds since 1970 at which its connection ends, whoever said so: never later than the token does.
     fn end(&self) -> u64 {
         let of_token = self.principal.expires_at;
@@ -56,11 +71,11 @@ struct State {
     subscriptions: Subscriptions,
     /// No subscription ends before by itself, in seconds since 1970.
     next_end: Option<u64>,
-    /// By the rules that they are counted by.
-    allowances: HashMap<usize, Allowance>,
+    /// By the rules that they are counted by, of which there are few.
+    allowances: Vec<(usize, Allowance)>,
     /// Of commands other than publications.
     commands: Option<Allowance>,
-    opened_at: Duration,
+    /// When it was asked for a sign of life; before it has said whose it is, when it was opened.
     pinged_at: Duration,
     is_pong_due: bool,
     closed_at: Option<Duration>,
@@ -95,9 +110,8 @@ impl Session {
                 bearer: None,
                 subscriptions: Subscriptions::default(),
                 next_end: None,
-                allowances: HashMap::new(),
+                allowances: Vec::new(),
                 commands: None,
-                opened_at: now,
                 pinged_at: now,
                 is_pong_due: false,
                 closed_at: None,
@@ -146,9 +160,9 @@ impl Session {
     }
 
     /// Its token, to be verified again.
-    pub(crate) fn token(&self) -> Option<Box<str>> {
+    pub(crate) fn token(&self) -> Option<String> {
         let state = self.state();
-        state.bearer.as_ref().map(|bearer| bearer.token.clone())
+        state.bearer.as_ref().map(|bearer| bearer.token.text())
     }
 
     /// How others see it.
@@ -255,9 +269,14 @@ impl Session {
     fn may_publish_now(&self, channel: &Channel, now: Duration) -> bool {
         let rate = f64::from(channel.rules.publish_per_second);
         let mut state = self.state();
-        let allowances = state.allowances.entry(Arc::as_ptr(&channel.rules).addr());
-        let allowance = allowances.or_insert_with(|| Allowance::full(rate, now));
-        allowance.take(rate, rate, now)
+        let allowances = &mut state.allowances;
+        let rules = Arc::as_ptr(&channel.rules).addr();
+        let known = allowances.iter().position(|(of, _)| *of == rules);
+        let at = known.unwrap_or_else(|| {
+            allowances.push((rules, Allowance::full(rate, now)));
+            allowances.len() - 1
+        });
+        allowances[at].1.take(rate, rate, now)
     }
 
     /// Whether it may ask for something else once more. Who comes back subscribes to everything at once.
@@ -291,8 +310,7 @@ impl Session {
             u64::from(config.expired_grace_seconds)
         };
         let end = match &state.bearer {
-            None => (now.monotonic.saturating_sub(state.opened_at) >= STALE_AFTER)
-                .then_some(Disconnect::STALE),
+            None => (waited >= STALE_AFTER).then_some(Disconnect::STALE),
             Some(bearer) if now.seconds >= bearer.end().saturating_add(grace) => {
                 Some(Disconnect::EXPIRED)
             }

@@ -5,26 +5,19 @@ mod deflate;
 
 use std::{io::ErrorKind, sync::Arc, time::Duration};
 
-use futures_util::{SinkExt, StreamExt};
+use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
+use data_encoding::BASE64;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use nself_plugin_api::abi::{
     capability::hub::Frame,
     error::Error,
+    future::Fut,
     response::{Message, Socket, SocketProvider, Upgrade, message},
 };
 use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
-};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        self,
-        error::ProtocolError,
-        handshake::derive_accept_key,
-        protocol::{Role, WebSocketConfig, frame::coding::CloseCode},
-    },
 };
 use tracing::{Instrument, Span, debug, error};
 
@@ -32,12 +25,24 @@ use self::deflate::Agreed;
 use crate::{
     capability::{caller, error::error},
     http::{Body, Departed, InFlight, Limits, Problem},
-    hub::{self, BINARY, CLOSE_TIMEOUT, Close, Connection, Hub, Lost, TEXT, Wire, encode},
-    plugin::watchdog::Watch,
+    hub::{
+        self, BINARY, Broken, CLOSE_TIMEOUT, Close, Connection, Hub, Incoming, Lost, Said, TEXT,
+        Unheard, encode,
+    },
+    identity::Principal,
+    plugin::watchdog::{Watch, Watched},
 };
 
-/// Largest message of a client.
-const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Codes of a close (RFC 6455, section 7.4.1).
+mod code {
+    pub(super) const NORMAL: u16 = 1000;
+    pub(super) const AWAY: u16 = 1001;
+    pub(super) const PROTOCOL: u16 = 1002;
+    pub(super) const INVALID: u16 = 1007;
+    pub(super) const SIZE: u16 = 1009;
+    pub(super) const ERROR: u16 = 1011;
+    pub(super) const RESTART: u16 = 1012;
+}
 
 /// What the operator has said about WebSockets.
 #[derive(Clone, Copy)]
@@ -109,20 +114,19 @@ pub(super) fn accept(
             HeaderValue::from_static("13"),
         ));
     };
-    let span = Span::current();
-    let conversation = async move {
+    let (span, caller) = (Span::current(), caller::current());
+    let opening = async move {
         let departed = upgrade.await.map(Departed::try_from);
         match departed {
-            Ok(Ok(departed)) => converse(departed, deflate, service).await,
+            Ok(Ok(departed)) => open(departed, deflate, service, caller),
             Ok(Err(failure)) => error!(%failure, "the upgrade cannot be served"),
             Err(failure) => debug!(%failure, "the upgrade broke off"),
         }
     };
-    tokio::spawn(caller::scope(caller::current(), conversation).instrument(span));
+    tokio::spawn(opening.instrument(span));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let accept =
-        HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is header text");
+    let accept = HeaderValue::from_str(&accepted(key.as_bytes())).expect("base64 is header text");
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -133,10 +137,13 @@ pub(super) fn accept(
     Ok(response)
 }
 
-type Transport = WebSocketStream<Wire>;
-
-/// What the codec takes at a time of what was read. It is there for each connection, for as long as it is open.
-const READ_BUFFER_BYTES: usize = 128;
+/// How a server shows that it has read the key of a handshake (section 4.2.2).
+fn accepted(key: &[u8]) -> String {
+    let mut digest = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    digest.update(key);
+    digest.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    BASE64.encode(digest.finish().as_ref())
+}
 
 /// The place among the open sockets, given up however the conversation ends.
 struct Place {
@@ -150,8 +157,16 @@ impl Drop for Place {
     }
 }
 
-async fn converse(departed: Departed, deflate: Option<Agreed>, service: Service) {
-    // The slot is held until the socket has closed.
+/// The plugin's future that serves a socket.
+type Serving = Watched<Fut<()>>;
+
+/// Serves the socket in a task of its own, which has room for nothing but what an open socket needs: it is there for as long as that.
+fn open(
+    departed: Departed,
+    deflate: Option<Agreed>,
+    service: Service,
+    caller: Option<Arc<Principal>>,
+) {
     let Service {
         serve,
         in_flight,
@@ -159,57 +174,75 @@ async fn converse(departed: Departed, deflate: Option<Agreed>, service: Service)
         watch,
         hub,
     } = service;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(0)
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
     let plugin = Arc::clone(in_flight.generation().plugin());
     let window = deflate.map(|deflate| deflate.window);
-    let (connection, wire) = hub.open(departed, plugin, terms.ping, window);
-    let _place = Place {
+    let (connection, incoming) = hub.open(departed, plugin, terms.ping, window);
+    let place = Place {
         hub,
         connection: Arc::clone(&connection),
     };
-    // In a box of its own, as all that is not there while the socket is open: the task has room for the largest of its steps all along.
-    let stream = Box::pin(WebSocketStream::from_raw_socket(
-        wire,
-        Role::Server,
-        Some(config),
-    ))
-    .await;
     let open = Arc::new(Open {
-        incoming: Arc::new(Mutex::new(stream)),
+        incoming: Arc::new(Mutex::new(incoming)),
         connection,
     });
-    let serving = watch.future(serve.run(Socket::new(Arc::clone(&open))));
-    let served = tokio::select! {
-        served = serving => served,
-        // Nobody is left to be served.
-        () = open.connection.gone() => return debug!("the connection was given up"),
-        restart = restarting(&in_flight, &open.connection) => return Box::pin(close(&open, &restart)).await,
-    };
-    match served {
-        Ok(()) => Box::pin(close(&open, &Close::new(CloseCode::Normal.into(), ""))).await,
+    let socket = Socket::new(Arc::clone(&open));
+    let serving = caller::sync_scope(caller.clone(), || serve.run(socket));
+    let conversation = converse(watch.future(serving), open, place, in_flight);
+    tokio::spawn(caller::scope(caller, conversation).instrument(Span::current()));
+}
+
+/// How a conversation has come to its end.
+enum End {
+    Served(Result<(), Error>),
+    /// Nobody is left to be served.
+    Gone,
+    Restart(Close),
+}
+
+/// Until the socket has closed. Its slot among the plugin's requests is held until then.
+fn converse(
+    mut serving: Serving,
+    open: Arc<Open>,
+    place: Place,
+    in_flight: InFlight,
+) -> impl Future<Output = ()> + Send {
+    // What is captured stays where it is; as arguments of an async function it would be there twice.
+    async move {
+        let end = tokio::select! {
+            served = &mut serving => End::Served(served),
+            () = open.connection.gone() => End::Gone,
+            restart = restarting(&in_flight, &open.connection) => End::Restart(restart),
+        };
+        drop(serving);
+        // In a box of its own, as all that is not there while the socket is open.
+        Box::pin(leave(&open, end)).await;
+        drop(place);
+    }
+}
+
+async fn leave(open: &Open, end: End) {
+    match end {
+        End::Gone => debug!("the connection was given up"),
+        End::Restart(restart) => close(open, &restart).await,
+        End::Served(Ok(())) => close(open, &Close::new(code::NORMAL, "")).await,
         // The peer's departure is no failure of the plugin.
-        Err(failure) if &*failure.code.to_text() == GONE => {
+        End::Served(Err(failure)) if &*failure.code.to_text() == GONE => {
             debug!(cause = failure.cause.to_text(), "the peer has gone");
             if open.connection.is_closing() {
-                return dismiss(&open).await;
+                return dismiss(open).await;
             }
             // In case it is merely asleep; there is nobody to wait for.
-            let away = Close::new(CloseCode::Away.into(), "");
-            open.connection.close(&away);
-            let _ = Box::pin(timeout(CLOSE_TIMEOUT, open.connection.flushed())).await;
+            open.connection.close(&Close::new(code::AWAY, ""));
+            let _ = timeout(CLOSE_TIMEOUT, open.connection.flushed()).await;
         }
-        Err(failure) => {
+        End::Served(Err(failure)) => {
             error!(
                 error = failure.message.to_text(),
                 cause = failure.cause.to_text(),
                 "the plugin's socket failed"
             );
             let reason = "something went wrong on our side";
-            Box::pin(close(&open, &Close::new(CloseCode::Error.into(), reason))).await;
+            close(open, &Close::new(code::ERROR, reason)).await;
         }
     }
 }
@@ -220,7 +253,7 @@ async fn restarting(in_flight: &InFlight, connection: &Connection) -> Close {
     in_flight.ending().await;
     let Some(close) = connection.restart() else {
         let reason = "the plugin is stopping, connect again";
-        return Close::new(CloseCode::Restart.into(), reason);
+        return Close::new(code::RESTART, reason);
     };
     let turn = hub::turn(connection.number(), in_flight.generation().served());
     Box::pin(async {
@@ -238,8 +271,8 @@ async fn close(open: &Open, why: &Close) {
     let closing = async {
         open.connection.flushed().await;
         let mut incoming = open.incoming.lock().await;
-        while let Some(Ok(message)) = incoming.next().await {
-            if message.is_close() {
+        while let Ok(said) = incoming.next().await {
+            if matches!(said, Said::Close(_)) {
                 break;
             }
         }
@@ -257,8 +290,7 @@ async fn dismiss(open: &Open) {
     let leaving = async {
         open.connection.flushed().await;
         open.connection.shut().await;
-        let mut incoming = open.incoming.lock().await;
-        let _ = tokio::io::copy(incoming.get_mut(), &mut tokio::io::sink()).await;
+        open.incoming.lock().await.drain().await;
     };
     if timeout(CLOSE_TIMEOUT, leaving).await.is_err() {
         debug!("the peer did not leave in time");
@@ -266,7 +298,7 @@ async fn dismiss(open: &Open) {
 }
 
 struct Open {
-    incoming: Arc<Mutex<Transport>>,
+    incoming: Arc<Mutex<Incoming>>,
     connection: Arc<Connection>,
 }
 
@@ -278,47 +310,31 @@ fn gone(cause: impl std::fmt::Display) -> Error {
 }
 
 /// How a client is closed that broke the rules of framing; nothing where it has merely gone.
-fn broken(failure: &tungstenite::Error) -> Option<Close> {
+fn broken(failure: &Unheard) -> Option<Close> {
     let (code, reason) = match failure {
-        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => return None,
-        tungstenite::Error::Protocol(_) => {
-            (CloseCode::Protocol, "this breaks the rules of framing")
+        Unheard::Broken(Broken::Rule(_)) => (code::PROTOCOL, "this breaks the rules of framing"),
+        Unheard::Broken(Broken::Text) => (code::INVALID, "a text has to be UTF-8"),
+        Unheard::Broken(Broken::TooLong) => (code::SIZE, "the message is too long"),
+        Unheard::Failed(error) if error.kind() == ErrorKind::InvalidData => {
+            (code::INVALID, "the message was not compressed as agreed")
         }
-        tungstenite::Error::Utf8(_) => (CloseCode::Invalid, "a text has to be UTF-8"),
-        tungstenite::Error::Capacity(_) => (CloseCode::Size, "the message is too long"),
-        tungstenite::Error::Io(error) if error.kind() == ErrorKind::InvalidData => (
-            CloseCode::Invalid,
-            "the message was not compressed as agreed",
-        ),
-        _ => return None,
+        Unheard::Failed(_) | Unheard::Over => return None,
     };
-    Some(Close::new(code.into(), reason))
+    Some(Close::new(code, reason))
 }
 
-fn received(frame: tungstenite::Message) -> Option<Message> {
-    match frame {
-        tungstenite::Message::Text(text) => Some(Message {
-            kind: message::TEXT,
-            code: 0,
-            data: bytes::Bytes::from(text).into(),
-        }),
-        tungstenite::Message::Binary(data) => Some(Message {
-            kind: message::BINARY,
-            code: 0,
-            data: data.into(),
-        }),
-        tungstenite::Message::Close(frame) => {
-            let (code, reason) = frame.map_or((1005, String::new()), |f| {
-                (f.code.into(), f.reason.to_string())
-            });
-            Some(Message {
-                kind: message::CLOSE,
-                code: u32::from(code),
-                data: reason.into(),
-            })
+/// What a plugin is told of it; nothing of pings, which are answered.
+fn received(said: Said) -> Option<Message> {
+    let (kind, code, data) = match said {
+        Said::Text(text) => (message::TEXT, 0, text.into()),
+        Said::Binary(data) => (message::BINARY, 0, data.into()),
+        Said::Close(close) => {
+            let (code, reason) = close.unwrap_or((1005, String::new()));
+            (message::CLOSE, u32::from(code), reason.into())
         }
-        _ => None,
-    }
+        Said::Ping(_) | Said::Pong => return None,
+    };
+    Some(Message { kind, code, data })
 }
 
 /// A message as a frame; nothing for a close, which is none.
@@ -351,22 +367,17 @@ impl SocketProvider for Open {
                     })),
                 };
                 match heard {
-                    Some(Ok(frame)) => {
-                        if frame.is_close() {
-                            // The codec's answer is the close: it has the client's code, or says what is wrong with that.
-                            let _ = incoming.flush().await;
-                        }
-                        if let Some(message) = received(frame) {
+                    Ok(said) => {
+                        if let Some(message) = received(said) {
                             return Ok(message);
                         }
                     }
-                    Some(Err(failure)) => {
+                    Err(failure) => {
                         if let Some(close) = broken(&failure) {
                             connection.close(&close);
                         }
                         return Err(gone(failure));
                     }
-                    None => return Err(gone("closed without a close frame")),
                 }
             }
         }

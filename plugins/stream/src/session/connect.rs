@@ -7,7 +7,9 @@ use nself_plugin_api::prelude::*;
 use super::{
     Bearer, Session,
     answer::{No, Outcome},
-    by_server, user,
+    by_server,
+    token::Token,
+    user,
 };
 use crate::{
     Stream,
@@ -77,7 +79,7 @@ pub(crate) async fn begin(
         return Err(Disconnect::CONNECTION_LIMIT.into());
     }
     let ttl = ttl(cx, principal.expires_at)?;
-    session.begin(token.into(), principal);
+    session.begin(Token::new(&token, &cx.plugin().heads), principal);
     Ok(ConnectResult {
         client: session.client.to_string(),
         version: VERSION,
@@ -120,7 +122,7 @@ pub(super) async fn refresh(
     })?;
     let principal = standing::of_one(cx, principal).await?;
     let (lost, end) = session
-        .go_on(token.into(), principal)
+        .go_on(Token::new(&token, &cx.plugin().heads), principal)
         .ok_or(Disconnect::INVALID_TOKEN)?;
     let ttl = ttl(cx, end)?;
     leaving::unsubscribe(cx, session, &lost, Unsubscribe::SERVER);
@@ -164,17 +166,13 @@ fn seconds_left(cx: &Cx<Stream>, end: u64) -> Result<u64> {
 }
 
 impl Session {
-    fn begin(&self, token: Box<str>, principal: Principal) {
-        self.state().bearer = Some(Bearer {
-            token,
-            principal,
-            ends_at: None,
-        });
+    fn begin(&self, token: Token, principal: Principal) {
+        self.state().bearer = Some(Bearer::new(token, principal, None));
     }
 
     /// Takes over a newer token of the same bearer, and gives back the subscriptions that are lost by it, and the end of the
     /// connection. `None` when it is somebody else's: nobody becomes another one, or goes into another family, on a live connection.
-    fn go_on(&self, token: Box<str>, principal: Principal) -> Option<(Vec<Channel>, u64)> {
+    fn go_on(&self, token: Token, principal: Principal) -> Option<(Vec<Channel>, u64)> {
         let mut state = self.state();
         let bearer = state.bearer.as_mut()?;
         let (old, new) = (&bearer.principal, &principal);
@@ -189,11 +187,7 @@ impl Session {
         // What a program said of the end holds until there is a token that was not there then.
         let is_newer = principal.expires_at > bearer.principal.expires_at;
         let ends_at = bearer.ends_at.filter(|_| !is_newer);
-        *bearer = Bearer {
-            token,
-            principal,
-            ends_at,
-        };
+        *bearer = Bearer::new(token, principal, ends_at);
         let end = bearer.end();
         drop(state);
         Some((self.change(role), end))

@@ -370,6 +370,28 @@ async fn it_hears_what_the_server_subscribes_it_to_and_recovers_that_too() {
 }
 
 #[tokio::test]
+async fn it_takes_what_was_published_in_one_transaction_one_by_one() {
+    let host = host().await;
+    let family = Uuid::now_v7();
+    let channel = format!("family:{family}:news");
+    let sql = host.sql().await;
+    let token = host.token(Role::Owner, family);
+    let mut client = Script::start(&host, &token).await;
+    let _ = client.subscribe(&channel).await;
+    let all = "select stream.publish($1, to_jsonb(n)) from generate_series(1, 200) n";
+    let published = sql.query(all, &[&channel]).await;
+    published.expect("a transaction");
+    for number in 1..=200 {
+        let event = client.event("publication").await;
+        assert_eq!(
+            (&event["offset"], &event["data"]),
+            (&json!(number), &json!(number))
+        );
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn it_puts_documents_together_from_what_has_changed() {
     let host = builder()
         .config("[plugins.stream.config.namespaces.board]\nhistory_size = 100\ndeltas = true")

@@ -3,6 +3,7 @@
 mod abuse;
 mod api;
 mod browser;
+mod bursts;
 mod by_server;
 mod changes;
 mod channels;

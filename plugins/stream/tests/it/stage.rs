@@ -156,6 +156,22 @@ impl Client {
         }
     }
 
+    /// What the next frame says that is no ping, line by line.
+    pub(crate) async fn next_frame(&mut self) -> Vec<Value> {
+        loop {
+            let text = within("a frame", self.frame()).await;
+            let text = text.expect("the connection goes on").unwrap_or_default();
+            if text == "{}" {
+                self.say("{}").await;
+            } else if !text.is_empty() {
+                let lines = text
+                    .lines()
+                    .map(|line| line.parse::<Value>().expect("JSON"));
+                return lines.collect();
+            }
+        }
+    }
+
     /// Waits for a ping, and answers it.
     pub(crate) async fn ping(&mut self) {
         self.frame_of_pings().await.expect("the connection goes on");
