@@ -21,6 +21,7 @@ pub mod listen;
 pub mod log;
 pub mod metrics;
 pub mod policy;
+pub mod pubsub;
 pub mod task;
 pub mod tokens;
 

@@ -43,6 +43,7 @@ pub mod capability {
     pub mod log;
     pub mod metrics;
     pub mod policy;
+    pub mod pubsub;
     pub mod task;
     pub mod tokens;
 }
@@ -51,4 +52,4 @@ pub mod capability {
 pub const MAJOR: u32 = 1;
 
 /// Boundary minor of this crate: grows when a table or an id is added.
-pub const MINOR: u32 = 5;
+pub const MINOR: u32 = 6;

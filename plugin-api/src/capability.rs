@@ -17,6 +17,7 @@ pub mod kv;
 pub mod listen;
 pub mod metrics;
 pub mod policy;
+pub mod pubsub;
 pub mod secrets;
 pub mod tasks;
 pub mod tokens;

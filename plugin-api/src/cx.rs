@@ -8,7 +8,7 @@ use crate::{
         audit::Audit, call::Calls, clock::Clock, config::About, connect::Connect, crypto::Crypto,
         db::Db, dump::Dump, events::Events, handlers::Handlers, http::Http, hub::Hub,
         identity::Identity, kv::Kv, listen::Listen, metrics::Metrics, policy::Policy,
-        secrets::Secrets, tasks::Tasks, tokens::Tokens,
+        pubsub::PubSub, secrets::Secrets, tasks::Tasks, tokens::Tokens,
     },
 };
 
@@ -35,6 +35,7 @@ pub(crate) struct Handles {
     pub(crate) listen: Option<abi::capability::listen::Listen>,
     pub(crate) metrics: Option<abi::capability::metrics::Metrics>,
     pub(crate) policy: Option<abi::capability::policy::Policy>,
+    pub(crate) pubsub: Option<abi::capability::pubsub::PubSub>,
     pub(crate) task: Option<abi::capability::task::Tasks>,
     pub(crate) tokens: Option<abi::capability::tokens::Tokens>,
 }
@@ -72,6 +73,8 @@ capabilities! {
     metrics: Metrics,
     /// Who may do what in a family.
     policy: Policy,
+    /// Messages between hosts, for whoever is there at the moment.
+    pubsub: PubSub,
     /// Secret values.
     secrets: Secrets,
     /// Time.
@@ -108,6 +111,7 @@ impl Context {
             listen: host.listen(),
             metrics: host.metrics(),
             policy: host.policy(),
+            pubsub: host.pubsub(),
             task: host.task(),
             tokens: host.tokens(),
         }))

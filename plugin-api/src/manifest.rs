@@ -340,12 +340,19 @@ const NEWCOMERS: [&[u8]; 4] = [
 const HUB_NEEDS: u32 = 5;
 const HUB: &[u8] = b"nself.hub/";
 
+/// The minor whose hosts carry messages between them.
+const PUBSUB_NEEDS: u32 = 6;
+const PUBSUB: &[u8] = b"nself.pubsub/";
+
 /// Prefix of capabilities that the host itself provides.
 const HOST_CAPABILITY: &[u8] = b"nself.";
 
 /// The lowest minor that serves a plugin which asks for that and has these routes.
 pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
-    if asks_for_the_hub(requires) {
+    if asks_for(requires, PUBSUB) {
+        return PUBSUB_NEEDS;
+    }
+    if asks_for(requires, HUB) {
         return HUB_NEEDS;
     }
     if asks_for_newcomers(requires) {
@@ -363,10 +370,10 @@ pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
     if calls_others { CALLS_NEED } else { NEEDS }
 }
 
-const fn asks_for_the_hub(requires: &Requires) -> bool {
+const fn asks_for(requires: &Requires, capability: &[u8]) -> bool {
     let mut at = 0;
     while at < requires.capabilities.len() {
-        if begins(requires.capabilities[at].as_bytes(), HUB) {
+        if begins(requires.capabilities[at].as_bytes(), capability) {
             return true;
         }
         at += 1;
@@ -728,6 +735,7 @@ mod tests {
         check_needs(&capabilities(&["mail.send/1", "nself.connect/1"]), 4);
         check_needs(&capabilities(&["nself.tokens/1"]), 4);
         check_needs(&capabilities(&["nself.tokens/1", "nself.hub/1"]), 5);
+        check_needs(&capabilities(&["nself.hub/1", "nself.pubsub/1"]), 6);
         let configured = Requires {
             egress: &["example.org", "{smtp_host}:25"],
             ..Requires::NOTHING

@@ -30,6 +30,7 @@ use crate::{
         log::PluginLog,
         metrics::MetricsCapability,
         policy::PolicyCapability,
+        pubsub::PubSubCapability,
         task::Background,
         tokens::TokensCapability,
     },
@@ -158,6 +159,10 @@ impl Offer {
                 Capability::metrics(abi::metrics::Metrics::new(Arc::new(metrics)))
             }
             abi::policy::Policy::ID => Capability::policy(PolicyCapability::capability()),
+            abi::pubsub::PubSub::ID => Capability::pubsub(PubSubCapability::capability(
+                &grant,
+                services.messages.clone(),
+            )),
             abi::task::Tasks::ID => Capability::task(self.background.capability()),
             abi::tokens::Tokens::ID => {
                 Capability::tokens(TokensCapability::capability(Arc::clone(&services.verifier)))

@@ -17,6 +17,7 @@ use crate::{
         kv::Store,
         listen::Ports,
         metrics::MetricsHub,
+        pubsub::Messages,
         task::lease::Leases,
     },
     events::EventLog,
@@ -59,6 +60,8 @@ pub struct Services {
     pub login_password: Arc<dyn Fn(&str) -> String + Send + Sync>,
     /// Small values.
     pub kv: Arc<Store>,
+    /// Messages between hosts, where something carries them.
+    pub messages: Option<Arc<Messages>>,
     /// Keys and hashing.
     pub crypto: Arc<CryptoService>,
     /// Archives of the database.

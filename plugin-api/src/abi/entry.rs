@@ -156,6 +156,7 @@ mod list {
         log: c::log::Log,
         metrics: c::metrics::Metrics,
         policy: c::policy::Policy,
+        pubsub: c::pubsub::PubSub,
         task: c::task::Tasks,
         tokens: c::tokens::Tokens,
     }

@@ -116,6 +116,7 @@ pub fn all() -> Vec<Layout> {
         c::log::Log,
         c::metrics::Metrics,
         c::policy::Policy,
+        c::pubsub::PubSub,
         c::task::Tasks,
         c::task::Work,
         c::task::Lease,

@@ -4,6 +4,7 @@ mod abuse;
 mod api;
 mod browser;
 mod by_server;
+mod carried;
 mod changes;
 mod channels;
 mod clients;
