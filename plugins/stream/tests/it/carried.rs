@@ -31,7 +31,7 @@ impl Stage {
         let redis = RedisServer::start().await;
         // As often as the test wants.
         let often = "[plugins.stream.config]\ncommands_per_second = 10_000\n
-            [plugins.stream.config.namespaces.typing]\nephemeral = true
+            [plugins.stream.config.namespaces.typing]\nephemeral = true\nmessage_bytes_max = 1_000
             publish = [\"OWNER\"]\npublish_per_second = 10_000
             [plugins.stream.config.namespaces.board]\nhistory_size = 100\npublish = [\"OWNER\"]";
         let first = builder()
