@@ -22,6 +22,7 @@ pub mod log;
 pub mod metrics;
 pub mod policy;
 pub mod process;
+pub mod pubsub;
 pub mod task;
 pub mod tokens;
 

@@ -44,6 +44,7 @@ pub mod capability {
     pub mod metrics;
     pub mod policy;
     pub mod process;
+    pub mod pubsub;
     pub mod task;
     pub mod tokens;
 }

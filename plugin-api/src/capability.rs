@@ -18,6 +18,7 @@ pub mod listen;
 pub mod metrics;
 pub mod policy;
 pub mod process;
+pub mod pubsub;
 pub mod secrets;
 pub mod tasks;
 pub mod tokens;

@@ -8,7 +8,7 @@ use crate::{
         audit::Audit, call::Calls, clock::Clock, config::About, connect::Connect, crypto::Crypto,
         db::Db, dump::Dump, events::Events, handlers::Handlers, http::Http, hub::Hub,
         identity::Identity, kv::Kv, listen::Listen, metrics::Metrics, policy::Policy,
-        process::Processes, secrets::Secrets, tasks::Tasks, tokens::Tokens,
+        process::Processes, pubsub::PubSub, secrets::Secrets, tasks::Tasks, tokens::Tokens,
     },
 };
 
@@ -36,6 +36,7 @@ pub(crate) struct Handles {
     pub(crate) metrics: Option<abi::capability::metrics::Metrics>,
     pub(crate) policy: Option<abi::capability::policy::Policy>,
     pub(crate) process: Option<abi::capability::process::Process>,
+    pub(crate) pubsub: Option<abi::capability::pubsub::PubSub>,
     pub(crate) task: Option<abi::capability::task::Tasks>,
     pub(crate) tokens: Option<abi::capability::tokens::Tokens>,
 }
@@ -75,6 +76,8 @@ capabilities! {
     policy: Policy,
     /// Programs, as far as the operator lets the plugin run any.
     process: Processes,
+    /// Messages between hosts, for whoever is there at the moment.
+    pubsub: PubSub,
     /// Secret values.
     secrets: Secrets,
     /// Time.
@@ -112,6 +115,7 @@ impl Context {
             metrics: host.metrics(),
             policy: host.policy(),
             process: host.process(),
+            pubsub: host.pubsub(),
             task: host.task(),
             tokens: host.tokens(),
         }))

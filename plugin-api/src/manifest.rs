@@ -340,17 +340,18 @@ const NEWCOMERS: [&[u8]; 4] = [
 const HUB_NEEDS: u32 = 5;
 const HUB: &[u8] = b"nself.hub/";
 
-/// The minor whose hosts run programs.
-const PROCESS_NEEDS: u32 = 6;
+/// The minor whose hosts run programs, and carry messages between them.
+const PROCESS_AND_PUBSUB_NEED: u32 = 6;
 const PROCESS: &[u8] = b"nself.process/";
+const PUBSUB: &[u8] = b"nself.pubsub/";
 
 /// Prefix of capabilities that the host itself provides.
 const HOST_CAPABILITY: &[u8] = b"nself.";
 
 /// The lowest minor that serves a plugin which asks for that and has these routes.
 pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
-    if asks_for(requires, PROCESS) {
-        return PROCESS_NEEDS;
+    if asks_for(requires, PROCESS) || asks_for(requires, PUBSUB) {
+        return PROCESS_AND_PUBSUB_NEED;
     }
     if asks_for(requires, HUB) {
         return HUB_NEEDS;
@@ -736,6 +737,7 @@ mod tests {
         check_needs(&capabilities(&["nself.tokens/1"]), 4);
         check_needs(&capabilities(&["nself.tokens/1", "nself.hub/1"]), 5);
         check_needs(&capabilities(&["nself.hub/1", "nself.process/1"]), 6);
+        check_needs(&capabilities(&["nself.hub/1", "nself.pubsub/1"]), 6);
         let configured = Requires {
             egress: &["example.org", "{smtp_host}:25"],
             ..Requires::NOTHING

@@ -6,7 +6,7 @@
 mod bucket;
 pub mod error;
 mod key;
-mod redis;
+pub(super) mod redis;
 mod store;
 
 use std::{sync::Arc, time::Duration};

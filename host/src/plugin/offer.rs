@@ -31,6 +31,7 @@ use crate::{
         metrics::MetricsCapability,
         policy::PolicyCapability,
         process::ProcessCapability,
+        pubsub::PubSubCapability,
         task::Background,
         tokens::TokensCapability,
     },
@@ -168,6 +169,10 @@ impl Offer {
                     programs,
                 ))
             }
+            abi::pubsub::PubSub::ID => Capability::pubsub(PubSubCapability::capability(
+                &grant,
+                services.messages.clone(),
+            )),
             abi::task::Tasks::ID => Capability::task(self.background.capability()),
             abi::tokens::Tokens::ID => {
                 Capability::tokens(TokensCapability::capability(Arc::clone(&services.verifier)))

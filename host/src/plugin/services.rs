@@ -18,6 +18,7 @@ use crate::{
         listen::Ports,
         metrics::MetricsHub,
         process::{Allowed, Programs},
+        pubsub::Messages,
         task::lease::Leases,
     },
     events::EventLog,
@@ -60,6 +61,8 @@ pub struct Services {
     pub login_password: Arc<dyn Fn(&str) -> String + Send + Sync>,
     /// Small values.
     pub kv: Arc<Store>,
+    /// Messages between hosts, where something carries them.
+    pub messages: Option<Arc<Messages>>,
     /// Keys and hashing.
     pub crypto: Arc<CryptoService>,
     /// Archives of the database.

@@ -17,6 +17,7 @@ use crate::{
         http::{Egress, list::EgressList},
         kv::Store,
         metrics::MetricsHub,
+        pubsub::Messages,
         task::lease::Leases,
     },
     config::{
@@ -119,6 +120,7 @@ pub(super) fn build(
             }
             None => Store::postgres(host_pool.clone()),
         }),
+        messages: messages(config)?,
         crypto: Arc::new(
             CryptoService::new(
                 &master_bytes(&master),
@@ -157,6 +159,14 @@ pub(super) fn build(
         http_metrics,
         metrics,
     })
+}
+
+/// What carries messages between hosts, if anything does.
+fn messages(config: &Config) -> Result<Option<Arc<Messages>>, RunError> {
+    let url = config.redis.url.as_ref();
+    let messages = url.map(|url| Messages::redis(url.expose())).transpose();
+    let messages = messages.map_err(|error| RunError::Redis(error.to_string()))?;
+    Ok(messages.map(Arc::new))
 }
 
 /// Where the database's programs are.

@@ -157,6 +157,7 @@ mod list {
         metrics: c::metrics::Metrics,
         policy: c::policy::Policy,
         process: c::process::Process,
+        pubsub: c::pubsub::PubSub,
         task: c::task::Tasks,
         tokens: c::tokens::Tokens,
     }

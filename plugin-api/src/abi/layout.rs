@@ -118,6 +118,7 @@ pub fn all() -> Vec<Layout> {
         c::policy::Policy,
         c::process::Process,
         c::process::Running,
+        c::pubsub::PubSub,
         c::task::Tasks,
         c::task::Work,
         c::task::Lease,

@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use nself_plugin_api::prelude::*;
+use nself_plugin_api::{
+    capability::pubsub::Heard,
+    futures_util::{Stream, StreamExt},
+    prelude::*,
+};
 
 /// The plugin.
 pub struct Caller {
@@ -24,7 +28,7 @@ impl Plugin for Caller {
     const ABOUT: About = about!("fixture-caller");
 
     const REQUIRES: Requires = Requires {
-        capabilities: &["fixture.echo/1", "nself.db/1"],
+        capabilities: &["fixture.echo/1", "nself.db/1", "nself.pubsub/1"],
         optional: &["fixture.more/1"],
         ..Requires::NOTHING
     };
@@ -39,6 +43,12 @@ impl Plugin for Caller {
         Route::get("/caller/not-granted", not_granted)
             .public()
             .summary("Call what was not asked for"),
+        Route::post("/caller/messages/{channel}", publish)
+            .public()
+            .summary("Publish to all hosts"),
+        Route::get("/caller/messages/{channel}", hear)
+            .public()
+            .summary("What is published"),
         Route::get("/caller/dropped", dropped)
             .public()
             .summary("Jobs of fixture-caller.wait that are over"),
@@ -89,6 +99,28 @@ async fn optional(
 async fn not_granted(cx: Cx<Caller>) -> Result<NoContent> {
     cx.calls().call("mail.send/1", "send", "").await?;
     Ok(NoContent)
+}
+
+async fn publish(
+    cx: Cx<Caller>,
+    Path(channel): Path<String>,
+    Body(message): Body,
+) -> Result<NoContent> {
+    cx.pubsub().publish(&channel, message).await?;
+    Ok(NoContent)
+}
+
+async fn hear(
+    cx: Cx<Caller>,
+    Path(channel): Path<String>,
+) -> Result<Sse<impl Stream<Item = Result<SseEvent>> + Send + 'static>> {
+    let heard = cx.pubsub().subscribe(&[&channel]).await?;
+    Ok(Sse(heard.map(|heard| {
+        Ok(match heard? {
+            Heard::Message { message, .. } => SseEvent::data(&String::from_utf8_lossy(&message)),
+            Heard::Missed => SseEvent::data("").event("missed"),
+        })
+    })))
 }
 
 async fn dropped(cx: Cx<Caller>) -> Result<Data<u64>> {

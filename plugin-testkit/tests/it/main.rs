@@ -11,6 +11,7 @@ mod events;
 mod handlers;
 mod hub;
 mod keys;
+mod messages;
 mod outside;
 mod provided;
 mod replicas;
@@ -28,6 +29,9 @@ nself_plugin_testkit::conformance!(
     concat!(env!("CARGO_MANIFEST_DIR"), "/fixture"),
     |plugin| plugin
         .secret("fixture-key", super::KEY)
+        .except("GET /fixture/messages/{channel}")
+        .except("POST /fixture/messages/{channel}")
+        .except("POST /fixture/held-messages/{channel}")
         .except("GET /fixture/panic")
         .except("GET /fixture/blocking-panic")
         .except("GET /fixture/fetch")

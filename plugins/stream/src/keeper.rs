@@ -15,8 +15,8 @@ use nself_plugin_api::{
 };
 
 use crate::{
-    Stream, config::Wakeup, course, leaving, media, protocol::Unsubscribe, reader, session::Now,
-    standing, store, told,
+    Stream, config::Wakeup, courier, course, leaving, media, protocol::Unsubscribe, reader,
+    session::Now, standing, store, told,
 };
 
 /// Pause between two looks. Rights that were taken away are gone within a second.
@@ -31,6 +31,7 @@ const PRUNE_STEP: i64 = 10_000;
 pub(crate) struct Keeper {
     is_listening: AtomicBool,
     is_reading: AtomicBool,
+    is_hearing: AtomicBool,
     seen: Mutex<Seen>,
     /// Of hosts that do not listen.
     pub asking: told::Asking,
@@ -91,7 +92,7 @@ pub(crate) async fn keep(cx: Cx<Stream>) -> Result<()> {
     Ok(())
 }
 
-/// Starts the loops that do not run: at first both of them, later one that ended. What is told from then on is heard.
+/// Starts the loops that do not run: at first all of them, later one that ended. What is told from then on is heard.
 pub(crate) async fn start_loops(cx: &Cx<Stream>) -> Result<()> {
     if let Some(running) = Running::begin(cx, |keeper| &keeper.is_listening) {
         match cx.plugin().config.wakeup {
@@ -103,6 +104,16 @@ pub(crate) async fn start_loops(cx: &Cx<Stream>) -> Result<()> {
         cx.tasks().spawn("read", async move {
             let ended = reader::follow(&running.cx).await;
             debug!(error = ?ended.err(), "nothing is read any more");
+            Ok(())
+        })?;
+    }
+    if cx.pubsub().is_on()?
+        && let Some(running) = Running::begin(cx, |keeper| &keeper.is_hearing)
+    {
+        let messages = courier::subscribe(cx).await?;
+        cx.tasks().spawn("hear", async move {
+            let ended = courier::hear(&running.cx, messages).await;
+            debug!(error = ?ended.err(), "nothing is carried any more");
             Ok(())
         })?;
     }

@@ -5,6 +5,7 @@
 mod channel;
 mod channels;
 mod config;
+mod courier;
 mod course;
 mod deltas;
 mod error;
@@ -88,6 +89,7 @@ impl Plugin for Stream {
             "nself.db/1",
             "nself.http/1",
             "nself.hub/1",
+            "nself.pubsub/1",
             "nself.tokens/1",
         ],
         tables: &[

@@ -1,5 +1,5 @@
 //! What hosts tell one another beside the log: publications that nobody keeps, who came and went, whom an operator sends away. By NOTIFY, which every host
-//! hears, this one included, so that all deliver in one order. A host that cannot listen finds the same written down.
+//! hears, this one included, so that all deliver in one order. A host that cannot listen finds the same written down. Publications have a courier.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     Stream,
     channel::Own,
-    course,
+    courier, course,
     hub::Presence,
     leaving,
     outlet::Frame,
@@ -98,7 +98,7 @@ enum Kind {
 ///
 /// # Errors
 ///
-/// Those of the database.
+/// Those of the courier.
 pub(crate) async fn publish(
     cx: &Cx<Stream>,
     channel: &str,
@@ -111,7 +111,7 @@ pub(crate) async fn publish(
         tags,
         ..Told::new(Kind::Publication, channel, info.cloned())
     };
-    tell(cx, &told).await
+    courier::carry(cx, text(&told)?).await
 }
 
 /// Somebody is subscribed. Whoever misses it finds them in the presence.
@@ -236,12 +236,15 @@ pub(crate) async fn survey(cx: &Cx<Stream>, id: Uuid) -> Result<()> {
 ///
 /// None that is known.
 pub(crate) fn admitted() -> Result<String> {
-    serde_json::to_string(&Told::new(Kind::Admitted, "", None)).map_err(Error::internal)
+    text(&Told::new(Kind::Admitted, "", None))
 }
 
 async fn tell(cx: &Cx<Stream>, told: &Told<'_>) -> Result<()> {
-    let text = serde_json::to_string(told).map_err(Error::internal)?;
-    store::told::tell(&cx.db(), &text).await
+    store::told::tell(&cx.db(), &text(told)?).await
+}
+
+fn text(told: &Told<'_>) -> Result<String> {
+    serde_json::to_string(told).map_err(Error::internal)
 }
 
 /// Hears what hosts tell until the stream of notifications ends.
@@ -326,27 +329,47 @@ async fn heard_nothing_for_a_while(cx: &Cx<Stream>) {
     cx.plugin().hub.bell.wake();
 }
 
+fn read(text: &str) -> Option<Told<'_>> {
+    serde_json::from_str(text)
+        .inspect_err(|error| warn!(%error, "something that does not read was told"))
+        .ok()
+}
+
+/// Hears a publication, and nothing else: whoever can write to Redis sends nobody away.
+pub(crate) fn hear_publication(cx: &Cx<Stream>, text: &str) {
+    let told = read(text).filter(|told| matches!(told.kind, Kind::Publication));
+    if let Some(told) = told {
+        flash(cx, told);
+    }
+}
+
+/// Delivers what nobody keeps.
+fn flash(cx: &Cx<Stream>, told: Told<'_>) {
+    let Some(data) = told.data else {
+        return;
+    };
+    let info = told.info;
+    let publication = Publication {
+        data,
+        info: info.and_then(|info| serde_json::value::to_raw_value(&info).ok()),
+        offset: 0,
+        // A tag that is null is none.
+        tags: told.tags.filter(|tags| tags.get() != "null"),
+        delta: false,
+        time: 0,
+    };
+    cx.plugin().hub.flash(told.channel, &publication);
+}
+
 fn hear(cx: &Cx<Stream>, text: &str) {
-    let told: Told<'_> = match serde_json::from_str(text) {
-        Ok(told) => told,
-        Err(error) => return warn!(%error, "something that does not read was told"),
+    let Some(told) = read(text) else {
+        return;
     };
     let hub = &cx.plugin().hub;
+    if matches!(told.kind, Kind::Publication) {
+        return flash(cx, told);
+    }
     match (told.kind, told.data, told.info) {
-        (Kind::Publication, Some(data), info) => {
-            let info = info.and_then(|info| serde_json::value::to_raw_value(&info).ok());
-            // A tag that is null is none.
-            let tags = told.tags.filter(|tags| tags.get() != "null");
-            let publication = Publication {
-                data,
-                info,
-                offset: 0,
-                tags,
-                delta: false,
-                time: 0,
-            };
-            hub.flash(told.channel, &publication);
-        }
         (Kind::Join, _, Some(info)) => hub.tell_presence(told.channel, Presence::Join, &info),
         (Kind::Leave, _, Some(info)) => hub.tell_presence(told.channel, Presence::Leave, &info),
         (Kind::Unsubscribe, _, Some(whom)) => {

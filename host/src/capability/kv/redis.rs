@@ -35,8 +35,7 @@ impl fmt::Debug for RedisStore {
 
 impl RedisStore {
     pub(super) fn new(url: &str) -> Result<Self, KvError> {
-        // Of this error only its fixed category is kept: details may quote the URL, which holds the password.
-        let client = Client::open(url).map_err(|error| KvError::Url(category(&error)))?;
+        let client = client(url)?;
         // No retries in here: the next command starts the next attempt, and a caller gets its 503 soon.
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_LIMIT))
@@ -159,6 +158,15 @@ impl Request<'_> {
             Self::Script(script) => script.invoke_async(&mut connection).await,
         }
     }
+}
+
+/// How to reach the server at `url`.
+///
+/// # Errors
+///
+/// [`KvError::Url`]: of the client's error only its fixed category is kept. Details may quote the URL, which holds the password.
+pub(in crate::capability) fn client(url: &str) -> Result<Client, KvError> {
+    Client::open(url).map_err(|error| KvError::Url(category(&error)))
 }
 
 fn category(error: &redis::RedisError) -> &'static str {

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use nself_plugin_api::{prelude::Role, serde_json::json, uuid::Uuid};
 use nself_plugin_testkit::{TestHost, WrongClock};
 
-use crate::stage::{Client, builder, publish};
+use crate::{
+    stage::{Client, builder, publish},
+    storm,
+};
 
 /// The life of a token of the tests.
 const LIFE: i64 = 3_600;
@@ -33,6 +37,41 @@ async fn a_connection_ends_with_its_token_and_the_grace_whatever_is_published() 
     assert_eq!(client.publication().await["data"], 1);
     clock.set_ahead(LIFE + 122);
     assert_eq!(client.end().await, (3005, "connection expired".to_owned()));
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_whose_tokens_end_at_once_are_all_told_so_and_come_again_with_newer_ones() {
+    let clock = Arc::<WrongClock>::default();
+    let host = builder()
+        .config("[http]\nconnections_max = 20_000\nconcurrency_per_plugin = 20_000")
+        .config("[plugins.stream.config]\nexpired_grace_seconds = 120")
+        .wrong_clock(Arc::clone(&clock))
+        .start()
+        .await;
+    let family = Uuid::now_v7();
+    let people: Vec<_> = (0..storm::clients()).map(|_| Uuid::now_v7()).collect();
+    let token = |person: &Uuid| host.token_of(*person, Some((Role::Owner, family)));
+    let request = json!({"channel": "chat:a"});
+    let all_come = || {
+        join_all(people.iter().map(async |person| {
+            let mut client = storm::come(host.address(), &token(person)).await;
+            let _ = storm::subscribe(&mut client, request.clone()).await;
+            client
+        }))
+    };
+    let mut audience = all_come().await;
+    clock.set_ahead(LIFE - 10);
+    let mut stays = Client::connect(host.address(), &host.token(Role::Owner, family)).await;
+    let _ = stays.subscribe("public:a").await;
+    clock.set_ahead(LIFE + 122);
+    for client in &mut audience {
+        assert_eq!(client.end().await, (3005, "connection expired".to_owned()));
+    }
+    let back = all_come().await;
+    publish(&host.sql().await, "public:a", json!(1)).await;
+    assert_eq!(stays.publication().await["data"], 1);
+    drop(back);
     host.stop().await;
 }
 

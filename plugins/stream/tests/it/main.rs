@@ -5,6 +5,7 @@ mod api;
 mod browser;
 mod bursts;
 mod by_server;
+mod carried;
 mod changes;
 mod channels;
 mod clients;

@@ -19,7 +19,8 @@ use crate::{
     warm::{AWAY, BACK, offsets},
 };
 
-fn clients() -> usize {
+/// How many there are.
+pub(crate) fn clients() -> usize {
     let said = std::env::var("STREAM_STORM_CLIENTS");
     said.map_or(200, |number| number.parse().expect("a number of clients"))
 }
@@ -42,7 +43,7 @@ fn somebody(host: &TestHost, family: Uuid) -> String {
 const TRIES: usize = 1_000;
 
 /// Connects, again when it is told that this may help: everybody at once is more than the database is asked at once.
-async fn come(address: SocketAddr, token: &str) -> Client {
+pub(crate) async fn come(address: SocketAddr, token: &str) -> Client {
     for _ in 0..TRIES {
         let mut client = Client::open(address).await;
         let answer = client.ask("connect", json!({"token": token})).await;
@@ -55,7 +56,7 @@ async fn come(address: SocketAddr, token: &str) -> Client {
 }
 
 /// Subscribes in the same way.
-async fn subscribe(client: &mut Client, request: Value) -> Value {
+pub(crate) async fn subscribe(client: &mut Client, request: Value) -> Value {
     for _ in 0..TRIES {
         let answer = client.ask("subscribe", request.clone()).await;
         if answer["subscribe"].is_object() {
