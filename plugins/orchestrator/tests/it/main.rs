@@ -4,6 +4,7 @@ mod asking;
 mod authentication;
 mod clients;
 mod conformance;
+mod counted;
 mod definitions;
 mod delivery;
 mod driver;
