@@ -11,6 +11,7 @@ pub const PLUGIN_FUNCTIONS: &[&str] = &[
     "nself.current_role()",
     "nself.crosses_families()",
     "nself.emit_event(text, text, jsonb, uuid, text, text)",
+    "nself.emit_events(text[], text[], jsonb[], uuid[])",
     "nself.audit(text, text, jsonb, uuid, text)",
     "nself.read_audit(text, text, uuid, timestamptz, uuid, integer)",
     "nself.sees_content(text, text, uuid, timestamptz, uuid)",
@@ -45,6 +46,7 @@ const HOST: &[Embedded] = &[
     step!(7, "tenancy", "nself/0007_tenancy"),
     step!(8, "audit_months", "nself/0008_audit_months"),
     step!(9, "seeing", "nself/0009_seeing"),
+    step!(10, "emitting", "nself/0010_emitting"),
 ];
 
 const SHARED: &[Embedded] = &[

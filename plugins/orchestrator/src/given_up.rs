@@ -14,7 +14,7 @@ use crate::{
     Orchestrator,
     advance::{By, advance, give_up},
     engine::{Error as Fault, Outcome},
-    store::{commands, jobs},
+    store::{commands, jobs, needs},
 };
 
 /// Jobs that hosts died of are enqueued anew so often.
@@ -48,6 +48,17 @@ pub(crate) async fn discarded(cx: Cx<Orchestrator>, event: Event) -> Result<()> 
     let Some(mut payload) = job.payload else {
         return Ok(());
     };
+    let run = payload["instance"]
+        .as_str()
+        .and_then(|run| run.parse().ok());
+    let run: Option<Uuid> = run.filter(|_| job.kind == "orchestrator.call");
+    if let Some(run) = run {
+        // It may have gone on with another call than the one that it was enqueued for.
+        let asked = payload["need"].as_i64().unwrap_or_default();
+        if let Some(need) = needs::of_job(&cx.db(), run, asked, id).await?.last() {
+            payload["need"] = json!(need);
+        }
+    }
     let code = job.error.as_ref().and_then(|error| error["code"].as_str());
     let code = code.unwrap_or("no code");
     let times = payload["anew"].as_u64().unwrap_or(0);
@@ -55,8 +66,12 @@ pub(crate) async fn discarded(cx: Cx<Orchestrator>, event: Event) -> Result<()> 
         warn!(job = id, times, "a job that hosts died of is enqueued anew");
         payload["anew"] = json!(times + 1);
         let options = json!({ "family_id": job.family_id });
-        jobs::enqueue(&cx.db(), &job.kind, &payload, &options).await?;
-        return Ok(());
+        let tx = cx.db().begin().await?;
+        let anew = jobs::enqueue(&tx, &job.kind, &payload, &options).await?;
+        if let Some(run) = run {
+            needs::hand_on(&tx, run, id, anew).await?;
+        }
+        return tx.commit().await;
     }
     error!(
         job = id,

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod advance;
+mod calling;
 mod cli;
 mod command;
 mod config;
@@ -14,6 +15,7 @@ mod error;
 mod exchange;
 pub mod expressions;
 mod files;
+mod gather;
 mod given_up;
 pub mod graph;
 mod hearing;
@@ -26,9 +28,11 @@ mod reach;
 mod routes;
 mod starting;
 mod store;
+mod straight;
 mod sweep;
 mod telling;
 mod version;
+mod watching;
 mod worker;
 
 use std::time::Duration;
@@ -37,14 +41,18 @@ use nself_plugin_api::{
     capability::policy::Roles,
     prelude::*,
     tracing::{error, info},
+    uuid::Uuid,
 };
 
 pub use crate::config::Config;
 use crate::{
     exchange::Tokens,
+    gather::Gatherer,
     hearing::Hearing,
     programs::Programs,
     routes::{commands, definitions, events, fetching, graphs, instances},
+    store::together::{Ended, Step},
+    watching::Watching,
 };
 
 /// The secret that workflows' secrets are read from: a JSON object of names and values.
@@ -58,6 +66,11 @@ pub struct Orchestrator {
     programs: Programs,
     hearing: Hearing,
     tokens: Tokens,
+    /// Names this process to other hosts.
+    host: Uuid,
+    watching: Watching,
+    ended: Gatherer<Ended>,
+    steps: Gatherer<Step>,
 }
 
 impl Plugin for Orchestrator {
@@ -239,9 +252,9 @@ impl Plugin for Orchestrator {
         Job::new("orchestrator.timer", worker::timer)
             .attempts_max(100)
             .keep(Keep::Failed),
-        Job::new("orchestrator.call", worker::call)
+        Job::new("orchestrator.call", calling::call)
             .attempts_max(100)
-            .timeout(Duration::from_secs(120))
+            .timeout(calling::TIMEOUT)
             .keep(Keep::Failed),
         Job::new(process::KIND, process::work)
             .queue("programs")
@@ -296,6 +309,7 @@ impl Plugin for Orchestrator {
         migration!("0001_devices"),
         migration!("0002_workflows"),
         migration!("0003_schedules"),
+        migration!("0004_parts"),
     ];
 
     type Config = Config;
@@ -306,6 +320,10 @@ impl Plugin for Orchestrator {
             programs: Programs::default(),
             hearing: Hearing::default(),
             tokens: Tokens::default(),
+            host: Uuid::now_v7(),
+            watching: Watching::default(),
+            ended: Gatherer::default(),
+            steps: Gatherer::default(),
             device_managers: context.policy().roles("device.manage")?,
         })
     }

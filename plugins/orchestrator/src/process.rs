@@ -4,14 +4,8 @@
 use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use nself_plugin_api::{
-    capability::{
-        db::Notification,
-        process::{Container, Ended, Program, Pull, Running, What},
-    },
-    futures_util::{
-        StreamExt as _,
-        future::{self, Either},
-    },
+    capability::process::{Container, Ended, Program, Pull, Running, What},
+    futures_util::future::{self, Either},
     prelude::*,
     serde_json::{Value, json},
     tracing::{info, warn},
@@ -22,11 +16,11 @@ use serde::Deserialize;
 use crate::{
     Orchestrator,
     advance::{By, advance},
-    dsl,
+    calling, dsl,
     engine::{Error as Fault, Need, NeedId, Outcome, Process, Return, Run, ScriptRun, ScriptText},
     exchange::{Exchange, failed},
-    store::{instances, jobs, needs},
-    worker,
+    store::{jobs, needs},
+    watching::{News, Watcher},
 };
 
 /// The job that holds a program.
@@ -43,6 +37,8 @@ const SCRIPT_BYTES_MAX: usize = 4 << 20;
 const TOLD_MAX: usize = 1_000;
 /// A program that is not wanted any more is told so by a notification. Those get lost when the connection does.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Between looks while the database is away.
+const AWAY: Duration = Duration::from_secs(1);
 /// What shells add to the number of a signal.
 const BY_SIGNAL: i32 = 128;
 
@@ -73,7 +69,7 @@ pub(crate) async fn hand_over(
 /// A program of an instance is to be run.
 pub(crate) async fn work(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
     let Which { instance, need } = job.json()?;
-    let Some(Need::Run(run)) = worker::find_need(&cx, instance, need).await? else {
+    let Some(Need::Run(run)) = calling::find_need(&cx, instance, need).await? else {
         return Ok(());
     };
     let id = crate::advance::need(need);
@@ -120,30 +116,19 @@ fn leave(ended: Result<Ended>, instance: Uuid) -> Result<()> {
 
 /// Waits until an instance needs something no more.
 async fn unwanted(cx: &Cx<Orchestrator>, instance: Uuid, need: i64) {
-    let mut told = cx.db().listen(instances::CHANNEL).await.ok();
+    let mut watcher = Watcher::of(cx, instance, News::Any);
     loop {
         // A database that is away says nothing, and then nothing changes.
-        if needs::of(&cx.db(), instance)
-            .await
-            .is_ok_and(|open| !open.contains(&need))
-        {
+        let open = needs::of(&cx.db(), instance).await;
+        if open.is_ok_and(|open| !open.contains(&need)) {
             return;
         }
-        let id = instance.to_string();
-        let heard = pin!(async {
-            let Some(told) = &mut told else {
-                return future::pending().await;
-            };
-            loop {
-                match told.next().await {
-                    Some(Ok(Notification::Payload(other))) if other != id => {}
-                    Some(_) => return,
-                    None => return future::pending().await,
-                }
-            }
-        });
-        let clock = cx.clock();
-        future::select(heard, pin!(clock.sleep(LOOK_EVERY))).await;
+        match watcher.news(LOOK_EVERY).await {
+            Ok(true) => {}
+            Err(_) if cx.clock().sleep(AWAY).await.is_ok() => {}
+            // What runs may come to its end in the time that the plugin has for that.
+            Ok(false) | Err(_) => return future::pending().await,
+        }
     }
 }
 

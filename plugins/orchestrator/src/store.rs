@@ -9,3 +9,5 @@ pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod needs;
 pub(crate) mod schedules;
+pub(crate) mod together;
+pub(crate) mod watchers;

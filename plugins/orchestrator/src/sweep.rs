@@ -8,7 +8,7 @@ use nself_plugin_api::{
 
 use crate::{
     Orchestrator,
-    store::{commands, definitions, events, instances, schedules},
+    store::{commands, definitions, events, instances, schedules, watchers},
     telling,
 };
 
@@ -35,6 +35,7 @@ pub(crate) async fn end_commands(cx: Cx<Orchestrator>) -> Result<()> {
 pub(crate) async fn prune(cx: Cx<Orchestrator>) -> Result<()> {
     let days = i32::try_from(cx.plugin().config.history_days).unwrap_or(i32::MAX);
     while commands::prune(&cx.db(), days).await? > 0 {}
+    watchers::prune(&cx.db()).await?;
     while instances::prune(&cx.db(), days).await? > 0 {}
     while definitions::prune(&cx.db(), days).await? > 0 {}
     let minutes = i32::try_from(cx.plugin().config.event_minutes).unwrap_or(i32::MAX);

@@ -1,5 +1,7 @@
 //! Definitions of workflows.
 
+use std::sync::Arc;
+
 use nself_plugin_api::{
     capability::audit::{Entry, append_in},
     http::HeaderMap,
@@ -14,7 +16,9 @@ use crate::{
     dsl::{Definition, Fault},
     engine::Program,
     error::WorkflowError,
-    matching, process, programs, starting,
+    matching, process,
+    programs::{self, Meant},
+    starting,
     store::definitions::{self, New, Stored},
     version,
 };
@@ -268,6 +272,43 @@ pub(crate) async fn show(
     find(&cx.db(), &who, &name).await.map(Data)
 }
 
+/// What a start needs to know of the definition that is meant. A version that has been started here once is not asked for again.
+///
+/// # Errors
+///
+/// `WORKFLOW_NOT_FOUND` when there is none that the caller may start.
+pub(crate) async fn meant(
+    cx: &Cx<Orchestrator>,
+    who: &Principal,
+    name: &Which,
+) -> Result<Arc<Meant>> {
+    let programs = &cx.plugin().programs;
+    let asked = (
+        name.namespace.clone(),
+        name.name.clone(),
+        name.version.clone(),
+    );
+    if let Some(meant) = programs.meant(&asked) {
+        return may_start(who, meant.for_families)
+            .then_some(meant)
+            .ok_or_else(|| WorkflowError::Unknown.into());
+    }
+    let found = find(&cx.db(), who, name).await?;
+    let meant = Arc::new(Meant {
+        id: found.id,
+        namespace: found.namespace,
+        name: found.name,
+        version: found.version,
+        for_families: found.for_families,
+    });
+    programs.mean(&meant);
+    Ok(meant)
+}
+
+fn may_start(who: &Principal, for_families: bool) -> bool {
+    reach(who).is_some_and(|reach| reach.family().is_none() || for_families)
+}
+
 /// A definition that the caller may see.
 pub(crate) async fn find(db: &impl Queries, who: &Principal, name: &Which) -> Result<Stored> {
     let version = version::resolve(db, &name.namespace, &name.name, &name.version).await?;
@@ -275,9 +316,7 @@ pub(crate) async fn find(db: &impl Queries, who: &Principal, name: &Which) -> Re
         Some(version) => definitions::find(db, &name.namespace, &name.name, version).await?,
         None => None,
     };
-    let reach = reach(who);
-    let found = found
-        .filter(|found| reach.is_some_and(|reach| reach.family().is_none() || found.for_families));
+    let found = found.filter(|found| may_start(who, found.for_families));
     found.ok_or_else(|| WorkflowError::Unknown.into())
 }
 

@@ -1,17 +1,11 @@
 //! Instances of workflows: started, looked at, steered.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use nself_plugin_api::{
-    capability::{
-        audit::{Entry, append_in},
-        db::Notification,
-    },
-    futures_util::{
-        Stream, StreamExt,
-        future::{self, Either},
-        stream,
-    },
+    Kind,
+    capability::audit::{Entry, append_in},
+    futures_util::{Stream, stream},
     http::HeaderMap,
     prelude::*,
     serde_json::{self, Value, json},
@@ -32,10 +26,13 @@ use crate::{
     programs,
     reach::Reach,
     store::{
+        definitions::Stored,
         history::{self, Happened},
         instances::{self as store, Instance, New, Which},
     },
+    straight,
     version::LATEST,
+    watching::{News, Watcher},
 };
 
 /// What a service needs that works with the workflows of all families.
@@ -46,8 +43,6 @@ const PAGE_MAX: i64 = 1_000;
 const WAIT_SECONDS_MAX: u32 = 25;
 /// Longest wait of an operator, who watches it. The route gives up a little later.
 const WAIT_OF_OPERATORS: Duration = Duration::from_secs(3_600);
-/// Longest time without a look.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What comes in.
 #[derive(Debug, Default, Deserialize, Schema)]
@@ -116,25 +111,24 @@ pub(crate) async fn start(
     Json(start): Json<Start>,
 ) -> Result<Created<Instance>> {
     let key = idempotency_key(&headers)?;
-    let tx = cx.db().begin().await?;
-    let definition = definitions::find(&tx, &who, &name).await?;
+    let meant = definitions::meant(&cx, &who, &name).await?;
     let family = match reach(&who) {
         Some(Reach::Family(own)) if start.family_id.is_none_or(|family| family == own) => Some(own),
         Some(Reach::All) => start.family_id,
         _ => return Err(WorkflowError::Unknown.into()),
     };
-    let input = storable(start.input);
     if let Some(family) = family {
         let max = cx.plugin().config.family_instances_max;
-        if store::open(&tx, family).await? >= i64::from(max) {
+        if store::open(&cx.db(), family).await? >= i64::from(max) {
             return Err(WorkflowError::TooMany { max }.into());
         }
     }
+    let input = storable(start.input);
     let new = New {
-        definition_id: definition.id,
-        namespace: &definition.namespace,
-        name: &definition.name,
-        version: &definition.version,
+        definition_id: meant.id,
+        namespace: &meant.namespace,
+        name: &meant.name,
+        version: &meant.version,
         family_id: family,
         input: &input,
         key: key.as_deref(),
@@ -143,19 +137,71 @@ pub(crate) async fn start(
         schedule_id: None,
         created_by: &who.subject,
     };
+    if let Some(ended) = start_straight(&cx, &new, &who).await? {
+        return Ok(Created(ended));
+    }
+    let id = start_winding(&cx, new, &who, &name).await?;
+    let seconds = start.wait_seconds.unwrap_or(0).min(WAIT_SECONDS_MAX);
+    wait_for(&cx, id, Duration::from_secs(seconds.into()))
+        .await
+        .map(Created)
+}
+
+/// The run, when it has gone straight to its end.
+async fn start_straight(
+    cx: &Cx<Orchestrator>,
+    new: &New<'_>,
+    who: &Principal,
+) -> Result<Option<Instance>> {
+    if !cx.plugin().programs.is_straight(new.definition_id) {
+        return Ok(None);
+    }
+    let Ok(program) = programs::of(cx, &cx.db(), new.definition_id).await? else {
+        return Ok(None);
+    };
+    straight::start(cx, new, program, is_audited(who)).await
+}
+
+/// A run that may need something, with the jobs that drive it.
+async fn start_winding(
+    cx: &Cx<Orchestrator>,
+    new: New<'_>,
+    who: &Principal,
+    name: &Wanted,
+) -> Result<Uuid> {
+    let tx = cx.db().begin().await?;
+    // It may have been removed since it was asked for, and be another one now.
+    let found = definitions::find(&tx, who, name).await;
+    let is_same = |found: &Stored| found.id == new.definition_id;
+    if !found.as_ref().is_ok_and(is_same) {
+        cx.plugin().programs.doubt(new.definition_id);
+    }
+    let found = found?;
+    let new = New {
+        definition_id: found.id,
+        version: &found.version,
+        ..new
+    };
     let id = match store::add(&tx, &new).await? {
         Some((id, held)) => {
-            let noted = note(&tx, "orchestrator.run_started", id, family, &who);
-            begin_in(&cx, &tx, id, &held, noted).await?;
+            let noted = async {
+                if is_audited(who) {
+                    note(&tx, "orchestrator.run_started", id, new.family_id, who).await?;
+                }
+                Ok(())
+            };
+            begin_in(cx, &tx, id, &held, noted).await?;
             id
         }
         None => same(&tx, &new).await?,
     };
     tx.commit().await?;
-    let seconds = start.wait_seconds.unwrap_or(0).min(WAIT_SECONDS_MAX);
-    wait_for(&cx, id, Duration::from_secs(seconds.into()))
-        .await
-        .map(Created)
+    Ok(id)
+}
+
+/// What operators do is in the audit log. Who of a family, and which service, has started a run stands in the run.
+fn is_audited(who: &Principal) -> bool {
+    who.kind == Kind::Operator
 }
 
 /// The same on the command line, where the version is left out mostly and waiting has no end.
@@ -346,12 +392,12 @@ pub(crate) async fn watch(
     let id = named(&cx, &who, &id).await?;
     find(&cx.db(), &who, id).await?;
     let after = part.after.unwrap_or(0);
-    let told = cx.db().listen(store::CHANNEL).await?;
-    let news = stream::unfold(Some((cx, told, id, after)), async |at| {
-        let (cx, mut told, id, after) = at?;
-        match batch(&cx, &mut told, id, after).await {
+    let watcher = Watcher::of(&cx, id, News::Any);
+    let news = stream::unfold(Some((cx, watcher, id, after)), async |at| {
+        let (cx, mut watcher, id, after) = at?;
+        match batch(&cx, &mut watcher, id, after).await {
             Ok(Some((text, last, is_end))) => {
-                let next = (!is_end).then_some((cx, told, id, last));
+                let next = (!is_end).then_some((cx, watcher, id, last));
                 let event = if is_end { "ended" } else { "progress" };
                 let event = SseEvent::data(&text).event(event).id(&last.to_string());
                 Some((Ok(event), next))
@@ -366,7 +412,7 @@ pub(crate) async fn watch(
 /// The next rows of a history, or the instance when it has ended and they are all told.
 async fn batch(
     cx: &Cx<Orchestrator>,
-    told: &mut nself_plugin_api::capability::db::Notifications,
+    watcher: &mut Watcher,
     id: Uuid,
     after: i64,
 ) -> Result<Option<(String, i64, bool)>> {
@@ -385,52 +431,22 @@ async fn batch(
             let text = serde_json::to_string(&instance).map_err(Error::internal)?;
             return Ok(Some((text, after, true)));
         }
-        if !heard(cx, told, id, LOOK_EVERY).await {
+        if !watcher.news(Duration::MAX).await? {
             return Ok(None);
         }
     }
 }
 
-/// Waits until something may have happened to an instance; false when the plugin drains.
-async fn heard(
-    cx: &Cx<Orchestrator>,
-    told: &mut nself_plugin_api::capability::db::Notifications,
-    id: Uuid,
-    limit: Duration,
-) -> bool {
-    let (tasks, clock) = (cx.tasks(), cx.clock());
-    let id = id.to_string();
-    let news = pin!(async {
-        loop {
-            match told.next().await {
-                Some(Ok(Notification::Payload(other))) if other != id => {}
-                Some(_) => return,
-                None => return future::pending().await,
-            }
-        }
-    });
-    let late = pin!(clock.sleep(limit));
-    let reason = future::select(news, late);
-    !matches!(
-        future::select(pin!(tasks.draining()), reason).await,
-        Either::Left(_)
-    )
-}
-
 /// The instance when it has ended, or when the time is over.
 async fn wait_for(cx: &Cx<Orchestrator>, id: Uuid, limit: Duration) -> Result<Instance> {
-    let unknown = || Error::from(WorkflowError::NoRun);
-    let found = store::find(&cx.db(), id, None).await?.ok_or_else(unknown)?;
-    if limit.is_zero() || found.ended_at.is_some() {
-        return Ok(found);
-    }
-    let mut told = cx.db().listen(store::CHANNEL).await?;
+    let mut watcher = Watcher::of(cx, id, News::TheEnd);
     let until = cx.clock().monotonic()? + limit;
     loop {
-        let found = store::find(&cx.db(), id, None).await?.ok_or_else(unknown)?;
+        let found = store::find(&cx.db(), id, None).await?;
+        let found = found.ok_or(WorkflowError::NoRun)?;
         let left = until.saturating_sub(cx.clock().monotonic()?);
         let is_over = found.ended_at.is_some() || left.is_zero();
-        if is_over || !heard(cx, &mut told, id, left.min(LOOK_EVERY)).await {
+        if is_over || !watcher.news(left).await? {
             return Ok(found);
         }
     }

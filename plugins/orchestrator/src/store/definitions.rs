@@ -203,12 +203,16 @@ pub(crate) async fn remove(
     Ok(removed == 1)
 }
 
-/// Deletes removed definitions that nothing has run on for long, and nothing runs on; how many.
+/// Deletes removed definitions that nothing has run on for long, and nothing runs on; how many. One that is brought back meanwhile
+/// stays.
 pub(crate) async fn prune(db: &impl Queries, days: i32) -> Result<u64> {
     db.execute(
         "delete from orchestrator.definitions d where d.id = any (array( \
              select o.id from orchestrator.definitions o where o.removed_at < clock_timestamp() - make_interval(days => $1::integer) \
-               and not exists (select from orchestrator.instances i where i.definition_id = o.id) limit 500))",
+               and not exists (select from orchestrator.instances i \
+                   where i.namespace = o.namespace and i.name = o.name and i.definition_id = o.id) \
+             limit 500)) \
+           and d.removed_at < clock_timestamp() - make_interval(days => $1::integer)",
         &[&days],
     )
     .await

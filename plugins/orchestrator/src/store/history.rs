@@ -1,7 +1,15 @@
 //! What happened to the tasks of an instance.
 
-use nself_plugin_api::{Schema, jiff::Timestamp, prelude::*, serde_json::Value, uuid::Uuid};
+use nself_plugin_api::{
+    Schema,
+    jiff::Timestamp,
+    prelude::*,
+    serde_json::{self, Value, json},
+    uuid::Uuid,
+};
 use serde::Serialize;
+
+use crate::{engine::TaskRecord, outcome::storable};
 
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize, Schema)]
@@ -30,20 +38,32 @@ pub(crate) struct Happened {
     pub at: Timestamp,
 }
 
+/// What happened as it is kept.
+///
+/// # Errors
+///
+/// When it does not become JSON.
+pub(crate) fn text(records: &[TaskRecord]) -> Result<String> {
+    let text = serde_json::to_string(records).map_err(Error::internal)?;
+    if !text.contains("\\u0000") {
+        return Ok(text);
+    }
+    // Postgres takes it, and gives none of it back as text.
+    serde_json::to_string(&storable(json!(records))).map_err(Error::internal)
+}
+
 /// Writes what happened, after the `before` rows that are there.
 pub(crate) async fn write(
     tx: &impl Queries,
     instance: Uuid,
     before: i64,
-    happened: &Value,
+    amount: usize,
+    records: &str,
 ) -> Result<()> {
+    let last = before + i64::try_from(amount).unwrap_or(i64::MAX);
     tx.execute(
-        "insert into orchestrator.history (instance_id, number, reference, name, position, status, attempt, input, output, error, started_at, at) \
-         select $1, $2 + e.number, e.record ->> 'reference', e.record ->> 'name', e.record ->> 'position', e.record ->> 'status', \
-             (e.record ->> 'attempt')::integer, e.record -> 'input', e.record -> 'output', e.record -> 'error', \
-             (e.record ->> 'started_at')::timestamptz, (e.record ->> 'at')::timestamptz \
-         from jsonb_array_elements($3::jsonb) with ordinality as e (record, number)",
-        &[&instance, &before, happened],
+        "insert into orchestrator.history_parts (instance_id, before, last, records) values ($1, $2, $3, $4::text::json)",
+        &[&instance, &before, &last, &records],
     )
     .await?;
     Ok(())
@@ -58,7 +78,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Happened>> {
     db.query(
         "select h.number, h.reference, h.name, h.position, h.status, h.attempt, h.input, h.output, h.error, h.started_at, h.at \
-         from orchestrator.history h where h.instance_id = $1 and h.number > $2 order by h.number limit $3",
+         from orchestrator.history h where h.instance_id = $1 and h.last > $2 and h.number > $2 order by h.last, h.number limit $3",
         &[&instance, &after, &limit],
     )
     .await?

@@ -3,9 +3,6 @@
 use nself_plugin_api::{Schema, jiff::Timestamp, prelude::*, serde_json::Value, uuid::Uuid};
 use serde::Serialize;
 
-/// Whom hosts tell: something happened to the instance that the payload names.
-pub(crate) const CHANNEL: &str = "nself_orchestrator_runs";
-
 /// An instance as those see it who may look at it.
 #[derive(Debug, Clone, Serialize, Schema)]
 pub(crate) struct Instance {
@@ -278,6 +275,17 @@ pub(crate) async fn hold(tx: &impl Queries, id: Uuid) -> Result<Option<Held>> {
     row.as_ref().map(held).transpose()
 }
 
+/// The same for the job that was enqueued to advance it, and has begun.
+pub(crate) async fn hold_begun(tx: &impl Queries, id: Uuid) -> Result<Option<Held>> {
+    let row = tx
+        .query_opt(
+            &format!("update orchestrator.instances i set is_queued = false where i.id = $1 returning {HELD}"),
+            &[&id],
+        )
+        .await?;
+    row.as_ref().map(held).transpose()
+}
+
 /// Where an instance stands, to be looked at by a call of it.
 pub(crate) async fn standing(db: &impl Queries, id: Uuid, need: i64) -> Result<Option<Held>> {
     let row = db
@@ -297,7 +305,8 @@ pub(crate) async fn standing(db: &impl Queries, id: Uuid, need: i64) -> Result<O
 #[derive(Debug)]
 pub(crate) struct Left<'a> {
     pub epoch: i64,
-    pub state: &'a [u8],
+    /// None of one that has completed: nothing goes on from there.
+    pub state: Option<Vec<u8>>,
     pub status: &'a str,
     pub output: Option<Value>,
     pub error: Option<Value>,
@@ -334,16 +343,6 @@ pub(crate) async fn leave(tx: &impl Queries, id: Uuid, left: Left<'_>) -> Result
         "WORKFLOW_FENCED",
         "somebody else has advanced the instance",
     ))
-}
-
-/// The job that advances it has begun.
-pub(crate) async fn begun(tx: &impl Queries, id: Uuid) -> Result<()> {
-    tx.execute(
-        "update orchestrator.instances i set is_queued = false where i.id = $1 and i.is_queued",
-        &[&id],
-    )
-    .await?;
-    Ok(())
 }
 
 /// Lets a job advance it, unless one is enqueued already. The instance is held.
@@ -385,16 +384,6 @@ pub(crate) async fn revive(tx: &impl Queries, id: Uuid, epoch: i64, state: &[u8]
         "update orchestrator.instances i set state = $3, status = 'running', ended_at = null, error = null, epoch = i.epoch + 1 \
          where i.id = $1 and i.epoch = $2",
         &[&id, &epoch, &state],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Tells who watches. A hint, whose commit waits for no disk: whoever watches looks by itself as well.
-pub(crate) async fn tell(db: &impl Queries, id: Uuid) -> Result<()> {
-    db.execute(
-        "select set_config('synchronous_commit', 'off', true), pg_notify($1, $2::uuid::text)",
-        &[&CHANNEL, &id],
     )
     .await?;
     Ok(())

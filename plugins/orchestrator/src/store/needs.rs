@@ -10,24 +10,27 @@ pub(crate) struct New<'a> {
     pub due_at: Option<Timestamp>,
     pub filters: Option<Value>,
     pub types: Option<Vec<String>>,
+    /// The job that looks after it already.
+    pub job: Option<i64>,
 }
 
-/// Keeps a need. Calls and timers get their job with it.
+/// Keeps a need; whether it is new. Calls and timers get their job with it, when no job looks after them already.
 pub(crate) async fn open(
     tx: &impl Queries,
     instance: Uuid,
     family: Option<Uuid>,
     new: &New<'_>,
-) -> Result<()> {
+) -> Result<bool> {
     let types = new.types.clone().map(Value::from);
-    tx.execute(
+    let opened = tx.execute(
         "insert into orchestrator.needs (instance_id, need, kind, due_at, filters, types, job_id) \
          values ($1, $2, $3, $4, $5, (select array_agg(t) from jsonb_array_elements_text($6::jsonb) t), \
-             case $3 \
-             when 'call' then jobs.enqueue('orchestrator.call', jsonb_build_object('instance', $1::uuid, 'need', $2::bigint), \
-                 jsonb_build_object('family_id', $7::uuid)) \
-             when 'timer' then jobs.enqueue('orchestrator.timer', jsonb_build_object('instance', $1::uuid, 'need', $2::bigint), \
-                 jsonb_build_object('family_id', $7::uuid, 'run_at', $4::timestamptz)) \
+             case when $8::bigint is not null then $8 when $3 = 'call' then \
+                 jobs.enqueue('orchestrator.call', jsonb_build_object('instance', $1::uuid, 'need', $2::bigint), \
+                     jsonb_build_object('family_id', $7::uuid)) \
+             when $3 = 'timer' then \
+                 jobs.enqueue('orchestrator.timer', jsonb_build_object('instance', $1::uuid, 'need', $2::bigint), \
+                     jsonb_build_object('family_id', $7::uuid, 'run_at', $4::timestamptz)) \
              end) \
          on conflict do nothing",
         &[
@@ -38,7 +41,34 @@ pub(crate) async fn open(
             &new.filters,
             &types,
             &family,
+            &new.job,
         ],
+    )
+    .await?;
+    Ok(opened == 1)
+}
+
+/// The calls that a job looks after, or that it was enqueued for: one that has gone on takes the next one over, and may be worked
+/// once more by another host.
+pub(crate) async fn of_job(
+    tx: &impl Queries,
+    instance: Uuid,
+    need: i64,
+    job: i64,
+) -> Result<Vec<i64>> {
+    tx.query(
+        "select n.need from orchestrator.needs n where n.instance_id = $1 and n.kind = 'call' and (n.need = $2 or n.job_id = $3) order by n.need",
+        &[&instance, &need, &job],
+    )
+    .await?
+    .map(|row| row.get("need"))
+}
+
+/// Lets another job look after what a job has looked after.
+pub(crate) async fn hand_on(tx: &impl Queries, instance: Uuid, from: i64, to: i64) -> Result<()> {
+    tx.execute(
+        "update orchestrator.needs n set job_id = $3 where n.instance_id = $1 and n.job_id = $2",
+        &[&instance, &from, &to],
     )
     .await?;
     Ok(())

@@ -5,6 +5,7 @@ mod authentication;
 mod clients;
 mod command_line;
 mod conformance;
+mod counted;
 mod definitions;
 mod delivery;
 mod driver;

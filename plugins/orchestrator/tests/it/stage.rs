@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -140,6 +141,15 @@ pub(crate) async fn history(host: &TestHost, id: &Value) -> Vec<Value> {
 pub(crate) struct Ledger {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<(String, String)>>>,
+    held: Held,
+}
+
+/// Paths whose requests are not answered, each as long as its gate is there.
+type Held = Arc<Mutex<Vec<(String, watch::Receiver<()>)>>>;
+
+/// Requests wait for its end.
+pub(crate) struct Gate {
+    _closed: watch::Sender<()>,
 }
 
 impl Ledger {
@@ -148,14 +158,27 @@ impl Ledger {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&seen);
+        let held = Held::default();
+        let (kept, gates) = (Arc::clone(&seen), Arc::clone(&held));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let kept = Arc::clone(&kept);
-                tokio::spawn(answer(stream, kept, statuses));
+                let (kept, gates) = (Arc::clone(&kept), Arc::clone(&gates));
+                tokio::spawn(answer(stream, kept, gates, statuses));
             }
         });
-        Self { address, seen }
+        Self {
+            address,
+            seen,
+            held,
+        }
+    }
+
+    /// Lets requests of that path wait for their answers.
+    pub(crate) fn hold(&self, path: &str) -> Gate {
+        let (sender, receiver) = watch::channel(());
+        let mut held = self.held.lock().expect("nobody panics");
+        held.push((format!(" {path} "), receiver));
+        Gate { _closed: sender }
     }
 
     /// Idempotency keys and heads of the requests so far.
@@ -167,6 +190,7 @@ impl Ledger {
 async fn answer(
     mut stream: TcpStream,
     seen: Arc<Mutex<Vec<(String, String)>>>,
+    held: Held,
     statuses: &'static [u16],
 ) {
     let mut head = Vec::new();
@@ -189,6 +213,16 @@ async fn answer(
         let at = (seen.len() - 1).min(statuses.len() - 1);
         statuses[at]
     };
+    let gates: Vec<watch::Receiver<()>> = {
+        let held = held.lock().expect("nobody panics");
+        let first = head.lines().next().unwrap_or_default();
+        let meant = held.iter().filter(|(path, _)| first.contains(path));
+        meant.map(|(_, gate)| gate.clone()).collect()
+    };
+    for mut gate in gates {
+        // An error says that its gate is gone.
+        while gate.changed().await.is_ok() {}
+    }
     // Who is still sending does not hear the answer.
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use crate::stage::{Ledger, builder, count, definition, put, start};
 
 /// Calls of each run: each is an effect outside.
-const CALLS: usize = 3;
+const CALLS: usize = 4;
 
 /// What a series of kills came to.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub(crate) async fn run(kills: usize, runs: usize) -> Figures {
     figures
 }
 
-/// A call, a pause, an event, a call, a child that is waited for, a call.
+/// Two calls, one right after the other, a pause, an event, a call, a child that is waited for, a call.
 fn tasks(ledger: &Ledger) -> String {
     let call = |number: usize| {
         format!(
@@ -96,7 +96,7 @@ fn tasks(ledger: &Ledger) -> String {
     let rest = "  - rest:\n      wait: {milliseconds: 20}\n";
     let say = "  - say:\n      emit: {event: {with: {source: 'https://example.org/steps', type: org.example.step, data: {n: '${ $workflow.input.n }'}}}}\n";
     let ask = "  - ask:\n      run: {workflow: {namespace: test, name: child, version: latest, input: {n: '${ $workflow.input.n }'}}}\n";
-    [&call(0), rest, say, &call(1), ask, &call(2)].concat()
+    [&call(0), &call(1), rest, say, &call(2), ask, &call(3)].concat()
 }
 
 /// Lets a host drive nothing from here on: it has the database and is beside those that do.
@@ -166,13 +166,13 @@ async fn judge(ledger: &Ledger, sql: &Client, runs: usize) {
             "results of steps",
             "select count(*) from orchestrator.history h join orchestrator.instances i on i.id = h.instance_id \
              where i.name = 'steps' and h.status = 'completed'",
-            runs * 6,
+            runs * 7,
         ),
         (
             "steps with a result",
             "select count(distinct (h.instance_id, h.position)) from orchestrator.history h \
              join orchestrator.instances i on i.id = h.instance_id where i.name = 'steps' and h.status = 'completed'",
-            runs * 6,
+            runs * 7,
         ),
         (
             "events",
