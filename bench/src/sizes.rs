@@ -10,13 +10,13 @@ use std::{
 };
 
 use nself::{
-    loader::{self, Host, HostAbi, System},
+    loader::{self, Host, System, Trust},
     postgres::scratch::Scratch,
 };
 use nself_plugin_api::abi::{
     self,
     bytes::Str,
-    entry::{Capability, HostProvider, RawHandle},
+    entry::{HostProvider, RawHandle},
 };
 
 use crate::{
@@ -73,15 +73,7 @@ impl HostProvider for Nothing {
 async fn loads(report: &mut Report) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let system = System::detect();
-    let host = Host {
-        version: env!("CARGO_PKG_VERSION"),
-        abi: HostAbi {
-            major: abi::MAJOR,
-            minor: abi::MINOR,
-        },
-        capabilities: Capability::IDS,
-        system: &system,
-    };
+    let host = Host::this(&system, Trust::NONE);
     let store = directory.path().join("store");
     let path = directory.path().join("bench00.so");
     let (mut copies, mut checks, mut all) = (Vec::new(), Vec::new(), Vec::new());

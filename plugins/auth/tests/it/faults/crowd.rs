@@ -23,7 +23,8 @@ async fn a_crowd_at_the_door_is_told_to_come_again_and_keeps_nobody_from_what_ne
     let beside = async || stage.get_as(&ada, "/auth/me").send().await.status;
     let (answers, beside) = tokio::join!(join_all(crowd), beside());
     assert_eq!(beside, 200);
-    let (refused, tried): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 503);
+    let (refused, tried): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == 503);
     assert!(!refused.is_empty() && !tried.is_empty());
     for answer in refused {
         assert_eq!(answer.code(), "HASH_QUEUE_FULL");
