@@ -32,7 +32,7 @@ impl Frames {
             let (payload, rest) = bytes.split_at(self.left.min(bytes.len()));
             (self.left, bytes) = (self.left - payload.len(), rest);
             if self.is_message {
-                seen.messages += payload.iter().filter(|byte| **byte == b'\n').count();
+                seen.messages += memchr::memchr_iter(b'\n', payload).count();
             }
             let Some((first, rest)) = bytes.split_first() else {
                 return seen;

@@ -120,6 +120,10 @@ pub struct Program {
     pub time_limit: Option<Duration>,
 }
 
+#[expect(
+    clippy::ref_option,
+    reason = "serde hands over a reference to the field"
+)]
 fn as_millis<S: Serializer>(limit: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
     limit.map(millis).serialize(to)
 }

@@ -84,7 +84,8 @@ pub(crate) async fn work(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
     };
     if !run.awaited {
         tell(&cx, instance, id, Outcome::Done).await?;
-        return leave(running.end().await, instance);
+        leave(running.end().await, instance);
+        return Ok(());
     }
     match future::select(pin!(running.end()), unwanted).await {
         Either::Left((ended, _)) => {
@@ -102,16 +103,15 @@ async fn tell(cx: &Cx<Orchestrator>, instance: Uuid, need: NeedId, outcome: Outc
 }
 
 /// Nobody waits for this end.
-fn leave(ended: Result<Ended>, instance: Uuid) -> Result<()> {
+fn leave(ended: Result<Ended>, instance: Uuid) {
     match ended {
         Ok(ended) => {
-            info!(%instance, code = ended.code, signal = ended.signal, "a program that nobody waits for ended")
+            info!(%instance, code = ended.code, signal = ended.signal, "a program that nobody waits for ended");
         }
         Err(error) => {
-            warn!(%instance, %error, "a program that nobody waits for did not end by itself")
+            warn!(%instance, %error, "a program that nobody waits for did not end by itself");
         }
     }
-    Ok(())
 }
 
 /// Waits until an instance needs something no more.
@@ -139,9 +139,9 @@ async fn start(cx: &Cx<Orchestrator>, run: &Run) -> Result<Running, Fault> {
             What::Shell {
                 command: text(fields, "command")?,
             },
-        )?,
+        ),
         Process::Script(script) => of_script(cx, script).await?,
-        Process::Container(fields) => of(fields, What::Container(container(fields, &run.key)?))?,
+        Process::Container(fields) => of(fields, What::Container(container(fields, &run.key)?)),
         Process::Workflow(_) => return Err(Fault::runtime("a workflow is no program")),
     };
     let key = || run.key.clone();
@@ -156,7 +156,7 @@ async fn start(cx: &Cx<Orchestrator>, run: &Run) -> Result<Running, Fault> {
 }
 
 /// A program with the fields that all of them have.
-fn of(fields: &Value, what: What) -> Result<Program, Fault> {
+fn of(fields: &Value, what: What) -> Program {
     let mut program = Program::of(what);
     for argument in fields["arguments"].as_array().into_iter().flatten() {
         program.arguments.push(word(argument));
@@ -168,7 +168,7 @@ fn of(fields: &Value, what: What) -> Result<Program, Fault> {
         Value::Null => None,
         value => Some(word(value)),
     };
-    Ok(program)
+    program
 }
 
 /// A value as a program reads it.
@@ -210,7 +210,7 @@ async fn of_script(cx: &Cx<Orchestrator>, script: &ScriptRun) -> Result<Program,
         }
     };
     let language = text(&script.fields, "language")?;
-    of(&script.fields, What::Script { language, code })
+    Ok(of(&script.fields, What::Script { language, code }))
 }
 
 fn container(fields: &Value, key: &str) -> Result<Container, Fault> {

@@ -200,13 +200,16 @@ enum End {
 }
 
 /// Until the socket has closed. Its slot among the plugin's requests is held until then.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "what is captured stays where it is; as arguments of an async function it would be there twice"
+)]
 fn converse(
     mut serving: Serving,
     open: Arc<Open>,
     place: Place,
     in_flight: InFlight,
 ) -> impl Future<Output = ()> + Send {
-    // What is captured stays where it is; as arguments of an async function it would be there twice.
     async move {
         let end = tokio::select! {
             served = &mut serving => End::Served(served),

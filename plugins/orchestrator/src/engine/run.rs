@@ -14,6 +14,7 @@ use super::{
     machine::Machine,
     need::{Need, Outcome, Process, Return, Run, ScriptRun, ScriptText, WorkflowRun},
     program::Program,
+    secret::Secrets,
     state::TaskFrame,
 };
 use crate::{dsl::Kind, expressions};
@@ -121,7 +122,7 @@ impl Machine<'_> {
                 without_secrets(scope)
             };
             let value = self.resolve(value, frame.input(), scope)?;
-            if !is_secret && self.secrets.marks(&value) {
+            if !is_secret && Secrets::marks(&value) {
                 let detail = format!(
                     "a secret in `{name}`, which others can read: hand it over in `environment` or `stdin`"
                 );

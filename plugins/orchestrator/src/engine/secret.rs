@@ -66,13 +66,13 @@ impl Secrets {
     }
 
     /// Whether a mark stands in a value.
-    pub(super) fn marks(&self, value: &Value) -> bool {
+    pub(super) fn marks(value: &Value) -> bool {
         match value {
             Value::String(text) => text.contains(OPEN),
-            Value::Array(items) => items.iter().any(|item| self.marks(item)),
+            Value::Array(items) => items.iter().any(Self::marks),
             Value::Object(fields) => fields
                 .iter()
-                .any(|(name, field)| name.contains(OPEN) || self.marks(field)),
+                .any(|(name, field)| name.contains(OPEN) || Self::marks(field)),
             _ => false,
         }
     }
