@@ -88,7 +88,7 @@ impl RedisServer {
         .await;
     }
 
-    /// Stops it where it is: connections stay, and nothing is answered until it is told to [`go_on`](Self::go_on).
+    /// Stops it where it is: connections stay, and nothing is answered until what this gives back is dropped.
     pub async fn hang(&self) -> Hanging {
         let info: String = self.ask(&["INFO", "server"]).await;
         let line = |line: &str| line.strip_prefix("process_id:")?.trim().parse().ok();

@@ -157,14 +157,19 @@ fn every_error_code_has_its_page_and_every_page_its_row() {
 }
 
 /// Words that look like codes and are none.
-const OTHER_WORDS: [&str; 20] = [
+const OTHER_WORDS: [&str; 25] = [
     "ADULT_MEMBER",
     "CHILD_MEMBER",
+    "CONTAINER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
     "GLIBC_PRIVATE",
     "HASURA_GRAPHQL_ADMIN_SECRET",
     "HASURA_GRAPHQL_DATABASE_URL",
     "HASURA_GRAPHQL_ENDPOINT",
     "HASURA_GRAPHQL_UNAUTHORIZED_ROLE",
+    "IDEMPOTENCY_KEY",
     "LC_ALL",
     "LD_LIBRARY_PATH",
     "NO_COLOR",
