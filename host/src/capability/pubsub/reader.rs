@@ -57,12 +57,16 @@ impl Reader {
     /// Hands a message over if there is room, and whether the reader is still there.
     pub(super) fn tell(&self, chunk: &Bytes) -> bool {
         let is_behind = || self.state.is_behind.load(Ordering::Acquire);
+        if !self.has_room(chunk.len()) {
+            self.state.is_behind.store(true, Ordering::Release);
+            return !self.is_gone();
+        }
+        // Told once, before the first message that has room again.
         if is_behind() && !self.tell_missed() {
             return false;
         }
         // Behind it still is when there was no room for the news of it.
-        if is_behind() || !self.has_room(chunk.len()) {
-            self.state.is_behind.store(true, Ordering::Release);
+        if is_behind() {
             return true;
         }
         self.state.bytes.fetch_add(chunk.len(), Ordering::AcqRel);
