@@ -22,6 +22,8 @@ from orchestrator.history h cross join lateral (
 ) as r (record)
 group by h.instance_id;
 
+-- All of it has just been copied, in this transaction.
+-- squawk-ignore ban-drop-table
 drop table orchestrator.history;
 
 -- The history as rows.
@@ -72,15 +74,21 @@ create trigger definitions_orphans before delete on orchestrator.definitions
     for each row execute function orchestrator.refuse_to_orphan();
 
 -- Those of a definition that have ended are looked for among those of its name, and only before it is deleted.
+-- In one transaction with the rest, so not concurrently: dropping waits for those who use the table, and takes no time itself.
+-- squawk-ignore require-concurrent-index-deletion
 drop index orchestrator.instances_definition_id;
 -- Runs of no family are not looked for by their family.
+-- squawk-ignore require-concurrent-index-deletion
 drop index orchestrator.instances_family;
+-- Only runs of families are in it, and runs are pruned: it is small enough to be made while nobody writes.
+-- squawk-ignore require-concurrent-index-creation
 create index instances_family on orchestrator.instances (family_id, id desc) where family_id is not null;
 
 -- A step of a run is an update that changes nothing that is indexed: with room in the page the indexes do not hear of it.
 alter table orchestrator.instances set (fillfactor = 85);
 
 -- What of a family has not ended is counted with each start.
+-- squawk-ignore require-concurrent-index-creation
 create index instances_family_open on orchestrator.instances (family_id) where ended_at is null and family_id is not null;
 
 -- Who waits for news of a run, and on which host. Nobody is told of a run that nobody waits for: telling takes a lock of the whole
