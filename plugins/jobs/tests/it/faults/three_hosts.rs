@@ -47,6 +47,8 @@ async fn three_hosts_run_each_job_once_and_keep_the_limits_while_one_sleeps_and_
         .expect("the database has a clock")
         .get(0);
     until_completed(&sql, ids.len()).await;
+    // It is dead for the others even if a statement that was under way when it was stopped has ended its last job.
+    until_count(&sql, "select count(*) from jobs.hosts", 2).await;
     third.signal(Signal::CONT);
     eventually("it sees that it was taken for dead", async || {
         let log = third.log_text();
