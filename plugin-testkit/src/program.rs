@@ -74,7 +74,14 @@ fn built() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let mut cargo = std::process::Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--workspace", "--bin", "nself"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--bin",
+            "nself",
+        ]);
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
         let built = cargo.status().expect("cargo starts");
         assert!(built.success(), "the host does not build");

@@ -31,7 +31,9 @@ pub(crate) async fn fan(cx: Cx<Bench>) -> Result<WebSocket> {
     Ok(WebSocket::new(move |socket| {
         let cx = cx.clone();
         async move {
-            let audience = &cx.plugin().audience;
+            let Some(audience) = &cx.plugin().audience else {
+                return Ok(());
+            };
             audience.add(&cx.hub().connection(&socket, &Limits::default())?);
             loop {
                 match socket.receive().await? {
