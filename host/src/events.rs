@@ -45,6 +45,17 @@ impl EventLog {
         }
     }
 
+    /// Makes the cursor of `subscriber` when it has none: what happens from now on is delivered, though [`Self::run`]
+    /// begins later.
+    ///
+    /// # Errors
+    ///
+    /// [`EventError::Pattern`] when the subscriber's types are not patterns, or what the database said.
+    pub async fn register(&self, subscriber: &Subscriber) -> Result<(), EventError> {
+        subscriber.validate()?;
+        store::register(&self.pool, subscriber).await
+    }
+
     /// Delivers events to `handler` until `shutdown` turns true or its sender is gone: one at a time, in order, each at
     /// least once. Waits while another replica holds the subscriber's lease; survives the loss of the database.
     ///

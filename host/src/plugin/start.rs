@@ -19,11 +19,13 @@ use super::{
     manifest::Manifest,
     offer::Offer,
     services::Services,
+    supervise,
     watchdog::{Watch, Watches},
 };
 use crate::{
     capability::{Grant, http::destination::Destination, task::Background},
     config::{ConfigError, secrets::SecretError},
+    events::EventError,
     http::Generation,
     loader::{self, CheckedPlugin, Kept, Refusal},
     migrate::{MigrateError, Migrator, Options, Owner, PLUGIN_FUNCTIONS},
@@ -61,6 +63,16 @@ pub enum StartError {
     /// A migration failed; the schema is as it was before that step.
     #[error(transparent)]
     Migration(#[from] Box<MigrateError>),
+    /// The place in the event log from which one of its subscriptions reads could not be kept.
+    #[error("the subscription {name} of {id} cannot begin: {source}")]
+    Subscription {
+        /// The plugin.
+        id: String,
+        /// Which subscription.
+        name: String,
+        /// Why.
+        source: EventError,
+    },
     /// The database cannot be reached.
     #[error("the database cannot be reached: {0}")]
     Database(#[from] tokio_postgres::Error),
@@ -208,7 +220,11 @@ impl Starter {
             let message = "it declares jobs and answers for none of them".to_owned();
             return Err(failed(&id, "start", message));
         }
-        if let Err(failure) = self.share(&manifest, beside).await {
+        let joined = async {
+            self.share(&manifest, beside).await?;
+            self.subscribe(&manifest).await
+        };
+        if let Err(failure) = joined.await {
             background.abort();
             return Err(failure);
         }
@@ -237,6 +253,20 @@ impl Starter {
         tokio::spawn(connection);
         let shared = share(&mut client, manifest, beside).await;
         shared.map_err(|(id, source)| StartError::Login { id, source })
+    }
+
+    /// What happens once the plugin runs reaches its subscriptions, however late their readers begin.
+    async fn subscribe(&self, manifest: &Manifest) -> Result<(), StartError> {
+        for subscription in &manifest.subscriptions {
+            let subscriber = supervise::subscriber(&manifest.id, subscription);
+            let registered = self.services.events.register(&subscriber).await;
+            registered.map_err(|source| StartError::Subscription {
+                id: manifest.id.clone(),
+                name: subscription.name.clone(),
+                source,
+            })?;
+        }
+        Ok(())
     }
 
     /// A secret without a value is a matter of when it is asked for. One that others can read is one of now.

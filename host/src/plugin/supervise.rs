@@ -49,6 +49,12 @@ pub(super) fn start(running: &Arc<Running>, leases: &Arc<Leases>, events: &Arc<E
     }
 }
 
+/// Who reads the event log for a subscription of the plugin `id`.
+pub(super) fn subscriber(id: &str, subscription: &Subscription) -> Subscriber {
+    let types: Vec<&str> = subscription.types.iter().map(String::as_str).collect();
+    Subscriber::new(format!("{id}/{}", subscription.name), &types)
+}
+
 /// Resolves when the plugin is asked to end.
 async fn ending(draining: &mut watch::Receiver<bool>) {
     // An error means that the plugin is gone.
@@ -130,8 +136,7 @@ async fn subscribe(
     subscription: Subscription,
     events: Arc<EventLog>,
 ) {
-    let types: Vec<&str> = subscription.types.iter().map(String::as_str).collect();
-    let subscriber = Subscriber::new(format!("{}/{}", running.id(), subscription.name), &types);
+    let subscriber = subscriber(running.id(), &subscription);
     let draining = running.draining();
     let deliver = |event: CloudEvent| {
         let running = Arc::clone(&running);

@@ -70,6 +70,25 @@ async fn only_wanted_types_come_and_the_rest_is_passed_over() {
 }
 
 #[tokio::test]
+async fn what_happens_after_a_subscriber_was_registered_comes_to_it_though_it_reads_later() {
+    let database = migrated().await;
+    let client = database.client().await;
+    let log = log(&database);
+    let subscriber = Subscriber {
+        start_at: StartAt::Now,
+        ..subscriber("a")
+    };
+    log.register(&subscriber).await.unwrap();
+    emit(&client, "between").await;
+    // Readers register once more when they begin.
+    let mut running = Running::start(&log, subscriber);
+    assert_eq!(running.subjects(1).await, ["between"]);
+    running.stop().await;
+    let refused = log.register(&Subscriber::new("b", &["*.joined"])).await;
+    assert!(matches!(refused, Err(EventError::Pattern { .. })));
+}
+
+#[tokio::test]
 async fn a_new_subscriber_begins_now_or_with_the_oldest() {
     let database = migrated().await;
     let client = database.client().await;

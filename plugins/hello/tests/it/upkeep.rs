@@ -119,7 +119,7 @@ async fn the_sweep_forgets_what_was_removed_long_ago_and_nothing_else() {
     sweep.instance().run_task(0).await.expect("the sweep runs");
     let left = eventually("the sweep", async || {
         let left = sql
-            .query("select id from hello.notes order by id", &[])
+            .query("select id from hello.notes order by title", &[])
             .await;
         let left: Vec<Uuid> = left
             .expect("notes can be read")

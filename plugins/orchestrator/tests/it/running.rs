@@ -226,15 +226,16 @@ async fn a_secret_is_sent_and_stands_nowhere() {
     assert!(head.contains("Bearer never-shown-4711"), "{head}");
     let sql = host.sql().await;
     for table in ["instances", "history", "needs", "outcomes", "events"] {
-        let kept =
-            format!("select count(*) from orchestrator.{table} t where t::text like '%4711%'");
+        let kept = format!(
+            "select count(*) from orchestrator.{table} t where t::text like '%shown-4711%'"
+        );
         let kept: i64 = sql.query_one(&kept, &[]).await.expect("it is asked").get(0);
         assert_eq!(kept, 0, "{table}");
     }
-    let state = "select count(*) from orchestrator.instances i where position('4711' in convert_from(i.state, 'UTF8')) > 0";
+    let state = "select count(*) from orchestrator.instances i where position('shown-4711' in convert_from(i.state, 'UTF8')) > 0";
     let state: i64 = sql.query_one(state, &[]).await.expect("it is asked").get(0);
     assert_eq!(state, 0);
-    assert!(!host.log().contains("4711"));
+    assert!(!host.log().contains("shown-4711"));
     host.stop().await;
 }
 
