@@ -11,10 +11,8 @@ fn built(id: &str) -> Vec<u8> {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
         let mut command = Command::new(env!("CARGO"));
-        command.args(["build", "--quiet", "--locked"]);
-        for name in ["hello", "bad", "fixture-caller"] {
-            command.args(["-p", &format!("nself-plugin-{name}")]);
-        }
+        // With the features of the whole workspace: a part of it would be compiled anew.
+        command.args(["build", "--quiet", "--locked", "--workspace", "--lib"]);
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
         let built = command.status().unwrap();
         assert!(built.success(), "the plugins of the tests do not build");
