@@ -7,10 +7,12 @@ mod ours;
 pub(crate) mod peer;
 mod peers;
 mod single;
+mod soak;
 pub(crate) mod usage;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::soak::soak;
 use self::{
     limit::Limit,
     ours::{Ours, UNWORKED},

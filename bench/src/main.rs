@@ -1,8 +1,8 @@
 //! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
-//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|schedules|audit|feed|stream|workflows]...` measures the named parts, all of them without a name, and
-//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `rounds=2` how often `jobs`, `schedules`, `stream` and `workflows` take their turns. The exit code is 0 whatever the figures are: they are for reading.
+//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|schedules|audit|feed|stream|workflows|soak]...` measures the named parts, all of them but the last without a name, and
+//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `soak=60` how many seconds of jobs (600 without it), `rounds=2` how often `jobs`, `schedules`, `stream` and `workflows` take their turns. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
 mod audit;
@@ -52,7 +52,11 @@ const PARTS: &[&str] = &[
     "feed",
     "stream",
     "workflows",
+    SOAK,
 ];
+
+/// A part that is measured only when it is named: it takes ten minutes.
+const SOAK: &str = "soak";
 
 /// The argument that says how many rounds there are.
 const ROUNDS: &str = "rounds";
@@ -84,7 +88,9 @@ fn main() -> ExitCode {
     for part in PARTS {
         let mut wanted = arguments.iter().map(|wanted| split(wanted));
         let named = wanted.find(|(name, _)| name == part);
-        if let Some((_, size)) = named.or(arguments.is_empty().then_some((*part, None))) {
+        if let Some((_, size)) =
+            named.or((arguments.is_empty() && *part != SOAK).then_some((*part, None)))
+        {
             eprintln!("measuring: {part}");
             if let Err(failure) = measure(part, (size, rounds), &mut report) {
                 report.failed(part, &*failure);
@@ -136,6 +142,7 @@ fn measure(
             "schedules" => schedules::measure(report, size, rounds).await,
             "stream" => fan::measure(report, rounds).await,
             "workflows" => workflows::measure(report, size, rounds).await,
+            SOAK => jobs::soak(report, size).await,
             _ => jobs::measure(report, size, rounds).await,
         }
     })

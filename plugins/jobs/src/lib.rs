@@ -246,6 +246,8 @@ impl Plugin for Jobs {
         migration!("0011_prune"),
         migration!("0012_events"),
         migration!("0013_families"),
+        migration!("0014_ring"),
+        migration!("0015_batches"),
     ];
 
     type Config = Config;

@@ -77,7 +77,7 @@ pub(crate) async fn claim(
     move_to(place, &row, wanted)?;
     let lease: Option<Uuid> = row.get("lease")?;
     let taken = match lease {
-        Some(lease) => Some((lease, jobs(&row)?)),
+        Some(lease) => Some((lease, in_order(&row, jobs(&row)?)?)),
         None => None,
     };
     let next_at = row.get("next_at")?;
@@ -153,6 +153,18 @@ pub(crate) fn jobs(row: &Row) -> Result<Vec<Job>> {
             }
         })
         .collect())
+}
+
+/// The jobs of a batch, or what belongs to each, in the order in which they are to begin: a claim takes them as they lie in the table.
+pub(crate) fn in_order<T>(row: &Row, jobs: Vec<T>) -> Result<Vec<T>> {
+    let (priorities, ids): (Vec<i16>, Vec<i64>) = (row.get("priorities")?, row.get("ids")?);
+    let ranks: Vec<_> = priorities.into_iter().zip(ids).collect();
+    if ranks.is_sorted() {
+        return Ok(jobs);
+    }
+    let mut ranked: Vec<_> = ranks.into_iter().zip(jobs).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    Ok(ranked.into_iter().map(|(_, job)| job).collect())
 }
 
 /// What a job has that is large.

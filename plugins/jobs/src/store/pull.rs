@@ -76,7 +76,10 @@ pub(crate) async fn fetch(
     claim::move_to(place, &row, wish.jobs_max)?;
     let leases: Option<Vec<Uuid>> = row.get("leases")?;
     let jobs = match leases {
-        Some(leases) => leases.into_iter().zip(claim::jobs(&row)?).collect(),
+        Some(leases) => {
+            let jobs = leases.into_iter().zip(claim::jobs(&row)?).collect();
+            claim::in_order(&row, jobs)?
+        }
         None => Vec::new(),
     };
     Ok(Ok(Fetch {

@@ -115,7 +115,9 @@ async fn a_kind_that_this_host_has_not_heard_of_yet_is_not_taken_for_unknown() {
     // same commit.
     let declared = "with known as ( \
             insert into jobs.kinds (kind, queue, declared_by) values ('elsewhere.known', jobs.queue_id('default'), 'elsewhere') returning kind, queue \
-        ) insert into jobs.ready (queue, kind, payload) select k.queue, k.kind, '{}' from known k returning id";
+        ), job as ( \
+            insert into jobs.ready (queue, kind, payload) select k.queue, k.kind, '{}' from known k returning id, queue \
+        ) select j.id, jobs.ring(j.queue) from job j";
     let row = sql.query_one(declared, &[]).await;
     let id: i64 = row.expect("a kind and a job of it").get(0);
     let waiting = until(&host, id, "scheduled").await;

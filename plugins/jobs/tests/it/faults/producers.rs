@@ -1,10 +1,11 @@
 //! Those who enqueue: in transactions of their own, with an end of their own, and with a disk that is full.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::SystemTime};
 
 use nself_plugin_api::futures_util::future::join_all;
 use nself_plugin_testkit::TestHost;
 use serde_json::json;
+use tokio_postgres::Client;
 
 use super::ledger::{
     any_below, assert_each_done_once, builder, by_job, enqueue, runs, until_completed,
@@ -76,6 +77,98 @@ async fn thirty_two_producers_of_which_a_third_roll_back_make_no_ghost_and_lose_
         let key = format!("key {round}");
         let winners = runs.iter().filter(|run| run.key == key).count();
         assert_eq!(winners, 1, "{key}");
+    }
+    host.stop().await;
+}
+
+/// Looks for somebody who fetches from the queue `fetched`, with marks above all ids: the kinds of jobs found, and whether it is to come
+/// back soon.
+async fn look(sql: &Client) -> (Vec<String>, bool) {
+    let row = sql
+        .query_one(
+            "select coalesce((f.picked).kinds, '{}'), (f.picked).next_at < clock_timestamp() + interval '1 second' is true \
+             from jobs.fetch('fetched', 'a test', 10, 60, array_fill(9007199254740991, array[10]), false, null, \
+                 '00000000-0000-0000-0000-00000000000a') f",
+            &[],
+        )
+        .await
+        .expect("it looks");
+    (row.get(0), row.get(1))
+}
+
+#[tokio::test]
+async fn who_finds_nothing_comes_back_soon_while_somebody_has_enqueued_and_not_committed() {
+    let host = builder().start().await;
+    let sql = host.sql().await;
+    sql.query_one(
+        "select jobs.set_queue('fetched', 'pull', null, null, null, 1, 'queue')",
+        &[],
+    )
+    .await
+    .expect("it is made");
+    let other = "select jobs.enqueue('a.other', '{}', '{\"queue\": \"elsewhere\"}')";
+    let mut producer = host.sql().await;
+    let tx = producer.transaction().await.expect("a transaction");
+    tx.query_one(other, &[]).await.expect("it is enqueued");
+    assert_eq!(look(&sql).await, (vec![], false), "it is for another queue");
+    let ours = "select jobs.enqueue('a.job', '{}', '{\"queue\": \"fetched\"}')";
+    // Who is asleep is woken by the commit; this one slept through the enqueueing, as far as that could see.
+    sql.batch_execute("delete from jobs.sleepers")
+        .await
+        .expect("nobody sleeps");
+    tx.query_one(ours, &[]).await.expect("it is enqueued");
+    assert_eq!(look(&sql).await, (vec![], true));
+    assert_eq!(look(&sql).await, (vec![], true));
+    tx.commit().await.expect("committed");
+    let found = (vec!["a.job".to_owned()], false);
+    assert_eq!(
+        look(&sql).await,
+        found,
+        "below the marks, where an old id is"
+    );
+    assert_eq!(look(&sql).await, (vec![], false));
+    let tx = producer.transaction().await.expect("a transaction");
+    tx.query_one(ours, &[]).await.expect("it is enqueued");
+    assert_eq!(look(&sql).await, (vec![], true));
+    tx.rollback().await.expect("rolled back");
+    assert_eq!(look(&sql).await, (vec![], false));
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_enqueued_while_the_host_was_busy_begins_a_moment_after_a_late_commit() {
+    let host = builder().start().await;
+    let (sql, mut producer) = (host.sql().await, host.sql().await);
+    for _ in 0..5 {
+        // Somebody else claims, so the host comes again and again and does not fall asleep.
+        sql.batch_execute(
+            "select pg_advisory_lock(1852138092, id) from jobs.queues where name = 'default';
+             delete from jobs.sleepers;
+             select pg_notify('nself_jobs', 'queue ' || id) from jobs.queues where name = 'default'",
+        )
+        .await
+        .expect("the host is busy");
+        let tx = producer.transaction().await.expect("a transaction");
+        let row = tx
+            .query_one("select jobs.enqueue('ledger.once')", &[])
+            .await;
+        let id: i64 = row.expect("it is enqueued").get(0);
+        sql.batch_execute("select pg_advisory_unlock_all()")
+            .await
+            .expect("the host goes on");
+        let asleep = "select count(*) from jobs.sleepers s join jobs.queues q on q.id = s.queue where q.name = 'default'";
+        until_count(&sql, asleep, 1).await;
+        let row = tx.query_one("select clock_timestamp()", &[]).await;
+        let before: SystemTime = row.expect("the time").get(0);
+        tx.commit().await.expect("committed");
+        let done = format!("select count(*) from jobs.finished where id = {id}");
+        until_count(&sql, &done, 1).await;
+        let late =
+            "select extract(epoch from claimed_at - $2)::float8 from jobs.finished where id = $1";
+        let row = sql.query_one(late, &[&id, &before]).await;
+        let late: f64 = row.expect("it has ended").get(0);
+        // By the look around that a host takes every 2.5 s it would be more than this now and then.
+        assert!(late < 1.0, "it was claimed {late} s after its commit");
     }
     host.stop().await;
 }

@@ -1,0 +1,119 @@
+create or replace function jobs.pick(
+    queue_id smallint, wanted integer, low bigint[], is_whole boolean, turn uuid,
+    careful boolean default true, claimer uuid default null
+)
+    returns jobs.picked
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set enable_bitmapscan = off
+    set jit = off
+    set plan_cache_mode = force_generic_plan
+as $$
+declare
+    q jobs.queues;
+    result jobs.picked;
+    tids tid[];
+    period interval;
+    bucket timestamptz;
+    has_key_limits boolean;
+    places integer;
+begin
+    result.low := low;
+    result.turn := turn;
+    if not pg_try_advisory_xact_lock(1852138092, queue_id) then
+        result.status := 'busy';
+        return result;
+    end if;
+    -- A claim that a crash of the server forgets leaves the job available. So the claim need not wait for the disk.
+    perform set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '200ms', true);
+    select * into strict q from jobs.queues where id = queue_id;
+    -- For a host, a queue is as good as paused that workers fetch from: it may not have heard of that yet.
+    if q.paused_at is not null or (claimer is not null and q.worker <> 'host') then
+        result.status := 'paused';
+        return result;
+    end if;
+    has_key_limits := q.running_per_key_max is not null or (q.rate_per_second is not null and q.rate_by = 'key');
+
+    result.is_limited := q.running_max is not null or q.running_per_key_max is not null;
+    if q.running_max is not null then
+        select f.places, f.next_at into places, result.next_at from jobs.free_places(q, claimer) f;
+        wanted := least(wanted, places);
+    end if;
+    if q.rate_per_second is not null and q.rate_by = 'queue' then
+        period := make_interval(secs => 1 / q.rate_per_second);
+        select greatest(b.next_at, clock_timestamp()) into bucket from jobs.rates b where b.queue = queue_id and b.key = '';
+        bucket := coalesce(bucket, clock_timestamp());
+        wanted := least(wanted, floor(q.rate_burst - extract(epoch from bucket - clock_timestamp()) * q.rate_per_second));
+        result.next_at := greatest(result.next_at, bucket - (q.rate_burst - 1) * period);
+    end if;
+    if wanted <= 0 then
+        result.status := 'limited';
+        return result;
+    end if;
+
+    result.low := jobs.promote_due(queue_id, result.low);
+    if q.running_per_key_max is not null then
+        result.low := jobs.promote_waiting(queue_id, q.running_per_key_max, result.low);
+    end if;
+    result.seen := ((date_part('epoch', clock_timestamp())::bigint - 1704067200) << 22) | ((select n.last_value from jobs.numbers n) & 4194303);
+
+    -- What the limits of keys send away makes room: look again, a few times.
+    for round in 1..case when has_key_limits then 10 else 1 end loop
+        select l.turn, l.tids into result.turn, tids
+        from jobs.look(queue_id, wanted, case when is_whole then array_fill(0::bigint, array[10]) else result.low end, result.turn) l;
+        if careful then
+            tids := array(select r.ctid from jobs.ready r where r.ctid = any (tids) for update skip locked);
+        end if;
+        exit when tids = '{}';
+        if has_key_limits then
+            tids := jobs.admit(q, tids);
+        end if;
+        exit when tids <> '{}';
+    end loop;
+
+    if tids <> '{}' then
+        with taken as (
+            delete from jobs.ready r where r.ctid = any (tids) returning r.*
+        ), ordered as (
+            select t.* from taken t order by t.priority, t.id
+        )
+        select array_agg(o.id), array_agg(o.priority), array_agg((o.attempt + 1)::smallint), array_agg(o.attempts_max), array_agg(o.kind),
+            array_agg(o.family_id), array_agg(o.concurrency_key), array_agg(o.rate_key), array_agg(o.meta), array_agg(o.payload)
+        into result.ids, result.priorities, result.attempts, result.attempts_max, result.kinds, result.families, result.concurrency_keys,
+            result.rate_keys, result.metas, result.payloads
+        from ordered o;
+        select m.low, m.is_late into result.low, result.is_late
+        from jobs.move_marks(result.low, result.ids, result.priorities, result.families) m;
+        if period is not null then
+            insert into jobs.rates as b (queue, key, next_at) values (queue_id, '', bucket + cardinality(result.ids) * period)
+            on conflict (queue, key) do update set next_at = excluded.next_at;
+        end if;
+    end if;
+    if cardinality(tids) < wanted then
+        select least(result.next_at, min(l.run_at)) into result.next_at from jobs.later l where l.queue = queue_id;
+    end if;
+    result.status := 'taken';
+    return result;
+end
+$$;
+
+create or replace function jobs.complete(host_id uuid, lease_ids uuid[], is_kept boolean) returns setof uuid
+    language plpgsql volatile
+    set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off
+    set plan_cache_mode = force_generic_plan
+as $$
+begin
+    return query
+    with gone as (
+        delete from jobs.leases l where l.id = any (lease_ids) and l.host = host_id returning l.*
+    ), kept as (
+        insert into jobs.finished (id, queue, state, attempt, worker, claimed_at, kind, family_id, payload)
+        select j.id, g.queue, 'completed', j.attempt, host_id, g.claimed_at, j.kind, j.family_id, j.payload
+        from gone g cross join lateral unnest(g.ids, g.attempts, g.kinds, g.families, g.payloads) as j (id, attempt, kind, family_id, payload)
+        where is_kept and (g.done = '{}' or j.id <> all (g.done))
+    )
+    select g.id from gone g;
+end
+$$;
