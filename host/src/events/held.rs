@@ -267,9 +267,10 @@ impl Held<'_> {
             )
             .await?;
         // A statement of its own: its snapshot begins after the mark's commit.
-        let row = client
-            .query_one("SELECT pg_snapshot_xmax(pg_current_snapshot())::text", &[])
+        let statement = client
+            .prepare_cached("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
             .await?;
+        let row = client.query_one(&statement, &[]).await?;
         Ok(xid(row.get(0)))
     }
 
@@ -296,12 +297,10 @@ impl Held<'_> {
     /// Takes the mark away: writers need not notify a reader that is busy.
     pub(super) async fn unmark(&self) -> Result<(), EventError> {
         let client = self.pool.get().await?;
-        client
-            .execute(
-                "DELETE FROM nself.event_waiters WHERE subscriber = $1",
-                &[&self.subscriber.name],
-            )
+        let statement = client
+            .prepare_cached("DELETE FROM nself.event_waiters WHERE subscriber = $1")
             .await?;
+        client.execute(&statement, &[&self.subscriber.name]).await?;
         Ok(())
     }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use deadpool_postgres::Pool;
 use futures_util::FutureExt;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use super::envelope::CloudEvent;
@@ -18,6 +21,9 @@ use super::subscriber::Subscriber;
 /// Pauses while transactions are open that may have emitted without seeing our mark.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(250);
+/// A reader that had something to deliver looks for more so much later: events that follow each other closely are then
+/// fetched and acknowledged together, and whoever emits them need not notify.
+const PACE: Duration = Duration::from_millis(20);
 /// Pauses after a failure of the database.
 const ERROR_PAUSE: Duration = Duration::from_millis(200);
 const ERROR_PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -105,6 +111,7 @@ where
     ) -> Result<(), EventError> {
         let mut idle = None;
         while !is_over(shutdown) {
+            let looked_at = Instant::now();
             let batch = held.fetch().await?;
             if batch.has_retries {
                 self.retry(held, shutdown).await?;
@@ -118,7 +125,14 @@ where
             if idle.take().is_some() {
                 held.unmark().await?;
             }
+            let is_full = batch.events.len() >= self.subscriber.tuning.batch_max as usize;
             self.deliver(held, batch, shutdown).await?;
+            if !is_full {
+                tokio::select! {
+                    () = tokio::time::sleep_until(looked_at + PACE) => {}
+                    () = over(shutdown) => {}
+                }
+            }
         }
         Ok(())
     }

@@ -138,3 +138,40 @@ async fn a_transaction_that_missed_the_mark_is_found_without_notification() {
     assert_eq!(running.subjects(1).await, ["unheard"]);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn events_that_follow_each_other_closely_are_read_and_acknowledged_together() {
+    let database = migrated().await;
+    let client = database.client().await;
+    client
+        .batch_execute(
+            "CREATE TABLE acknowledged (at timestamptz);
+             CREATE FUNCTION count_it() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN INSERT INTO acknowledged VALUES (clock_timestamp()); RETURN NULL; END $$;
+             CREATE TRIGGER counted AFTER UPDATE ON nself.event_cursors FOR EACH ROW
+                 WHEN (old.position <> new.position) EXECUTE FUNCTION count_it()",
+        )
+        .await
+        .unwrap();
+    let mut running = Running::start(&log(&database), subscriber("a"));
+    until_asleep(&client).await;
+    let begun = Instant::now();
+    for n in 0..60 {
+        emit(&client, &n.to_string()).await;
+    }
+    let subjects = running.subjects(60).await;
+    let took = begun.elapsed();
+    running.stop().await;
+    assert_eq!(subjects, (0..60).map(|n| n.to_string()).collect::<Vec<_>>());
+    let acknowledged: i64 = client
+        .query_one("SELECT count(*) FROM acknowledged", &[])
+        .await
+        .unwrap()
+        .get(0);
+    // One for the first, and one every 20 ms.
+    let most = took.as_millis() / 20 + 2;
+    assert!(
+        u128::try_from(acknowledged).unwrap() <= most,
+        "{acknowledged} in {took:?}"
+    );
+}
