@@ -1,5 +1,94 @@
 -- Less work for each job of a batch, at its claim and at its end. What the functions do is as it was.
 
+-- Where the next jobs of the queue are: by priority, and within one a share for each of at most 100 families and for those
+-- without one. As before, but its plans hold whatever the table was like when they were made: what is looked for among families is
+-- asked for in the order of `ready_fair`, which no other index has, and to sort is the last resort. A plan that was made while the
+-- table was empty went through all jobs of all families, at each claim.
+create or replace function jobs.look(queue_id smallint, wanted integer, low bigint[], inout turn uuid, out tids tid[])
+    language plpgsql stable
+    set search_path = pg_catalog, pg_temp
+    set enable_sort = off
+as $$
+declare
+    lane smallint;
+    families uuid[];
+    share integer;
+begin
+    -- Most queues have no families. Then each row is passed once: behind an old transaction, which keeps what was deleted, that
+    -- is what a look costs.
+    if not exists (select from jobs.ready r where r.queue = queue_id and r.family_id is not null) then
+        tids := array(
+            select j.tid from generate_series(0, 9) as p (n) cross join lateral (
+                select r.ctid as tid from jobs.ready r
+                where r.queue = queue_id and r.priority = p.n::smallint and r.family_id is null and r.id > low[p.n + 1]
+                order by r.id limit wanted
+            ) j
+            limit wanted
+        );
+        return;
+    end if;
+    tids := '{}';
+    turn := coalesce(turn, '00000000-0000-0000-0000-000000000000');
+    for lane in
+        select p.n::smallint from generate_series(0, 9) as p (n)
+        where exists (
+            select from jobs.ready r where r.queue = queue_id and r.priority = p.n::smallint and r.family_id is null and r.id > low[p.n + 1]
+        ) or (
+            select r.id from jobs.ready r where r.queue = queue_id and r.priority = p.n::smallint and r.family_id is not null
+            order by r.family_id, r.id limit 1
+        ) is not null
+        order by p.n
+    loop
+        with recursive after as (
+            (select r.family_id from jobs.ready r
+            where r.queue = queue_id and r.priority = lane and r.family_id > turn order by r.family_id limit 1)
+            union all
+            select (select r.family_id from jobs.ready r
+                where r.queue = queue_id and r.priority = lane and r.family_id > a.family_id order by r.family_id limit 1)
+            from after a where a.family_id is not null
+        ), before as (
+            (select r.family_id from jobs.ready r
+            where r.queue = queue_id and r.priority = lane and r.family_id is not null order by r.family_id limit 1)
+            union all
+            select (select r.family_id from jobs.ready r
+                where r.queue = queue_id and r.priority = lane and r.family_id > b.family_id order by r.family_id limit 1)
+            from before b where b.family_id < turn
+        ), both_parts as (
+            select a.family_id from (select family_id from after limit 100) a where a.family_id is not null
+            union all
+            select b.family_id from (select family_id from before limit 100) b where b.family_id <= turn
+        )
+        select array_agg(f.family_id) into families from (select p.family_id from both_parts p limit 100) f;
+
+        share := ceil((wanted - cardinality(tids))::numeric / (coalesce(cardinality(families), 0) + 1));
+        if families is null then
+            tids := tids || array(
+                select r.ctid from jobs.ready r
+                where r.queue = queue_id and r.priority = lane and r.family_id is null and r.id > low[lane + 1]
+                order by r.id limit share
+            );
+        else
+            tids := tids || array(
+                select t.tid from (
+                    (select r.ctid as tid, row_number() over (order by r.id) as round from jobs.ready r
+                    where r.queue = queue_id and r.priority = lane and r.family_id is null and r.id > low[lane + 1]
+                    order by r.id limit wanted)
+                    union all
+                    select j.tid, j.round from unnest(families) as f (id) cross join lateral (
+                        select r.ctid as tid, row_number() over (order by r.family_id, r.id) as round from jobs.ready r
+                        where r.queue = queue_id and r.priority = lane and r.family_id >= f.id and r.family_id <= f.id
+                        order by r.family_id, r.id limit case when cardinality(families) = 1 then wanted else share * 4 end
+                    ) j
+                ) t
+                order by t.round limit wanted - cardinality(tids)
+            );
+            turn := families[cardinality(families)];
+        end if;
+        exit when cardinality(tids) >= wanted;
+    end loop;
+end
+$$;
+
 -- Takes at most `wanted` jobs out of `ready`. `status` is `busy` when another host claims, `paused`, `limited` when the queue
 -- may not have more now, else `taken`, also when there was nothing; `next_at` says when there may be more.
 -- A `careful` one passes over jobs that somebody is changing, whose transaction may be open for long. That costs a lock for each

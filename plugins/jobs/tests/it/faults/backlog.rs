@@ -107,6 +107,26 @@ async fn a_claim_reads_no_more_of_a_large_backlog_than_of_a_small_one() {
     host.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_among_families_reads_as_little_with_plans_that_were_made_for_an_empty_table() {
+    let host = bystander().await;
+    let sql = host.sql().await;
+    // A session keeps the plans of its first claims.
+    for _ in 0..8 {
+        claim_pages(&sql).await;
+    }
+    let families = [Uuid::now_v7(), Uuid::now_v7()].map(|family| json!({"family_id": family}));
+    let mut pages = Vec::new();
+    for thousands in [1, 20] {
+        for family in &families {
+            fill(&sql, thousands, family).await;
+        }
+        pages.push(claim_pages(&sql).await);
+    }
+    assert!(pages[1] <= pages[0] * 4 + 400, "{pages:?}");
+    host.stop().await;
+}
+
 /// Pages that a claim of 100 jobs reads, all statements of its functions together. The claim is not committed.
 async fn claim_pages(sql: &Client) -> i64 {
     sql.batch_execute("begin").await.expect("a transaction");
