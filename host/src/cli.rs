@@ -3,14 +3,17 @@
 pub mod audit;
 pub mod client;
 mod commands;
+mod completions;
 mod config;
 mod context;
 pub mod db;
+mod doctor;
 mod error;
 pub mod gaps;
 pub mod hasura;
 mod init;
 mod log_level;
+mod logs;
 mod output;
 pub mod plugin;
 mod progress;
@@ -18,6 +21,7 @@ pub mod serve;
 mod serving;
 pub mod status;
 pub mod stop;
+mod systemd;
 mod token;
 pub mod up;
 pub mod urls;
@@ -38,6 +42,7 @@ pub use progress::Progress;
 use crate::{
     capability::process,
     config::{Variables, process_variables},
+    http::handed,
     loader::memory,
 };
 
@@ -75,8 +80,12 @@ enum Command {
     Stop(stop::StopArgs),
     /// Show each part: state, version, and what is wrong. Exit code 4 when something does not run
     Status(status::StatusArgs),
+    /// Look for what keeps the host from running, or from running well. Exit code 4 when something does
+    Doctor(doctor::DoctorArgs),
     /// List what can be reached where
     Urls(urls::UrlsArgs),
+    /// Show what the host in the background has logged, and go on with what it logs
+    Logs(logs::LogsArgs),
     /// Show or change what the running host logs, its plugins included, until it ends
     LogLevel(log_level::LogLevelArgs),
     /// See and change plugins
@@ -93,6 +102,10 @@ enum Command {
     Hasura(hasura::HasuraArgs),
     /// List what is planned and not built yet, and check that nothing is missing from the list
     Gaps(gaps::GapsArgs),
+    /// Print the units that let systemd run the host of this project
+    Systemd(systemd::SystemdArgs),
+    /// Print what makes a shell complete the words of `nself`
+    Completions(completions::CompletionsArgs),
     /// Show the version
     Version,
 }
@@ -105,7 +118,17 @@ pub fn main() -> ExitCode {
     if let Some(ended) = process::role(&arguments) {
         return ended;
     }
-    run(&arguments, process_variables()).into()
+    let handed = handed::take_over();
+    let variables = process_variables();
+    match handed {
+        Ok(()) => run(&arguments, variables).into(),
+        Err(error) => {
+            let json = arguments.iter().any(|argument| argument == "--json");
+            let error = CliError::of("SOCKET_HANDED", Exit::Configuration, &error)
+                .with_help("hand TCP sockets that listen: `nself systemd socket` prints the unit");
+            Output::new(json, &variables).error(&error).into()
+        }
+    }
 }
 
 /// Runs one command line.
@@ -130,7 +153,9 @@ pub fn run(arguments: &[OsString], variables: Variables) -> Exit {
         Command::Serve(args) => serve::run(&context, &args),
         Command::Stop(_) => stop::run(&context),
         Command::Status(args) => status::run(&context, &args),
+        Command::Doctor(args) => doctor::run(&context, &args),
         Command::Urls(args) => urls::run(&context, &args),
+        Command::Logs(args) => logs::run(&context, &args),
         Command::LogLevel(args) => log_level::run(&context, &args),
         Command::Plugin(args) => plugin::run(&context, &args),
         Command::Db(args) => db::run(&context, &args),
@@ -139,6 +164,8 @@ pub fn run(arguments: &[OsString], variables: Variables) -> Exit {
         Command::Config(args) => config::run(&context, &args),
         Command::Hasura(args) => hasura::run(&context, &args),
         Command::Gaps(args) => gaps::run(&context, &args),
+        Command::Systemd(args) => systemd::run(&context, &args),
+        Command::Completions(args) => completions::run(&context, &args, Cli::command()),
         Command::Version => version::run(&context),
     };
     match done {

@@ -82,6 +82,11 @@ impl Config {
         self.directory.join(project::STATE_DIRECTORY)
     }
 
+    /// What a host in the background prints and logs, unless `log.file` says another place for its log.
+    pub fn background_log(&self) -> PathBuf {
+        self.state_directory().join("log").join("host.log")
+    }
+
     /// Where plugins are dropped.
     pub fn plugins_directory(&self) -> PathBuf {
         self.resolve(&self.plugins.directory)

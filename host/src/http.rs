@@ -21,6 +21,7 @@ mod connection;
 mod cors;
 mod departed;
 mod encoding;
+pub(crate) mod handed;
 mod headers;
 mod peer;
 mod port_holder;

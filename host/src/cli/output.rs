@@ -139,6 +139,15 @@ impl Output {
         error.exit
     }
 
+    /// `text` in a colour, given by its escape sequence, where the answer may have colours.
+    pub(super) fn paint(&self, colour: &str, text: &str) -> String {
+        if self.colourful_answers && !colour.is_empty() {
+            format!("{colour}{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
     /// The table as text; its heads are bold on a terminal.
     pub fn table(&self, table: &Table) -> String {
         let (start, end) = if self.colourful_answers {

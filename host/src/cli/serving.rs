@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sd_notify::NotifyState;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -10,6 +11,7 @@ use super::{CliError, Context, Exit, urls};
 use crate::{
     config::{Config, Provenance, secrets::Secrets},
     control::ControlServer,
+    http::handed,
     run::{DatabaseChoice, Host, StartSettings, control::HostControl, heartbeat::Heartbeat},
     telemetry::{self, Telemetry},
 };
@@ -89,6 +91,10 @@ async fn serve_until_stopped(
         ready_ms = u64::try_from(host.uptime().as_millis()).unwrap_or(u64::MAX),
         "host ready"
     );
+    for address in handed::unused() {
+        warn!(%address, "a socket that was handed over is not listened on: `http.bind` and `http.port` say another address");
+    }
+    tell_manager(NotifyState::Ready);
     let urls = urls::of(&host);
     context
         .output
@@ -108,6 +114,7 @@ async fn serve_until_stopped(
         () = signals.next() => info!("stopping"),
         () = host.stop_requested() => info!("stopping, as asked"),
     }
+    tell_manager(NotifyState::Stopping);
     let stopping = host.stop(grace);
     tokio::pin!(stopping);
     let clean = tokio::select! {
@@ -124,6 +131,13 @@ async fn serve_until_stopped(
         warn!("something had to be cut off");
     }
     Ok(())
+}
+
+/// Tells whoever started the host, if it wants to know (sd_notify(3)).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(%error, "whoever started the host cannot be told how it is");
+    }
 }
 
 /// The signals that ask for a stop.

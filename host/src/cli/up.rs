@@ -115,7 +115,7 @@ fn running(config: &Config) -> Option<Value> {
 
 /// Starts the same program in the background, and waits until it is ready.
 fn detach(context: &Context, config: &Config, args: &UpArgs) -> Result<(), CliError> {
-    let log = config.state_directory().join("log").join("host.log");
+    let log = config.background_log();
     let mut child = spawn(&config.directory, args, &log).map_err(|error| {
         CliError::of("DETACH", Exit::Failed, &error).with_help(format!("check {}", log.display()))
     })?;

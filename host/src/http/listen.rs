@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::connection::{Accepted, Phase, Seat, converse, protocols};
+use super::handed;
 use super::path::Gateway;
 use super::port_holder::{self, PortHolder};
 
@@ -89,7 +90,8 @@ impl Server {
         }
     }
 
-    /// Opens a port: for one plugin's routes, or for all of them. Port 0 lets the system choose. `setting` is what
+    /// Opens a port: for one plugin's routes, or for all of them. Port 0 lets the system choose. A socket on that address that the
+    /// process was handed at its start is taken instead. `setting` is what
     /// the operator changes to get another one, such as `http.port`.
     ///
     /// # Errors
@@ -101,9 +103,11 @@ impl Server {
         address: SocketAddr,
         setting: &str,
     ) -> Result<SocketAddr, ListenError> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| refused(address, error, setting))?;
+        let listener = match handed::listener(address) {
+            Some(handed) => handed.and_then(TcpListener::from_std),
+            None => TcpListener::bind(address).await,
+        };
+        let listener = listener.map_err(|error| refused(address, error, setting))?;
         let address = listener
             .local_addr()
             .map_err(|error| refused(address, error, setting))?;

@@ -170,7 +170,7 @@ fn messages(config: &Config) -> Result<Option<Arc<Messages>>, RunError> {
 }
 
 /// Where the database's programs are.
-fn programs_of(config: &Config) -> Search {
+pub(crate) fn programs_of(config: &Config) -> Search {
     let configured = config.database.bin_directory.as_ref();
     Search {
         configured: configured.map(|path| config.resolve(path)),

@@ -4,12 +4,15 @@ mod audit;
 mod config;
 mod control;
 mod db;
+mod doctor;
 mod gaps;
 mod hasura;
 mod init;
 mod keys;
+mod logs;
 mod manners;
 mod plugin_new;
+mod systemd;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -10,6 +10,7 @@ mod commands;
 mod database;
 mod drain;
 mod exclusive;
+mod handed;
 mod logging;
 mod offered;
 mod optional;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -66,6 +67,18 @@ impl Project {
     pub(crate) async fn served(settings: &str) -> Self {
         let database = Scratch::shared().database().await;
         Self::new(settings, Some(database))
+    }
+
+    /// One that listens on this address and on no other.
+    pub(crate) async fn served_on(address: SocketAddr) -> Self {
+        let project = Self::served("").await;
+        let text = format!(
+            "[http]\nbind = \"{}\"\nport = {}\nplugin_ports = false\n",
+            address.ip(),
+            address.port()
+        );
+        fs::write(project.path().join("nself.toml"), text).unwrap();
+        project
     }
 
     /// A project whose host runs its own cluster, for `nself up`.
@@ -180,9 +193,38 @@ impl Project {
 
     /// Starts a host with these arguments; what it left behind when it ended instead of getting ready.
     pub(crate) fn start_with(&self, arguments: &[&str]) -> Result<Host, Ran> {
+        self.start_by(self.command(arguments))
+    }
+
+    /// Starts a host that is handed `socket`, as systemd does it, and that tells `manager` how it is.
+    pub(crate) fn start_handed(
+        &self,
+        socket: impl Into<OwnedFd>,
+        manager: &Path,
+    ) -> Result<Host, Ran> {
+        let mut command = self.command(&[]);
+        let mut shell = Command::new("/bin/sh");
+        let line = format!(
+            "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {} serve --json",
+            env!("CARGO_BIN_EXE_nself")
+        );
+        command.env("NOTIFY_SOCKET", manager);
+        shell
+            .args(["-c", &line])
+            .env_clear()
+            .envs(
+                command
+                    .get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            )
+            .current_dir(self.path())
+            .stdin(socket.into());
+        self.start_by(shell)
+    }
+
+    fn start_by(&self, mut command: Command) -> Result<Host, Ran> {
         let log = self.path().join("host.log");
-        let mut child = self
-            .command(arguments)
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(
                 File::options()
@@ -209,7 +251,7 @@ impl Project {
         let line = line
             .recv_timeout(PATIENCE)
             .unwrap_or_else(|_| panic!("not ready in time: {}", host.log_text()));
-        if line.is_empty() {
+        if line.is_empty() || line.contains("\"ok\":false") {
             let status = host.ended();
             return Err(Ran {
                 code: status.code().unwrap_or(-1),

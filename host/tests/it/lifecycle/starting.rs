@@ -40,6 +40,12 @@ async fn one_project_has_one_host() {
         "{again:?}"
     );
     assert!(host.runs());
+    let found = project.nself(&["doctor"]).done().stdout;
+    assert!(
+        found.contains(&format!("pid {pid}, all its parts do")),
+        "{found}"
+    );
+    assert!(!found.contains("failed"), "{found}");
 
     project.nself(&["stop"]).done();
     assert!(!host.runs(), "stop has waited for the process to end");

@@ -1,0 +1,263 @@
+//! What is looked at, but for the database.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::statvfs,
+    process::{Resource, getrlimit},
+};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::{Look, database};
+use crate::{
+    cli::{CliError, Context, Exit, client, plugin},
+    config::{
+        Config,
+        secrets::{MASTER_KEY, SecretError, Secrets},
+    },
+};
+
+/// Less than this is a warning, and below the second nothing can be relied upon: a database that cannot write stops.
+const FREE_BYTES_FEW: u64 = 1 << 30;
+const FREE_BYTES_MIN: u64 = 100 << 20;
+
+/// Each connection takes a file, and a stream's gateway has thousands.
+const FILES_FEW: u64 = 4096;
+
+/// What is looked at, what it is good for, and the look.
+type Check = (&'static str, &'static str, fn(&Examined<'_>) -> Look);
+
+/// In the order in which one should be mended before the next.
+pub(super) const ALL: [Check; 8] = [
+    (
+        "secrets",
+        "who can read them can sign tokens and open what plugins have sealed; without the master key nobody opens it again",
+        secrets,
+    ),
+    (
+        "plugins",
+        "a plugin whose accepted file is gone does not start, nor do those that need it",
+        plugins,
+    ),
+    (
+        "host",
+        "nobody answers while it does not run, and what does not start is missing",
+        host,
+    ),
+    (
+        "port",
+        "the host cannot listen where another program does",
+        port,
+    ),
+    ("database", "everything is kept in it", database::look),
+    (
+        "clock",
+        "tokens, schedules and delayed jobs go by the time, on the host and in the database",
+        database::clock,
+    ),
+    ("disk", "the database stops when it cannot write", disk),
+    (
+        "files",
+        "each connection takes an open file: beyond the limit nobody is let in",
+        files,
+    ),
+];
+
+/// A project that is looked at.
+pub(super) struct Examined<'a> {
+    pub(super) context: &'a Context,
+    pub(super) config: Config,
+    /// For questions to the host and the database.
+    pub(super) runtime: Runtime,
+    /// What the host says of itself, or why it does not.
+    pub(super) status: Result<Value, CliError>,
+}
+
+impl<'a> Examined<'a> {
+    pub(super) fn new(context: &'a Context, config: Config) -> Result<Self, CliError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
+        let directory = config.state_directory();
+        let status = runtime.block_on(client::call(&directory, "status", Value::Null, |_| {}));
+        Ok(Self {
+            context,
+            config,
+            runtime,
+            status,
+        })
+    }
+}
+
+fn secrets(examined: &Examined<'_>) -> Look {
+    let config = &examined.config;
+    if !config.state_directory().join("secrets").is_dir() && config.secrets.directory.is_none() {
+        return Look::warning(
+            "none yet",
+            "`nself init` or the first `nself up` makes them",
+        );
+    }
+    let read = || -> Result<_, SecretError> {
+        let secrets = Secrets::of(config)?;
+        let names = Secrets::files(config)?;
+        for name in names.keys() {
+            drop(secrets.get(name)?);
+        }
+        Ok((names.len(), names.contains_key(MASTER_KEY)))
+    };
+    match read() {
+        Ok((count, true)) => Look::ok(format!("{count}, read by their owner alone")),
+        Ok((count, false)) => Look::warning(
+            format!("{count}, and no {MASTER_KEY}"),
+            "put the one of your backup back before the host starts; a project that has sealed nothing yet gets one by itself",
+        ),
+        Err(error) => Look::of(&CliError::from(error)),
+    }
+}
+
+fn plugins(examined: &Examined<'_>) -> Look {
+    match plugin::accepted(examined.context) {
+        Ok(accepted) if accepted.missing.is_empty() => {
+            let enabled = accepted
+                .plugins
+                .iter()
+                .filter(|plugin| plugin.enabled)
+                .count();
+            Look::ok(format!("{enabled} enabled of {}", accepted.plugins.len()))
+        }
+        Ok(accepted) => Look::failed(
+            accepted.missing.join("; "),
+            "put the file back into the plugin directory, or take the plugin off the list: `nself plugin disable ID`, `nself plugin remove ID`",
+        ),
+        Err(error) => Look::of(&error),
+    }
+}
+
+fn host(examined: &Examined<'_>) -> Look {
+    let status = match &examined.status {
+        Ok(status) => status,
+        Err(error) if error.code == "HOST_NOT_RUNNING" => {
+            return Look::warning("none runs in this project", "start it with `nself up`");
+        }
+        Err(error) => return Look::of(error),
+    };
+    let pid = &status["pid"];
+    if status["healthy"] == json!(true) {
+        let version = status["version"].as_str().unwrap_or_default();
+        return Look::ok(format!("{version} runs, pid {pid}, all its parts do"));
+    }
+    Look::failed(
+        format!("runs, pid {pid}, and something that should run does not"),
+        "see which and why: `nself status`, `nself plugin list`, `nself logs --level warn`",
+    )
+}
+
+fn port(examined: &Examined<'_>) -> Look {
+    let http = &examined.config.http;
+    let address = SocketAddr::new(http.bind, http.port);
+    if let Ok(status) = &examined.status {
+        return Look::ok(status["gateway"].as_str().unwrap_or_default());
+    }
+    match TcpListener::bind(address) {
+        Ok(_) => Look::ok(format!("{address} is free")),
+        Err(error) => Look::failed(
+            format!("{address}: {error}"),
+            format!(
+                "see who has it: `ss -ltnp sport = :{}`; end that, or set another `http.port` or `http.bind`",
+                http.port
+            ),
+        ),
+    }
+}
+
+/// The nearest directory upwards that exists.
+fn existing(path: &Path) -> PathBuf {
+    let found = path
+        .ancestors()
+        .find_map(|path| fs::canonicalize(path).ok());
+    found.unwrap_or_else(|| PathBuf::from("/"))
+}
+
+fn disk(examined: &Examined<'_>) -> Look {
+    let state = examined.config.state_directory();
+    // The cluster of a project of root's lies elsewhere, behind a link.
+    let places = [existing(&state), existing(&state.join("pg"))];
+    let free = places.into_iter().filter_map(|place| {
+        let stat = statvfs(&place).ok()?;
+        Some((stat.f_bavail.saturating_mul(stat.f_frsize), place))
+    });
+    let Some((free, place)) = free.min() else {
+        return Look::warning("how much is free cannot be told", "look with `df`");
+    };
+    room(free, &place)
+}
+
+fn room(free: u64, place: &Path) -> Look {
+    let found = format!("{} MiB free at {}", free >> 20, place.display());
+    let fix = "make room: `nself audit archive` puts old months away, backups may lie elsewhere; or give it a larger disk";
+    match free {
+        _ if free < FREE_BYTES_MIN => Look::failed(found, fix),
+        _ if free < FREE_BYTES_FEW => Look::warning(found, fix),
+        _ => Look::ok(found),
+    }
+}
+
+fn files(examined: &Examined<'_>) -> Look {
+    // Those of this command, which are the host's when the same shell or unit starts it.
+    let pid = examined
+        .status
+        .as_ref()
+        .ok()
+        .and_then(|status| status["pid"].as_u64());
+    let limit = pid
+        .and_then(files_of)
+        .or(getrlimit(Resource::Nofile).current);
+    let limit = limit.unwrap_or(u64::MAX);
+    if limit == u64::MAX {
+        return Look::ok("no limit");
+    }
+    let found = format!("at most {limit} open at a time");
+    if limit >= FILES_FEW {
+        return Look::ok(found);
+    }
+    Look::warning(
+        found,
+        "`ulimit -n 65536` before the host starts; `LimitNOFILE=65536` in a systemd unit; `ulimits` in compose",
+    )
+}
+
+/// The soft limit of a process, from proc(5).
+fn files_of(pid: u64) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::State, *};
+
+    #[test]
+    fn a_disk_that_fills_up_is_a_warning_and_a_full_one_a_failure() {
+        for (free, state) in [
+            (FREE_BYTES_FEW, State::Ok),
+            (FREE_BYTES_FEW - 1, State::Warning),
+            (FREE_BYTES_MIN - 1, State::Failed),
+            (0, State::Failed),
+        ] {
+            assert_eq!(room(free, Path::new("/srv")).state, state, "{free}");
+        }
+        assert_eq!(
+            existing(Path::new("/proc/nothing/of/that")),
+            Path::new("/proc")
+        );
+    }
+}
