@@ -73,10 +73,10 @@ impl Look {
         }
     }
 
-    fn skipped() -> Self {
+    fn skipped(found: &str) -> Self {
         Self {
             state: State::Skipped,
-            ..Self::ok("not looked at: the configuration does not read")
+            ..Self::ok(found)
         }
     }
 
@@ -130,7 +130,10 @@ fn findings(context: &Context) -> Result<Vec<Finding>, CliError> {
         Err(_) => None,
     };
     for (check, why, look) in checks::ALL {
-        let look = examined.as_ref().map_or_else(Look::skipped, look);
+        let look = match &examined {
+            Some(examined) => look(examined),
+            None => Look::skipped("not looked at: the configuration does not read"),
+        };
         findings.push(Finding::of(check, why, look));
     }
     Ok(findings)

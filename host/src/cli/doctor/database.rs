@@ -101,7 +101,7 @@ pub(super) fn clock(examined: &Examined<'_>) -> Look {
         return Look::ok("the database has that of this machine");
     };
     let Ok(target) = Target::from_url(url.expose()) else {
-        return Look::ok("not compared: the database cannot be asked");
+        return Look::skipped("not compared: the database cannot be asked");
     };
     let asked = examined
         .runtime
@@ -111,7 +111,7 @@ pub(super) fn clock(examined: &Examined<'_>) -> Look {
             Ok((before, theirs.get::<_, SystemTime>(0), SystemTime::now()))
         }));
     let Ok((before, theirs, after)) = asked else {
-        return Look::ok("not compared: the database cannot be asked");
+        return Look::skipped("not compared: the database cannot be asked");
     };
     compared(before, theirs, after)
 }

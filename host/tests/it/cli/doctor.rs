@@ -179,6 +179,7 @@ async fn a_database_elsewhere_is_asked_and_its_password_is_nobodys_business() {
             .unwrap()
             .starts_with("app@127.0.0.1:1/nself does not answer")
     );
+    assert_eq!(state(&ran, "clock"), "skipped", "{ran:?}");
     let wrong = project.run_with(
         &["doctor", "--json"],
         &[("DATABASE_URL", "mysql://never-shown")],
