@@ -321,7 +321,8 @@ fn is_callers(error: &io::Error) -> bool {
     )
 }
 
-fn refused(address: SocketAddr, source: io::Error, setting: &str) -> ListenError {
+/// Why this address cannot be listened on, and who has it.
+pub(crate) fn refused(address: SocketAddr, source: io::Error, setting: &str) -> ListenError {
     let setting = setting.to_owned();
     if source.kind() == io::ErrorKind::AddrInUse {
         return ListenError::Taken {

@@ -20,6 +20,7 @@ use crate::{
         Config,
         secrets::{MASTER_KEY, SecretError, Secrets},
     },
+    http::listen::refused,
 };
 
 /// Less than this is a warning, and below the second nothing can be relied upon: a database that cannot write stops.
@@ -97,9 +98,10 @@ impl<'a> Examined<'a> {
 
 fn secrets(examined: &Examined<'_>) -> Look {
     let config = &examined.config;
-    if !config.state_directory().join("secrets").is_dir() && config.secrets.directory.is_none() {
+    // To open the store would make it.
+    if !config.state_directory().join("secrets").is_dir() {
         return Look::warning(
-            "none yet",
+            "none of its own yet",
             "`nself init` or the first `nself up` makes them",
         );
     }
@@ -167,9 +169,9 @@ fn port(examined: &Examined<'_>) -> Look {
     match TcpListener::bind(address) {
         Ok(_) => Look::ok(format!("{address} is free")),
         Err(error) => Look::failed(
-            format!("{address}: {error}"),
+            refused(address, error, "http.port").to_string(),
             format!(
-                "see who has it: `ss -ltnp sport = :{}`; end that, or set another `http.port` or `http.bind`",
+                "`ss -ltnp sport = :{}` says it to root. Where systemd holds the port for the host, all is well: `systemctl start nself`",
                 http.port
             ),
         ),
