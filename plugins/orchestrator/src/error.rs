@@ -59,6 +59,10 @@ pub(crate) enum WorkflowError {
         "namespace, name and version of the address must be those of the definition's document"
     )]
     Name,
+    #[error("namespace, name and version of the document must be those that it was registered as: {0}")]
+    Registered(String),
+    #[error("orchestrator.workflows/1 has no method {0:?}")]
+    Method(String),
     #[error("this version has another text already: give the new one another version")]
     Immutable,
     #[error("the key was used for another start of this workflow")]
@@ -91,9 +95,11 @@ impl From<WorkflowError> for Error {
             WorkflowError::Invalid(faults) => {
                 Self::invalid("WORKFLOW_INVALID", text).with_details(json!({"faults": faults}))
             }
-            WorkflowError::Text(_) | WorkflowError::Name | WorkflowError::Schedule(_) => {
-                Self::invalid("WORKFLOW_INVALID", text)
-            }
+            WorkflowError::Text(_)
+            | WorkflowError::Name
+            | WorkflowError::Registered(_)
+            | WorkflowError::Method(_)
+            | WorkflowError::Schedule(_) => Self::invalid("WORKFLOW_INVALID", text),
             WorkflowError::NoScheduler => Self::new(503, "WORKFLOW_NO_SCHEDULER", text),
             WorkflowError::Immutable => Self::conflict("WORKFLOW_IMMUTABLE", text),
             WorkflowError::KeyUsed => Self::conflict("WORKFLOW_KEY_USED", text),

@@ -25,6 +25,7 @@ mod perform;
 mod process;
 mod programs;
 mod reach;
+mod registering;
 mod routes;
 mod starting;
 mod store;
@@ -97,6 +98,15 @@ impl Plugin for Orchestrator {
         families: Families::All,
         ..Requires::NOTHING
     };
+
+    const PROVIDES: &'static [Provided<Self>] = &[Provided::new(
+        "orchestrator.workflows/1",
+        registering::call,
+    )
+    .functions(&[
+        "orchestrator.register(text,text,text)",
+        "orchestrator.registration(text,text)",
+    ])];
 
     const ROUTES: &'static [Route<Self>] = &[
         Route::get("/v1/workflows", definitions::list)
@@ -288,6 +298,9 @@ impl Plugin for Orchestrator {
         Job::new("orchestrator.start", starting::start_by_job)
             .attempts_max(100)
             .keep(Keep::Failed),
+        Job::new("orchestrator.register", registering::register)
+            .attempts_max(100)
+            .keep(Keep::Failed),
     ];
 
     const COMMAND: &'static str = "workflow";
@@ -310,6 +323,7 @@ impl Plugin for Orchestrator {
         migration!("0002_workflows"),
         migration!("0003_schedules"),
         migration!("0004_parts"),
+        migration!("0005_registrations"),
     ];
 
     type Config = Config;

@@ -8,6 +8,7 @@ pub(crate) mod instances;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod needs;
+pub(crate) mod registrations;
 pub(crate) mod schedules;
 pub(crate) mod together;
 pub(crate) mod watchers;

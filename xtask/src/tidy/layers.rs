@@ -9,8 +9,9 @@ const MACROS: &str = "nself-plugin-macros";
 const TESTKIT: &str = "nself-plugin-testkit";
 const HOST: &str = "nself";
 /// Plugins that exist only for the testkit's own tests.
-const FIXTURES: [&str; 5] = [
+const FIXTURES: [&str; 6] = [
     "nself-plugin-fixture",
+    "nself-plugin-fixture-author",
     "nself-plugin-fixture-caller",
     "nself-plugin-fixture-hooks",
     "nself-plugin-fixture-ledger",

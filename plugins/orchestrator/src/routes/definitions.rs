@@ -229,14 +229,19 @@ fn document_name(read: &Read) -> String {
 
 /// Whether a text can be a definition, and nothing else.
 pub(crate) async fn validate(cx: Cx<Orchestrator>, Body(body): Body) -> Result<Data<Good>> {
-    let read = read(&cx, &body, false).await?;
+    judge(&cx, &body).await.map(Data)
+}
+
+/// The same for a plugin that asks.
+pub(crate) async fn judge(cx: &Cx<Orchestrator>, text: &[u8]) -> Result<Good> {
+    let read = read(cx, text, false).await?;
     let document = read.definition.document;
-    Ok(Data(Good {
+    Ok(Good {
         namespace: document.namespace,
         name: document.name,
         version: document.version,
         warnings: read.warnings,
-    }))
+    })
 }
 
 pub(crate) async fn list(

@@ -18,7 +18,7 @@ pub(crate) struct Stored {
     pub format: String,
     /// Its text.
     pub source: String,
-    /// Who keeps it: `api` or `file`.
+    /// Who keeps it: `api`, `file`, or the plugin that registered it, such as `plugin:shop`.
     pub owner: String,
     /// Whether the grown-ups of a family may start it.
     pub for_families: bool,

@@ -17,6 +17,7 @@ mod hostile;
 mod kit;
 mod operators;
 mod programs;
+mod registering;
 mod running;
 mod schedules;
 mod stage;
