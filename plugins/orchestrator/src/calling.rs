@@ -19,6 +19,7 @@ use crate::{
     advance::{By, World, advance_with, need as need_of, number, secrets},
     command::{Claims, NewCommand, sign},
     engine::{Call, CallKind, Error as Fault, Need, Outcome, Program, Progress, State, Status},
+    error::CommandError,
     gather::{Gatherer, Shared, share},
     perform::{self, Performed},
     process, programs,
@@ -285,9 +286,8 @@ async fn give_command(
     }
     let max = cx.plugin().config.device_commands_max;
     if commands::open(&tx, device).await? >= i64::from(max) {
-        return Ok(Some(Fault::runtime(format!(
-            "{max} commands of the device wait already"
-        ))));
+        let full = CommandError::TooMany { max };
+        return Ok(Some(Fault::runtime(full.to_string())));
     }
     let (id, now) = commands::moment(&tx).await?;
     let expires_at = now + SignedDuration::from_secs(new.seconds().into());

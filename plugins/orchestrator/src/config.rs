@@ -1,5 +1,7 @@
 //! The keys of `[plugins.orchestrator.config]`.
 
+use std::fmt::Display;
+
 use nself_plugin_api::Schema;
 use serde::Deserialize;
 
@@ -39,6 +41,11 @@ pub struct Config {
     /// How often a command is handed out before it has failed.
     #[schema(minimum = 1, maximum = 1_000)]
     pub device_deliveries_max: u32,
+}
+
+/// A limit as errors say it: whoever reads one knows which key to change.
+pub(crate) fn setting(key: &str, value: impl Display) -> String {
+    format!("{key} of [plugins.orchestrator.config], which is {value}")
 }
 
 impl Default for Config {

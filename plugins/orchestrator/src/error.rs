@@ -2,7 +2,7 @@
 
 use nself_plugin_api::{Error, serde_json::json, uuid::Uuid};
 
-use crate::dsl::Fault;
+use crate::{config::setting, dsl::Fault};
 
 /// Why a command of a device is not taken, or not changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,10 @@ pub(crate) enum CommandError {
     Ended { status: String },
     #[error("the key was used for another command of this device")]
     KeyUsed,
-    #[error("{max} commands of the device wait already")]
+    #[error(
+        "as many commands of the device wait as {}",
+        setting("device_commands_max", max)
+    )]
     TooMany { max: u32 },
 }
 
@@ -59,7 +62,9 @@ pub(crate) enum WorkflowError {
         "namespace, name and version of the address must be those of the definition's document"
     )]
     Name,
-    #[error("namespace, name and version of the document must be those that it was registered as: {0}")]
+    #[error(
+        "namespace, name and version of the document must be those that it was registered as: {0}"
+    )]
     Registered(String),
     #[error("orchestrator.workflows/1 has no method {0:?}")]
     Method(String),
@@ -69,7 +74,10 @@ pub(crate) enum WorkflowError {
     KeyUsed,
     #[error("the run is {status} already, or not in a state to do this")]
     Ended { status: String },
-    #[error("{max} workflows of the family run already")]
+    #[error(
+        "as many workflows of the family run as {}",
+        setting("family_instances_max", max)
+    )]
     TooMany { max: u32 },
     #[error("{0}")]
     Event(String),

@@ -99,14 +99,13 @@ impl Plugin for Orchestrator {
         ..Requires::NOTHING
     };
 
-    const PROVIDES: &'static [Provided<Self>] = &[Provided::new(
-        "orchestrator.workflows/1",
-        registering::call,
-    )
-    .functions(&[
-        "orchestrator.register(text,text,text)",
-        "orchestrator.registration(text,text)",
-    ])];
+    const PROVIDES: &'static [Provided<Self>] =
+        &[
+            Provided::new("orchestrator.workflows/1", registering::call).functions(&[
+                "orchestrator.register(text,text,text)",
+                "orchestrator.registration(text,text)",
+            ]),
+        ];
 
     const ROUTES: &'static [Route<Self>] = &[
         Route::get("/v1/workflows", definitions::list)

@@ -308,7 +308,7 @@ async fn take(
             if let Some(family) = family {
                 let max = cx.plugin().config.family_instances_max;
                 if instances::open(tx, family).await? >= i64::from(max) {
-                    warn!(workflow = starts.name, %family, max, "an event starts nothing: too much runs for the family");
+                    warn!(workflow = starts.name, %family, max, "an event starts nothing: as many workflows of the family run as family_instances_max");
                     return Ok(());
                 }
             }

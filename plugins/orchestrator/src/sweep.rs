@@ -8,6 +8,7 @@ use nself_plugin_api::{
 
 use crate::{
     Orchestrator,
+    config::setting,
     store::{commands, definitions, events, instances, schedules, watchers},
     telling,
 };
@@ -17,10 +18,13 @@ const COMMANDS_MAX: i64 = 500;
 
 /// Ends commands that nobody said anything of in time.
 pub(crate) async fn end_commands(cx: Cx<Orchestrator>) -> Result<()> {
-    let max = i32::try_from(cx.plugin().config.device_deliveries_max).unwrap_or(i32::MAX);
+    let max = cx.plugin().config.device_deliveries_max;
+    let limit = setting("device_deliveries_max", max);
+    let too_often = format!("it was handed out as often as {limit}");
+    let max = i32::try_from(max).unwrap_or(i32::MAX);
     loop {
         let tx = cx.db().begin().await?;
-        let ended = commands::end_unheard(&tx, max, COMMANDS_MAX).await?;
+        let ended = commands::end_unheard(&tx, max, &too_often, COMMANDS_MAX).await?;
         for command in &ended {
             telling::ended(&tx, command, None).await?;
         }

@@ -9,6 +9,7 @@ use nself_plugin_api::{
 
 use super::{number, work::Work};
 use crate::{
+    config::setting,
     engine::{Error as Fault, Need, NeedId, Process, Status},
     matching,
     outcome::storable,
@@ -131,20 +132,18 @@ impl Work<'_> {
         let config = &self.cx.plugin().config;
         let rows = self.held.records.unsigned_abs() + self.records.len() as u64;
         if rows > u64::from(config.history_max) && !self.status.is_final() {
-            self.status = Status::Faulted(Fault::runtime(format!(
-                "its history is longer than history_max ({})",
-                config.history_max
-            )));
+            let limit = setting("history_max", config.history_max);
+            let detail = format!("its history is longer than {limit}");
+            self.status = Status::Faulted(Fault::runtime(detail));
         }
         let Some(state) = &self.state else { return };
         let bytes = serde_json::to_vec(state).map_or(0, |state| state.len());
         if bytes > config.state_bytes_max as usize {
             self.state = None;
             self.records.clear();
-            self.status = Status::Faulted(Fault::runtime(format!(
-                "its data are larger than state_bytes_max ({})",
-                config.state_bytes_max
-            )));
+            let limit = setting("state_bytes_max", config.state_bytes_max);
+            let detail = format!("its data are larger than {limit}");
+            self.status = Status::Faulted(Fault::runtime(detail));
         }
     }
 

@@ -99,7 +99,7 @@ impl Work<'_> {
         };
         if self.held.depth >= DEPTH_MAX {
             return Ok(Some(Outcome::Failed(Fault::runtime(format!(
-                "workflows in workflows are {DEPTH_MAX} deep"
+                "workflows in workflows are deeper than {DEPTH_MAX}, which no setting changes"
             )))));
         }
         let (namespace, name) = (&*wanted.namespace, &*wanted.name);

@@ -14,6 +14,7 @@ use super::{
     state::{Failed, Frame, ListFrame, Role, Stage, State, TaskFrame, Wait},
     surroundings::Surroundings,
 };
+use crate::config::setting;
 
 /// Frames that a thread may have: a workflow that calls its own functions without end stops here.
 const FRAMES_MAX: usize = 200;
@@ -181,13 +182,13 @@ impl<'m> Machine<'m> {
         self.frames(thread).push(Frame::Task(task));
         self.state.tasks += 1;
         if self.state.tasks > self.around.limits.tasks_max {
-            let detail = format!(
-                "it has run more than {} tasks",
-                self.around.limits.tasks_max
-            );
+            let limit = setting("history_max", self.around.limits.tasks_max);
+            let detail = format!("it has run more tasks than {limit}");
             self.fault(thread, Error::runtime(detail));
         } else if self.frames(thread).len() > FRAMES_MAX {
-            self.fault(thread, Error::runtime("tasks are nested too deep"));
+            let detail =
+                format!("tasks are nested deeper than {FRAMES_MAX}, which no setting changes");
+            self.fault(thread, Error::runtime(detail));
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     record::RecordStatus,
     state::{Frame, ListFrame, Role, Stage, TaskFrame, Thread},
 };
-use crate::dsl::Kind;
+use crate::{config::setting, dsl::Kind};
 
 impl Machine<'_> {
     /// The task on top, or an error of the engine's own.
@@ -365,11 +365,10 @@ impl Machine<'_> {
             return self.finish(thread, json!([]), None);
         }
         if self.state.threads.len() + branches > self.around.limits.branches_max {
-            let detail = format!(
-                "more than {} branches are open",
-                self.around.limits.branches_max
-            );
-            return Err(Error::runtime(detail));
+            let limit = setting("branches_max", self.around.limits.branches_max);
+            return Err(Error::runtime(format!(
+                "more branches are open than {limit}"
+            )));
         }
         let mut threads = Vec::new();
         for branch in 0..branches {

@@ -15,6 +15,8 @@ use jaq_core::{
 };
 use jaq_json::{Num, Val};
 
+use crate::config::setting;
+
 /// What an evaluation may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -41,6 +43,10 @@ struct Meter {
     stack: usize,
 }
 
+/// Values are as large as all that a run keeps, at most.
+const TOO_LARGE: &str = "a value is too large";
+const TOO_LONG: &str = "it takes too many steps; it may have no end";
+
 thread_local! {
     static METER: Cell<Meter> = const { Cell::new(Meter { steps: 0, bytes: 0, now_ms: 0, stack: 0 }) };
 }
@@ -57,7 +63,17 @@ pub(super) fn within<T>(bounds: Bounds, evaluate: impl FnOnce() -> T) -> Result<
         stack: here(),
     });
     catch_unwind(AssertUnwindSafe(evaluate)).map_err(|cause| match cause.downcast::<Exceeded>() {
-        Ok(exceeded) => exceeded.0.to_owned(),
+        Ok(exceeded) => match exceeded.0 {
+            TOO_LARGE => format!(
+                "{TOO_LARGE}: larger than {}",
+                setting("state_bytes_max", bounds.bytes)
+            ),
+            TOO_LONG => format!(
+                "{TOO_LONG} (more than {}, which no setting changes)",
+                bounds.steps
+            ),
+            what => what.to_owned(),
+        },
         Err(_) => "the evaluation broke".to_owned(),
     })
 }
@@ -76,7 +92,7 @@ fn exceed(what: &'static str) -> ! {
 fn step(cost: u64) {
     let mut meter = METER.get();
     let Some(steps) = meter.steps.checked_sub(cost) else {
-        exceed("it takes too many steps; it may have no end");
+        exceed(TOO_LONG);
     };
     meter.steps = steps;
     METER.set(meter);
@@ -104,7 +120,7 @@ fn weigh(value: &Val, depth: usize, left: &mut usize) {
         _ => 4,
     };
     let Some(rest) = left.checked_sub(cost) else {
-        exceed("a value is too large");
+        exceed(TOO_LARGE);
     };
     *left = rest;
     match value {
@@ -150,7 +166,7 @@ fn multiply(left: Val, right: Val) -> Result<Val, jaq_core::Error<Val>> {
         _ => 0,
     };
     if repeated > METER.get().bytes {
-        exceed("a value is too large");
+        exceed(TOO_LARGE);
     }
     let product = (left * right)?;
     length(&product);
@@ -190,7 +206,7 @@ pub(super) fn natives<D: for<'a> DataT<V<'a> = Val>>() -> impl Iterator<Item = F
         ("__length", v(0), |cv| {
             step(1);
             if length(&cv.1) > METER.get().bytes {
-                exceed("a value is too large");
+                exceed(TOO_LARGE);
             }
             bome(Ok(cv.1))
         }),

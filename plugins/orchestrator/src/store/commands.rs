@@ -264,6 +264,7 @@ pub(crate) async fn end(
 pub(crate) async fn end_unheard(
     tx: &impl Queries,
     deliveries_max: i32,
+    too_often: &str,
     limit: i64,
 ) -> Result<Vec<Command>> {
     tx.query(
@@ -276,14 +277,14 @@ pub(crate) async fn end_unheard(
              ), c as ( \
                  update orchestrator.device_commands c set ended_at = clock_timestamp(), \
                      status = case when l.is_expired then 'expired' else 'failed' end, \
-                     error = case when l.is_expired then 'the device said nothing of it in time' else 'it was handed out too often' end \
+                     error = case when l.is_expired then 'the device said nothing of it in time' else $3 end \
                  from late l where l.id = c.id returning c.* \
              ) \
              select ",
             columns!(),
             " from c"
         ),
-        &[&deliveries_max, &limit],
+        &[&deliveries_max, &limit, &too_often],
     )
     .await?
     .map(command)

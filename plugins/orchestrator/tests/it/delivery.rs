@@ -151,7 +151,10 @@ async fn a_command_that_nothing_was_said_of_is_handed_out_again_and_fails_in_the
         (command["status"] == "failed").then_some(command)
     })
     .await;
-    assert_eq!(ended["error"], "it was handed out too often");
+    assert_eq!(
+        ended["error"],
+        "it was handed out as often as device_deliveries_max of [plugins.orchestrator.config], which is 2"
+    );
     host.stop().await;
 }
 

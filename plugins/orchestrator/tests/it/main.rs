@@ -15,6 +15,7 @@ mod faults;
 mod granted;
 mod hostile;
 mod kit;
+mod limits;
 mod operators;
 mod programs;
 mod registering;
