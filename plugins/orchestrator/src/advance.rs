@@ -18,8 +18,11 @@ use nself_plugin_api::{
     uuid::Uuid,
 };
 
-pub(crate) use self::world::{World, secrets};
 use self::{leaving::After, work::Work};
+pub(crate) use self::{
+    meeting::DEPTH_MAX,
+    world::{World, secrets},
+};
 use crate::{
     Orchestrator,
     engine::{Error as Fault, NeedId, Outcome, Status},

@@ -323,6 +323,7 @@ impl Plugin for Orchestrator {
         migration!("0003_schedules"),
         migration!("0004_parts"),
         migration!("0005_registrations"),
+        migration!("0006_causes"),
     ];
 
     type Config = Config;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     Orchestrator,
-    advance::{World, secrets},
+    advance::{DEPTH_MAX, World, secrets},
     dsl::{Definition, duration},
     engine::{Gathered, Program, State},
     error::WorkflowError,
@@ -24,7 +24,7 @@ use crate::{
     store::{
         definitions,
         instances::{self, New},
-        schedules::{self, Starts, Timed},
+        schedules::{self, Offer, Starts, Timed},
     },
     version::{self, LATEST},
 };
@@ -204,7 +204,11 @@ pub(crate) async fn scheduled(cx: Cx<Orchestrator>, job: JobRun) -> Result<Value
     };
     let key = format!("schedule/{}", job.id);
     let input = json!({});
-    let run = start(&tx, &starts, None, &input, Some(&key), None).await?;
+    let new = New {
+        key: Some(&key),
+        ..by_itself(&starts, &input)
+    };
+    let run = instances::start(&tx, &new).await?;
     tx.commit().await?;
     Ok(json!({"run": run}))
 }
@@ -226,33 +230,30 @@ pub(crate) async fn again(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
         return Ok(());
     };
     let input = json!({});
-    start(&tx, &starts, None, &input, None, Some(schedule)).await?;
+    let new = New {
+        schedule_id: Some(schedule),
+        ..by_itself(&starts, &input)
+    };
+    instances::start(&tx, &new).await?;
     schedules::began(&tx, schedule).await?;
     tx.commit().await
 }
 
-async fn start(
-    tx: &impl Queries,
-    starts: &Starts,
-    family: Option<Uuid>,
-    input: &Value,
-    key: Option<&str>,
-    schedule: Option<Uuid>,
-) -> Result<Option<Uuid>> {
-    let new = New {
+/// A run that nobody asked for.
+fn by_itself<'a>(starts: &'a Starts, input: &'a Value) -> New<'a> {
+    New {
         definition_id: starts.definition_id,
         namespace: &starts.namespace,
         name: &starts.name,
         version: &starts.version,
-        family_id: family,
+        family_id: None,
         input,
-        key,
+        key: None,
         parent: None,
         depth: 0,
-        schedule_id: schedule,
+        schedule_id: None,
         created_by: BY,
-    };
-    instances::start(tx, &new).await
+    }
 }
 
 /// An event came: what it starts is started, once.
@@ -269,8 +270,20 @@ pub(crate) async fn offer(cx: &Cx<Orchestrator>, event: Uuid) -> Result<()> {
         // A workflow that families may start runs for the family of its event; the others hear what can be trusted.
         let family = offer.family_id.filter(|_| starts.for_families);
         let may = family.is_some() || offer.is_trusted;
-        if may && matching::fits(&filters, &offer.event) && schedules::hold(&tx, &starts).await? {
-            take(cx, &tx, &starts, family, offer.event.clone()).await?;
+        if !may || !matching::fits(&filters, &offer.event) {
+            continue;
+        }
+        if offer.depth >= DEPTH_MAX {
+            // A circle of workflows ends here; so does what has no end otherwise.
+            let depth = offer.depth;
+            warn!(
+                workflow = starts.name,
+                depth, "an event starts nothing: too many runs have started one another"
+            );
+            continue;
+        }
+        if schedules::hold(&tx, &starts).await? {
+            take(cx, &tx, &starts, family, &offer).await?;
         }
     }
     tx.commit().await
@@ -281,7 +294,7 @@ async fn take(
     tx: &impl Queries,
     starts: &Starts,
     family: Option<Uuid>,
-    event: Value,
+    offer: &Offer,
 ) -> Result<()> {
     let Ok(program) = programs::of(cx, tx, starts.definition_id).await? else {
         return Ok(());
@@ -293,7 +306,7 @@ async fn take(
         limits: cx.plugin().config.limits(),
         now: cx.clock().now()?,
     };
-    let tasks = cx.tasks();
+    let (tasks, event) = (cx.tasks(), offer.event.clone());
     let gathered = tasks
         .blocking(move || world.tell(|around| program.gather(before, event, around)))
         .await?;
@@ -312,8 +325,13 @@ async fn take(
                     return Ok(());
                 }
             }
-            start(tx, starts, family, &storable(events), None, None).await?;
-            Ok(())
+            let input = storable(events);
+            let new = New {
+                family_id: family,
+                depth: offer.depth + 1,
+                ..by_itself(starts, &input)
+            };
+            instances::start(tx, &new).await.map(drop)
         }
         Err(fault) => {
             warn!(workflow = starts.name, error = %fault, "an event cannot be judged");
@@ -366,7 +384,12 @@ pub(crate) async fn start_by_job(cx: Cx<Orchestrator>, job: JobRun) -> Result<Va
         for_families: found.for_families,
     };
     let (key, input) = (format!("job/{}", job.id), storable(wanted.input));
-    let run = start(&tx, &starts, family, &input, Some(&key), None).await?;
+    let new = New {
+        family_id: family,
+        key: Some(&key),
+        ..by_itself(&starts, &input)
+    };
+    let run = instances::start(&tx, &new).await?;
     tx.commit().await?;
     Ok(json!({"run": run}))
 }

@@ -14,8 +14,8 @@ use crate::{
     version,
 };
 
-/// Children in children.
-const DEPTH_MAX: i32 = 32;
+/// Children in children, and runs that start one another by events.
+pub(crate) const DEPTH_MAX: i32 = 32;
 
 impl Work<'_> {
     /// What a need that can be met in this transaction is met with.
@@ -53,6 +53,7 @@ impl Work<'_> {
             kind: word("type"),
             family_id: self.held.family_id,
             is_trusted: true,
+            depth: self.held.depth,
             event: &event,
         };
         events::add(self.tx, &new).await.map_err(failed)?;

@@ -16,9 +16,15 @@ use crate::{
     hearing,
     outcome::storable,
     reach::Reach,
-    store::events::{self, New},
+    store::{
+        events::{self, New},
+        instances,
+    },
 };
 
+/// Where events of this plugin come from, and the type of those that workflows emit.
+const OWN: &str = "/plugins/orchestrator";
+const EMITTED: &str = "workflow.emitted";
 /// Most events of a batch.
 const BATCH_MAX: usize = 1_000;
 
@@ -72,17 +78,31 @@ async fn keep(tx: &impl Queries, event: &Value, reach: Reach) -> Result<bool> {
         kind: word("type"),
         family_id: family,
         is_trusted: reach == Reach::All,
+        depth: 0,
         event,
     };
     events::add(tx, &new).await
 }
 
-/// An event of the host's log: what was emitted here is known already.
+/// An event of the host's log. What a workflow emitted is known already: it was kept when it was emitted, and nobody hears it twice.
+/// The end of a run says which workflow it was of, so that others can listen for that of one.
 pub(crate) async fn of_the_host(cx: Cx<Orchestrator>, event: Event) -> Result<()> {
-    if event.kind.starts_with("workflow.") || !hearing::is_heard(&cx, &event).await? {
+    let is_own = event.source == OWN;
+    if is_own && event.kind == EMITTED || !hearing::is_heard(&cx, &event).await? {
         return Ok(());
     }
-    let mut told = json!({"specversion": "1.0", "id": event.id, "source": event.source, "type": event.kind, "data": event.data});
+    let run = match event.subject.as_deref().map(str::parse::<Uuid>) {
+        Some(Ok(run)) if is_own && event.kind.starts_with("workflow.") => {
+            instances::of(&cx.db(), run).await?
+        }
+        _ => None,
+    };
+    let depth = run.as_ref().map_or(0, |run| run.depth);
+    let data = run.map_or_else(
+        || event.data.clone(),
+        |run| json!({"namespace": run.namespace, "name": run.name, "version": run.version}),
+    );
+    let mut told = json!({"specversion": "1.0", "id": event.id, "source": event.source, "type": event.kind, "data": data});
     if let (Some(fields), Some(subject)) = (told.as_object_mut(), &event.subject) {
         fields.insert("subject".to_owned(), json!(subject));
     }
@@ -98,6 +118,7 @@ pub(crate) async fn of_the_host(cx: Cx<Orchestrator>, event: Event) -> Result<()
         kind: &event.kind,
         family_id: event.family_id,
         is_trusted: true,
+        depth,
         event: &told,
     };
     events::add(&cx.db(), &new).await.map(|_| ())

@@ -10,6 +10,8 @@ pub(crate) struct New<'a> {
     pub kind: &'a str,
     pub family_id: Option<Uuid>,
     pub is_trusted: bool,
+    /// How many runs stand behind it, each started by the one before.
+    pub depth: i32,
     pub event: &'a Value,
 }
 
@@ -18,7 +20,7 @@ pub(crate) async fn add(tx: &impl Queries, new: &New<'_>) -> Result<bool> {
     let added = tx
         .execute(
             "with e as ( \
-                 insert into orchestrator.events (source, event_id, type, family_id, is_trusted, event) values ($1, $2, $3, $4, $5, $6) \
+                 insert into orchestrator.events (source, event_id, type, family_id, is_trusted, event, depth) values ($1, $2, $3, $4, $5, $6, $7) \
                  on conflict do nothing returning id \
              ) \
              select jobs.enqueue('orchestrator.event', jsonb_build_object('event', e.id)) from e",
@@ -29,6 +31,7 @@ pub(crate) async fn add(tx: &impl Queries, new: &New<'_>) -> Result<bool> {
                 &new.family_id,
                 &new.is_trusted,
                 new.event,
+                &new.depth,
             ],
         )
         .await?;

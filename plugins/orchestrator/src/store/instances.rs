@@ -183,6 +183,34 @@ pub(crate) async fn by_part(db: &impl Queries, part: &str) -> Result<Vec<Uuid>> 
     .map(|row| row.get("id"))
 }
 
+/// Which workflow a run is of.
+#[derive(Debug)]
+pub(crate) struct Of {
+    pub namespace: String,
+    pub name: String,
+    pub version: String,
+    pub depth: i32,
+}
+
+/// Which workflow a run is of; none when it is gone.
+pub(crate) async fn of(db: &impl Queries, id: Uuid) -> Result<Option<Of>> {
+    let row = db
+        .query_opt(
+            "select i.namespace, i.name, i.version, i.depth from orchestrator.instances i where i.id = $1",
+            &[&id],
+        )
+        .await?;
+    row.map(|row| {
+        Ok(Of {
+            namespace: row.get("namespace")?,
+            name: row.get("name")?,
+            version: row.get("version")?,
+            depth: row.get("depth")?,
+        })
+    })
+    .transpose()
+}
+
 /// Which instances.
 #[derive(Debug)]
 pub(crate) struct Which<'a> {

@@ -229,6 +229,8 @@ pub(crate) struct Offer {
     pub event: Value,
     pub family_id: Option<Uuid>,
     pub is_trusted: bool,
+    /// How many runs stand behind it.
+    pub depth: i32,
 }
 
 /// An event that has not been offered yet and may start something: it has been from then on.
@@ -236,7 +238,7 @@ pub(crate) async fn take_offer(tx: &impl Queries, event: Uuid) -> Result<Option<
     let row = tx
         .query_opt(
             "update orchestrator.events e set is_offered = true where e.id = $1 and not e.is_offered \
-             returning e.event, e.family_id, e.is_trusted",
+             returning e.event, e.family_id, e.is_trusted, e.depth",
             &[&event],
         )
         .await?;
@@ -245,6 +247,7 @@ pub(crate) async fn take_offer(tx: &impl Queries, event: Uuid) -> Result<Option<
             event: row.get("event")?,
             family_id: row.get("family_id")?,
             is_trusted: row.get("is_trusted")?,
+            depth: row.get("depth")?,
         })
     })
     .transpose()

@@ -10,6 +10,7 @@ mod definitions;
 mod delivery;
 mod driver;
 mod durable;
+mod ends;
 mod events;
 mod faults;
 mod granted;

@@ -1,0 +1,1 @@
+alter table orchestrator.events drop column depth;
