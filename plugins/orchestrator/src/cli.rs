@@ -88,7 +88,7 @@ pub(crate) const ALL: &[Command] = &[
             ("ENDED", "ended_at"),
         ]),
     Command::get("show", "/v1/orchestrator/runs/{id}")
-        .summary("Show a run")
+        .summary("Show a run, the tasks that it is at and what they wait for")
         .arguments(&[RUN]),
     Command::get("history", "/v1/orchestrator/runs/{id}/history")
         .summary("List what happened to the tasks of a run")

@@ -28,6 +28,7 @@ mod request;
 mod retry;
 mod run;
 mod secret;
+mod standing;
 mod starting;
 mod state;
 mod surroundings;
@@ -42,6 +43,7 @@ pub use need::{
 pub use openapi::resolve;
 pub use program::Program;
 pub use record::{Progress, RecordStatus, Status, TaskRecord};
+pub use standing::{UnderWay, Waiting};
 pub use starting::Gathered;
 pub use state::State;
 pub use surroundings::{Limits, Surroundings};

@@ -27,6 +27,7 @@ mod programs;
 mod reach;
 mod registering;
 mod routes;
+mod standing;
 mod starting;
 mod store;
 mod straight;
@@ -160,7 +161,7 @@ impl Plugin for Orchestrator {
             .summary("Runs of workflows, the newest first"),
         Route::get("/v1/workflow-runs/{id}", instances::show)
             .authenticated()
-            .summary("A run"),
+            .summary("A run, the tasks that it is at and what they wait for"),
         Route::get("/v1/workflow-runs/{id}/history", instances::history)
             .authenticated()
             .summary("What happened to the tasks of a run"),
@@ -208,7 +209,7 @@ impl Plugin for Orchestrator {
             .summary("Runs of workflows, for operators"),
         Route::get("/v1/orchestrator/runs/{id}", instances::show)
             .service("workflows")
-            .summary("A run, for operators"),
+            .summary("A run, the tasks that it is at and what they wait for, for operators"),
         Route::get("/v1/orchestrator/runs/{id}/history", instances::history)
             .service("workflows")
             .summary("What happened to the tasks of a run, for operators"),

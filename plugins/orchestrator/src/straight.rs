@@ -82,6 +82,8 @@ pub(crate) async fn start(
         created_at: times.created_at,
         updated_at: times.ended_at,
         ended_at: Some(times.ended_at),
+        current: None,
+        waits_for: None,
     }))
 }
 

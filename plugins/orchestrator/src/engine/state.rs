@@ -67,14 +67,6 @@ impl State {
     pub fn end(&self) -> Option<&Status> {
         self.end.as_ref()
     }
-
-    /// The tasks that are under way, innermost of each branch, as JSON pointers.
-    pub fn current(&self) -> Vec<&str> {
-        self.threads
-            .values()
-            .filter_map(|thread| thread.tasks().last().map(|task| task.task.as_str()))
-            .collect()
-    }
 }
 
 /// One line of execution: the workflow's own, or a branch.

@@ -25,6 +25,7 @@ use crate::{
     outcome::storable,
     programs,
     reach::Reach,
+    standing,
     store::{
         definitions::Stored,
         history::{self, Happened},
@@ -266,7 +267,13 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Data<Instance>> {
     let id = named(&cx, &who, &id).await?;
-    find(&cx.db(), &who, id).await.map(Data)
+    let mut found = find(&cx.db(), &who, id).await?;
+    if found.ended_at.is_none() {
+        let standing = standing::of(&cx, id).await?;
+        found.current = Some(standing.current);
+        found.waits_for = Some(standing.waits_for);
+    }
+    Ok(Data(found))
 }
 
 pub(crate) async fn history(

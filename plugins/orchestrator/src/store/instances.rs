@@ -3,6 +3,8 @@
 use nself_plugin_api::{Schema, jiff::Timestamp, prelude::*, serde_json::Value, uuid::Uuid};
 use serde::Serialize;
 
+use crate::standing::{Current, WaitsFor};
+
 /// An instance as those see it who may look at it.
 #[derive(Debug, Clone, Serialize, Schema)]
 pub(crate) struct Instance {
@@ -34,6 +36,12 @@ pub(crate) struct Instance {
     pub updated_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// The tasks that are under way, the innermost of each branch. It stands in the answer to a question for one run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<Vec<Current>>,
+    /// What it waits for, the first hundred. It stands in the answer to a question for one run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<Vec<WaitsFor>>,
 }
 
 const COLUMNS: &str = "i.id, i.namespace, i.name, i.version, i.family_id, \
@@ -56,7 +64,20 @@ fn instance(row: &Row) -> Result<Instance> {
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
         ended_at: row.get("ended_at")?,
+        current: None,
+        waits_for: None,
     })
+}
+
+/// The state of an instance that has not ended; none before its first advance.
+pub(crate) async fn state(db: &impl Queries, id: Uuid) -> Result<Option<Vec<u8>>> {
+    let row = db
+        .query_opt(
+            "select i.state from orchestrator.instances i where i.id = $1 and i.ended_at is null",
+            &[&id],
+        )
+        .await?;
+    row.map_or(Ok(None), |row| row.get("state"))
 }
 
 /// An instance that is to be started.

@@ -107,6 +107,48 @@ pub(crate) async fn of(tx: &impl Queries, instance: Uuid) -> Result<Vec<i64>> {
     .map(|row| row.get("need"))
 }
 
+/// A need that is open, for those who look at its instance.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub need: i64,
+    pub kind: String,
+    pub due_at: Option<Timestamp>,
+    pub filters: Option<Value>,
+    pub since: Timestamp,
+    pub job_id: Option<i64>,
+    pub job_state: Option<String>,
+    pub run_id: Option<Uuid>,
+    pub command_id: Option<Uuid>,
+}
+
+/// The open needs of an instance, the first hundred, with who meets them.
+pub(crate) async fn open_of(db: &impl Queries, instance: Uuid) -> Result<Vec<Open>> {
+    db.query(
+        "select n.need, n.kind, n.due_at, n.filters, n.created_at as since, c.job_id, jobs.state(c.job_id) as job_state, \
+             (select i.id from orchestrator.instances i \
+                 where n.kind = 'child' and i.parent_id = n.instance_id and i.parent_need = n.need) as run_id, \
+             (select d.id from orchestrator.device_commands d \
+                 where n.kind = 'call' and d.instance_id = n.instance_id and d.need = n.need and d.ended_at is null limit 1) as command_id \
+         from orchestrator.needs n cross join lateral (select case when n.kind = 'call' then n.job_id end as job_id) c \
+         where n.instance_id = $1 order by n.need limit 100",
+        &[&instance],
+    )
+    .await?
+    .map(|row| {
+        Ok(Open {
+            need: row.get("need")?,
+            kind: row.get("kind")?,
+            due_at: row.get("due_at")?,
+            filters: row.get("filters")?,
+            since: row.get("since")?,
+            job_id: row.get("job_id")?,
+            job_state: row.get("job_state")?,
+            run_id: row.get("run_id")?,
+            command_id: row.get("command_id")?,
+        })
+    })
+}
+
 /// The timers of an instance that are due.
 pub(crate) async fn due(tx: &impl Queries, instance: Uuid) -> Result<Vec<i64>> {
     tx.query(

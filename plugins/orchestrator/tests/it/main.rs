@@ -23,6 +23,7 @@ mod registering;
 mod running;
 mod schedules;
 mod stage;
+mod standing;
 mod steering;
 mod tasks;
 mod upkeep;
