@@ -26,6 +26,7 @@ mod process;
 mod programs;
 mod reach;
 mod registering;
+mod room;
 mod routes;
 mod standing;
 mod starting;
@@ -325,6 +326,7 @@ impl Plugin for Orchestrator {
         migration!("0004_parts"),
         migration!("0005_registrations"),
         migration!("0006_causes"),
+        migration!("0007_room"),
     ];
 
     type Config = Config;

@@ -20,7 +20,7 @@ use crate::{
     error::WorkflowError,
     matching,
     outcome::storable,
-    programs,
+    programs, room,
     store::{
         definitions,
         instances::{self, New},
@@ -318,12 +318,13 @@ async fn take(
         }
         Ok(Gathered::All(events)) => {
             schedules::scatter(tx, starts.id, family).await?;
-            if let Some(family) = family {
-                let max = cx.plugin().config.family_instances_max;
-                if instances::open(tx, family).await? >= i64::from(max) {
-                    warn!(workflow = starts.name, %family, max, "an event starts nothing: as many workflows of the family run as family_instances_max");
+            match room::check(cx, tx, family, 1).await {
+                Ok(()) => {}
+                Err(full) if room::is_full(&full) => {
+                    warn!(workflow = starts.name, error = %full, "an event starts nothing");
                     return Ok(());
                 }
+                Err(error) => return Err(error),
             }
             let input = storable(events);
             let new = New {
@@ -369,12 +370,7 @@ pub(crate) async fn start_by_job(cx: Cx<Orchestrator>, job: JobRun) -> Result<Va
             "there is no workflow {namespace}/{name}"
         )));
     };
-    if let Some(family) = family {
-        let max = cx.plugin().config.family_instances_max;
-        if instances::open(&tx, family).await? >= i64::from(max) {
-            return Err(WorkflowError::TooMany { max }.into());
-        }
-    }
+    room::check(&cx, &tx, family, 1).await?;
     let starts = Starts {
         id: Uuid::nil(),
         definition_id: found.id,

@@ -10,6 +10,7 @@ use super::{number, work::Work};
 use crate::{
     engine::{CallKind, Emit, Error as Fault, FunctionCall, Need, NeedId, Outcome, Process, Run},
     outcome::storable,
+    room,
     store::{definitions, events, instances, jobs},
     version,
 };
@@ -115,6 +116,15 @@ impl Work<'_> {
                 wanted.version
             )))));
         };
+        match room::check(self.cx, self.tx, self.held.family_id, 1).await {
+            Ok(()) => {}
+            Err(full) if room::is_full(&full) => {
+                return Ok(Some(Outcome::Failed(Fault::runtime(
+                    full.message().to_owned(),
+                ))));
+            }
+            Err(error) => return Err(error),
+        }
         let new = instances::New {
             definition_id: definition.id,
             namespace,

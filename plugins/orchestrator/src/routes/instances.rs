@@ -25,7 +25,7 @@ use crate::{
     outcome::storable,
     programs,
     reach::Reach,
-    standing,
+    room, standing,
     store::{
         definitions::Stored,
         history::{self, Happened},
@@ -185,7 +185,9 @@ async fn start_winding(
     };
     let id = match store::add(&tx, &new).await? {
         Some((id, held)) => {
+            // Last, because all of the family wait for it from here on.
             let noted = async {
+                room::check(cx, &tx, new.family_id, 0).await?;
                 if is_audited(who) {
                     note(&tx, "orchestrator.run_started", id, new.family_id, who).await?;
                 }
@@ -382,6 +384,7 @@ pub(crate) async fn retry(
         .tell(|around| program.retry_failed(&mut state, around))
         .map_err(|_| cannot())?;
     let state = serde_json::to_vec(&state).map_err(Error::internal)?;
+    room::check(&cx, &tx, found.family_id, 1).await?;
     store::revive(&tx, id, held.epoch, &state).await?;
     store::queue(&tx, id).await?;
     note(&tx, "orchestrator.run_retried", id, found.family_id, &who).await?;

@@ -180,6 +180,15 @@ pub(crate) async fn open(tx: &impl Queries, family: Uuid) -> Result<i64> {
     .get(0)
 }
 
+/// Whether a family has at most so many instances that have not ended. Those of this transaction count as well, and nobody else starts one
+/// of that family until it ends.
+pub(crate) async fn has_at_most(tx: &impl Queries, family: Uuid, most: u32) -> Result<bool> {
+    let most = i32::try_from(most).unwrap_or(i32::MAX);
+    tx.query_one("select orchestrator.has_at_most($1, $2)", &[&family, &most])
+        .await?
+        .get(0)
+}
+
 /// An instance.
 pub(crate) async fn find(
     db: &impl Queries,

@@ -20,6 +20,7 @@ mod limits;
 mod operators;
 mod programs;
 mod registering;
+mod room;
 mod running;
 mod schedules;
 mod stage;

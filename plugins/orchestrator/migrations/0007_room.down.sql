@@ -1,0 +1,1 @@
+drop function orchestrator.has_at_most;
