@@ -17,8 +17,7 @@ create table orchestrator.registrations (
 -- An owner is `api`, `file`, or the plugin that registered it. Definitions are few: all of them are looked at in a moment.
 alter table orchestrator.definitions drop constraint definitions_owner;
 -- squawk-ignore constraint-missing-not-valid
-alter table orchestrator.definitions
-    add constraint definitions_owner check (owner in ('api', 'file') or owner like 'plugin:_%');
+alter table orchestrator.definitions add constraint definitions_owner check (owner in ('api', 'file') or owner like 'plugin:_%');
 
 -- What of a registration does not do. The condition is one that callers know as bad input.
 create function orchestrator.refuse_registration(problem text) returns void
