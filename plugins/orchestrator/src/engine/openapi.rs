@@ -1,171 +1,206 @@
 //! OpenAPI: from an operation and its parameters to a request.
+//!
+//! Operations of OpenAPI 3 and Swagger 2 with parameters of all places and styles, and bodies that are JSON, forms or text. What is not
+//! done fails before anything is sent, with a configuration error that names it: parts (`multipart/form-data`), references to other
+//! documents, and parameters that the operation does not have. The first server is used, its variables with their defaults; what the
+//! document says of security is not: who calls is said by the task.
 
-use std::collections::BTreeMap;
+mod body;
+mod document;
+mod style;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use self::{
+    body::Body,
+    document::{Document, Operation},
+    style::Style,
+};
 use super::{
     error::Error,
     need::{HttpCall, OpenApiCall},
-    request::expand,
 };
 
 /// The request of an operation, by its document (OpenAPI 3 or Swagger 2).
 ///
 /// # Errors
 ///
-/// [`Error::configuration`] when the document has no such operation or a parameter is missing.
+/// [`Error::configuration`] when the document has no such operation, a parameter is missing or is not the operation's, or the document
+/// wants what is not done here.
 pub fn resolve(document: &Value, call: &OpenApiCall) -> Result<HttpCall, Error> {
-    let (path, method, shared, operation) = find(document, &call.operation).ok_or_else(|| {
-        Error::configuration(format!("the document has no operation {}", call.operation))
-    })?;
-    let mut request = HttpCall {
-        method: method.to_uppercase(),
-        endpoint: String::new(),
-        headers: BTreeMap::new(),
+    let document = Document::read(document)?;
+    let operation = document.operation(&call.operation)?;
+    let mut request = Request {
+        path: operation.path.to_owned(),
+        ..Request::default()
+    };
+    for parameter in document.parameters(&operation)? {
+        request.take(&document, parameter, call)?;
+    }
+    let body = request.body(&document, &operation, call)?;
+    let base = document.server(&operation, &call.document)?;
+    let mut endpoint = format!("{}{}", base.trim_end_matches('/'), request.whole_path()?);
+    if !request.query.is_empty() {
+        endpoint = format!("{endpoint}?{}", request.query.join("&"));
+    }
+    let mut headers = request.headers;
+    if !request.cookies.is_empty() {
+        headers.insert("cookie".to_owned(), request.cookies.join("; "));
+    }
+    if let Some(body) = &body {
+        headers.insert("content-type".to_owned(), body.kind.clone());
+    }
+    Ok(HttpCall {
+        method: operation.method.to_uppercase(),
+        endpoint,
+        headers,
         query: BTreeMap::new(),
-        body: None,
+        body: body.map(|body| Value::String(body.text)),
         output: call.output,
         redirect: call.redirect,
         authentication: call.authentication.clone(),
-    };
-    let mut in_path = Map::new();
-    let mut form = Map::new();
-    let mut used = vec!["body"];
-    let parameters = [shared, &operation["parameters"]];
-    for parameter in parameters.into_iter().filter_map(Value::as_array).flatten() {
-        let parameter = followed(document, parameter);
+    })
+}
+
+/// What the parameters have made of a request so far.
+#[derive(Default)]
+struct Request {
+    path: String,
+    query: Vec<String>,
+    headers: BTreeMap<String, String>,
+    cookies: Vec<String>,
+    /// Fields of a form (Swagger 2), each as it is written there.
+    form: Vec<String>,
+    /// What Swagger 2 calls the body.
+    whole: Option<Value>,
+    known: BTreeSet<String>,
+}
+
+impl Request {
+    /// Writes one parameter where it belongs.
+    fn take(
+        &mut self,
+        document: &Document<'_>,
+        parameter: &Value,
+        call: &OpenApiCall,
+    ) -> Result<(), Error> {
         let name = parameter["name"].as_str().unwrap_or_default();
-        used.push(name);
         let place = parameter["in"].as_str().unwrap_or_default();
-        let Some(value) = call.parameters.get(name) else {
-            if parameter["required"].as_bool() == Some(true) && place != "body" {
-                return Err(Error::configuration(format!(
-                    "the parameter {name} is missing"
-                )));
-            }
-            continue;
+        self.known.insert(name.to_owned());
+        let given = call.parameters.get(name).filter(|value| !value.is_null());
+        let Some(value) = given else {
+            return match parameter["required"].as_bool() {
+                Some(true) => Err(missing(name)),
+                _ => Ok(()),
+            };
         };
+        if place == "body" {
+            self.whole = Some(value.clone());
+            return Ok(());
+        }
+        let style = Style::of(parameter, document.is_swagger)?;
+        let value = &style::content(parameter, value)?;
         match place {
             "path" => {
-                in_path.insert(name.to_owned(), value.clone());
+                let text = style.one(name, value)?;
+                self.path = self.path.replace(&format!("{{{name}}}"), &text);
             }
-            "query" => {
-                request.query.insert(name.to_owned(), text(value));
-            }
+            "query" => self.query.extend(style.pairs(name, value)?),
             "header" => {
-                request.headers.insert(name.to_owned(), text(value));
+                self.headers
+                    .insert(name.to_ascii_lowercase(), style.plain(value));
             }
-            "cookie" => {
-                let cookies = request.headers.entry("cookie".to_owned()).or_default();
-                if !cookies.is_empty() {
-                    cookies.push_str("; ");
-                }
-                *cookies = format!("{cookies}{name}={}", text(value));
+            "cookie" => self.cookies.extend(style.pairs(name, value)?),
+            "formData" if parameter["type"] == "file" => {
+                return Err(out("files of a form"));
             }
-            "formData" => {
-                form.insert(name.to_owned(), value.clone());
-            }
-            _ => request.body = Some(value.clone()),
+            "formData" => self.form.extend(style.pairs(name, value)?),
+            other => return Err(out(&format!("parameters in {other:?}"))),
+        }
+        Ok(())
+    }
+
+    /// The body, and that nothing was given which the operation does not take.
+    fn body(
+        &self,
+        document: &Document<'_>,
+        operation: &Operation<'_>,
+        call: &OpenApiCall,
+    ) -> Result<Option<Body>, Error> {
+        let rest: Map<String, Value> = call
+            .parameters
+            .iter()
+            .filter(|(name, value)| !self.known.contains(*name) && !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        if document.is_swagger {
+            none_of(&rest, &call.operation)?;
+            return self.body_of_swagger(document, operation);
+        }
+        let Some(wanted) = operation.itself.get("requestBody") else {
+            none_of(&rest, &call.operation)?;
+            return Ok(None);
+        };
+        let wanted = document.followed(wanted)?;
+        let value = match rest.get("body") {
+            Some(body) if rest.len() == 1 => Some(body.clone()),
+            // Besides, it is a field of that name.
+            _ => (!rest.is_empty()).then_some(Value::Object(rest)),
+        };
+        match value {
+            Some(value) => body::written(&wanted["content"], &value).map(Some),
+            None if wanted["required"].as_bool() == Some(true) => Err(missing("body")),
+            None => Ok(None),
         }
     }
-    if request.body.is_none() {
-        request.body =
-            body(operation, call, &used).or((!form.is_empty()).then_some(Value::Object(form)));
+
+    fn body_of_swagger(
+        &self,
+        document: &Document<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Option<Body>, Error> {
+        let kinds = document.consumed(operation);
+        if let Some(whole) = &self.whole {
+            return body::of_kind(body::best(&kinds), whole, &Value::Null).map(Some);
+        }
+        if self.form.is_empty() {
+            return Ok(None);
+        }
+        body::form(&kinds, &self.form).map(Some)
     }
-    let base = base(document, &call.document);
-    request.endpoint = format!(
-        "{}{}",
-        base.trim_end_matches('/'),
-        expand(path, &Value::Object(in_path))
-    );
-    Ok(request)
+
+    /// The path; every part of it has been filled in, and none of them leads elsewhere.
+    fn whole_path(&self) -> Result<&str, Error> {
+        let mut segments = self.path.split('/');
+        if segments.any(|segment| segment == "." || segment == "..") {
+            let detail = "a parameter of the path is a dot, or two: that is another path";
+            return Err(Error::configuration(detail));
+        }
+        match self.path.split_once('{') {
+            None => Ok(&self.path),
+            Some((_, rest)) => Err(missing(rest.split('}').next().unwrap_or_default())),
+        }
+    }
 }
 
-/// Path, method, the path's own parameters and the operation itself.
-fn find<'d>(document: &'d Value, id: &str) -> Option<(&'d str, &'d str, &'d Value, &'d Value)> {
-    document["paths"]
-        .as_object()?
-        .iter()
-        .find_map(|(path, methods)| {
-            let (method, operation) = methods
-                .as_object()?
-                .iter()
-                .find(|(_, operation)| operation["operationId"].as_str() == Some(id))?;
-            Some((
-                path.as_str(),
-                method.as_str(),
-                &methods["parameters"],
-                operation,
-            ))
-        })
+fn none_of(rest: &Map<String, Value>, operation: &str) -> Result<(), Error> {
+    match rest.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(Error::configuration(format!(
+            "the operation {operation} has no parameter {name}"
+        ))),
+    }
 }
 
-/// What a local reference points at.
-fn followed<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
-    let pointer = value["$ref"]
-        .as_str()
-        .and_then(|reference| reference.strip_prefix('#'));
-    pointer
-        .and_then(|pointer| document.pointer(pointer))
-        .unwrap_or(value)
+fn missing(name: &str) -> Error {
+    Error::configuration(format!("the parameter {name} is missing"))
 }
 
-/// The body of an OpenAPI 3 operation: `body`, or all that is no parameter.
-fn body(operation: &Value, call: &OpenApiCall, used: &[&str]) -> Option<Value> {
-    if let Some(body) = call.parameters.get("body") {
-        return Some(body.clone());
-    }
-    operation.get("requestBody")?;
-    let rest: Map<String, Value> = call
-        .parameters
-        .iter()
-        .filter(|(name, _)| !used.contains(&name.as_str()))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    (!rest.is_empty()).then_some(Value::Object(rest))
-}
-
-/// Where the operations are.
-fn base(document: &Value, from: &str) -> String {
-    let (scheme, rest) = from.split_once("://").unwrap_or(("https", from));
-    let host = rest.split('/').next().unwrap_or_default();
-    if document.get("swagger").is_some() {
-        let schemes = document["schemes"].as_array();
-        let has = |wanted: &str| schemes.is_some_and(|all| all.iter().any(|one| one == wanted));
-        let scheme = match schemes {
-            Some(_) if has(scheme) => scheme,
-            Some(_) if has("https") => "https",
-            Some(_) => "http",
-            None => scheme,
-        };
-        let host = document["host"].as_str().unwrap_or(host);
-        return format!(
-            "{scheme}://{host}{}",
-            document["basePath"].as_str().unwrap_or("")
-        );
-    }
-    let server = &document["servers"][0];
-    let defaults: Map<String, Value> = server["variables"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, variable)| (name.clone(), variable["default"].clone()))
-        .collect();
-    let mut url = server["url"].as_str().unwrap_or("/").to_owned();
-    for (name, value) in &defaults {
-        url = url.replace(&format!("{{{name}}}"), &text(value));
-    }
-    if url.contains("://") {
-        return url;
-    }
-    format!("{scheme}://{host}/{}", url.trim_start_matches('/'))
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(","),
-        other => other.to_string(),
-    }
+/// What is not done here.
+fn out(what: &str) -> Error {
+    Error::configuration(format!(
+        "{what}: calls of openapi do not do that, use a call of http"
+    ))
 }

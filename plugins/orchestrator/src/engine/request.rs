@@ -379,7 +379,7 @@ fn content(response: &Response) -> Result<Value, Error> {
 }
 
 /// Fills in a URI template (RFC 6570, level 1): what is not there is nothing.
-pub(super) fn expand(template: &str, data: &Value) -> String {
+fn expand(template: &str, data: &Value) -> String {
     let mut filled = String::new();
     let mut rest = template;
     while let Some(open) = rest.find('{') {
@@ -403,7 +403,7 @@ pub(super) fn expand(template: &str, data: &Value) -> String {
 const HEXADECIMAL: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Percent-encodes all but the unreserved characters.
-fn encode(text: &str, into: &mut String) {
+pub(super) fn encode(text: &str, into: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             into.push(char::from(byte));

@@ -17,6 +17,7 @@ mod granted;
 mod hostile;
 mod kit;
 mod limits;
+mod openapi;
 mod operators;
 mod programs;
 mod registering;
@@ -26,6 +27,7 @@ mod schedules;
 mod stage;
 mod standing;
 mod steering;
+mod stub;
 mod tasks;
 mod upkeep;
 
