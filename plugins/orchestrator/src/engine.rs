@@ -37,8 +37,8 @@ mod tasks;
 pub use error::Error;
 pub use need::{
     Authentication, Call, CallKind, Emit, FunctionCall, HttpCall, HttpOutput, Need, NeedId,
-    OpenApiCall, Outcome, Process, Response, Return, Run, ScriptRun, ScriptText, Subscription,
-    WorkflowRun,
+    OpenApiCall, Outcome, PROOF, Process, Response, Return, Run, ScriptRun, ScriptText,
+    Subscription, WorkflowRun,
 };
 pub use openapi::resolve;
 pub use program::Program;

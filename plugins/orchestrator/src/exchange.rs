@@ -4,7 +4,7 @@ mod digest;
 mod grant;
 mod tokens;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use nself_plugin_api::{
@@ -13,10 +13,12 @@ use nself_plugin_api::{
     serde_json::Value,
 };
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 pub(crate) use self::tokens::Tokens;
 use crate::{
     Orchestrator,
-    engine::{Authentication, Error as Fault},
+    engine::{Authentication, Error as Fault, PROOF},
 };
 
 /// Bytes of randomness of a digest's own part.
@@ -70,16 +72,22 @@ impl Exchange<'_> {
         cx: &Cx<Orchestrator>,
         authorization: Option<&str>,
     ) -> Result<HttpResponse, Fault> {
+        let proof = authorization.and_then(|value| value.split_once(' '));
+        let proof = proof.map_or("", |(_, parameter)| parameter);
+        let url = with_proof_in_query(self.url, proof);
         let http = cx.http();
-        let mut request = http.request(self.method, self.url);
+        let mut request = http.request(self.method, &url);
         for (name, value) in &self.headers {
-            request = request.header(name, value);
+            request = request.header(name, &with_proof(value, proof));
         }
         if let Some(value) = authorization {
             request = request.header("authorization", value);
         }
         if let Some(body) = &self.body {
-            request = request.body(body.clone());
+            request = request.body(match std::str::from_utf8(body) {
+                Ok(text) => with_proof(text, proof).into_owned().into_bytes(),
+                Err(_) => body.clone(),
+            });
         }
         request.send().await.map_err(|error| failed(&error))
     }
@@ -139,6 +147,26 @@ impl Exchange<'_> {
     }
 }
 
+/// Puts what proves who sends a request where it asks for that by `$authorization`. Before a challenge there is nothing yet.
+fn with_proof<'t>(text: &'t str, proof: &str) -> Cow<'t, str> {
+    if text.contains(PROOF) {
+        return Cow::Owned(text.replace(PROOF, proof));
+    }
+    Cow::Borrowed(text)
+}
+
+/// The same in the query of an address, where it is escaped. Nowhere else: texts from outside may be escaped as they like.
+fn with_proof_in_query<'u>(url: &'u str, proof: &str) -> Cow<'u, str> {
+    let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    match url.split_once('?') {
+        Some((path, query)) if query.contains(&escaped(PROOF)) => {
+            let query = query.replace(&escaped(PROOF), &escaped(proof));
+            Cow::Owned(format!("{path}?{query}"))
+        }
+        _ => Cow::Borrowed(url),
+    }
+}
+
 /// No answer at all: the host's sentence has neither address nor secret.
 pub(crate) fn failed(error: &Error) -> Fault {
     Fault::communication(500, format!("{} ({})", error.message(), error.code()))
@@ -154,6 +182,18 @@ fn path_of(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proof_is_put_where_a_request_asks_for_it() {
+        let body = format!("{{\"p\":\"{PROOF}\"}}");
+        assert_eq!(with_proof(&body, "a/b"), "{\"p\":\"a/b\"}");
+        assert_eq!(with_proof("nothing", "a/b"), "nothing");
+        let escaped = "%E2%9F%A6secret%3A%24authorization%E2%9F%A7";
+        assert_eq!(with_proof(escaped, "a/b"), escaped);
+        let address = format!("https://a.example/{escaped}?p={escaped}&q=1");
+        let expected = format!("https://a.example/{escaped}?p=a%2Fb&q=1");
+        assert_eq!(with_proof_in_query(&address, "a/b"), expected);
+    }
 
     #[test]
     fn a_digest_is_of_path_and_query() {

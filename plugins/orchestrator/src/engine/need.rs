@@ -72,7 +72,7 @@ pub struct HttpCall {
     pub body: Option<Value>,
     /// What becomes the task's output.
     pub output: HttpOutput,
-    /// Whether the statuses from 300 to 399 are good; redirects are followed when they are not.
+    /// Whether the statuses from 300 to 399 are good. Redirects are not followed.
     pub redirect: bool,
     /// How the task proves who it is.
     pub authentication: Option<Authentication>,
@@ -90,6 +90,10 @@ pub enum HttpOutput {
     /// Request, status, headers and content.
     Response,
 }
+
+/// Stands in a request for `$authorization.parameter` where only the driver knows it: a token that is granted, the answer to a
+/// challenge. The driver puts that in its place. It is a mark like those of secrets, so that nothing from outside can bring it.
+pub const PROOF: &str = "\u{27e6}secret:$authorization\u{27e7}";
 
 /// How a call proves who it is.
 #[derive(Clone, PartialEq)]

@@ -12,8 +12,9 @@ use super::{
     machine::Machine,
     need::{
         Authentication, Call, CallKind, Emit, FunctionCall, HttpCall, HttpOutput, Need, NeedId,
-        OpenApiCall, Outcome, Response,
+        OpenApiCall, Outcome, PROOF, Response,
     },
+    secret::Secrets,
     state::{Frame, Role, Stage, TaskFrame},
 };
 use crate::dsl::Kind;
@@ -121,6 +122,12 @@ impl Machine<'_> {
     fn openapi(&self, with: &Value, input: &Value, scope: Scope<'_>) -> Result<OpenApiCall, Error> {
         let (document, document_authentication) =
             self.endpoint(&with["document"]["endpoint"], input, scope)?;
+        let authentication = self.authentication(&with["authentication"], input, scope)?;
+        let descriptor = authentication.as_ref().map(described);
+        let scope = Scope {
+            authorization: descriptor.as_ref(),
+            ..scope
+        };
         let parameters = match self.resolve(&with["parameters"], input, scope)? {
             Value::Object(fields) => fields.into_iter().collect(),
             _ => BTreeMap::new(),
@@ -131,7 +138,7 @@ impl Machine<'_> {
             document_authentication,
             operation: operation.as_str().unwrap_or_default().to_owned(),
             parameters,
-            authentication: self.authentication(&with["authentication"], input, scope)?,
+            authentication,
             output: output(with),
             redirect: with["redirect"].as_bool().unwrap_or(false),
         })
@@ -232,11 +239,14 @@ impl Machine<'_> {
             return Ok(None);
         };
         let fields = match fields.get("use").and_then(Value::as_str) {
-            Some(name) => self
-                .secrets
-                .one(name)
-                .cloned()
-                .ok_or_else(|| Error::authentication(format!("no secret named {name}")))?,
+            Some(name) => {
+                let secrets = match scope.secrets {
+                    true => self.secrets.real(),
+                    false => self.secrets.marked(),
+                };
+                let secret = secrets.get(name).cloned();
+                secret.ok_or_else(|| Error::authentication(format!("no secret named {name}")))?
+            }
             None => self.resolve(fields, input, scope)?,
         };
         let text = |name: &str| {
@@ -268,6 +278,22 @@ impl Machine<'_> {
         }))
     }
 
+    /// `$authorization` for what is kept of a call: with marks in the place of all that is secret.
+    pub(super) fn authorization_kept(&self, thread: u64, frame: &TaskFrame) -> Option<Value> {
+        let Kind::Call(name, with) = &self.node(frame).task.kind else {
+            return None;
+        };
+        let policy = match name.as_str() {
+            "http" => with["endpoint"].get("authentication")?,
+            "openapi" => with.get("authentication")?,
+            _ => return None,
+        };
+        let scope = Self::scope(thread, frame);
+        // It was good when the request was made.
+        let authentication = self.authentication(policy, frame.input(), scope).ok()??;
+        Some(described(&authentication))
+    }
+
     /// The task's raw output from what came of its need.
     pub(super) fn answer(&self, frame: &TaskFrame, outcome: Outcome) -> Result<Value, Error> {
         match (&self.node(frame).task.kind, outcome) {
@@ -289,16 +315,20 @@ fn output(with: &Value) -> HttpOutput {
     serde_json::from_value(with["output"].clone()).unwrap_or_default()
 }
 
-/// `$authorization`.
+/// `$authorization`. What its driver finds out has the mark [`PROOF`], which the driver replaces.
 fn described(authentication: &Authentication) -> Value {
-    match authentication {
+    let (scheme, parameter) = match authentication {
         Authentication::Basic { username, password } => {
-            let parameter = STANDARD.encode(format!("{username}:{password}"));
-            json!({"scheme": "Basic", "parameter": parameter})
+            let pair = format!("{username}:{password}");
+            let is_marked = Secrets::marks(&Value::from(&*pair));
+            let parameter = (!is_marked).then(|| STANDARD.encode(pair));
+            ("Basic", parameter.unwrap_or_else(|| PROOF.to_owned()))
         }
-        Authentication::Bearer { token } => json!({"scheme": "Bearer", "parameter": token}),
-        _ => Value::Null,
-    }
+        Authentication::Bearer { token } => ("Bearer", token.clone()),
+        Authentication::Digest { .. } => ("Digest", PROOF.to_owned()),
+        Authentication::OAuth2(_) | Authentication::Oidc(_) => ("Bearer", PROOF.to_owned()),
+    };
+    json!({"scheme": scheme, "parameter": parameter})
 }
 
 /// Headers or query parameters as texts.

@@ -46,10 +46,6 @@ impl Secrets {
         &self.marked
     }
 
-    pub(super) fn one(&self, name: &str) -> Option<&Value> {
-        self.real.get(name)
-    }
-
     /// A value with its marks replaced by the secrets.
     pub(super) fn reveal(&self, value: Value) -> Value {
         if self.known.is_empty() {

@@ -553,8 +553,16 @@ impl Machine<'_> {
     fn complete_task(&mut self, thread: u64, raw: &Value, then: Option<&str>) -> Result<(), Error> {
         let frame = self.current(thread)?;
         let node = self.node(&frame);
+        let is_shaped =
+            node.task.output.transform.is_some() || node.task.export.transform.is_some();
+        let authorization = if is_shaped {
+            self.authorization_kept(thread, &frame)
+        } else {
+            None
+        };
         let scope = Scope {
             raw_output: Some(raw),
+            authorization: authorization.as_ref(),
             ..Self::scope(thread, &frame)
         };
         let output = self

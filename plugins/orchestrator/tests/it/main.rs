@@ -20,6 +20,7 @@ mod limits;
 mod openapi;
 mod operators;
 mod programs;
+mod proofs;
 mod registering;
 mod room;
 mod running;
