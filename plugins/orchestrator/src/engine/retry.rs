@@ -62,12 +62,12 @@ impl Machine<'_> {
         }
         let policy = self.policy(&frame)?;
         if let Some(policy) = &policy
-            && self.tries_again(policy, &frame, since, scope)?
+            && let Some(at) = self.tries_again(policy, &frame, since, scope)?
         {
             self.record(&frame, RecordStatus::Retried, |record| {
                 record.error = Some(error.clone());
             });
-            self.delay(thread, policy, &frame, since, scope)?;
+            self.delay(thread, since, at);
             return Ok(true);
         }
         if catch.tasks.is_some() {
@@ -148,51 +148,43 @@ impl Machine<'_> {
         }
     }
 
+    /// When it is tried again; none when it is not. Nothing begins after the time that there is for it.
     fn tries_again(
         &self,
         policy: &Retry,
         frame: &TaskFrame,
         since: Timestamp,
         scope: Scope<'_>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Timestamp>, Error> {
         if !self.both(
             policy.when.as_deref(),
             policy.except_when.as_deref(),
             frame,
             scope,
         )? {
-            return Ok(false);
+            return Ok(None);
         }
         if let Some(count) = policy.limit["attempt"]["count"].as_u64()
             && u64::from(frame.attempt) > count
         {
-            return Ok(false);
+            return Ok(None);
         }
+        let at = self.after(self.delay_of(policy, frame, scope)?)?;
         let duration = &policy.limit["duration"];
         if duration.is_null() {
-            return Ok(true);
+            return Ok(Some(at));
         }
         let limit = self.span(duration, frame.input(), scope)?;
-        Ok(self.around.now.duration_since(since) < limit)
+        Ok((at.duration_since(since) <= limit).then_some(at))
     }
 
-    /// Waits as long as the policy says, and tries again then.
-    fn delay(
-        &mut self,
-        thread: u64,
-        policy: &Retry,
-        frame: &TaskFrame,
-        since: Timestamp,
-        scope: Scope<'_>,
-    ) -> Result<(), Error> {
-        let span = self.delay_of(policy, frame, scope)?;
+    /// Waits until it is tried again.
+    fn delay(&mut self, thread: u64, since: Timestamp, at: Timestamp) {
         if let Some(task) = self.top_mut(thread) {
             task.attempt += 1;
         }
-        let at = self.after(span)?;
         let need = self.wait(thread, Role::Task, Some(at));
         self.set_stage(thread, Stage::Delaying { since, need });
-        Ok(())
     }
 
     fn delay_of(&self, policy: &Retry, frame: &TaskFrame, scope: Scope<'_>) -> Result<Span, Error> {
