@@ -26,6 +26,7 @@ mod registering;
 mod retrying;
 mod room;
 mod running;
+mod saga;
 mod schedules;
 mod stage;
 mod standing;
