@@ -392,16 +392,21 @@ pub(crate) async fn retry(
     find(&cx.db(), &who, id).await.map(Data)
 }
 
-/// What happens to an instance, as it happens: its history from the row `after` on, then how it ended.
+/// What happens to an instance, as it happens: its history from the row `after` on, or from the one that `Last-Event-ID` names, then how
+/// it ended.
 pub(crate) async fn watch(
     cx: Cx<Orchestrator>,
     who: Principal,
     Path(id): Path<String>,
     Query(part): Query<Part>,
+    headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<SseEvent>> + Send + 'static>> {
     let id = named(&cx, &who, &id).await?;
     find(&cx.db(), &who, id).await?;
-    let after = part.after.unwrap_or(0);
+    // A client that lost the line says what it heard last; anything else is nothing.
+    let heard = headers.get("last-event-id");
+    let heard = heard.and_then(|last| last.to_str().ok()?.parse().ok());
+    let after = heard.or(part.after).unwrap_or(0);
     let watcher = Watcher::of(&cx, id, News::Any);
     let news = stream::unfold(Some((cx, watcher, id, after)), async |at| {
         let (cx, mut watcher, id, after) = at?;

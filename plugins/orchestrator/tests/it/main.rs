@@ -18,6 +18,7 @@ mod heard;
 mod hostile;
 mod kit;
 mod limits;
+mod live;
 mod openapi;
 mod operators;
 mod programs;
