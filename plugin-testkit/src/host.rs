@@ -1,6 +1,6 @@
 //! The host of a test.
 
-use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use http::Method;
 use hyper_util::{
@@ -113,6 +113,11 @@ impl TestHost {
             &self.lock,
             &self.shared.database.url(),
         )
+    }
+
+    /// The project's directory.
+    pub fn project(&self) -> &Path {
+        self.shared.project.path()
     }
 
     /// Where it answers.

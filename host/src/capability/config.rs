@@ -1,6 +1,6 @@
 //! `nself.config/1`: what a plugin is told about itself and its host, and the secrets that it was granted.
 
-use std::sync::Arc;
+use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
 use nself_plugin_api::abi::{
     bytes::{Bytes, Str},
@@ -26,6 +26,8 @@ pub struct Facts {
     pub environment: String,
     /// Address under which clients reach the gateway.
     pub public_url: String,
+    /// The project's directory, where relative paths of a plugin's configuration start.
+    pub directory: PathBuf,
 }
 
 /// Looks a secret up by name; called at each use, so that a changed one is seen.
@@ -37,6 +39,7 @@ struct About<'a> {
     host: &'a str,
     environment: &'a str,
     public_url: &'a str,
+    directory: Cow<'a, str>,
     plugin: &'a str,
     version: &'a str,
 }
@@ -55,6 +58,7 @@ impl ConfigCapability {
             host: &facts.host,
             environment: &facts.environment,
             public_url: &facts.public_url,
+            directory: facts.directory.to_string_lossy(),
             plugin: &grant.plugin,
             version: &grant.version,
         };
@@ -163,6 +167,7 @@ mod tests {
             host: "0.1.0".to_owned(),
             environment: "development".to_owned(),
             public_url: "http://127.0.0.1:3000".to_owned(),
+            directory: "/srv/home".into(),
         };
         let source: SecretSource = Arc::new(|name| match name {
             "unset" => Ok(None),
@@ -197,6 +202,7 @@ mod tests {
             about,
             serde_json::json!({
                 "host": "0.1.0", "environment": "development", "public_url": "http://127.0.0.1:3000",
+                "directory": "/srv/home",
                 "plugin": "mail", "version": "1.2.3",
             })
         );

@@ -100,6 +100,8 @@ pub(super) fn build(
             host: env!("CARGO_PKG_VERSION").to_owned(),
             environment: config.environment.as_str().to_owned(),
             public_url: format!("http://{}:{}", config.http.bind, config.http.port),
+            directory: std::path::absolute(&config.directory)
+                .unwrap_or_else(|_| config.directory.clone()),
         },
         bind: config.http.bind,
         plugin_pool_max: config.database.plugin_pool_max,

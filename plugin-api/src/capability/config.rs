@@ -1,6 +1,6 @@
 //! What the host says about itself and this plugin.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 
@@ -22,6 +22,9 @@ pub struct Facts {
     pub environment: String,
     /// Address under which clients reach the gateway.
     pub public_url: String,
+    /// The project's directory, where relative paths of the plugin's configuration start. Empty on hosts that do not say.
+    #[serde(default)]
+    pub directory: PathBuf,
     /// Id of this plugin.
     pub plugin: String,
     /// Version of this plugin.

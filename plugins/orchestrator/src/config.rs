@@ -11,8 +11,8 @@ use crate::engine::Limits;
 #[derive(Debug, Clone, Deserialize, Schema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Directory whose `*.yaml` and `*.json` files are definitions of workflows. They are applied when the plugin starts, and by
-    /// `nself workflow files apply`.
+    /// Directory whose `*.yaml` and `*.json` files are definitions of workflows; a relative one starts at the project's. They are applied
+    /// when the plugin starts, and by `nself workflow files apply`. When absent: `workflows` in the project's directory, if it is there.
     pub workflows_directory: Option<String>,
     /// Days that ended runs of workflows and commands of devices are kept to be looked at.
     #[schema(minimum = 1, maximum = 3_650)]

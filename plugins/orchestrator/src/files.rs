@@ -1,17 +1,54 @@
-//! Definitions in the operator's directory. All are read and checked before one is kept.
+//! Definitions in the operator's directory: `workflows` in the project, or the one that is configured. All are read and checked before
+//! one is kept.
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nself_plugin_api::{prelude::*, tracing::warn};
 use serde::Serialize;
 
-use crate::{Orchestrator, error::WorkflowError, routes::definitions};
+use crate::{Config, Orchestrator, error::WorkflowError, routes::definitions};
 
 /// The largest file.
 const BYTES_MAX: u64 = 1 << 20;
+
+/// Where they lie when the operator does not say otherwise: in the project's directory, if it is there.
+const USUAL: &str = "workflows";
+
+/// Where they lie.
+pub(crate) struct Place {
+    directory: PathBuf,
+    is_configured: bool,
+}
+
+impl Place {
+    /// By what is configured, and where the project is. Relative paths start there.
+    pub(crate) fn of(config: &Config, project: &Path) -> Self {
+        let named = config.workflows_directory.as_deref();
+        Self {
+            directory: project.join(named.unwrap_or(USUAL)),
+            is_configured: named.is_some(),
+        }
+    }
+
+    /// The texts of all files; none when there need not be any.
+    fn read(&self) -> Result<Option<Vec<(PathBuf, String)>>, WorkflowError> {
+        match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_configured => {
+                Ok(None)
+            }
+            Err(error) => Err(unreadable(&self.directory, &error)),
+            Ok(entries) => texts(entries).map(Some),
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> WorkflowError {
+    WorkflowError::File(format!("{}: {error}", path.display()))
+}
 
 /// What was brought in.
 #[derive(Debug, Default, Serialize, Schema)]
@@ -31,20 +68,22 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Brings the definitions of the directory in. A version whose text has changed is a mistake, and nothing is kept then.
+/// Brings the definitions of the directory in. A version whose text has changed is a mistake, and nothing is kept then. Without a
+/// directory there is nothing to do.
 ///
 /// # Errors
 ///
 /// `WORKFLOW_FILE` with file, line and path.
-pub(crate) async fn apply(cx: &Cx<Orchestrator>) -> Result<Plan> {
+pub(crate) async fn apply(cx: &Cx<Orchestrator>) -> Result<Option<Plan>> {
     let mut plan = Plan::default();
-    let Some(directory) = cx.plugin().config.workflows_directory.clone() else {
-        return Ok(plan);
-    };
+    let place = Arc::clone(&cx.plugin().files);
     let tasks = cx.tasks();
-    let files = tasks.blocking(move || texts(Path::new(&directory)));
+    let files = tasks.blocking(move || place.read());
+    let Some(files) = files.await?? else {
+        return Ok(None);
+    };
     let tx = cx.db().begin().await?;
-    for (path, text) in files.await?? {
+    for (path, text) in files {
         let is_json = path.extension().is_some_and(|end| end == "json");
         let place =
             |error: &Error| WorkflowError::File(format!("{}: {}", path.display(), error.message()));
@@ -66,14 +105,10 @@ pub(crate) async fn apply(cx: &Cx<Orchestrator>) -> Result<Plan> {
         }
     }
     tx.commit().await?;
-    Ok(plan)
+    Ok(Some(plan))
 }
 
-fn texts(directory: &Path) -> Result<Vec<(PathBuf, String)>, WorkflowError> {
-    let unreadable = |path: &Path, error: std::io::Error| {
-        WorkflowError::File(format!("{}: {error}", path.display()))
-    };
-    let entries = fs::read_dir(directory).map_err(|error| unreadable(directory, error))?;
+fn texts(entries: fs::ReadDir) -> Result<Vec<(PathBuf, String)>, WorkflowError> {
     let mut paths: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
@@ -84,13 +119,13 @@ fn texts(directory: &Path) -> Result<Vec<(PathBuf, String)>, WorkflowError> {
     paths.sort();
     let read = paths.into_iter().map(|path| {
         let size = fs::metadata(&path)
-            .map_err(|error| unreadable(&path, error))?
+            .map_err(|error| unreadable(&path, &error))?
             .len();
         if size > BYTES_MAX {
             let text = format!("{}: is larger than 1 MiB", path.display());
             return Err(WorkflowError::File(text));
         }
-        let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
+        let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
         Ok((path, text))
     });
     read.collect()

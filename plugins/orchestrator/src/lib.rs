@@ -38,7 +38,7 @@ mod version;
 mod watching;
 mod worker;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use nself_plugin_api::{
     capability::policy::Roles,
@@ -74,6 +74,8 @@ pub struct Orchestrator {
     watching: Watching,
     ended: Gatherer<Ended>,
     steps: Gatherer<Step>,
+    /// Where the operator's definitions lie.
+    files: Arc<files::Place>,
 }
 
 impl Plugin for Orchestrator {
@@ -332,7 +334,9 @@ impl Plugin for Orchestrator {
     type Config = Config;
 
     async fn create(context: Context, config: Config) -> Result<Self> {
+        let project = context.about().facts()?.directory;
         Ok(Self {
+            files: Arc::new(files::Place::of(&config, &project)),
             config,
             programs: Programs::default(),
             hearing: Hearing::default(),
@@ -347,7 +351,8 @@ impl Plugin for Orchestrator {
 
     async fn start(cx: Cx<Self>) -> Result<()> {
         match files::apply(&cx).await {
-            Ok(plan) => info!(plan = %plan, "workflows of the operator's files"),
+            Ok(None) => {}
+            Ok(Some(plan)) => info!(plan = %plan, "workflows of the operator's files"),
             // A mistake in a file must not stop what has nothing to do with it: all stays as it was.
             Err(mistake) if mistake.status() < 500 => {
                 error!(error = %mistake, "the operator's workflows are not applied");

@@ -9,10 +9,10 @@ use crate::{
 };
 
 pub(crate) async fn apply(cx: Cx<Orchestrator>) -> Result<Data<Plan>> {
-    if cx.plugin().config.workflows_directory.is_none() {
-        let problem =
-            "there are no files: name workflows_directory in [plugins.orchestrator.config]";
-        return Err(WorkflowError::File(problem.to_owned()).into());
-    }
-    files::apply(&cx).await.map(Data)
+    let plan = files::apply(&cx).await?;
+    let none = || {
+        let problem = "there are no files: make the directory workflows in the project's, or name another as workflows_directory in [plugins.orchestrator.config]";
+        WorkflowError::File(problem.to_owned())
+    };
+    Ok(Data(plan.ok_or_else(none)?))
 }

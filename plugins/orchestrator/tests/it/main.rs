@@ -22,6 +22,7 @@ mod live;
 mod openapi;
 mod operators;
 mod programs;
+mod project_files;
 mod proofs;
 mod registering;
 mod retrying;
