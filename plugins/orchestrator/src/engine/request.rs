@@ -240,9 +240,10 @@ impl Machine<'_> {
         };
         let fields = match fields.get("use").and_then(Value::as_str) {
             Some(name) => {
-                let secrets = match scope.secrets {
-                    true => self.secrets.real(),
-                    false => self.secrets.marked(),
+                let secrets = if scope.secrets {
+                    self.secrets.real()
+                } else {
+                    self.secrets.marked()
                 };
                 let secret = secrets.get(name).cloned();
                 secret.ok_or_else(|| Error::authentication(format!("no secret named {name}")))?

@@ -32,8 +32,7 @@ fn document(path: &str, operation: &Value) -> Value {
 
 /// A colour as a parameter, and what becomes of it in the address, or in the header that holds it.
 #[track_caller]
-fn check_style(parameter: Value, value: Value, expected: &str) {
-    let mut parameter = parameter;
+fn check_style(mut parameter: Value, value: &Value, expected: &str) {
     parameter["name"] = json!("color");
     let place = parameter["in"].as_str().expect("a place").to_owned();
     let path = match &*place {
@@ -132,35 +131,35 @@ fn parameters_are_written_in_every_style_of_the_standard() {
         ("cookie", "form", false, &list, "color=blue,black,brown"),
         ("cookie", "form", true, &one, "color=blue"),
     ] {
-        check_style(styled(place, style, explode), value.clone(), expected);
+        check_style(styled(place, style, explode), value, expected);
     }
     // What is meant when the document does not say.
-    check_style(json!({"in": "path"}), list.clone(), "/blue,black,brown");
+    check_style(json!({"in": "path"}), &list, "/blue,black,brown");
     check_style(
         json!({"in": "query"}),
-        list.clone(),
+        &list,
         "?color=blue&color=black&color=brown",
     );
-    check_style(json!({"in": "header"}), list, "blue,black,brown");
+    check_style(json!({"in": "header"}), &list, "blue,black,brown");
 }
 
 #[test]
 fn what_would_mean_something_else_is_escaped() {
     let text = json!("a b/\u{fc}&c?#=");
-    check_style(
-        json!({"in": "path"}),
-        text.clone(),
-        "/a%20b%2F%C3%BC%26c%3F%23%3D",
-    );
+    check_style(json!({"in": "path"}), &text, "/a%20b%2F%C3%BC%26c%3F%23%3D");
     check_style(
         json!({"in": "query"}),
-        text.clone(),
+        &text,
         "?color=a%20b%2F%C3%BC%26c%3F%23%3D",
     );
     let reserved = json!({"in": "query", "allowReserved": true});
-    check_style(reserved, text, "?color=a%20b/%C3%BC%26c?%23%3D");
+    check_style(reserved, &text, "?color=a%20b/%C3%BC%26c?%23%3D");
     let content = json!({"in": "query", "content": {"application/json": {}}});
-    check_style(content, json!({"a": [1]}), "?color=%7B%22a%22%3A%5B1%5D%7D");
+    check_style(
+        content,
+        &json!({"a": [1]}),
+        "?color=%7B%22a%22%3A%5B1%5D%7D",
+    );
 }
 
 /// What is sent as the body: its type and text.

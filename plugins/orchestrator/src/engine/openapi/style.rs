@@ -98,9 +98,10 @@ impl Style {
             Form::Label => format!(".{}", items.join(if self.explode { "." } else { "," })),
             Form::Matrix => match value {
                 Value::Object(_) if self.explode => format!(";{}", items.join(";")),
-                Value::Array(_) if self.explode => {
-                    items.iter().map(|item| format!(";{name}={item}")).collect()
-                }
+                Value::Array(_) if self.explode => items
+                    .iter()
+                    .flat_map(|item| [";", name, "=", item])
+                    .collect(),
                 _ => {
                     let text = items.join(",");
                     let sign = if text.is_empty() { "" } else { "=" };
