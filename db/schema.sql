@@ -350,6 +350,50 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION nself.may(role text, action text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    AS $$
+    SELECT coalesce(CASE action
+        WHEN 'audit.view' THEN role IN ('OWNER', 'ADMIN')
+        WHEN 'child.guard' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER')
+        WHEN 'comment.write' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'content.keep' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER', 'CHILD_MEMBER')
+        WHEN 'content.view' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'content.view_adults_only' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER')
+        WHEN 'content.view_approved' THEN role IN ('CHILD_MEMBER')
+        WHEN 'content.view_streamed' THEN role IN ('DEVICE')
+        WHEN 'conversation.create' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'conversation.view' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'device.manage' THEN role IN ('OWNER', 'ADMIN')
+        WHEN 'event.answer' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER', 'CHILD_MEMBER')
+        WHEN 'event.create' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'family.delete' THEN role IN ('OWNER')
+        WHEN 'family.delete_data' THEN role IN ('OWNER')
+        WHEN 'family.export' THEN role IN ('OWNER')
+        WHEN 'family.settings' THEN role IN ('OWNER', 'ADMIN')
+        WHEN 'family.view' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER', 'CHILD_MEMBER', 'DEVICE')
+        WHEN 'location.share' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'location.view' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER')
+        WHEN 'media.delete_any' THEN role IN ('OWNER', 'ADMIN')
+        WHEN 'media.upload' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'member.change_role' THEN role IN ('OWNER')
+        WHEN 'member.manage' THEN role IN ('OWNER', 'ADMIN')
+        WHEN 'member.set_own' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER', 'CHILD_MEMBER')
+        WHEN 'member.view' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER', 'CHILD_MEMBER')
+        WHEN 'message.send' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'post.create' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'post.delete_any' THEN role IN ('OWNER', 'ADMIN')
+        WHEN 'post.edit_own' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'recipe.manage' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER')
+        WHEN 'stream.manage' THEN role IN ('OWNER', 'ADMIN')
+        WHEN 'stream.read' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER', 'YOUTH_MEMBER', 'CHILD_MEMBER', 'DEVICE')
+        WHEN 'vault.create' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER')
+        WHEN 'vault.seal' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER')
+        WHEN 'vault.view' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER')
+        WHEN 'workflow.manage' THEN role IN ('OWNER', 'ADMIN', 'ADULT_MEMBER')
+    END, false)
+$$;
+
 CREATE FUNCTION nself.prepare_audit(months integer DEFAULT 3) RETURNS integer
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -674,6 +718,40 @@ BEGIN
         jsonb_build_object('member_id', invited.id, 'user_id', person, 'role', invited.role), person
     );
     RETURN invited.id;
+END
+$$;
+
+CREATE FUNCTION public.audit_setting() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+DECLARE
+    untold CONSTANT text[] := ARRAY['family_id', 'created_at', 'updated_at', TG_ARGV[1]];
+    before CONSTANT jsonb := to_jsonb(OLD) - untold;
+    after CONSTANT jsonb := to_jsonb(NEW) - untold;
+    row_is CONSTANT jsonb := coalesce(to_jsonb(NEW), to_jsonb(OLD));
+    family CONSTANT uuid := row_is ->> 'family_id';
+    -- Hasura says in whose name it writes; a plugin is taken at the host's word alone.
+    by_hasura CONSTANT jsonb := CASE
+        WHEN nself.caller() NOT LIKE '/plugins/%' THEN nullif(current_setting('hasura.user', true), '')
+    END;
+    was jsonb;
+    became jsonb;
+BEGIN
+    SELECT jsonb_object_agg(k.key, before -> k.key), jsonb_object_agg(k.key, after -> k.key) INTO was, became
+    FROM jsonb_object_keys(coalesce(after, before)) AS k (key)
+    WHERE before -> k.key IS DISTINCT FROM after -> k.key;
+    IF became IS NULL OR NOT EXISTS (SELECT FROM public.families f WHERE f.id = family) THEN
+        RETURN NULL;
+    END IF;
+    PERFORM nself.audit(
+        TG_ARGV[0], row_is ->> TG_ARGV[1],
+        jsonb_build_object(
+            'from', CASE WHEN before IS NOT NULL THEN was END, 'to', CASE WHEN after IS NOT NULL THEN became END
+        ),
+        family, coalesce(nself.current_user_id()::text, by_hasura ->> 'x-hasura-user-id')
+    );
+    RETURN NULL;
 END
 $$;
 
@@ -2747,6 +2825,8 @@ CREATE TRIGGER families_furnish AFTER INSERT ON public.families FOR EACH ROW EXE
 
 CREATE TRIGGER families_touch BEFORE UPDATE ON public.families FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
+CREATE TRIGGER family_flags_audit AFTER INSERT OR DELETE OR UPDATE ON public.family_flags FOR EACH ROW EXECUTE FUNCTION public.audit_setting('family.flag_changed', 'flag');
+
 CREATE TRIGGER family_flags_touch BEFORE UPDATE ON public.family_flags FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER family_members_life BEFORE INSERT OR UPDATE OF role, status, user_id ON public.family_members FOR EACH ROW EXECUTE FUNCTION public.check_membership();
@@ -2755,7 +2835,11 @@ CREATE CONSTRAINT TRIGGER family_members_owner_check AFTER INSERT OR DELETE OR U
 
 CREATE TRIGGER family_members_touch BEFORE UPDATE ON public.family_members FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
+CREATE TRIGGER family_quotas_audit AFTER UPDATE ON public.family_quotas FOR EACH ROW EXECUTE FUNCTION public.audit_setting('family.quotas_changed', 'family_id');
+
 CREATE TRIGGER family_quotas_touch BEFORE UPDATE ON public.family_quotas FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER family_settings_audit AFTER UPDATE ON public.family_settings FOR EACH ROW EXECUTE FUNCTION public.audit_setting('family.settings_changed', 'family_id');
 
 CREATE TRIGGER family_settings_touch BEFORE UPDATE ON public.family_settings FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
@@ -2796,6 +2880,8 @@ CREATE TRIGGER messages_raise AFTER INSERT ON public.messages REFERENCING NEW TA
 CREATE TRIGGER messages_touch BEFORE UPDATE ON public.messages FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 
 CREATE TRIGGER notification_preferences_touch BEFORE UPDATE ON public.notification_preferences FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
+
+CREATE TRIGGER parental_controls_audit AFTER INSERT OR DELETE OR UPDATE ON public.parental_controls FOR EACH ROW EXECUTE FUNCTION public.audit_setting('family.parental_controls_changed', 'member_id');
 
 CREATE TRIGGER parental_controls_touch BEFORE UPDATE ON public.parental_controls FOR EACH ROW EXECUTE FUNCTION public.touch_updated_at();
 

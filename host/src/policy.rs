@@ -6,6 +6,8 @@
 
 pub mod carried;
 mod file;
+#[cfg(test)]
+mod may;
 mod roles;
 pub mod rules;
 #[cfg(test)]

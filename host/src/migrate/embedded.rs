@@ -15,6 +15,7 @@ pub const PLUGIN_FUNCTIONS: &[&str] = &[
     "nself.audit(text, text, jsonb, uuid, text)",
     "nself.read_audit(text, text, uuid, timestamptz, uuid, integer)",
     "nself.sees_content(text, text, uuid, timestamptz, uuid)",
+    "nself.may(text, text)",
 ];
 
 /// One pair of files below `db/`.
@@ -47,6 +48,7 @@ const HOST: &[Embedded] = &[
     step!(8, "audit_months", "nself/0008_audit_months"),
     step!(9, "seeing", "nself/0009_seeing"),
     step!(10, "emitting", "nself/0010_emitting"),
+    step!(11, "may", "nself/0011_may"),
 ];
 
 const SHARED: &[Embedded] = &[
@@ -66,6 +68,7 @@ const SHARED: &[Embedded] = &[
     step!(14, "isolation", "migrations/0014_isolation"),
     step!(15, "functions", "migrations/0015_functions"),
     step!(16, "watching", "migrations/0016_watching"),
+    step!(17, "settings_audit", "migrations/0017_settings_audit"),
 ];
 
 /// The host's own schema: `db/nself`.

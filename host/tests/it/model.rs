@@ -1,9 +1,11 @@
 //! The shared model of `db/migrations`: what it promises for every table, and what the functions of a family's life do.
 
 mod family_life;
+mod feeds;
 mod page;
 mod rules;
 mod seeds;
+mod settings;
 mod steps;
 mod tenancy;
 

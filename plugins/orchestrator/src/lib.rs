@@ -66,6 +66,8 @@ pub struct Orchestrator {
     config: Config,
     /// Who commands the devices of a family.
     device_managers: Roles,
+    /// Who starts the workflows of a family, and sees and steers its runs.
+    workflow_managers: Roles,
     programs: Programs,
     hearing: Hearing,
     tokens: Tokens,
@@ -346,6 +348,7 @@ impl Plugin for Orchestrator {
             ended: Gatherer::default(),
             steps: Gatherer::default(),
             device_managers: context.policy().roles("device.manage")?,
+            workflow_managers: context.policy().roles("workflow.manage")?,
         })
     }
 

@@ -231,10 +231,10 @@ impl Plugin for Stream {
             .action("stream.read")
             .summary("What the caller plays at the moment"),
         Route::get("/v1/stream/sessions/family", sessions::of_the_family)
-            .roles(Role::MANAGERS)
+            .action("stream.manage")
             .summary("What the family plays at the moment"),
         Route::delete("/v1/stream/sessions/{id}", sessions::remove)
-            .roles(Role::MANAGERS)
+            .action("stream.manage")
             .summary("End a session of the family"),
         Route::post("/v1/stream/sessions/{id}/heartbeat", sessions::beat)
             .action("stream.read")
@@ -285,6 +285,7 @@ impl Plugin for Stream {
         migration!("0003_changes"),
         migration!("0004_media"),
         migration!("0005_looks"),
+        migration!("0006_may"),
     ];
 
     type Config = Config;

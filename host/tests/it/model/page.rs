@@ -58,6 +58,7 @@ async fn page(client: &Client) -> String {
     let columns = columns(client).await;
     let references = references(client).await;
     let facts = facts(client).await;
+    let values = values(client).await;
     let mut page = HEAD.to_owned();
     for step in Owner::shared().steps {
         let tables = tables_of(&step.up);
@@ -78,6 +79,17 @@ async fn page(client: &Client) -> String {
         for table in &tables {
             let (comment, policies) = &facts[*table];
             writeln!(page, "| `{table}` | {comment} | {policies} |").unwrap();
+        }
+        let mut closed = tables
+            .iter()
+            .filter_map(|table| values.get(*table))
+            .flatten()
+            .peekable();
+        if closed.peek().is_some() {
+            page.push_str("\n| column | one of |\n|---|---|\n");
+        }
+        for line in closed {
+            writeln!(page, "{line}").unwrap();
         }
     }
     page
@@ -188,4 +200,22 @@ async fn facts(client: &Client) -> BTreeMap<String, (String, String)> {
     rows.iter()
         .map(|row| (row.get(0), (row.get(1), row.get(2))))
         .collect()
+}
+
+/// Columns that hold one of a few words, by their tables: lines of a list, from the checks.
+async fn values(client: &Client) -> BTreeMap<String, Vec<String>> {
+    let sql = "SELECT t.relname::text, format('| `%s.%s` | %s |', t.relname, a.attname, (
+                   SELECT string_agg('`' || w[1] || '`', ', ')
+                   FROM regexp_matches(pg_get_constraintdef(c.oid), '''([A-Za-z0-9_]+)''::text', 'g') AS w
+               ))
+               FROM pg_constraint c
+               JOIN pg_class t ON t.oid = c.conrelid AND t.relnamespace = 'public'::regnamespace
+               JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = c.conkey[1]
+               WHERE c.contype = 'c' AND cardinality(c.conkey) = 1 AND pg_get_constraintdef(c.oid) LIKE '% = ANY (ARRAY[%'
+               ORDER BY t.relname, a.attnum";
+    let mut tables = BTreeMap::<String, Vec<String>>::new();
+    for row in client.query(sql, &[]).await.unwrap() {
+        tables.entry(row.get(0)).or_default().push(row.get(1));
+    }
+    tables
 }

@@ -18,6 +18,7 @@ use crate::{
     error::WorkflowError,
     matching, process,
     programs::{self, Meant},
+    reach::Reach,
     starting,
     store::definitions::{self, New, Stored},
     version,
@@ -249,7 +250,7 @@ pub(crate) async fn list(
     who: Principal,
     Query(filter): Query<Filter>,
 ) -> Result<Data<Vec<Stored>>> {
-    let Some(reach) = reach(&who) else {
+    let Some(reach) = reach(&cx, &who) else {
         return Ok(Data(Vec::new()));
     };
     let limit = filter.limit.unwrap_or(100).clamp(1, PAGE_MAX);
@@ -274,7 +275,7 @@ pub(crate) async fn show(
     who: Principal,
     Path(name): Path<Which>,
 ) -> Result<Data<Stored>> {
-    find(&cx.db(), &who, &name).await.map(Data)
+    find(&cx.db(), reach(&cx, &who), &name).await.map(Data)
 }
 
 /// What a start needs to know of the definition that is meant. A version that has been started here once is not asked for again.
@@ -294,11 +295,11 @@ pub(crate) async fn meant(
         name.version.clone(),
     );
     if let Some(meant) = programs.meant(&asked) {
-        return may_start(who, meant.for_families)
+        return may_start(reach(cx, who), meant.for_families)
             .then_some(meant)
             .ok_or_else(|| WorkflowError::Unknown.into());
     }
-    let found = find(&cx.db(), who, name).await?;
+    let found = find(&cx.db(), reach(cx, who), name).await?;
     let meant = Arc::new(Meant {
         id: found.id,
         namespace: found.namespace,
@@ -310,18 +311,18 @@ pub(crate) async fn meant(
     Ok(meant)
 }
 
-fn may_start(who: &Principal, for_families: bool) -> bool {
-    reach(who).is_some_and(|reach| reach.family().is_none() || for_families)
+fn may_start(reach: Option<Reach>, for_families: bool) -> bool {
+    reach.is_some_and(|reach| reach.family().is_none() || for_families)
 }
 
 /// A definition that the caller may see.
-pub(crate) async fn find(db: &impl Queries, who: &Principal, name: &Which) -> Result<Stored> {
+pub(crate) async fn find(db: &impl Queries, reach: Option<Reach>, name: &Which) -> Result<Stored> {
     let version = version::resolve(db, &name.namespace, &name.name, &name.version).await?;
     let found = match &version {
         Some(version) => definitions::find(db, &name.namespace, &name.name, version).await?,
         None => None,
     };
-    let found = found.filter(|found| may_start(who, found.for_families));
+    let found = found.filter(|found| may_start(reach, found.for_families));
     found.ok_or_else(|| WorkflowError::Unknown.into())
 }
 

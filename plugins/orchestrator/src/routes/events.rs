@@ -44,7 +44,7 @@ pub(crate) async fn take(
     Body(body): Body,
 ) -> Result<Data<Taken>> {
     let reach =
-        reach(&who).ok_or_else(|| Error::not_found("NOT_FOUND", "there is nothing here"))?;
+        reach(&cx, &who).ok_or_else(|| Error::not_found("NOT_FOUND", "there is nothing here"))?;
     let read = read(&headers, &body)?;
     let tx = cx.db().begin().await?;
     let mut new = 0;

@@ -35,7 +35,7 @@ pub(crate) async fn definition(
     Path(name): Path<Which>,
     Query(form): Query<Form>,
 ) -> Result<Response> {
-    let found = definitions::find(&cx.db(), &who, &name).await?;
+    let found = definitions::find(&cx.db(), instances::reach(&cx, &who), &name).await?;
     drawn(&cx, (found.format, found.source), BTreeMap::new(), form).await
 }
 
@@ -62,7 +62,7 @@ pub(crate) async fn run(
     Query(form): Query<Form>,
 ) -> Result<Response> {
     let id = instances::named(&cx, &who, &id).await?;
-    instances::find(&cx.db(), &who, id).await?;
+    instances::find(&cx.db(), instances::reach(&cx, &who), id).await?;
     let source = stored::source_of_run(&cx.db(), id).await?;
     let source = source.ok_or(WorkflowError::NoRun)?;
     let statuses = history::statuses(&cx.db(), id).await?;

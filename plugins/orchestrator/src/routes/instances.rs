@@ -100,8 +100,10 @@ pub(crate) struct Part {
 }
 
 /// Whose instances a caller reaches.
-pub(crate) fn reach(who: &Principal) -> Option<Reach> {
-    Reach::of(who, SCOPE, |role| Role::ADULTS.contains(&role))
+pub(crate) fn reach(cx: &Cx<Orchestrator>, who: &Principal) -> Option<Reach> {
+    Reach::of(who, SCOPE, |role| {
+        cx.plugin().workflow_managers.contain(role)
+    })
 }
 
 pub(crate) async fn start(
@@ -113,7 +115,7 @@ pub(crate) async fn start(
 ) -> Result<Created<Instance>> {
     let key = idempotency_key(&headers)?;
     let meant = definitions::meant(&cx, &who, &name).await?;
-    let family = match reach(&who) {
+    let family = match reach(&cx, &who) {
         Some(Reach::Family(own)) if start.family_id.is_none_or(|family| family == own) => Some(own),
         Some(Reach::All) => start.family_id,
         _ => return Err(WorkflowError::Unknown.into()),
@@ -172,7 +174,7 @@ async fn start_winding(
 ) -> Result<Uuid> {
     let tx = cx.db().begin().await?;
     // It may have been removed since it was asked for, and be another one now.
-    let found = definitions::find(&tx, who, name).await;
+    let found = definitions::find(&tx, reach(cx, who), name).await;
     let is_same = |found: &Stored| found.id == new.definition_id;
     if !found.as_ref().is_ok_and(is_same) {
         cx.plugin().programs.doubt(new.definition_id);
@@ -249,7 +251,7 @@ pub(crate) async fn list(
     who: Principal,
     Query(filter): Query<Filter>,
 ) -> Result<Data<Vec<Instance>>> {
-    let Some(reach) = reach(&who) else {
+    let Some(reach) = reach(&cx, &who) else {
         return Ok(Data(Vec::new()));
     };
     let which = Which {
@@ -269,7 +271,7 @@ pub(crate) async fn show(
     Path(id): Path<String>,
 ) -> Result<Data<Instance>> {
     let id = named(&cx, &who, &id).await?;
-    let mut found = find(&cx.db(), &who, id).await?;
+    let mut found = find(&cx.db(), reach(&cx, &who), id).await?;
     if found.ended_at.is_none() {
         let standing = standing::of(&cx, id).await?;
         found.current = Some(standing.current);
@@ -285,7 +287,7 @@ pub(crate) async fn history(
     Query(part): Query<Part>,
 ) -> Result<Data<Vec<Happened>>> {
     let id = named(&cx, &who, &id).await?;
-    find(&cx.db(), &who, id).await?;
+    find(&cx.db(), reach(&cx, &who), id).await?;
     let limit = part.limit.unwrap_or(100).clamp(1, PAGE_MAX);
     history::list(&cx.db(), id, part.after.unwrap_or(0), limit)
         .await
@@ -334,7 +336,7 @@ async fn steer(
     steer: Steer,
 ) -> Result<Data<Instance>> {
     let tx = cx.db().begin().await?;
-    let found = find(&tx, who, id).await?;
+    let found = find(&tx, reach(cx, who), id).await?;
     let held = store::hold(&tx, id).await?.ok_or(WorkflowError::NoRun)?;
     if !held.is_open {
         return Err(WorkflowError::Ended {
@@ -352,7 +354,7 @@ async fn steer(
     }
     note(&tx, action, id, found.family_id, who).await?;
     tx.commit().await?;
-    find(&cx.db(), who, id).await.map(Data)
+    find(&cx.db(), reach(cx, who), id).await.map(Data)
 }
 
 /// Takes an instance that has faulted back to the task that failed.
@@ -363,7 +365,7 @@ pub(crate) async fn retry(
 ) -> Result<Data<Instance>> {
     let id = named(&cx, &who, &id).await?;
     let tx = cx.db().begin().await?;
-    let found = find(&tx, &who, id).await?;
+    let found = find(&tx, reach(&cx, &who), id).await?;
     let held = store::hold(&tx, id).await?.ok_or(WorkflowError::NoRun)?;
     let cannot = || WorkflowError::Ended {
         status: found.status.clone(),
@@ -389,7 +391,7 @@ pub(crate) async fn retry(
     store::queue(&tx, id).await?;
     note(&tx, "orchestrator.run_retried", id, found.family_id, &who).await?;
     tx.commit().await?;
-    find(&cx.db(), &who, id).await.map(Data)
+    find(&cx.db(), reach(&cx, &who), id).await.map(Data)
 }
 
 /// What happens to an instance, as it happens: its history from the row `after` on, or from the one that `Last-Event-ID` names, then how
@@ -402,7 +404,7 @@ pub(crate) async fn watch(
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<SseEvent>> + Send + 'static>> {
     let id = named(&cx, &who, &id).await?;
-    find(&cx.db(), &who, id).await?;
+    find(&cx.db(), reach(&cx, &who), id).await?;
     // A client that lost the line says what it heard last; anything else is nothing.
     let heard = headers.get("last-event-id");
     let heard = heard.and_then(|last| last.to_str().ok()?.parse().ok());
@@ -476,7 +478,7 @@ pub(super) async fn named(cx: &Cx<Orchestrator>, who: &Principal, given: &str) -
         && given
             .chars()
             .all(|one| one.is_ascii_hexdigit() || one == '-');
-    if is_part && reach(who) == Some(Reach::All) {
+    if is_part && reach(cx, who) == Some(Reach::All) {
         let found = store::by_part(&cx.db(), &given.to_ascii_lowercase()).await?;
         if let [id] = found[..] {
             return Ok(id);
@@ -485,8 +487,8 @@ pub(super) async fn named(cx: &Cx<Orchestrator>, who: &Principal, given: &str) -
     Err(WorkflowError::NoRun.into())
 }
 
-pub(super) async fn find(db: &impl Queries, who: &Principal, id: Uuid) -> Result<Instance> {
-    let Some(reach) = reach(who) else {
+pub(super) async fn find(db: &impl Queries, reach: Option<Reach>, id: Uuid) -> Result<Instance> {
+    let Some(reach) = reach else {
         return Err(WorkflowError::NoRun.into());
     };
     let found = store::find(db, id, reach.family()).await?;

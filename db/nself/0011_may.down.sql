@@ -1,0 +1,1 @@
+DROP FUNCTION nself.may(text, text);
