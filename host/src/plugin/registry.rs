@@ -6,6 +6,7 @@
 mod change;
 mod files;
 mod offered;
+mod record;
 mod removal;
 mod view;
 
@@ -369,39 +370,6 @@ impl Registry {
         {
             // Its routes are on the gateway as well, so this is no reason not to run.
             warn!(plugin = id, "{failure}");
-        }
-    }
-
-    /// Stores what is accepted, where `nself.emit_event` and other hosts look.
-    async fn record(&self, manifest: &Manifest, sha256: &str, state: &str, enabled: bool) {
-        let upsert = "insert into nself.plugins (id, version, sha256, state, enabled, granted) \
-                      values ($1, $2, $3, $4, $5, $6) on conflict (id) do update set version = excluded.version, \
-                      sha256 = excluded.sha256, state = excluded.state, enabled = excluded.enabled, \
-                      granted = excluded.granted, updated_at = clock_timestamp()";
-        let granted = serde_json::to_value(&manifest.requires).unwrap_or_default();
-        let stored = async {
-            let client = self
-                .settings
-                .services
-                .pool
-                .get()
-                .await
-                .map_err(|error| error.to_string())?;
-            let version = manifest.version.to_string();
-            client
-                .execute(
-                    upsert,
-                    &[&manifest.id, &version, &sha256, &state, &enabled, &granted],
-                )
-                .await
-                .map_err(|error| error.to_string())
-        };
-        if let Err(failure) = stored.await {
-            warn!(
-                plugin = manifest.id,
-                error = failure,
-                "cannot store the plugin's state"
-            );
         }
     }
 

@@ -318,6 +318,7 @@ impl From<ChangeError> for CliError {
             ChangeError::Needed { .. } | ChangeError::DataNeeded { .. } => {
                 ("PLUGIN_NEEDED", Exit::Failed)
             }
+            ChangeError::Audit(_) => ("AUDIT_REFUSED", Exit::Unavailable),
             ChangeError::Data(_) => ("PLUGIN_DATA", Exit::Failed),
             ChangeError::File(_) => ("PLUGIN_REFUSED", Exit::BadData),
             ChangeError::NotRunning(_) => ("PLUGIN_NOT_RUNNING", Exit::Failed),

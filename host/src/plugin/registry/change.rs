@@ -7,12 +7,11 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::json;
 use tracing::warn;
 
 use super::{Inner, Migrate, PluginView, Registry, Standing, StartError, offered::Incoming};
 use crate::{
-    audit,
-    capability::process::Allowed,
     events::EventError,
     http::TableError,
     loader::{CheckedPlugin, Refusal},
@@ -72,6 +71,9 @@ pub enum ChangeError {
         /// Who needs it.
         dependents: Vec<String>,
     },
+    /// The audit log did not take it, and without an entry it is not done.
+    #[error("the audit log takes no entry, so it was not done: {0}")]
+    Audit(String),
     /// It does not run.
     #[error("{0} does not run")]
     NotRunning(String),
@@ -179,8 +181,12 @@ impl Registry {
         };
         let mut all = inner.running.clone();
         all.push(Arc::clone(&running));
-        self.commit(&mut inner, lock, all, &running).await?;
-        self.audit("plugin.enabled", &running).await;
+        self.record_deed("plugin.enabled", &running).await?;
+        if let Err(refusal) = self.commit(&mut inner, lock, all, &running).await {
+            self.record_end("plugin.enabling_failed", &running, "failed")
+                .await;
+            return Err(refusal);
+        }
         Ok(changed(Some(&running), None, true))
     }
 
@@ -203,6 +209,7 @@ impl Registry {
             lock.write(&self.lock_file)?;
             inner.lock = lock;
             inner.refused.remove(id);
+            self.note("plugin.disabled", id, json!({})).await;
             self.provide(&inner.running, &inner.lock);
             self.refresh(&inner);
             return Ok(Vec::new());
@@ -238,14 +245,8 @@ impl Registry {
             if let Err(failure) = self.settings.services.verifier.remove_keys(&id) {
                 warn!(plugin = id, "{failure}");
             }
-            self.record(
-                running.manifest(),
-                &running.sha256().to_string(),
-                "stopped",
-                false,
-            )
-            .await;
-            self.audit("plugin.disabled", &running).await;
+            self.record_end("plugin.disabled", &running, "stopped")
+                .await;
             done.push(changed(None, Some(&running), clean));
         }
         self.refresh(&inner);
@@ -322,7 +323,8 @@ impl Registry {
         let mut lock = inner.lock.clone();
         lock.may_have(&checked.manifest)?;
         lock.accept(&checked.manifest, checked.sha256, checked.signer());
-        self.replace(inner, lock, checked, Migrate::Up).await
+        self.replace(inner, lock, checked, Migrate::Up, "plugin.upgraded")
+            .await
     }
 
     /// Goes back to the version that ran before the last upgrade.
@@ -344,7 +346,9 @@ impl Registry {
                     self.directory.display()
                 ))
             })?;
-        let (new, old) = self.replace(&mut inner, lock, &kept, Migrate::No).await?;
+        let (new, old) = self
+            .replace(&mut inner, lock, &kept, Migrate::No, "plugin.rolled_back")
+            .await?;
         Ok(self.retire(&new, &old, drain).await)
     }
 
@@ -356,7 +360,7 @@ impl Registry {
     pub async fn grant(&self, id: &str) -> Result<Vec<String>, ChangeError> {
         let mut inner = self.state.lock().await;
         let checked = self.file(id)?;
-        self.grant_to(&mut inner, &checked)
+        self.grant_to(&mut inner, &checked).await
     }
 
     /// Grants what a file anywhere asks for beyond what was granted; its plugin, and what that is.
@@ -367,11 +371,11 @@ impl Registry {
     pub async fn grant_file(&self, file: &Path) -> Result<(String, Vec<String>), ChangeError> {
         let mut inner = self.state.lock().await;
         let checked = self.offered(file)?;
-        let granted = self.grant_to(&mut inner, &checked)?;
+        let granted = self.grant_to(&mut inner, &checked).await?;
         Ok((checked.manifest.id.clone(), granted))
     }
 
-    fn grant_to(
+    async fn grant_to(
         &self,
         inner: &mut Inner,
         checked: &CheckedPlugin,
@@ -385,6 +389,8 @@ impl Registry {
             .get_mut(id)
             .ok_or_else(|| LockRefusal::Unknown { id: id.clone() })?;
         locked.granted = checked.manifest.requires.clone();
+        self.append("plugin.granted", id, json!({"granted": missing}))
+            .await?;
         lock.write(&self.lock_file)?;
         inner.lock = lock;
         Ok(missing)
@@ -453,13 +459,14 @@ impl Registry {
     }
 
     /// Brings `checked` up in the place of its running namesake: the new version and the old one, which is not drained
-    /// yet. They are one when it runs already.
+    /// yet. They are one when it runs already. `deed` is what the audit log calls it.
     async fn replace(
         &self,
         inner: &mut Inner,
         lock: super::Lock,
         checked: &Arc<CheckedPlugin>,
         migrate: Migrate,
+        deed: &str,
     ) -> Result<(Arc<Running>, Arc<Running>), ChangeError> {
         let id = checked.manifest.id.clone();
         let old = Arc::clone(
@@ -474,9 +481,7 @@ impl Registry {
         let new = match self.bring_up(checked, migrate, &inner.running).await {
             Ok(new) => new,
             Err(failure) => {
-                // What is stored is what runs.
-                self.record(old.manifest(), &old.sha256().to_string(), "started", true)
-                    .await;
+                self.record_running(&old).await;
                 return Err(failure.into());
             }
         };
@@ -491,7 +496,16 @@ impl Registry {
                 }
             })
             .collect();
-        self.commit(inner, lock, all, &new).await?;
+        if let Err(refusal) = self.record_deed(deed, &new).await {
+            self.record_running(&old).await;
+            return Err(refusal);
+        }
+        if let Err(refusal) = self.commit(inner, lock, all, &new).await {
+            self.record_end("plugin.exchange_failed", &new, "failed")
+                .await;
+            self.record_running(&old).await;
+            return Err(refusal);
+        }
         Ok((new, old))
     }
 
@@ -502,7 +516,6 @@ impl Registry {
         }
         self.retired.fetch_add(1, Relaxed);
         let clean = old.end(drain).await;
-        self.audit("plugin.upgraded", new).await;
         changed(Some(new), Some(old), clean)
     }
 
@@ -548,36 +561,6 @@ impl Registry {
     pub(super) fn refresh(&self, inner: &Inner) {
         let found = self.find_all(&inner.lock);
         self.publish(inner, &found.files);
-    }
-
-    async fn audit(&self, action: &str, running: &Running) {
-        let mut entry = audit::Entry::new(action, running.id());
-        entry.details = serde_json::json!({
-            "version": running.manifest().version, "sha256": running.sha256().to_string(),
-        });
-        // Who reads the log wants to know what it could do on the machine.
-        let allowed = self.settings.services.run_allowed.get(running.id());
-        if let Some(words) = allowed
-            .map(Allowed::words)
-            .filter(|words| !words.is_empty())
-        {
-            entry.details["run"] = serde_json::json!(words);
-        }
-        let appended = async {
-            let client = self
-                .settings
-                .services
-                .pool
-                .get()
-                .await
-                .map_err(|error| error.to_string())?;
-            audit::append(&**client, &entry)
-                .await
-                .map_err(|error| error.to_string())
-        };
-        if let Err(failure) = appended.await {
-            warn!(action, error = failure, "cannot append to the audit log");
-        }
     }
 }
 

@@ -130,6 +130,9 @@ fn steps_of_the_project_go_up_and_down_without_a_host() {
         .check(1, &["error[MIGRATION]", "was edited after it was applied"]);
 }
 
+/// What operators did with the database, by its audit log.
+const DONE: &str = "select string_agg(distinct action, ', ' order by action) from nself.audit_log where action like 'db.%'";
+
 #[test]
 fn everything_works_beside_a_running_host_and_reset_waits_for_its_end() {
     let stage = Stage::set();
@@ -178,8 +181,11 @@ fn everything_works_beside_a_running_host_and_reset_waits_for_its_end() {
         .run("db reset")
         .check(2, &["error[CONFIRMATION_NEEDED]", "Drop everything"]);
     assert_eq!(stage.sql("select count(*) from members"), "2");
+    assert_eq!(stage.sql(DONE), "db.migrated_again, db.seeded");
     stage.run("db reset --yes").check(0, &[]);
     assert_eq!(stage.sql("select count(*) from members"), "0");
+    // The log went with everything else, and begins with what became of it. The refused one is no deed.
+    assert_eq!(stage.sql(DONE), "db.reset");
 }
 
 #[test]

@@ -257,6 +257,12 @@ async fn jobs_of_a_plugin_that_is_disabled_wait_for_it_and_lose_no_attempt() {
     let host = host().await;
     let caller = "fixture-caller";
     let grace = std::time::Duration::from_secs(5);
+    // One that comes and goes before anybody has looked has no kinds yet.
+    eventually("its kinds are known", async || {
+        let kind = host.get("/v1/jobs/kinds/fixture-caller.tell");
+        (kind.operator().send().await.status == 200).then_some(())
+    })
+    .await;
     host.registry()
         .disable(caller, grace, false)
         .await
