@@ -2,9 +2,13 @@
 //!
 //! [`conformance!`](crate::conformance!) makes one test of each check, so that a failure names the promise.
 
+mod belonging;
+mod isolation;
 mod life;
 mod routes;
 mod steps;
+
+pub use belonging::{Belonging, Maker, Making};
 
 use std::path::PathBuf;
 
@@ -23,6 +27,10 @@ pub struct Conformance {
     config: String,
     secrets: Vec<(String, String)>,
     except: Vec<String>,
+    belongings: Option<belonging::Maker>,
+    house: Vec<String>,
+    open_tables: Vec<String>,
+    swept_in: Option<String>,
 }
 
 impl Conformance {
@@ -40,6 +48,10 @@ impl Conformance {
             config: String::new(),
             secrets: Vec::new(),
             except: Vec::new(),
+            belongings: None,
+            house: Vec::new(),
+            open_tables: Vec::new(),
+            swept_in: None,
         }
     }
 
@@ -72,6 +84,37 @@ impl Conformance {
         self
     }
 
+    /// Makes the things of a family that no `POST` to a collection makes by a body of the declared form, as
+    /// `|host, family| Box::pin(belongings(host, family))`. The family is there, with a person of each role and a device.
+    #[must_use]
+    pub fn belongings(mut self, make: belonging::Maker) -> Self {
+        self.belongings = Some(make);
+        self
+    }
+
+    /// Says that what routes below this path are about belongs to no family: `/v1/workflows/{namespace}`.
+    #[must_use]
+    pub fn of_the_house(mut self, path: &str) -> Self {
+        self.house.push(path.to_owned());
+        self
+    }
+
+    /// Says why rows of families in these tables of the plugin are not held apart by row-level security.
+    #[must_use]
+    pub fn not_held_apart(mut self, why: &str, tables: &[&str]) -> Self {
+        assert!(why.len() > 20, "{tables:?}: say why");
+        self.open_tables
+            .extend(tables.iter().map(|table| (*table).to_owned()));
+        self
+    }
+
+    /// Says that the plugin tries the ids of other families by itself, in this file of its tests.
+    #[must_use]
+    pub fn swept_in(mut self, file: &str) -> Self {
+        self.swept_in = Some(file.to_owned());
+        self
+    }
+
     /// All checks, one after the other.
     ///
     /// # Panics
@@ -82,6 +125,7 @@ impl Conformance {
         self.callers_without_a_token_are_refused().await;
         self.only_the_roles_of_the_rule_are_let_in().await;
         self.another_family_reaches_nothing().await;
+        self.rows_of_families_are_held_apart().await;
         self.a_body_that_does_not_read_is_the_callers_fault().await;
         self.every_step_of_the_folder_is_declared();
         self.migrations_go_up_down_and_up_again().await;
@@ -153,6 +197,7 @@ macro_rules! conformance {
                 callers_without_a_token_are_refused,
                 only_the_roles_of_the_rule_are_let_in,
                 another_family_reaches_nothing,
+                rows_of_families_are_held_apart,
                 a_body_that_does_not_read_is_the_callers_fault,
                 migrations_go_up_down_and_up_again,
                 every_task_and_schedule_runs,

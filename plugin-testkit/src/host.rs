@@ -230,10 +230,7 @@ impl TestHost {
     /// An access token of a person (or device) with that role in `family`. The person is the same for the same family and
     /// role.
     pub fn token(&self, role: Role, family: Uuid) -> String {
-        self.token_of(
-            Uuid::from_u128(family.as_u128() ^ (1 + role as u128)),
-            Some((role, family)),
-        )
+        self.token_of(Self::id_of(role, family), Some((role, family)))
     }
 
     /// An access token of that person, with or without an active family.

@@ -24,6 +24,7 @@ mod builder;
 mod clock;
 pub mod conformance;
 mod host;
+mod household;
 mod library;
 mod logs;
 mod node;

@@ -121,59 +121,6 @@ impl Conformance {
         self.finish(host).await;
     }
 
-    /// What one family makes, another cannot tell from what does not exist: 404, and it stays as it was.
-    ///
-    /// # Panics
-    ///
-    /// With the first route that is not so.
-    pub async fn another_family_reaches_nothing(&self) {
-        let host = self.start().await;
-        let (ours, theirs) = (Uuid::now_v7(), Uuid::now_v7());
-        for route in self.of_families().filter(|route| route.path.contains('{')) {
-            let path = path_of(route);
-            let answer = head(route, filled(route, admitted(&host, route, &path, ours))).await;
-            assert_eq!(
-                answer.status,
-                404,
-                "{} with an id of nothing: {}",
-                name(route),
-                answer.text()
-            );
-        }
-        for (id, collection) in self.made_by(&host, ours).await {
-            for route in self
-                .of_families()
-                .filter(|route| is_member(route, &collection))
-            {
-                let path = path_with(route, &id);
-                let answer =
-                    head(route, filled(route, admitted(&host, route, &path, theirs))).await;
-                assert_eq!(
-                    answer.status,
-                    404,
-                    "{} as another family: {}",
-                    name(route),
-                    answer.text()
-                );
-            }
-            let shown = self
-                .of_families()
-                .find(|route| is_member(route, &collection) && route.method == "GET");
-            if let Some(route) = shown {
-                let answer =
-                    head(route, admitted(&host, route, &path_with(route, &id), ours)).await;
-                assert_eq!(
-                    answer.status,
-                    200,
-                    "{} after another family tried: {}",
-                    name(route),
-                    answer.text()
-                );
-            }
-        }
-        self.finish(host).await;
-    }
-
     /// JSON that does not read, or is not JSON, is answered 4xx.
     ///
     /// # Panics
@@ -217,7 +164,7 @@ impl Conformance {
         self.finish(host).await;
     }
 
-    fn routes(&self) -> impl Iterator<Item = &Route> {
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
         self.library.manifest.routes.iter()
     }
 
@@ -225,35 +172,8 @@ impl Conformance {
         self.routes().filter(|route| route.access != Access::Public)
     }
 
-    fn of_families(&self) -> impl Iterator<Item = &Route> {
-        self.routes().filter(|route| {
-            matches!(route.access, Access::Roles(_) | Access::Action(_)) && !self.is_excepted(route)
-        })
-    }
-
-    fn is_excepted(&self, route: &Route) -> bool {
+    pub(super) fn is_excepted(&self, route: &Route) -> bool {
         self.except.contains(&name(route))
-    }
-
-    /// The id of one thing of each kind that a POST makes, with the path that it was sent to.
-    async fn made_by(&self, host: &TestHost, family: Uuid) -> Vec<(String, String)> {
-        let mut made = Vec::new();
-        for route in self.of_families() {
-            if route.method != "POST" || route.path.contains('{') || route.kind != "json" {
-                continue;
-            }
-            let answer = filled(route, admitted(host, route, &route.path, family))
-                .send()
-                .await;
-            let data = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
-            let id = match &data["data"]["id"] {
-                Value::String(id) => id.clone(),
-                Value::Number(id) => id.to_string(),
-                _ => continue,
-            };
-            made.push((id, route.path.clone()));
-        }
-        made
     }
 }
 
@@ -283,9 +203,9 @@ pub(super) fn path_of(route: &Route) -> String {
     })
 }
 
-/// The path with `id` in every place for a parameter.
-fn path_with(route: &Route, id: &str) -> String {
-    fill(route, |_, _| id.to_owned())
+/// The path with these ids in the places for parameters.
+pub(super) fn path_with(route: &Route, ids: &[String]) -> String {
+    fill(route, |position, _| ids[position].clone())
 }
 
 fn fill(route: &Route, value: impl Fn(usize, &str) -> String) -> String {
@@ -299,15 +219,6 @@ fn fill(route: &Route, value: impl Fn(usize, &str) -> String) -> String {
         value(position - 1, name)
     });
     filled.collect::<Vec<_>>().join("/")
-}
-
-/// Whether the route is about one thing of the collection at `path`.
-fn is_member(route: &Route, path: &str) -> bool {
-    let rest = route
-        .path
-        .strip_prefix(path)
-        .and_then(|rest| rest.strip_prefix('/'));
-    rest.is_some_and(|rest| rest.starts_with('{') && rest.ends_with('}') && !rest.contains('/'))
 }
 
 /// A request of somebody whom the rule lets in.
@@ -342,7 +253,7 @@ pub(super) fn filled<'a>(route: &Route, request: Request<'a>) -> Request<'a> {
 }
 
 /// What the query must have, with its `?`.
-fn query_of(route: &Route) -> String {
+pub(super) fn query_of(route: &Route) -> String {
     let query = route.query.as_ref().map(|query| sample(&query.read()));
     let Some(Value::Object(fields)) = query else {
         return String::new();
@@ -360,7 +271,7 @@ fn query_of(route: &Route) -> String {
 }
 
 /// The answer; of a success that may be a stream without an end, its head.
-async fn head(route: &Route, request: Request<'_>) -> Answer {
+pub(super) async fn head(route: &Route, request: Request<'_>) -> Answer {
     if route.kind == "json" {
         return request.send().await;
     }
@@ -380,7 +291,7 @@ async fn head(route: &Route, request: Request<'_>) -> Answer {
 }
 
 /// Whether a principal with this role may pass.
-fn is_named(access: &Access, role: ApiRole) -> bool {
+pub(super) fn is_named(access: &Access, role: ApiRole) -> bool {
     match access {
         Access::Public | Access::Authenticated => true,
         Access::Roles(roles) => roles.iter().any(|named| same(*named, role)),

@@ -38,6 +38,7 @@ nself_plugin_testkit::conformance!(
         .except("GET /fixture/connect")
         .except("GET /fixture/sleep")
         .except("POST /fixture/listener/{port}")
+        .not_held_apart("what subscriptions heard, of all families", &["heard"])
 );
 
 fn fixture() -> TestHostBuilder {

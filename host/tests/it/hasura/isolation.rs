@@ -219,13 +219,35 @@ const OPERATIONS: [(&str, &[&str]); 4] = [
     ("delete_permissions", &["filter"]),
 ];
 
-/// A connection to a database with the demo world.
+/// A connection to a database with the demo world, and rows of both families in the tables of plugins.
 async fn demo(database: &TestDatabase) -> Client {
     let mut client = database.client().await;
     for seed in seed::read(&checkout().join(Path::new("db/seed"))).unwrap() {
         seed.run(&mut client).await.unwrap();
     }
+    for family in [OURS, THEIRS] {
+        let plant = format!(
+            "INSERT INTO hello.notes (family_id, title) VALUES ('{family}', 'Milk'); \
+             INSERT INTO jobs.ready (queue, kind, family_id) SELECT min(id), 'mail', '{family}' FROM jobs.queues; \
+             INSERT INTO public.family_exports (family_id, rows) VALUES ('{family}', 1)"
+        );
+        client.batch_execute(&plant).await.unwrap();
+    }
     client
+}
+
+/// Both families have rows of the table, or nothing is proved by not seeing them.
+async fn both_have_some(client: &Client, table: &TableName, ours: &str, theirs: &str) {
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE {ours}), count(*) FILTER (WHERE {theirs}) FROM {}.{} t",
+        table.schema, table.name
+    );
+    let row = client.query_one(&sql, &[]).await.unwrap();
+    let (ours, theirs): (i64, i64) = (row.get(0), row.get(1));
+    assert!(
+        ours > 0 && theirs > 0,
+        "{table:?} has rows of both: {ours}, {theirs}"
+    );
 }
 
 #[tokio::test]
@@ -241,6 +263,9 @@ async fn no_role_of_a_family_reaches_a_row_of_another_over_graphql() {
         let table = TableName::read(&entry["table"]).unwrap();
         let theirs = of_family(&catalog, &table, THEIRS);
         let ours = of_family(&catalog, &table, OURS);
+        if let (Some(ours), Some(theirs)) = (&ours, &theirs) {
+            both_have_some(&client, &table, ours, theirs).await;
+        }
         for (operation, conditions) in OPERATIONS {
             for one in entry[operation].as_array().into_iter().flatten() {
                 let role = one["role"].as_str().unwrap();

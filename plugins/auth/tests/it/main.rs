@@ -49,6 +49,14 @@ mod throttle;
 mod tokens;
 mod traces;
 
+/// It signs people in before it is known in which family.
+const BEFORE_FAMILIES: &str = "it is asked before a family is known, and acts in all of them; only its own login reaches the table";
+
 nself_plugin_testkit::conformance!(|plugin| plugin
     .with("nself-plugin-mail")
-    .config("[plugins.mail.listen]\n1025 = 0"));
+    .config("[plugins.mail.listen]\n1025 = 0")
+    .swept_in("tenants.rs")
+    .not_held_apart(
+        super::BEFORE_FAMILIES,
+        &["api_tokens", "device_codes", "invitations", "sessions"]
+    ));

@@ -1,8 +1,9 @@
 //! Whatever may happen once happens once, also when everybody wants it at the same time.
 
 use futures_util::future::join_all;
-use nself_plugin_testkit::Answer;
+use nself_plugin_testkit::{Answer, eventually};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::stage::{PASSWORD, Session, Stage};
 
@@ -196,5 +197,51 @@ async fn of_owners_who_all_step_down_at_once_one_stays() {
     let left: i64 = sql.query_one(left, &[]).await.expect("a count").get(0);
     assert_eq!(left, 1, "{answers:?}");
     drop(sql);
+    stage.host.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_demoted_while_their_request_waits_does_what_the_new_role_may_and_no_more() {
+    let stage = Stage::open().await;
+    let (family, owner) = stage.owner("ada@example.org").await;
+    let admin = stage
+        .member("bob@example.org", &owner, &family, "ADMIN")
+        .await;
+    let youth = stage
+        .member("cleo@example.org", &owner, &family, "YOUTH_MEMBER")
+        .await;
+    let (mut sql, watching) = (stage.host.sql().await, stage.host.sql().await);
+    let id: Uuid = family.parse().expect("an id");
+    let demoting = sql.transaction().await.expect("a transaction");
+    let held = "select from public.families where id = $1 for update";
+    demoting.execute(held, &[&id]).await.expect("it is held");
+    let path = format!("/auth/families/{family}/members/{}", youth.member_id());
+    let removing = stage.send_as(&admin, "DELETE", &path, &Value::Null);
+    let demote = async {
+        let waiting = "select from pg_stat_activity where datname = current_database() \
+             and wait_event_type = 'Lock' and query like '%public.families%'";
+        eventually("the request waits for the family", async || {
+            let found = watching.query(waiting, &[]).await.expect("it is asked");
+            (!found.is_empty()).then_some(())
+        })
+        .await;
+        let lower = "update public.family_members set role = 'ADULT_MEMBER' \
+             where family_id = $1 and role = 'ADMIN'";
+        let lowered = demoting.execute(lower, &[&id]).await.expect("lowered");
+        assert_eq!(lowered, 1);
+        demoting.commit().await.expect("it is committed");
+    };
+    let (answer, ()) = tokio::join!(removing, demote);
+    assert_eq!(
+        (answer.status, &*answer.code()),
+        (403, "ROLE_TOO_LOW"),
+        "{}",
+        answer.text()
+    );
+    let still =
+        "select status from public.family_members where family_id = $1 and role = 'YOUTH_MEMBER'";
+    let still = watching.query_one(still, &[&id]).await.expect("a member");
+    assert_eq!(still.get::<_, String>(0), "active");
+    drop((sql, watching));
     stage.host.stop().await;
 }

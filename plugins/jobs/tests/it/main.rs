@@ -19,4 +19,20 @@ mod steering;
 mod telling;
 mod watching;
 
-nself_plugin_testkit::conformance!(|plugin| plugin);
+/// A queue hands out work of all families by one statement.
+const QUEUES: &str = "workers claim jobs of all families by one statement, and no person has a route; other logins have functions only";
+
+nself_plugin_testkit::conformance!(|plugin| plugin.not_held_apart(
+    super::QUEUES,
+    &[
+        "batches",
+        "dead",
+        "finished",
+        "gone_families",
+        "later",
+        "suspects",
+        "ready",
+        "untold",
+        "waiting"
+    ]
+));

@@ -2,6 +2,7 @@
 
 mod asking;
 mod authentication;
+mod belongings;
 mod clients;
 mod command_line;
 mod conformance;
@@ -39,5 +40,16 @@ mod upkeep;
 
 /// What every plugin promises.
 mod promises {
-    nself_plugin_testkit::conformance!(|plugin| plugin.with("nself-plugin-jobs"));
+    /// The engine runs for all families beside requests, and no other login has rights on its tables.
+    const ENGINE: &str =
+        "the engine works on all families' rows beside requests; only its own login reaches them";
+
+    nself_plugin_testkit::conformance!(|plugin| plugin
+        .with("nself-plugin-jobs")
+        .belongings(crate::belongings::of)
+        .of_the_house("/v1/workflows/")
+        .not_held_apart(
+            super::ENGINE,
+            &["device_commands", "events", "gatherings", "instances"]
+        ));
 }

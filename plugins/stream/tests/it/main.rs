@@ -28,4 +28,4 @@ mod storm;
 mod wakeups;
 mod warm;
 
-nself_plugin_testkit::conformance!();
+nself_plugin_testkit::conformance!(|plugin| plugin.belongings(crate::media::belongings::of));

@@ -1,6 +1,7 @@
 //! Media sessions: who is admitted, who gives way, and what an address is good for.
 
 mod admission;
+pub(crate) mod belongings;
 mod binding;
 mod content;
 mod eviction;
