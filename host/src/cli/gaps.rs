@@ -101,5 +101,5 @@ fn invalid(faults: &[Fault]) -> CliError {
     let error = faults
         .iter()
         .fold(error, |error, fault| error.with_cause(fault.to_string()));
-    error.with_help("complete the rows in plugin-gaps.md: each has Status, Capabilities, What, Why, Plan and Acceptance")
+    error.with_help("complete the rows in plugin-gaps.md: each has Status, Capabilities, What, Who, Plan and Acceptance, and Why while it is open")
 }

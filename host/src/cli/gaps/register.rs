@@ -7,15 +7,18 @@ use serde::Serialize;
 
 use super::Offered;
 
-/// The fields that every row has.
-const FIELDS: [&str; 6] = [
+/// The fields that a row may have. All of them are there, but for [`WHY`] once the gap is closed.
+const FIELDS: [&str; 7] = [
     "Status",
     "Capabilities",
     "What",
-    "Why",
+    "Who",
+    WHY,
     "Plan",
     "Acceptance",
 ];
+/// Why the plugins that are there cannot do it.
+const WHY: &str = "Why";
 
 /// Whether a gap is still one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,6 +53,8 @@ pub struct Gap {
     /// What is missing.
     pub what: String,
     /// Who needs it.
+    pub who: String,
+    /// Why the plugins that are there cannot do it. Empty once it is closed, unless somebody wrote it.
     pub why: String,
     /// How it will be built.
     pub plan: String,
@@ -210,7 +215,9 @@ impl Section<'_> {
         }
         let unknown = self.fields.keys().filter(|name| !FIELDS.contains(name));
         faults.extend(unknown.map(|name| format!("gap `{id}` has an unknown field `{name}`")));
-        let lacking = FIELDS.iter().filter(|name| self.text(name).is_empty());
+        let is_closed = self.text("Status") == "closed";
+        let wanted = FIELDS.iter().filter(|name| !(is_closed && **name == WHY));
+        let lacking = wanted.filter(|name| self.text(name).is_empty());
         faults.extend(lacking.map(|name| format!("gap `{id}` lacks the field `{name}`")));
         let status = match self.text("Status") {
             "closed" => Status::Closed,
@@ -234,7 +241,8 @@ impl Section<'_> {
             status,
             capabilities: capabilities(self.text("Capabilities")),
             what: text("What"),
-            why: text("Why"),
+            who: text("Who"),
+            why: text(WHY),
             plan: text("Plan"),
             acceptance: text("Acceptance"),
         })
@@ -259,7 +267,7 @@ mod tests {
     use super::*;
 
     const ROW: &str = "# Gaps\n\nIntroduction.\n\n## mail: Sending mail\n\n- **Status:** open\n- **Capabilities:** `mail.send/1`\n\
-        - **What:** A plugin\n  that sends.\n- **Why:** auth.\n- **Plan:** lettre.\n- **Acceptance:** read back.\n";
+        - **What:** A plugin\n  that sends.\n- **Who:** auth.\n- **Why:** it speaks HTTP.\n- **Plan:** lettre.\n- **Acceptance:** read back.\n";
 
     #[test]
     fn a_row_has_its_fields_also_over_several_lines() {
@@ -292,9 +300,12 @@ mod tests {
     #[test]
     fn what_a_row_lacks_is_named_with_its_line() {
         check_fault(
-            &ROW.replace("- **Why:** auth.\n", ""),
-            &["gaps.md:5: gap `mail` lacks the field `Why`"],
+            &ROW.replace("- **Who:** auth.\n", ""),
+            &["gaps.md:5: gap `mail` lacks the field `Who`"],
         );
+        let whyless = ROW.replace("- **Why:** it speaks HTTP.\n", "");
+        check_fault(&whyless, &["gaps.md:5: gap `mail` lacks the field `Why`"]);
+        check_fault(&whyless.replace("** open", "** closed"), &[]);
         check_fault(
             &ROW.replace("lettre.", ""),
             &["gaps.md:5: gap `mail` lacks the field `Plan`"],
@@ -312,7 +323,7 @@ mod tests {
         );
         check_fault(
             &format!("{ROW}\n{ROW}"),
-            &["gaps.md:19: gap `mail` stands here twice"],
+            &["gaps.md:20: gap `mail` stands here twice"],
         );
     }
 

@@ -8,7 +8,7 @@ use super::Project;
 use crate::loader::fixture;
 
 const ROW: &str = "## fax: Sending faxes\n\n- **Status:** open\n- **Capabilities:** `fax.send/1`\n- **What:** A plugin.\n\
-    - **Why:** Some still do.\n- **Plan:** A modem.\n- **Acceptance:** Paper comes out.\n";
+    - **Who:** Some still do.\n- **Why:** No plugin has a modem.\n- **Plan:** A modem.\n- **Acceptance:** Paper comes out.\n";
 
 #[test]
 fn open_rows_are_listed_and_all_on_request() {
