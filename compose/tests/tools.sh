@@ -24,6 +24,10 @@ python=/usr/bin/python3
 
 "$python" -m venv --clear "$tools/python" >&2
 "$tools/python/bin/pip" install --quiet --disable-pip-version-check --requirement compose/tests/requirements.txt >&2
+# By itself: it brings a hundred packages, some of them in other versions.
+"$python" -m venv --clear "$tools/checkov" >&2
+"$tools/checkov/bin/pip" install --quiet --disable-pip-version-check checkov==3.3.30 >&2
+ln -sf ../../checkov/bin/checkov "$tools/python/bin/checkov"
 
 # Compose 2 is a package since Debian 13, and its program runs on Debian 12, too. The lists of 13 come from the system's own
 # mirror into a place of their own: the system's are not changed.

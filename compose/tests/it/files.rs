@@ -1,6 +1,11 @@
 //! What the tools of others say about the files; each of them is also shown a broken file, which it has to refuse.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use nself_compose::{
     shell::{answer, root, tool},
@@ -79,6 +84,20 @@ fn hadolint_has_nothing_to_say_about_the_dockerfile() {
     let mut hadolint = tool("hadolint");
     hadolint.arg(copy);
     check_refused(hadolint, "DL3000");
+}
+
+#[test]
+fn checkov_has_nothing_to_say_about_the_dockerfile() {
+    let check = |directory: &Path| {
+        let mut checkov = tool("checkov");
+        checkov.arg("--directory").arg(directory);
+        checkov.args(["--framework", "dockerfile", "--compact", "--quiet"]);
+        checkov.arg("--skip-download");
+        checkov
+    };
+    answer(&mut check(&root().join("compose"))).good("checkov");
+    let (directory, _) = broken("compose/Dockerfile", "\nUSER ", "\n# USER ");
+    check_refused(check(directory.path()), "CKV_DOCKER_3");
 }
 
 #[test]
