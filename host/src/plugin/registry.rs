@@ -173,7 +173,10 @@ impl Registry {
                 continue;
             }
             match self.bring_up(checked, Migrate::Up, &inner.running).await {
-                Ok(running) => inner.running.push(running),
+                Ok(running) => {
+                    self.record_running(&running).await;
+                    inner.running.push(running);
+                }
                 Err(failure) => {
                     error!(plugin = id, "{failure}");
                     inner.refused.insert(id.clone(), failure.to_string());
@@ -273,7 +276,7 @@ impl Registry {
         self.state.lock().await.running(id).cloned()
     }
 
-    /// Checks the configuration and starts the plugin beside those that run.
+    /// Checks the configuration and starts the plugin beside those that run. That it runs is for the caller to store, with why.
     async fn bring_up(
         &self,
         checked: &Arc<CheckedPlugin>,
@@ -296,8 +299,9 @@ impl Registry {
             .starter
             .start(checked, plugin_config, migrate, &beside)
             .await;
-        let state = if started.is_ok() { "started" } else { "failed" };
-        self.record(manifest, &sha256, state, true).await;
+        if started.is_err() {
+            self.record(manifest, &sha256, "failed", true).await;
+        }
         started
     }
 

@@ -155,12 +155,15 @@ fn with_proof<'t>(text: &'t str, proof: &str) -> Cow<'t, str> {
     Cow::Borrowed(text)
 }
 
+/// [`PROOF`] as it stands in an address.
+const PROOF_ESCAPED: &str = "%E2%9F%A6secret%3A%24authorization%E2%9F%A7";
+
 /// The same in the query of an address, where it is escaped. Nowhere else: texts from outside may be escaped as they like.
 fn with_proof_in_query<'u>(url: &'u str, proof: &str) -> Cow<'u, str> {
-    let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     match url.split_once('?') {
-        Some((path, query)) if query.contains(&escaped(PROOF)) => {
-            let query = query.replace(&escaped(PROOF), &escaped(proof));
+        Some((path, query)) if query.contains(PROOF_ESCAPED) => {
+            let proof = utf8_percent_encode(proof, NON_ALPHANUMERIC).to_string();
+            let query = query.replace(PROOF_ESCAPED, &proof);
             Cow::Owned(format!("{path}?{query}"))
         }
         _ => Cow::Borrowed(url),
@@ -188,7 +191,9 @@ mod tests {
         let body = format!("{{\"p\":\"{PROOF}\"}}");
         assert_eq!(with_proof(&body, "a/b"), "{\"p\":\"a/b\"}");
         assert_eq!(with_proof("nothing", "a/b"), "nothing");
-        let escaped = "%E2%9F%A6secret%3A%24authorization%E2%9F%A7";
+        let escaped = PROOF_ESCAPED;
+        let mark = utf8_percent_encode(PROOF, NON_ALPHANUMERIC).to_string();
+        assert_eq!(mark, escaped);
         assert_eq!(with_proof(escaped, "a/b"), escaped);
         let address = format!("https://a.example/{escaped}?p={escaped}&q=1");
         let expected = format!("https://a.example/{escaped}?p=a%2Fb&q=1");

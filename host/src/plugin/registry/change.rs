@@ -391,7 +391,10 @@ impl Registry {
         locked.granted = checked.manifest.requires.clone();
         self.append("plugin.granted", id, json!({"granted": missing}))
             .await?;
-        lock.write(&self.lock_file)?;
+        if let Err(failure) = lock.write(&self.lock_file) {
+            self.note("plugin.granting_failed", id, json!({})).await;
+            return Err(failure.into());
+        }
         inner.lock = lock;
         Ok(missing)
     }

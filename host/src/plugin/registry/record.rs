@@ -37,7 +37,7 @@ impl Registry {
         }
     }
 
-    /// Stores that it runs after all: the version beside it did not come up.
+    /// Stores that it runs: at the host's start, or after all because the version beside it did not come up.
     pub(super) async fn record_running(&self, running: &Running) {
         let sha256 = running.sha256().to_string();
         self.record(running.manifest(), &sha256, "started", true)

@@ -1,5 +1,7 @@
 //! Who changed what runs here, and when, is in the audit log: with the change, or neither is.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::plugin_file::{bad, changed, namesake};
@@ -132,6 +134,64 @@ async fn what_does_not_fit_is_refused_before_anything_is_written_down() {
     let deeds = deeds(&project).await;
     let deeds: Vec<&str> = deeds.iter().map(|(deed, _)| &**deed).collect();
     assert_eq!(deeds, ["plugin.enabled"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_down_and_came_to_nothing_is_said_to_have_failed() {
+    let project = Project::served("").await;
+    let _host = project.start();
+    let lock = project.path().join("plugins.lock");
+    // A file cannot take the place of a directory.
+    let block = || {
+        let _ = fs::remove_file(&lock);
+        fs::create_dir(&lock).expect("a directory");
+    };
+    let free = || fs::remove_dir(&lock).expect("it was empty");
+    project.put("bad", &bad("1.0.0"));
+    block();
+    project
+        .nself(&["plugin", "enable", "bad", "--yes"])
+        .refused(65, &["PLUGINS_LOCK"]);
+    free();
+    project.nself(&["plugin", "enable", "bad", "--yes"]).done();
+    let more = changed(|manifest| {
+        manifest["version"] = "2.0.0".into();
+        manifest["requires"]["egress"] = json!(["example.org"]);
+    });
+    project.put("bad", &more);
+    block();
+    project
+        .nself(&["plugin", "grant", "bad"])
+        .refused(65, &["PLUGINS_LOCK"]);
+    free();
+    project.nself(&["plugin", "grant", "bad"]).done();
+    block();
+    project
+        .nself(&["plugin", "upgrade", "bad"])
+        .refused(65, &["PLUGINS_LOCK"]);
+    assert_eq!(project.plugin("bad")["version"], "1.0.0");
+    let deeds = deeds(&project).await;
+    let deeds: Vec<&str> = deeds.iter().map(|(deed, _)| &**deed).collect();
+    assert_eq!(
+        deeds,
+        [
+            "plugin.enabled",
+            "plugin.enabling_failed",
+            "plugin.enabled",
+            "plugin.granted",
+            "plugin.granting_failed",
+            "plugin.granted",
+            "plugin.upgraded",
+            "plugin.exchange_failed",
+        ]
+    );
+    let stored = "select version, state from nself.plugins where id = 'bad'";
+    let client = project.database().client().await;
+    let stored = client.query_one(stored, &[]).await.unwrap();
+    assert_eq!(
+        (stored.get::<_, &str>(0), stored.get::<_, &str>(1)),
+        ("1.0.0", "started")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{
@@ -431,17 +432,14 @@ fn expand(template: &str, data: &Value) -> String {
     filled
 }
 
-const HEXADECIMAL: &[u8; 16] = b"0123456789ABCDEF";
+/// What stands for itself in an address (RFC 3986, section 2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Percent-encodes all but the unreserved characters.
 pub(super) fn encode(text: &str, into: &mut String) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            into.push(char::from(byte));
-        } else {
-            into.push('%');
-            into.push(char::from(HEXADECIMAL[usize::from(byte >> 4)]));
-            into.push(char::from(HEXADECIMAL[usize::from(byte & 15)]));
-        }
-    }
+    into.extend(utf8_percent_encode(text, UNRESERVED));
 }
