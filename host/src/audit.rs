@@ -158,6 +158,24 @@ pub async fn append(client: &impl GenericClient, entry: &Entry) -> Result<Uuid, 
     Ok(row.get(0))
 }
 
+/// Appends what an operator did by the command line with the database as a whole. One whose first steps are still to come has no log.
+pub(crate) async fn append_command(
+    client: &impl GenericClient,
+    action: &str,
+    details: Value,
+) -> Result<(), Error> {
+    let there = "SELECT to_regprocedure('nself.verify_audit(text)') IS NOT NULL";
+    if client.query_one(there, &[]).await?.get(0) {
+        let entry = Entry {
+            details,
+            actor: Some("cli".to_owned()),
+            ..Entry::new(action, "database")
+        };
+        append(client, &entry).await?;
+    }
+    Ok(())
+}
+
 /// The first broken place of `stream`, or of each stream; none when the chains are whole. Reads the whole stream.
 pub async fn verify(
     client: &impl GenericClient,

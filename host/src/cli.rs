@@ -1,6 +1,7 @@
 //! The command line: one file per command, no logic.
 
 pub mod audit;
+mod backup;
 pub mod client;
 mod commands;
 mod completions;
@@ -92,6 +93,8 @@ enum Command {
     Plugin(plugin::PluginArgs),
     /// Migrations, seeds, a shell: with or without a running host
     Db(db::DbArgs),
+    /// Make, try and restore backups of the private cluster, to any moment
+    Backup(backup::BackupArgs),
     /// Read the audit log, prove it, export it, put old months away
     Audit(audit::AuditArgs),
     /// Make an access token for trying things out, in development
@@ -159,6 +162,7 @@ pub fn run(arguments: &[OsString], variables: Variables) -> Exit {
         Command::LogLevel(args) => log_level::run(&context, &args),
         Command::Plugin(args) => plugin::run(&context, &args),
         Command::Db(args) => db::run(&context, &args),
+        Command::Backup(args) => backup::run(&context, &args),
         Command::Audit(args) => audit::run(&context, &args),
         Command::Token(args) => token::run(&context, &args),
         Command::Config(args) => config::run(&context, &args),

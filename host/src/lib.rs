@@ -2,6 +2,7 @@
 //! and loads everything that the backend *does* as plugins.
 
 pub mod audit;
+pub mod backup;
 pub mod capability;
 pub mod catalogue;
 pub mod cli;

@@ -4,6 +4,7 @@
 //! private server running from real Postgres programs, [`connect::Target::from_url`] points at somebody else's.
 
 pub mod account;
+pub(crate) mod archive;
 pub mod binaries;
 mod bundle;
 pub mod cluster;

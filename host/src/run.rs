@@ -25,7 +25,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::database::Database;
-pub(crate) use self::services::programs_of;
+pub(crate) use self::{database::cluster_options, services::programs_of};
 pub use self::{
     database::{DatabaseChoice, MIGRATIONS, owners},
     error::RunError,

@@ -9,7 +9,7 @@ mod step;
 
 use clap::{Args, Subcommand};
 
-pub(super) use open::with_database;
+pub(super) use open::{audited, with_database};
 
 use super::{CliError, Context};
 

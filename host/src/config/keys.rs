@@ -98,6 +98,8 @@ pub const KEYS: &[Key] = &[
     key("database.backup_bucket.prefix", Kind::Text, "What the keys of archives begin with, such as `home/`."),
     key("database.backup_bucket.access_key", Kind::Text, "Access key that may list, read, write and delete there."),
     key("database.backup_bucket.secret", Kind::Text, "Name of the secret (a file in `secrets.directory` or `.nself/secrets/`) that holds the secret of that access key."),
+    key("backup.directory", Kind::Path, "Where base backups of the private cluster lie, and the log of writes since. When absent: in `backups` beside the cluster's data. Another disk is better. Whoever reads them reads everything."),
+    key("backup.keep", SMALL, "How many base backups stay; with an older one goes what of the log of writes only it had needed."),
     key("redis.url", Kind::Secret, "Redis for the kv capability, and for `nself.pubsub/1`, by which plugins tell the other replicas what nobody keeps; all replicas have the same one, or none. When absent, Postgres takes its place: a table, and NOTIFY of plugins that have that to fall back on."),
     key("plugins.directory", Kind::Path, "Where plugin files are dropped."),
     key("plugins.start_timeout_ms", SOME, "Time for a plugin to be opened, and then to be created and started, in milliseconds."),

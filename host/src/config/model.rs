@@ -34,6 +34,8 @@ pub struct Config {
     pub http: Http,
     /// Postgres.
     pub database: Database,
+    /// Backups of the private cluster.
+    pub backup: Backup,
     /// Redis, optional.
     pub redis: Redis,
     /// Plugins.
@@ -216,6 +218,25 @@ impl Default for BackupBucket {
             prefix: String::new(),
             access_key: None,
             secret: None,
+        }
+    }
+}
+
+/// Backups of the private cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backup {
+    /// Where they lie; default: beside the data of the cluster.
+    pub directory: Option<PathBuf>,
+    /// How many base backups stay; default 7.
+    pub keep: usize,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            keep: 7,
         }
     }
 }

@@ -25,12 +25,20 @@ use super::{
     supervise::{Control, Supervisor},
 };
 
+mod apart;
 mod prepare;
 
+pub(crate) use apart::{Apart, Premises, quit};
 use prepare::{Address, Prepared, admin, listen, prepare, server_of};
 
 /// The database that a new cluster gets.
 pub const DATABASE: &str = "nself";
+
+/// Directory of base backups, beside that of the data.
+const BACKUPS: &str = "backups";
+
+/// Directory of the log of writes among them.
+pub(crate) const WAL: &str = "wal";
 
 /// How often a start looks for another port when somebody takes the free one that it found.
 const PORT_TRIES: u32 = 5;
@@ -51,6 +59,8 @@ pub struct ClusterOptions {
     pub account: Account,
     /// Where data goes that the account could not reach under `data_dir`.
     pub elsewhere: PathBuf,
+    /// Where backups lie; beside the data when absent.
+    pub backups: Option<PathBuf>,
     /// Is told what happens, for people who wait.
     pub progress: Box<dyn Fn(&Progress) + Send + Sync>,
 }
@@ -67,6 +77,7 @@ impl ClusterOptions {
             tcp: Tcp::default(),
             account: Account::choose(),
             elsewhere: PathBuf::from(place::ELSEWHERE),
+            backups: None,
             progress: Box::new(|_| {}),
         }
     }

@@ -24,10 +24,10 @@ const LEFTOVERS_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long an immediate stop may take.
-const QUIT_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const QUIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Between two looks at something that cannot signal us.
-const STEP: Duration = Duration::from_millis(20);
+pub(crate) const STEP: Duration = Duration::from_millis(20);
 
 /// Why a server is not running, or does not stop.
 #[derive(Debug, thiserror::Error)]

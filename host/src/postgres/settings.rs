@@ -11,6 +11,8 @@ use std::{
     path::Path,
 };
 
+use super::archive::Archive;
+
 /// Lines that a new cluster's `postgresql.conf` ends with.
 pub(crate) const INCLUDES: &str = "\ninclude 'nself.conf'\ninclude_if_exists 'custom.conf'\n";
 
@@ -100,7 +102,7 @@ fn free(data: &Path) -> Option<u16> {
 }
 
 /// The text of `nself.conf`.
-pub(crate) fn text(tcp: Tcp, port: u16, socket_dir: &Path) -> String {
+pub(crate) fn text(tcp: Tcp, port: u16, socket_dir: &Path, archive: &Archive) -> String {
     // By number: a minimal system has no /etc/hosts, and `localhost` does not resolve there.
     let listen = if tcp == Tcp::Off { "''" } else { "'127.0.0.1'" };
     let socket_dir = socket_dir.display().to_string().replace('\'', "''");
@@ -156,7 +158,10 @@ log_parameter_max_length_on_error = 0
 lc_messages = 'C'
 timezone = 'UTC'
 log_timezone = 'UTC'
-"
+
+# The log of writes is kept for backups.
+{archive}",
+        archive = archive.settings()
     )
 }
 
@@ -169,7 +174,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         fs::write(
             dir.path().join(FILE),
-            text(tcp, 6543, Path::new("/tmp/it's")),
+            text(tcp, 6543, Path::new("/tmp/it's"), &Archive::Off),
         )
         .expect("a file in it");
         assert_eq!(recorded(dir.path()), expected, "{tcp:?}");

@@ -38,7 +38,7 @@ pub enum DatabaseChoice {
 }
 
 /// How the project's private cluster is started.
-pub(super) fn cluster_options(
+pub(crate) fn cluster_options(
     config: &Config,
     secrets: &Secrets,
     progress: &Arc<dyn Fn(&str) + Send + Sync>,
@@ -50,6 +50,8 @@ pub(super) fn cluster_options(
         .bin_directory
         .as_ref()
         .map(|path| config.resolve(path));
+    let backups = config.backup.directory.as_ref();
+    options.backups = backups.map(|path| config.resolve(path));
     let tell = Arc::clone(progress);
     options.progress = Box::new(move |step| tell(&step.to_string()));
     Ok(options)

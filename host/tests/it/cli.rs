@@ -1,6 +1,7 @@
 //! The command line from outside, and the control socket that it uses.
 
 mod audit;
+mod backup;
 mod config;
 mod control;
 mod db;

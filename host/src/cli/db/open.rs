@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::{CliError, Context, Exit, plugin};
 use crate::{
-    audit::{self, Entry},
+    audit,
     config::{Config, FILE_NAME, secrets::Secrets},
     migrate::{MigrateError, Owner},
     plugin::manifest::Manifest,
@@ -112,28 +112,16 @@ fn is_project(config: &Config) -> Result<(), CliError> {
         .with_help("make one with `nself init`, or name one with --project DIR"))
 }
 
-/// Appends to the audit log what an operator did with the database. One whose first steps are still to come has no log.
-pub(super) async fn audited(
+/// Appends to the audit log what an operator did with the database.
+pub(in crate::cli) async fn audited(
     session: &Session,
     action: &str,
     details: Value,
 ) -> Result<(), CliError> {
-    let entry = Entry {
-        details,
-        actor: Some("cli".to_owned()),
-        ..Entry::new(action, "database")
-    };
     let client = session.connect().await?;
-    let appended = async {
-        let there = "SELECT to_regprocedure('nself.verify_audit(text)') IS NOT NULL";
-        if client.query_one(there, &[]).await?.get(0) {
-            audit::append(&client, &entry).await?;
-        }
-        Ok(())
-    };
-    appended.await.map_err(|error: tokio_postgres::Error| {
-        CliError::of("DATABASE_ERROR", Exit::Failed, &error)
-    })
+    audit::append_command(&client, action, details)
+        .await
+        .map_err(|error| CliError::of("DATABASE_ERROR", Exit::Failed, &error))
 }
 
 /// A migration's error, as every command tells it.

@@ -12,8 +12,9 @@ use std::{
 use rustix::fs::FlockOperation;
 use tokio_postgres::Config;
 
-use super::{ClusterError, ClusterOptions, Progress};
+use super::{BACKUPS, ClusterError, ClusterOptions, Progress, WAL};
 use crate::postgres::{
+    archive::Archive,
     binaries::{Binaries, BinariesError, Search},
     bundle,
     initdb::{Init, SUPERUSER},
@@ -93,7 +94,7 @@ pub(super) fn admin(options: &ClusterOptions, address: &Address) -> Config {
     admin
 }
 
-fn data_dir(dir: &Path) -> Result<PathBuf, ClusterError> {
+pub(super) fn data_dir(dir: &Path) -> Result<PathBuf, ClusterError> {
     let io = |source| ClusterError::Io {
         path: dir.to_owned(),
         source,
@@ -110,7 +111,7 @@ fn data_dir(dir: &Path) -> Result<PathBuf, ClusterError> {
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Takes the lock that makes this host the only one; it is held as long as the file is open.
-fn lock(data_dir: &Path) -> Result<fs::File, ClusterError> {
+pub(super) fn lock(data_dir: &Path) -> Result<fs::File, ClusterError> {
     let path = data_dir.join("postgres.lock");
     let io = |source| ClusterError::Io {
         path: path.clone(),
@@ -157,8 +158,16 @@ pub(super) fn server_of(data_dir: &Path) -> Option<pidfile::Postmaster> {
     pidfile::running(&data)
 }
 
+/// Where backups of the data in `pg` lie: beside it, unless the operator has another place for them.
+pub(super) fn shelf(options: &ClusterOptions, pg: &Path) -> PathBuf {
+    options.backups.clone().unwrap_or_else(|| {
+        let beside = pg.parent().unwrap_or(pg);
+        beside.join(BACKUPS)
+    })
+}
+
 /// The data directory in use: of several, that of the highest major, which an upgrade made last.
-fn existing(pg: &Path) -> Option<(PathBuf, u32)> {
+pub(super) fn existing(pg: &Path) -> Option<(PathBuf, u32)> {
     let dirs = fs::read_dir(pg).ok()?.flatten().map(|entry| entry.path());
     let hidden = |dir: &PathBuf| {
         dir.file_name()
@@ -175,7 +184,7 @@ fn existing(pg: &Path) -> Option<(PathBuf, u32)> {
     numbered.max_by_key(|(_, major)| *major)
 }
 
-fn find(
+pub(super) fn find(
     options: &ClusterOptions,
     existing: Option<&(PathBuf, u32)>,
 ) -> Result<Binaries, ClusterError> {
@@ -248,7 +257,8 @@ pub(super) fn listen(
         (options.progress)(&Progress::PortChanged(before, port));
     }
     let path = data.join(settings::FILE);
-    let text = settings::text(options.tcp, port, &socket_dir);
+    let archive = Archive::To(shelf(options, pg).join(WAL));
+    let text = settings::text(options.tcp, port, &socket_dir, &archive);
     options
         .account
         .write(&path, text.as_bytes())

@@ -25,9 +25,13 @@ impl Stage {
     }
 
     pub(super) fn run(&self, line: &str) -> Ran {
+        self.run_with(line, &[])
+    }
+
+    pub(super) fn run_with(&self, line: &str, variables: &[(&str, &str)]) -> Ran {
         let words: Vec<&str> = line.split(' ').collect();
-        self.0
-            .run_with(&words, &[("PATH", "/usr/bin:/bin"), ("HOME", "/nowhere")])
+        let own = [("PATH", "/usr/bin:/bin"), ("HOME", "/nowhere")];
+        self.0.run_with(&words, &[&own, variables].concat())
     }
 
     /// What psql answers to one statement.
