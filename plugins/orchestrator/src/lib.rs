@@ -331,6 +331,7 @@ impl Plugin for Orchestrator {
         migration!("0005_registrations"),
         migration!("0006_causes"),
         migration!("0007_room"),
+        migration!("0008_order"),
     ];
 
     type Config = Config;

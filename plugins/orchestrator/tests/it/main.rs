@@ -22,6 +22,7 @@ mod limits;
 mod live;
 mod openapi;
 mod operators;
+mod order;
 mod programs;
 mod project_files;
 mod proofs;
