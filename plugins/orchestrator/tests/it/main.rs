@@ -13,6 +13,7 @@ mod driver;
 mod durable;
 mod ends;
 mod events;
+mod examples;
 mod faults;
 mod granted;
 mod heard;
