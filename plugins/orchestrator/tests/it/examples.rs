@@ -8,7 +8,7 @@ use std::{
 };
 
 use nself_plugin_orchestrator::{
-    dsl::{Definition, Format},
+    dsl::{Definition, Fault, Format},
     engine::Program,
 };
 use nself_plugin_testkit::{LIMIT, TestHost, sample};
@@ -84,11 +84,8 @@ fn read_directory(directory: &Path) -> Vec<(String, Result<Value, String>)> {
 
 /// A definition that is valid and compiles, as a document.
 fn valid(text: &str) -> Result<Value, String> {
-    let faults = |faults: Vec<_>| {
-        let faults: Vec<String> = faults
-            .iter()
-            .map(|fault: &nself_plugin_orchestrator::dsl::Fault| fault.to_string())
-            .collect();
+    let faults = |faults: Vec<Fault>| {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         faults.join("; ")
     };
     let definition = Definition::parse(text, Format::Yaml).map_err(faults)?;
