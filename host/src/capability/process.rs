@@ -18,7 +18,10 @@ use std::{
     fs,
     path::PathBuf,
     process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -45,8 +48,15 @@ use super::{
 /// When something that is not on this machine may be wanted again: somebody may install it.
 const RETRY_AFTER_MS: u64 = 60_000;
 
+/// Whether this program has asked for its [`role`], and so becomes a supervisor when it is started as one.
+static SUPERVISES: AtomicBool = AtomicBool::new(false);
+
 /// This program as a supervisor or as the last step before a program, when its command line says so.
+///
+/// A program that has a host in it and does not begin with this runs none: started once more, it would do whatever it does, and not
+/// hear what it is to run.
 pub fn role(arguments: &[OsString]) -> Option<ExitCode> {
+    SUPERVISES.store(true, Ordering::Relaxed);
     match arguments {
         [_, word] if word == supervisor::WORD => Some(supervisor::main()),
         [_, word, words @ ..] if word == launch::WORD => Some(launch::main(words)),
@@ -125,6 +135,8 @@ pub(crate) enum ProcessError {
     Form(serde_json::Error),
     #[error("there is no {program} in the directories of programs.path, or at that place")]
     Missing { program: String },
+    #[error("this host is in a program that is not nself, and cannot hold programs")]
+    Foreign,
     #[error("programs.user: there is no account {0} to run programs as, or it is root")]
     Account(String),
     #[error("it took longer than {} s", .0.as_secs_f64())]
@@ -225,6 +237,9 @@ impl Programs {
         }
         let limit = wanted.limit(&self.settings);
         let plan = wanted.plan(plugin, allowed, &self.settings)?;
+        if !SUPERVISES.load(Ordering::Relaxed) {
+            return Err(ProcessError::Foreign);
+        }
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.expect("the semaphore lives as long as the host and is never closed");
         let most = self.output_bytes_max;

@@ -1,6 +1,7 @@
 //! Runs the scenarios of a directory, the standard's conformance test kit for one, against the engine with stub servers, or with `host`
 //! on a real host; on it, the definitions of the directory (`*.yaml`) are kept as well:
-//! `cargo run -p nself-plugin-orchestrator --example ctk -- [host] DIRECTORY`.
+//! `cargo run -p nself-plugin-orchestrator --example ctk -- [host] DIRECTORY`. With `examples` in place of `host` the directory holds
+//! examples: definitions that are judged, and run to their ends when they need nothing that is not there.
 
 use std::{
     env, fs,
@@ -14,11 +15,18 @@ mod conformance;
 #[expect(dead_code, reason = "the tests use more of the driver")]
 #[path = "../tests/it/driver.rs"]
 mod driver;
+#[path = "../tests/it/examples.rs"]
+mod examples;
 #[path = "../tests/it/kit.rs"]
 mod kit;
 #[expect(dead_code, reason = "the tests use more of the stage")]
 #[path = "../tests/it/stage.rs"]
 mod stage;
+#[expect(dead_code, reason = "the tests use more of the stub")]
+#[path = "../tests/it/stub.rs"]
+mod stub;
+
+use crate::examples::Verdict;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -27,6 +35,7 @@ async fn main() -> ExitCode {
     // A scenario that fails panics with its name and what it expected.
     let count = match words[..] {
         ["host", directory] => on_host(Path::new(directory)).await,
+        ["examples", directory] => return judge(Path::new(directory)).await,
         [directory] => {
             let scenarios = conformance::read_directory(Path::new(directory));
             for scenario in &scenarios {
@@ -36,7 +45,9 @@ async fn main() -> ExitCode {
             scenarios.len()
         }
         _ => {
-            eprintln!("name the directory of the features, after `host` when they are for a host");
+            eprintln!(
+                "name the directory of the features, after `host` when they are for a host, or that of examples after `examples`"
+            );
             return ExitCode::FAILURE;
         }
     };
@@ -63,6 +74,22 @@ async fn on_host(directory: &Path) -> usize {
     }
     kit.close().await;
     scenarios.len() + definitions.len()
+}
+
+/// Judges examples, each in a line as soon as it is known, and how many there are of each kind at last.
+async fn judge(directory: &Path) -> ExitCode {
+    let verdicts = examples::run(directory).await;
+    let count =
+        |is_one: fn(&Verdict) -> bool| verdicts.iter().filter(|(_, one)| is_one(one)).count();
+    let runs = count(|one| matches!(one, Verdict::Runs(_)));
+    let left_out = count(|one| matches!(one, Verdict::LeftOut(_)));
+    let fails = count(|one| matches!(one, Verdict::Fails(_)));
+    println!("{runs} run, {left_out} are left out, {fails} fail");
+    if fails == 0 && runs > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn definitions(directory: &Path) -> Vec<PathBuf> {

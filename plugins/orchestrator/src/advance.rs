@@ -14,7 +14,6 @@ use nself_plugin_api::{
     capability::db::Transaction,
     futures_util::future,
     prelude::{Cx, Result},
-    serde_json::Value,
     uuid::Uuid,
 };
 
@@ -28,7 +27,6 @@ use crate::{
     engine::{Error as Fault, NeedId, Outcome, Status},
     outcome, programs,
     store::{
-        events,
         instances::{self, Held},
         needs,
     },
@@ -175,30 +173,32 @@ pub(crate) async fn give_up(cx: &Cx<Orchestrator>, id: Uuid, why: Fault) -> Resu
     Ok(())
 }
 
-/// Hands an event to an open need, once; whether the run has ended with it.
-pub(crate) async fn deliver(
-    cx: &Cx<Orchestrator>,
-    tx: &Transaction,
-    id: Uuid,
-    event: Uuid,
-    to: NeedId,
-    value: Value,
-) -> Result<bool> {
-    let Some(held) = instances::hold(tx, id).await?.filter(|held| held.is_open) else {
-        return Ok(false);
+/// Shows an event to an instance, after all that came before it and was not shown: `migrations/0008_order.up.sql` says why.
+///
+/// # Errors
+///
+/// The database fails: nothing has happened then.
+pub(crate) async fn hear(cx: &Cx<Orchestrator>, id: Uuid, event: Uuid) -> Result<()> {
+    let tx = cx.db().begin().await?;
+    let Some(held) = instances::hold(&tx, id).await?.filter(|held| held.is_open) else {
+        return tx.commit().await;
     };
-    let is_open = needs::of(tx, id).await?.contains(&number(to));
-    if !is_open || events::is_taken(tx, id, event, number(to)).await? {
-        return Ok(false);
-    }
     if held.is_suspended {
         // It looks for what came in the meantime when it goes on.
-        return needs::look_again(tx, id, number(to)).await.map(|()| false);
+        needs::look_again(&tx, id, event).await?;
+        return tx.commit().await;
     }
-    let mut work = Work::new(cx, tx, id, &held);
-    match programs::of(cx, tx, held.definition_id).await? {
-        Ok(program) => work.take_event(program, event, number(to), value).await?,
+    let mut work = Work::new(cx, &tx, id, &held);
+    match programs::of(cx, &tx, held.definition_id).await? {
+        Ok(program) => {
+            if !work.hear(program, event).await? {
+                return tx.commit().await;
+            }
+        }
         Err(fault) => work.status = Status::Faulted(fault),
     }
-    work.leave().await.map(|after| after.has_ended)
+    let After { has_ended, .. } = work.leave().await?;
+    tx.commit().await?;
+    cx.plugin().watching.tell(id, has_ended);
+    Ok(())
 }

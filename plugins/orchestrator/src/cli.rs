@@ -76,6 +76,7 @@ pub(crate) const ALL: &[Command] = &[
                 "status",
                 "running, waiting, suspended, completed, faulted or cancelled",
             ),
+            Argument::text("key", "Started with this key"),
             Argument::text("before", "Those before this one"),
             Argument::integer("limit", "Rows, at most 1000"),
         ])

@@ -331,6 +331,8 @@ impl Plugin for Orchestrator {
         migration!("0005_registrations"),
         migration!("0006_causes"),
         migration!("0007_room"),
+        migration!("0008_order"),
+        migration!("0009_keys"),
     ];
 
     type Config = Config;

@@ -74,6 +74,7 @@ pub(crate) async fn start(
         version: new.version.to_owned(),
         family_id: new.family_id,
         status: status.to_owned(),
+        key: new.key.map(str::to_owned),
         input: new.input.clone(),
         output,
         error,

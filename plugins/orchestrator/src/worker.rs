@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use crate::{
     Orchestrator,
-    advance::{By, advance},
-    engine::{Error as Fault, NeedId, Outcome},
+    advance::{self, By, advance},
+    engine::{Error as Fault, Outcome},
     matching, starting,
     store::{commands, events, instances, jobs},
 };
@@ -98,19 +98,20 @@ pub(crate) async fn cancel(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
     advance(&cx, instance, Vec::new(), By::Outcome).await
 }
 
-/// An event came: it starts what it starts, and everybody who waits for one like it gets it.
+/// An event came: it starts what it starts, and everybody who waits for one like it gets it, after what came before it.
 pub(crate) async fn event(cx: Cx<Orchestrator>, job: JobRun) -> Result<()> {
     let WhichEvent { event } = job.json()?;
     starting::offer(&cx, event).await?;
-    for (instance, need, filters, value) in events::listeners(&cx.db(), event).await? {
-        if !matching::fits(&filters, &value) {
-            continue;
-        }
-        let tx = cx.db().begin().await?;
-        let need: NeedId = crate::advance::need(need);
-        let has_ended = crate::advance::deliver(&cx, &tx, instance, event, need, value).await?;
-        tx.commit().await?;
-        cx.plugin().watching.tell(instance, has_ended);
+    let listeners = events::listeners(&cx.db(), event).await?;
+    let meant = listeners
+        .into_iter()
+        .filter_map(|(instance, filters, event)| {
+            matching::fits(&filters, &event).then_some(instance)
+        });
+    let mut instances: Vec<Uuid> = meant.collect();
+    instances.dedup();
+    for instance in instances {
+        advance::hear(&cx, instance, event).await?;
     }
     Ok(())
 }

@@ -76,19 +76,14 @@ impl<'a> Work<'a> {
         }
     }
 
-    pub(super) async fn take_event(
-        &mut self,
-        program: Arc<Program>,
-        event: Uuid,
-        number: i64,
-        value: Value,
-    ) -> Result<()> {
+    /// Shows it an event, with what came before; whether it is to be written.
+    pub(super) async fn hear(&mut self, program: Arc<Program>, event: Uuid) -> Result<bool> {
         let Some(state) = &self.held.state else {
-            return Ok(());
+            return Ok(false);
         };
         self.state = Some(serde_json::from_slice(state).map_err(Error::internal)?);
         let world = self.world(&program);
-        self.hand_over(&program, &world, event, number, value).await
+        self.show(&program, &world, Some(event)).await
     }
 
     fn world(&self, program: &Program) -> World {
@@ -254,16 +249,31 @@ impl<'a> Work<'a> {
         if self.held.state.is_none() || self.status.is_final() {
             return Ok(());
         }
-        let after = self.held.events_after;
-        let found = events::early(self.tx, self.id, self.held.family_id, after).await?;
-        for (event, number, filters, value) in found {
-            let is_open = !self.closed.contains(&need(number));
-            if self.status.is_final() || !is_open || !matching::fits(&filters, &value) {
+        self.show(program, world, None).await.map(drop)
+    }
+
+    /// Hands events that were not shown to it to the needs that are open; whether one was taken, or there are more.
+    async fn show(
+        &mut self,
+        program: &Arc<Program>,
+        world: &World,
+        event: Option<Uuid>,
+    ) -> Result<bool> {
+        let (family, after) = (self.held.family_id, self.held.events_after);
+        let shown = events::show(self.tx, self.id, family, after, event).await?;
+        let mut is_to_be_written = !events::is_all(&shown);
+        // A job of its own goes on with the rest.
+        self.is_cut |= is_to_be_written;
+        for one in shown {
+            let is_open = !self.closed.contains(&need(one.need));
+            if self.status.is_final() || !is_open || !matching::fits(&one.filters, &one.event) {
                 continue;
             }
-            self.hand_over(program, world, event, number, value).await?;
+            is_to_be_written |= self
+                .hand_over(program, world, one.id, one.need, one.event)
+                .await?;
         }
-        Ok(())
+        Ok(is_to_be_written)
     }
 
     /// An event for an open need. It is taken when something came of it.
@@ -274,13 +284,14 @@ impl<'a> Work<'a> {
         event: Uuid,
         number: i64,
         value: Value,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let before = self.state.clone();
         let outcomes = vec![(need(number), Outcome::Event(value))];
         self.turns(program, world, outcomes).await?;
-        if self.state != before {
+        let is_taken = self.state != before;
+        if is_taken {
             events::taken(self.tx, self.id, event, number).await?;
         }
-        Ok(())
+        Ok(is_taken)
     }
 }

@@ -81,6 +81,8 @@ pub(crate) struct Filter {
     pub name: Option<String>,
     /// `running`, `waiting`, `suspended`, `completed`, `faulted` or `cancelled`.
     pub status: Option<String>,
+    /// Started with this `Idempotency-Key`.
+    pub key: Option<String>,
     /// Of this family.
     pub family_id: Option<Uuid>,
     /// Those before this one.
@@ -259,6 +261,7 @@ pub(crate) async fn list(
         namespace: filter.namespace.as_deref(),
         name: filter.name.as_deref(),
         status: filter.status.as_deref(),
+        key: filter.key.as_deref(),
         before: filter.before,
         limit: filter.limit.unwrap_or(100).clamp(1, PAGE_MAX),
     };

@@ -38,18 +38,15 @@ pub(crate) async fn add(tx: &impl Queries, new: &New<'_>) -> Result<bool> {
     Ok(added == 1)
 }
 
-/// Who an event may be for: instance and need, with the filters of the need.
-pub(crate) async fn listeners(
-    db: &impl Queries,
-    event: Uuid,
-) -> Result<Vec<(Uuid, i64, Value, Value)>> {
+/// Who an event may be for: instances, each as often as it has needs, with the filters of the need and the event.
+pub(crate) async fn listeners(db: &impl Queries, event: Uuid) -> Result<Vec<(Uuid, Value, Value)>> {
     db.query(
-        "select n.instance_id, n.need, n.filters, e.event from orchestrator.events e \
+        "select n.instance_id, n.filters, e.event from orchestrator.events e \
          join orchestrator.needs n on n.kind = 'event' and (n.types is null or e.type = any (n.types)) \
          join orchestrator.instances i on i.id = n.instance_id and i.ended_at is null \
          where e.id = $1 and e.number > i.events_after \
            and case when i.family_id is null then e.is_trusted else e.family_id = i.family_id or e.family_id is null and e.is_trusted end \
-           and not exists (select from orchestrator.deliveries d where d.instance_id = n.instance_id and d.event_id = e.id and d.need = n.need) \
+           and not exists (select from orchestrator.deliveries d where d.instance_id = n.instance_id and d.event_id = e.id) \
          order by n.instance_id, n.need",
         &[&event],
     )
@@ -57,39 +54,86 @@ pub(crate) async fn listeners(
     .map(|row| {
         Ok((
             row.get("instance_id")?,
-            row.get("need")?,
             row.get("filters")?,
             row.get("event")?,
         ))
     })
 }
 
-/// Events that came while an instance was there and before it listened to them, and that it has not taken yet.
-pub(crate) async fn early(
+/// Events that are shown to an instance in one transaction.
+pub(crate) const SHOWN_MAX: usize = 200;
+
+/// An event for a need that it may meet.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub id: Uuid,
+    pub number: i64,
+    pub need: i64,
+    pub filters: Value,
+    pub event: Value,
+}
+
+/// Whether these are all that came.
+pub(crate) fn is_all(shown: &[Shown]) -> bool {
+    let mut numbers: Vec<i64> = shown.iter().map(|one| one.number).collect();
+    numbers.dedup();
+    numbers.len() < SHOWN_MAX
+}
+
+/// What an instance may hear, and none of its needs has taken: a need that was opened since does not get it once more.
+const MAY_HEAR: &str = "case when $2::uuid is null then e.is_trusted else e.family_id = $2 or e.family_id is null and e.is_trusted end \
+     and not exists (select from orchestrator.deliveries d where d.instance_id = $1 and d.event_id = e.id)";
+
+/// What came and was not shown to an instance that is held, in its order; of much the first part. It is noted as shown.
+///
+/// `event` is one that has come, and is among it also when its transaction ended after those of events with higher numbers. Without
+/// one nothing is shown, unless a need is there that nothing was shown to yet, or not all.
+pub(crate) async fn show(
     tx: &impl Queries,
     instance: Uuid,
     family: Option<Uuid>,
     after: i64,
-) -> Result<Vec<(Uuid, i64, Value, Value)>> {
-    tx.query(
-        "with n as (update orchestrator.needs n set is_looked = true \
-             where n.instance_id = $1 and n.kind = 'event' and not n.is_looked returning n.need, n.filters, n.types) \
-         select e.id, n.need, n.filters, e.event from n \
-         join orchestrator.events e on e.number > $3 and (n.types is null or e.type = any (n.types)) \
-         where case when $2::uuid is null then e.is_trusted else e.family_id = $2 or e.family_id is null and e.is_trusted end \
-           and not exists (select from orchestrator.deliveries d where d.instance_id = $1 and d.event_id = e.id) \
-         order by e.number, n.need limit 1000",
-        &[&instance, &family, &after],
-    )
-    .await?
-    .map(|row| {
-        Ok((
-            row.get("id")?,
-            row.get("need")?,
-            row.get("filters")?,
-            row.get("event")?,
-        ))
-    })
+    event: Option<Uuid>,
+) -> Result<Vec<Shown>> {
+    let sql = format!(
+        "with n as materialized ( \
+             select n.need, n.filters, n.types, greatest(n.heard, $3::bigint) as heard from orchestrator.needs n \
+             where n.instance_id = $1 and n.kind = 'event' and ($4::uuid is not null or exists ( \
+                 select from orchestrator.needs o where o.instance_id = $1 and o.kind = 'event' and not o.is_looked)) \
+         ), new as ( \
+             select e.id, e.number, n.need from n cross join lateral unnest(n.types) as t (type) cross join lateral ( \
+                 select e.id, e.number from orchestrator.events e where e.type = t.type and e.number > n.heard and {MAY_HEAR} \
+                 order by e.number limit $5) e \
+             union \
+             select e.id, e.number, n.need from n cross join lateral ( \
+                 select e.id, e.number from orchestrator.events e where n.types is null and e.number > n.heard and {MAY_HEAR} \
+                 order by e.number limit $5) e \
+             union \
+             select e.id, e.number, n.need from n join orchestrator.events e on n.types is null or e.type = any (n.types) \
+             where e.id = $4 and e.number > $3 and {MAY_HEAR} \
+         ), shown as materialized ( \
+             select r.id, r.number, r.need from (select w.*, dense_rank() over (order by w.number) as rank from new w) r where r.rank <= $5 \
+         ), noted as ( \
+             update orchestrator.needs o set is_looked = l.is_all, \
+                 heard = greatest(o.heard, case when l.is_all then (select max(e.number) from orchestrator.events e) else l.last end) \
+             from (select count(distinct s.number) < $5 as is_all, max(s.number) as last from shown s) l \
+             where o.instance_id = $1 and o.need in (select n.need from n) \
+         ) \
+         select s.id, s.number, s.need, n.filters, e.event from shown s join n on n.need = s.need join orchestrator.events e on e.id = s.id \
+         order by s.number, s.need"
+    );
+    let most = i64::try_from(SHOWN_MAX).unwrap_or(i64::MAX);
+    tx.query(&sql, &[&instance, &family, &after, &event, &most])
+        .await?
+        .map(|row| {
+            Ok(Shown {
+                id: row.get("id")?,
+                number: row.get("number")?,
+                need: row.get("need")?,
+                filters: row.get("filters")?,
+                event: row.get("event")?,
+            })
+        })
 }
 
 /// Notes that an instance has taken an event; false when it had already.
@@ -112,27 +156,11 @@ pub(crate) async fn taken(
 pub(crate) async fn prune(db: &impl Queries, minutes: i32) -> Result<u64> {
     db.execute(
         "delete from orchestrator.events e where e.id = any (array( \
-             select o.id from orchestrator.events o where o.received_at < clock_timestamp() - make_interval(mins => $1::integer) \
-             order by o.received_at limit 2000))",
+             select o.id from (select f.id, f.received_at from orchestrator.events f order by f.number limit 2000) o \
+             where o.received_at < clock_timestamp() - make_interval(mins => $1::integer)))",
         &[&minutes],
     )
     .await
-}
-
-/// Whether an instance has taken an event for a need.
-pub(crate) async fn is_taken(
-    tx: &impl Queries,
-    instance: Uuid,
-    event: Uuid,
-    need: i64,
-) -> Result<bool> {
-    let row = tx
-        .query_opt(
-            "select 1 from orchestrator.deliveries d where d.instance_id = $1 and d.event_id = $2 and d.need = $3",
-            &[&instance, &event, &need],
-        )
-        .await?;
-    Ok(row.is_some())
 }
 
 /// Deletes those of a family; how many.

@@ -20,6 +20,8 @@ pub(crate) struct Instance {
     pub family_id: Option<Uuid>,
     /// `running`, `waiting`, `suspended`, `completed`, `faulted` or `cancelled`.
     pub status: String,
+    /// What whoever started it calls it: the `Idempotency-Key` of the request.
+    pub key: Option<String>,
     /// What came in.
     pub input: Value,
     /// What went out.
@@ -46,7 +48,7 @@ pub(crate) struct Instance {
 
 const COLUMNS: &str = "i.id, i.namespace, i.name, i.version, i.family_id, \
      case when i.ended_at is null and i.suspended_at is not null then 'suspended' else i.status end as status, \
-     i.input, i.output, i.error, i.parent_id, i.created_by, i.created_at, i.updated_at, i.ended_at";
+     i.key, i.input, i.output, i.error, i.parent_id, i.created_by, i.created_at, i.updated_at, i.ended_at";
 
 fn instance(row: &Row) -> Result<Instance> {
     Ok(Instance {
@@ -56,6 +58,7 @@ fn instance(row: &Row) -> Result<Instance> {
         version: row.get("version")?,
         family_id: row.get("family_id")?,
         status: row.get("status")?,
+        key: row.get("key")?,
         input: row.get("input")?,
         output: row.get("output")?,
         error: row.get("error")?,
@@ -248,15 +251,21 @@ pub(crate) struct Which<'a> {
     pub namespace: Option<&'a str>,
     pub name: Option<&'a str>,
     pub status: Option<&'a str>,
+    pub key: Option<&'a str>,
     pub before: Option<Uuid>,
     pub limit: i64,
 }
 
 /// A page of instances, the newest first.
 pub(crate) async fn list(db: &impl Queries, which: &Which<'_>) -> Result<Vec<Instance>> {
+    // A condition that may be none is not looked for in an index.
+    let of_key = match which.key {
+        Some(_) => "i.key = $7",
+        None => "$7::text is null",
+    };
     let sql = format!(
         "select {COLUMNS} from orchestrator.instances i \
-         where ($1::uuid is null or i.family_id = $1) and ($2::text is null or i.namespace = $2) and ($3::text is null or i.name = $3) \
+         where {of_key} and ($1::uuid is null or i.family_id = $1) and ($2::text is null or i.namespace = $2) and ($3::text is null or i.name = $3) \
            and ($4::text is null or $4 = case when i.ended_at is null and i.suspended_at is not null then 'suspended' else i.status end) \
            and ($5::uuid is null or i.id < $5) \
          order by i.id desc limit $6"
@@ -270,6 +279,7 @@ pub(crate) async fn list(db: &impl Queries, which: &Which<'_>) -> Result<Vec<Ins
             &which.status,
             &which.before,
             &which.limit,
+            &which.key,
         ],
     )
     .await?

@@ -186,11 +186,12 @@ pub(crate) async fn take(tx: &impl Queries, instance: Uuid) -> Result<Vec<(i64, 
     .map(|row| Ok((row.get("need")?, row.get("outcome")?)))
 }
 
-/// Lets the next advance look once more for events that came in the meantime.
-pub(crate) async fn look_again(tx: &impl Queries, instance: Uuid, need: i64) -> Result<()> {
+/// Lets the next advance look once more for events that came in the meantime, this one among them.
+pub(crate) async fn look_again(tx: &impl Queries, instance: Uuid, event: Uuid) -> Result<()> {
     tx.execute(
-        "update orchestrator.needs n set is_looked = false where n.instance_id = $1 and n.need = $2",
-        &[&instance, &need],
+        "update orchestrator.needs n set is_looked = false, heard = least(n.heard, e.number - 1) \
+         from orchestrator.events e where e.id = $2 and n.instance_id = $1 and n.kind = 'event'",
+        &[&instance, &event],
     )
     .await?;
     Ok(())

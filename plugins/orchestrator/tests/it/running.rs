@@ -107,6 +107,60 @@ async fn a_key_starts_a_run_once() {
 }
 
 #[tokio::test]
+async fn runs_are_found_by_their_key_whatever_they_are_of_and_by_nobody_elses_family() {
+    let host = host().await;
+    for (name, tasks) in [
+        ("pour", "  - a:\n      set: {b: 1}\n"),
+        ("brew", "  - a:\n      wait: {days: 1}\n"),
+    ] {
+        put(&host, name, &definition(name, "", tasks)).await;
+    }
+    let (ours, theirs) = (Uuid::now_v7(), Uuid::now_v7());
+    for (name, key, family) in [
+        ("pour", "order-7", ours),
+        ("brew", "order-7", ours),
+        ("pour", "order-8", ours),
+        ("pour", "order-7", theirs),
+    ] {
+        let path = format!("/v1/workflows/test/{name}/1.0.0/runs");
+        let request = host.post(&path).role(Role::Owner, family);
+        let request = request.header("idempotency-key", key).json(&json!({}));
+        let started = request.send().await.expect_status(201).data();
+        assert_eq!(started["key"], key);
+    }
+    let found = async |query: &str, family: Option<Uuid>| {
+        let request = host.get(&format!("/v1/workflow-runs?{query}"));
+        let request = match family {
+            Some(family) => request.role(Role::Owner, family),
+            None => request.operator(),
+        };
+        let runs = request.send().await.expect_status(200).data();
+        let runs = runs.as_array().expect("a list").iter();
+        let name = |run: &Value| format!("{} {}", run["name"], run["key"]).replace('"', "");
+        runs.map(name).collect::<Vec<_>>()
+    };
+    for (query, family, expected) in [
+        (
+            "key=order-7",
+            Some(ours),
+            vec!["brew order-7", "pour order-7"],
+        ),
+        ("key=order-7", Some(theirs), vec!["pour order-7"]),
+        ("key=order-8", Some(theirs), vec![]),
+        (
+            "key=order-7",
+            None,
+            vec!["pour order-7", "brew order-7", "pour order-7"],
+        ),
+        ("key=order-7&status=waiting", None, vec!["brew order-7"]),
+        ("key=order", None, vec![]),
+    ] {
+        assert_eq!(found(query, family).await, expected, "{query}");
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn families_start_what_they_may_and_see_their_own_runs_alone() {
     let host = host().await;
     let text = definition("own", "", "  - a:\n      set: {b: 1}\n");

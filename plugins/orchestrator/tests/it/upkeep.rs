@@ -5,7 +5,7 @@ use nself_plugin_testkit::{TestHost, within};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::stage::{builder, definition, host, put, start, until};
+use crate::stage::{ask, builder, definition, home, host, put, start, until};
 
 /// Runs a task of the plugin, as the host does on its period.
 async fn run_task(host: &TestHost, name: &str) {
@@ -50,6 +50,16 @@ async fn runs_and_removed_definitions_go_when_they_are_old_and_what_runs_stays_w
     )
     .await
     .expect("they grow old");
+    let home = home(&host).await;
+    for name in ["old.command", "young.command", "open.command"] {
+        ask(&host, &home, json!({"name": name})).await;
+    }
+    sql.batch_execute(
+        "update orchestrator.device_commands set status = 'cancelled', ended_at = now() where name <> 'open.command'; \
+         update orchestrator.device_commands set ended_at = now() - interval '31 days' where name = 'old.command'",
+    )
+    .await
+    .expect("they end");
     run_task(&host, "prune").await;
     for (query, kept) in [
         (
@@ -59,6 +69,10 @@ async fn runs_and_removed_definitions_go_when_they_are_old_and_what_runs_stays_w
         (
             "select string_agg(name, ',' order by name) from orchestrator.definitions",
             "open,young",
+        ),
+        (
+            "select string_agg(name, ',' order by name) from orchestrator.device_commands",
+            "open.command,young.command",
         ),
         (
             "select string_agg(event_id, ',') from orchestrator.events where source = '/a'",

@@ -78,3 +78,19 @@ async fn an_image_that_is_not_listed_and_an_interpreter_that_is_not_there_say_so
     assert_eq!(ended["error"]["detail"], detail, "{ended}");
     host.stop().await;
 }
+
+#[tokio::test]
+async fn a_host_in_another_program_says_that_it_runs_none_and_does_not_start_that_program() {
+    // The tests' own program: it is no supervisor.
+    let config = "[plugins.orchestrator]\nrun = [\"shell\"]\n";
+    let host = builder().config(config).start().await;
+    let ended = run(
+        &host,
+        "shell",
+        "  - it:\n      run: {shell: {command: 'true'}}\n",
+    )
+    .await;
+    let detail = "this host is in a program that is not nself, and cannot hold programs";
+    assert_eq!(ended["error"]["detail"], detail, "{ended}");
+    host.stop().await;
+}

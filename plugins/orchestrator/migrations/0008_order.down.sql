@@ -1,0 +1,3 @@
+drop index orchestrator.events_type;
+create index events_received_at on orchestrator.events (received_at);
+alter table orchestrator.needs drop column heard;

@@ -1,0 +1,1 @@
+drop index orchestrator.instances_by_key;
