@@ -392,17 +392,7 @@ impl Registry {
     }
 
     fn publish(&self, inner: &Inner, files: &BTreeMap<String, Found>) {
-        let Services {
-            crashes,
-            quarantined,
-            ..
-        } = &*self.settings.services;
-        for (id, locked) in &inner.lock.plugins {
-            let in_a_row = self.crashes_in_a_row(id, &locked.sha256);
-            crashes.with_label_values(&[id]).set(in_a_row.into());
-            let is_left_out = inner.quarantined.contains(id);
-            quarantined.with_label_values(&[id]).set(is_left_out.into());
-        }
+        self.show_crashes(inner);
         self.views.store(Arc::new(view::of(
             inner,
             files,

@@ -75,9 +75,21 @@ impl Registry {
         reason.map_or(Ok(()), |reason| Err(ChangeError::Quarantined(reason)))
     }
 
-    /// Crashes in a row that came from this content of a plugin.
-    pub(super) fn crashes_in_a_row(&self, id: &str, sha256: &Sha256) -> u32 {
-        locked(&self.crashes).in_a_row(id, sha256)
+    /// Brings the metrics up to date.
+    pub(super) fn show_crashes(&self, inner: &Inner) {
+        let services = &self.settings.services;
+        // Held while they are set: whoever changes what is known sets them in the same way.
+        let crashes = locked(&self.crashes);
+        for (id, locked) in &inner.lock.plugins {
+            let in_a_row = crashes.in_a_row(id, &locked.sha256);
+            services
+                .crashes
+                .with_label_values(&[id])
+                .set(in_a_row.into());
+            let is_left_out = inner.quarantined.contains(id);
+            let gauge = services.quarantined.with_label_values(&[id]);
+            gauge.set(is_left_out.into());
+        }
     }
 
     /// Lets a quarantined plugin in again and starts it, with those that need it, if it is to run.
@@ -188,7 +200,7 @@ impl Registry {
     /// Forgets the crashes of a plugin once it has run for a while. Nothing is done for one that has none.
     pub(super) fn forget_after_good_run(&self, running: &Arc<Running>) {
         let (id, sha256) = (running.id().to_owned(), *running.sha256());
-        if self.crashes_in_a_row(&id, &sha256) == 0 {
+        if locked(&self.crashes).in_a_row(&id, &sha256) == 0 {
             return;
         }
         let good_run = Duration::from_millis(self.settings.config.plugins.good_run_ms);
@@ -202,10 +214,11 @@ impl Registry {
             }
             let mut crashes = locked(&crashes);
             if crashes.ran_well(&id, &sha256) {
-                gauge.set(0);
                 if let Err(error) = crashes.write() {
                     warn!(plugin = id, file = crashes::NAME, %error, "that it has run well is not kept");
                 }
+                // Who sees it may rely on it: the next start reads the file.
+                gauge.set(0);
             }
         }));
     }
