@@ -530,7 +530,7 @@ mod tests {
     fn a_slot_goes_from_thread_to_thread() {
         let _alone = alone();
         let watch = Watch::new(&owner("many"), "GET /a");
-        let noted = || watch.poll(|| SLOT.get().map(|slot| ptr::from_ref(slot).addr()));
+        let noted = move || watch.poll(|| SLOT.get().map(|slot| ptr::from_ref(slot).addr()));
         let in_thread = || std::thread::spawn(noted).join().expect("it ends");
         let before = THREADS.lock().unwrap_or_else(PoisonError::into_inner).len();
         for _ in 0..8 {
