@@ -8,9 +8,11 @@
 //! discover(directory) -> check(file) -> store::keep(checked) -> open(kept)
 //! ```
 //!
-//! [`open()`], what [`memory`] tells the allocator and what [`inherited`] marks are the only unsafe code here. Nothing that is opened is ever closed again.
+//! [`open()`], what [`memory`] tells the allocator, what [`inherited`] marks and what [`crash`] catches are the only unsafe code here.
+//! Nothing that is opened is ever closed again.
 
 mod check;
+pub mod crash;
 mod declared;
 mod discover;
 mod elf;

@@ -1,6 +1,7 @@
 //! Plugins at run time: manifest, lock, order, start, registry, supervision.
 
 pub mod bridge;
+pub mod crashes;
 pub mod handlers;
 pub mod health;
 pub mod instance;

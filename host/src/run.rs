@@ -365,13 +365,17 @@ fn readiness(
             State::Started => "started",
             State::Draining => "draining",
             State::Failed => "failed",
+            State::Quarantined => "quarantined",
             State::Discovered | State::Stopped => "stopped",
         };
         let ready = plugin.state == State::Started;
-        let reason = plugin
-            .reason
-            .as_ref()
-            .map(|_| format!("see `nself plugin list` and the log for {}", plugin.id));
+        let reason = plugin.reason.as_ref().map(|_| {
+            let why = match plugin.state {
+                State::Quarantined => "it crashed the host again and again and is left out: ",
+                _ => "",
+            };
+            format!("{why}see `nself plugin list` and the log for {}", plugin.id)
+        });
         parts.insert(
             plugin.id.clone(),
             Part {
@@ -381,8 +385,14 @@ fn readiness(
             },
         );
     }
+    // What was left out because it crashed the host is said and counts for nothing here: the others are to be asked.
+    let left_out = |id: &str| {
+        plugins
+            .iter()
+            .any(|plugin| plugin.id == id && plugin.left_out)
+    };
     Readiness {
-        ready: parts.values().all(|part| part.ready),
+        ready: parts.iter().all(|(id, part)| part.ready || left_out(id)),
         parts,
     }
 }

@@ -23,7 +23,7 @@ use tracing::{Instrument, error, info_span};
 
 use self::lease::Leases;
 use super::{Grant, error::unavailable};
-use crate::plugin::watchdog::Watch;
+use crate::plugin::watchdog::{Owner, Watch};
 
 /// Blocking calls of one plugin at a time.
 const BLOCKING_MAX: usize = 4;
@@ -42,15 +42,16 @@ pub struct Background {
     leases: Arc<Leases>,
     runtime: Handle,
     watch: Watch,
+    blocking_watch: Watch,
 }
 
 impl Background {
-    /// The work of an instance; `draining` turns true when it is asked to end, `watch` notes its polls.
+    /// The work of an instance; `draining` turns true when it is asked to end, `owner` is whose polls are noted.
     pub fn new(
         grant: Grant,
         draining: watch::Receiver<bool>,
         leases: Arc<Leases>,
-        watch: Watch,
+        owner: &Owner,
     ) -> Arc<Self> {
         Arc::new(Self {
             grant,
@@ -61,7 +62,8 @@ impl Background {
             draining,
             leases,
             runtime: Handle::current(),
-            watch,
+            watch: Watch::new(owner, "background work"),
+            blocking_watch: Watch::of_blocking(owner, "blocking work"),
         })
     }
 
@@ -122,6 +124,7 @@ impl TasksProvider for Background {
 
     fn blocking(&self, work: Work) -> impl Future<Output = Result<(), Error>> + Send + 'static {
         let (blocking, waiting) = (Arc::clone(&self.blocking), Arc::clone(&self.waiting));
+        let watch = self.blocking_watch;
         async move {
             let _place = waiting.try_acquire_owned().map_err(|cause| {
                 unavailable(
@@ -134,7 +137,7 @@ impl TasksProvider for Background {
             let permit = blocking.acquire_owned().await;
             let done = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
-                work.run();
+                watch.poll(|| work.run());
             });
             done.await
                 .map_err(|cause| unavailable("HOST_STOPPING", "the host is stopping", 1_000, cause))

@@ -9,6 +9,7 @@ mod new;
 mod offline;
 mod pack;
 mod password;
+mod release;
 mod signing;
 mod trust;
 mod upgrade;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use super::{CliError, Context, Table, client};
 
 pub(super) use accepted::{Accepted, AcceptedPlugin, accepted};
+pub(super) use release::left_out;
 
 /// See, make and change plugins.
 #[derive(Debug, Clone, Args)]
@@ -52,6 +54,8 @@ pub enum PluginCommand {
     Rollback(Replace),
     /// Grant what the file in the plugin directory, or any other, asks for and has not got yet
     Grant(Subject),
+    /// Let a plugin run again that is quarantined because it crashed the host
+    Release(release::Release),
     /// Take a disabled plugin off the list and out of the plugin directory; its tables stay, unless --data is given
     Remove(Remove),
     /// Put a plugin into the plugin directory: from an archive, an address, or by its name from the catalogue
@@ -151,6 +155,7 @@ pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> 
             context.output.answer(&done, || replaced(&done))
         }
         PluginCommand::Grant(args) => upgrade::grant(context, &args.subject),
+        PluginCommand::Release(args) => release::run(context, args),
         PluginCommand::Remove(args) => remove(context, args),
         PluginCommand::Install(args) => install::run(context, args),
         PluginCommand::Search(args) => catalogue::search(context, args),
@@ -259,6 +264,9 @@ fn names(list: &Value) -> String {
 
 fn replaced(done: &Value) -> String {
     let text = |key: &str| done[key].as_str().unwrap_or("nothing");
+    if done["before"].is_null() {
+        return format!("{} {} runs\n", text("id"), text("version"));
+    }
     if done["replaced"] != json!(true) {
         return format!("{} {} runs already\n", text("id"), text("version"));
     }

@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Provenance, secrets::Secrets},
     control::ControlServer,
     http::handed,
+    plugin::crashes,
     run::{DatabaseChoice, Host, StartSettings, control::HostControl, heartbeat::Heartbeat},
     telemetry::{self, Telemetry},
 };
@@ -71,6 +72,7 @@ async fn serve_until_stopped(
     let state = config.state_directory();
     let secrets = Secrets::of(&config)?;
     let control = ControlServer::bind(&state)?;
+    crashes::begin(&state);
     let mut signals = Signals::new()?;
     let progress = context.progress("starting");
     let settings = StartSettings {

@@ -103,6 +103,7 @@ pub const KEYS: &[Key] = &[
     key("redis.url", Kind::Secret, "Redis for the kv capability, and for `nself.pubsub/1`, by which plugins tell the other replicas what nobody keeps; all replicas have the same one, or none. When absent, Postgres takes its place: a table, and NOTIFY of plugins that have that to fall back on."),
     key("plugins.directory", Kind::Path, "Where plugin files are dropped."),
     key("plugins.start_timeout_ms", SOME, "Time for a plugin to be opened, and then to be created and started, in milliseconds."),
+    key("plugins.good_run_ms", SOME, "Time that a plugin has to run until its crashes of the host are forgotten, in milliseconds. The second crash without such a run in between quarantines it."),
     key("plugins.signatures", Kind::Choice(&["off", "warn", "require"]), "What becomes of plugin files that no trusted key has signed: nothing, a line in the log, or they are refused. When absent: `off` in development, else `warn`. See [plugins of others](plugins-of-others.md)."),
     key("plugins.trust", Kind::KeyList, "Public keys of minisign that may sign plugins and catalogues, each with a name after it, such as `RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3 alice`. `nself plugin trust` keeps it."),
     key("plugins.catalogue", Kind::Text, "Index of plugins that are installed by name: the address of an `index.json`, or a file. When absent: there is none."),

@@ -257,6 +257,8 @@ pub struct Plugins {
     pub directory: PathBuf,
     /// Time for a plugin to be opened, and then to be created and started, milliseconds; default 30 s.
     pub start_timeout_ms: u64,
+    /// Time after which a plugin that runs is forgiven its crashes, milliseconds; default 10 minutes.
+    pub good_run_ms: u64,
     /// What becomes of files that nobody who is trusted signed; default: off in development, else warn.
     pub signatures: Option<SignaturePolicy>,
     /// Public keys that may sign plugins, each with a name after a space; default none.
@@ -273,6 +275,7 @@ impl Default for Plugins {
         Self {
             directory: PathBuf::from("plugins.d"),
             start_timeout_ms: 30_000,
+            good_run_ms: 600_000,
             signatures: None,
             trust: Vec::new(),
             catalogue: None,

@@ -26,6 +26,8 @@ pub struct Loaded {
     pub entry: NonNull<()>,
     /// Where its code and data lie: an address in here belongs to this plugin. Empty when the system does not tell.
     pub range: AddressRange,
+    /// The part of it that can be run.
+    pub code: AddressRange,
     /// The file in the store that is mapped.
     pub file: PathBuf,
 }
@@ -61,10 +63,12 @@ pub fn open(kept: &Kept) -> Result<Loaded, Refusal> {
     let address = symbol.map_err(|error| refuse(&error))?;
     let entry = NonNull::new(address.cast::<()>())
         .ok_or_else(|| refuse(&io::Error::other("its entry is null")))?;
-    let range = mapped_range(entry.as_ptr().addr()).unwrap_or_default();
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mapped = mapped_at(&maps, entry.as_ptr().addr()).unwrap_or_default();
     Ok(Loaded {
         entry,
-        range,
+        range: mapped.whole,
+        code: mapped.code,
         file: file.to_owned(),
     })
 }
@@ -78,33 +82,57 @@ fn root_cause(error: &dyn Error) -> String {
     cause.to_string()
 }
 
-/// The whole range of the file that is mapped around `address`.
-fn mapped_range(address: usize) -> io::Result<AddressRange> {
-    let maps = fs::read_to_string("/proc/self/maps")?;
-    Ok(range_of_file_at(&maps, address).unwrap_or_default())
+/// Where a file is mapped.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Mapped {
+    /// From its first byte to its last.
+    pub(super) whole: AddressRange,
+    /// What of it can be run; empty when nothing can.
+    pub(super) code: AddressRange,
 }
 
-/// From the lines of `/proc/self/maps`: `start-end rights offset device inode path`.
-fn range_of_file_at(maps: &str, address: usize) -> Option<AddressRange> {
-    let mappings: Vec<(AddressRange, &str)> = maps.lines().filter_map(mapping).collect();
-    let (_, file) = mappings
+/// The file around an address, from the lines of `/proc/self/maps`: `start-end rights offset device inode path`.
+pub(super) fn mapped_at(maps: &str, address: usize) -> Option<Mapped> {
+    let mappings: Vec<Mapping<'_>> = maps.lines().filter_map(Mapping::parse).collect();
+    let file = mappings
         .iter()
-        .find(|(range, _)| range.contains(&address))?;
-    let parts = mappings
-        .iter()
-        .filter(|(_, other)| other == file)
-        .map(|(range, _)| range);
-    parts
-        .cloned()
+        .find(|mapping| mapping.range.contains(&address))?
+        .file;
+    let of_file = mappings.iter().filter(|mapping| mapping.file == file);
+    let runs = of_file.clone().filter(|mapping| mapping.runs);
+    Some(Mapped {
+        whole: around(of_file)?,
+        code: around(runs).unwrap_or_default(),
+    })
+}
+
+/// The range that all of these lie in.
+fn around<'a>(mappings: impl Iterator<Item = &'a Mapping<'a>>) -> Option<AddressRange> {
+    mappings
+        .map(|mapping| mapping.range.clone())
         .reduce(|whole, part| whole.start.min(part.start)..whole.end.max(part.end))
 }
 
-/// Range and file of one line; nothing for memory without a file.
-fn mapping(line: &str) -> Option<(AddressRange, &str)> {
-    let path = &line[line.find('/')?..];
-    let (start, end) = line.split_once(' ')?.0.split_once('-')?;
-    let parse = |text| usize::from_str_radix(text, 16).ok();
-    Some((parse(start)?..parse(end)?, path))
+/// One line.
+struct Mapping<'a> {
+    range: AddressRange,
+    runs: bool,
+    file: &'a str,
+}
+
+impl<'a> Mapping<'a> {
+    /// Nothing for memory without a file.
+    fn parse(line: &'a str) -> Option<Self> {
+        let file = &line[line.find('/')?..];
+        let (range, rights) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let parse = |text| usize::from_str_radix(text, 16).ok();
+        Some(Self {
+            range: parse(start)?..parse(end)?,
+            runs: rights.as_bytes().get(2) == Some(&b'x'),
+            file,
+        })
+    }
 }
 
 impl Loaded {
@@ -132,9 +160,13 @@ mod tests {
 
     #[test]
     fn an_address_is_attributed_to_the_whole_file_around_it() {
-        assert_eq!(range_of_file_at(MAPS, 0x2345), Some(0x1000..0x4000));
-        assert_eq!(range_of_file_at(MAPS, 0x5000), Some(0x5000..0x6000));
-        assert_eq!(range_of_file_at(MAPS, 0x4800), None);
-        assert_eq!(range_of_file_at(MAPS, 0x9000), None);
+        let whole = |address| mapped_at(MAPS, address).map(|mapped| mapped.whole);
+        assert_eq!(whole(0x2345), Some(0x1000..0x4000));
+        assert_eq!(whole(0x5000), Some(0x5000..0x6000));
+        assert_eq!(whole(0x4800), None);
+        assert_eq!(whole(0x9000), None);
+        let code = |address| mapped_at(MAPS, address).map(|mapped| mapped.code);
+        assert_eq!(code(0x1000), Some(0x2000..0x4000));
+        assert_eq!(code(0x5000), Some(0..0));
     }
 }

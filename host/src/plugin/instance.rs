@@ -200,6 +200,7 @@ impl Running {
             .parts
             .instance
             .stop(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        let stop = self.parts.watches.stop().future(stop);
         match timeout(left, stop).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => warn!(

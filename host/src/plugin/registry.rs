@@ -6,16 +6,17 @@
 mod change;
 mod files;
 mod offered;
+mod quarantine;
 mod record;
 mod removal;
 mod view;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -29,11 +30,13 @@ use self::files::Found;
 pub(crate) use self::offered::Incoming;
 pub use self::{
     change::{ChangeError, NewSigner},
+    quarantine::Released,
     removal::Data,
     view::{PluginView, State},
 };
 use super::{
     bridge::PluginRoute,
+    crashes::Crashes,
     instance::Running,
     lock::{Lock, LockError, Standing},
     manifest::Manifest,
@@ -77,6 +80,8 @@ pub struct Registry {
     directory: PathBuf,
     lock_file: PathBuf,
     server: OnceLock<Arc<Server>>,
+    /// What is known of crashes. Held for no longer than a small file takes to be written.
+    crashes: Arc<Mutex<Crashes>>,
     state: tokio::sync::Mutex<Inner>,
     /// Versions that have ended; their code stays mapped until the process ends.
     retired: AtomicUsize,
@@ -91,6 +96,10 @@ struct Inner {
     running: Vec<Arc<Running>>,
     /// Why a plugin that should run does not.
     refused: BTreeMap<String, String>,
+    /// Those of them that are left out because they crashed the host,
+    quarantined: BTreeSet<String>,
+    /// and those that need one of these.
+    waiting: BTreeSet<String>,
 }
 
 impl Inner {
@@ -113,7 +122,8 @@ impl Registry {
             lock: Lock::read(&lock_file)?,
             ..Inner::default()
         };
-        let store = settings.config.state_directory().join("store");
+        let state_directory = settings.config.state_directory();
+        let store = state_directory.join("store");
         Ok(Arc::new(Self {
             starter: Starter {
                 services: Arc::clone(&settings.services),
@@ -125,6 +135,7 @@ impl Registry {
             directory: settings.config.plugins_directory(),
             lock_file,
             server: OnceLock::new(),
+            crashes: Arc::new(Mutex::new(Crashes::read(&state_directory))),
             state: tokio::sync::Mutex::new(inner),
             retired: AtomicUsize::new(0),
             views: ArcSwap::default(),
@@ -146,7 +157,9 @@ impl Registry {
     /// Only when the host's own routes clash, which no plugin can cause.
     pub async fn start_all(&self) -> Result<(), TableError> {
         let mut inner = self.state.lock().await;
-        let found = self.find_all(&inner.lock);
+        self.tell_crashes().await;
+        let mut found = self.find_all(&inner.lock);
+        self.leave_out_quarantined(&mut inner, &mut found);
         inner.refused.clone_from(&found.refused);
         let candidates: Vec<Candidate<'_>> = found
             .accepted
@@ -353,6 +366,7 @@ impl Registry {
     fn run_loops(&self, running: &Arc<Running>) {
         let Services { leases, events, .. } = &*self.settings.services;
         supervise::start(running, leases, events);
+        self.forget_after_good_run(running);
     }
 
     async fn open_port(&self, id: &str) {
@@ -378,6 +392,7 @@ impl Registry {
     }
 
     fn publish(&self, inner: &Inner, files: &BTreeMap<String, Found>) {
+        self.show_crashes(inner);
         self.views.store(Arc::new(view::of(
             inner,
             files,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use deadpool_postgres::Pool;
-use prometheus::IntCounterVec;
+use prometheus::{IntCounterVec, IntGaugeVec};
 
 use super::handlers::Handlers;
 use crate::{
@@ -55,6 +55,10 @@ pub struct Services {
     pub panics: IntCounterVec,
     /// Polls that held a thread for too long, by plugin.
     pub blocked: IntCounterVec,
+    /// Crashes of the host in a row, by the plugin that they came from.
+    pub crashes: IntGaugeVec,
+    /// One for each plugin that is left out because of them.
+    pub quarantined: IntGaugeVec,
     /// Values of secrets.
     pub secrets: SecretSource,
     /// Makes the password of a plugin's database login; the same on every host that has the same master key.

@@ -20,14 +20,14 @@ use super::{
     offer::Offer,
     services::Services,
     supervise,
-    watchdog::{Watch, Watches},
+    watchdog::{self, Watch, Watches},
 };
 use crate::{
     capability::{Grant, http::destination::Destination, task::Background},
     config::{ConfigError, secrets::SecretError},
     events::EventError,
     http::Generation,
-    loader::{self, CheckedPlugin, Kept, Refusal},
+    loader::{self, CheckedPlugin, Kept, Refusal, crash::ImageNumber},
     migrate::{MigrateError, Migrator, Options, Owner, PLUGIN_FUNCTIONS},
     postgres::{
         connect::{Target, pool},
@@ -146,7 +146,13 @@ impl Starter {
         );
         let (kept, database) = (kept?, database?);
         let id = manifest.id.clone();
-        let opened = tokio::task::spawn_blocking(move || loader::open(&kept));
+        let owner = watchdog::Owner {
+            plugin: id.as_str().into(),
+            image: ImageNumber::announce(&id, &manifest.version, &checked.sha256),
+            blocked: self.services.blocked.with_label_values(&[&id]),
+        };
+        let opening = Watch::of_blocking(&owner, "open");
+        let opened = tokio::task::spawn_blocking(move || opening.poll(|| loader::open(&kept)));
         let limit = self.step_timeout;
         let loaded = match timeout(limit, opened).await {
             Ok(Ok(loaded)) => loaded?,
@@ -156,6 +162,7 @@ impl Starter {
                 return Err(StartError::Hangs { id, step, limit });
             }
         };
+        owner.image.mapped(&loaded);
         let entry = loader::entry(&loaded, &manifest)?;
         let destinations = Destination::configured(&manifest, &config);
         let mut requires = manifest.requires.clone();
@@ -177,12 +184,11 @@ impl Starter {
         };
         let (draining, drains) = watch::channel(false);
         let health = Arc::new(Health::new(self.services.panics.with_label_values(&[&id])));
-        let blocked = self.services.blocked.with_label_values(&[&id]);
         let background = Background::new(
             grant.clone(),
             drains,
             Arc::clone(&self.services.leases),
-            Watch::new(&id, "background work", &blocked),
+            &owner,
         );
         let services = Arc::clone(&self.services);
         let host = Offer::host(
@@ -194,14 +200,15 @@ impl Starter {
         );
         let config = config.to_string();
         // On a task of its own: a plugin that blocks its thread must not block whoever starts it.
-        let mut created = tokio::spawn(async move {
+        let starting = Watch::of_blocking(&owner, "create or start");
+        let mut created = tokio::spawn(starting.future(Box::pin(async move {
             let instance = entry
                 .create(host, &config)
                 .await
                 .map_err(|error| ("create", error))?;
             instance.start().await.map_err(|error| ("start", error))?;
             Ok(instance)
-        });
+        })));
         let created = match timeout(limit, &mut created).await {
             Ok(Ok(Ok(instance))) => Ok(instance),
             Ok(Ok(Err((step, error)))) => Err(failed(&id, step, describe(&error))),
@@ -239,7 +246,7 @@ impl Starter {
             background,
             health,
             draining,
-            watches: Watches::new(&manifest, &blocked),
+            watches: Watches::new(&manifest, &owner),
             hub: Arc::clone(&self.services.hub),
             manifest,
         }))

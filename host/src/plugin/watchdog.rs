@@ -4,12 +4,14 @@
 //! thread notes a number for this poll, and afterwards what it had noted before. A thread of the host's own looks at the notes
 //! now and then; a number that stands there for too long is a poll that has not come back. So no clock is read for
 //! a poll (twice 50 ns where this takes 4), and a plugin that never comes back is named as well.
+//!
+//! The same notes tell whose the call was when the process crashes: [`here`] reads that of its own thread, from a signal handler.
 
 use std::{
     cell::Cell,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -20,6 +22,7 @@ use prometheus::IntCounter;
 use tracing::warn;
 
 use super::manifest::Manifest;
+use crate::loader::crash::{Here as Called, ImageNumber};
 
 /// A poll that has not come back for so long is told. It is seen at the first look after that.
 pub const BLOCKED: Duration = Duration::from_millis(100);
@@ -33,18 +36,29 @@ const SUBJECT_BITS: u32 = 24;
 /// Nothing of a plugin is polled.
 const IDLE: u64 = 0;
 
-/// Everything that was ever watched; it grows with every start of a plugin, as the mapped code does.
-static SUBJECTS: RwLock<Vec<Subject>> = RwLock::new(Vec::new());
+/// Everything that was ever watched; it grows with every start of a plugin, as the mapped code does. Read without a lock.
+static SUBJECTS: boxcar::Vec<Subject> = boxcar::Vec::new();
 
 /// The threads that have polled something of a plugin.
 static THREADS: Mutex<Vec<Thread>> = Mutex::new(Vec::new());
 
-/// What a plugin is polled for, for people.
+/// Whose polls are watched.
 #[derive(Clone)]
+pub struct Owner {
+    /// The plugin.
+    pub plugin: Arc<str>,
+    /// Its file.
+    pub image: ImageNumber,
+    /// Counts polls that held a thread for too long.
+    pub blocked: IntCounter,
+}
+
+/// What a plugin is polled for, for people.
 struct Subject {
-    plugin: Arc<str>,
-    work: Arc<str>,
-    blocked: IntCounter,
+    owner: Owner,
+    work: Box<str>,
+    /// It holds a thread that is there to be held.
+    may_block: bool,
 }
 
 /// Notes the polls of one route, task, or whatever else a plugin works for.
@@ -52,15 +66,23 @@ struct Subject {
 pub struct Watch(u32);
 
 impl Watch {
-    /// Watches `work` of `plugin`; `blocked` counts its polls that held a thread for too long.
-    pub fn new(plugin: &str, work: &str, blocked: &IntCounter) -> Self {
-        let mut subjects = SUBJECTS.write().unwrap_or_else(PoisonError::into_inner);
-        subjects.push(Subject {
-            plugin: plugin.into(),
+    /// Watches `work` of a plugin.
+    pub fn new(owner: &Owner, work: &str) -> Self {
+        Self::noted(owner, work, false)
+    }
+
+    /// Notes `work` of a plugin that may hold its thread.
+    pub fn of_blocking(owner: &Owner, work: &str) -> Self {
+        Self::noted(owner, work, true)
+    }
+
+    fn noted(owner: &Owner, work: &str, may_block: bool) -> Self {
+        let at = SUBJECTS.push(Subject {
+            owner: owner.clone(),
             work: work.into(),
-            blocked: blocked.clone(),
+            may_block,
         });
-        let number = u32::try_from(subjects.len()).unwrap_or_default();
+        let number = u32::try_from(at + 1).unwrap_or_default();
         // Beyond that nothing is watched, rather than the wrong plugin blamed.
         Self(if number >> SUBJECT_BITS == 0 {
             number
@@ -92,12 +114,13 @@ pub struct Watches {
     schedules: Vec<Watch>,
     jobs: Vec<Watch>,
     capabilities: Vec<Watch>,
+    stop: Watch,
 }
 
 impl Watches {
-    /// For the plugin of this manifest; `blocked` counts.
-    pub fn new(manifest: &Manifest, blocked: &IntCounter) -> Self {
-        let watch = |work: String| Watch::new(&manifest.id, &work, blocked);
+    /// For the plugin of this manifest.
+    pub fn new(manifest: &Manifest, owner: &Owner) -> Self {
+        let watch = |work: String| Watch::new(owner, &work);
         let Manifest {
             routes,
             tasks,
@@ -132,6 +155,7 @@ impl Watches {
                 .iter()
                 .map(|id| watch(format!("capability {id}")))
                 .collect(),
+            stop: Watch::of_blocking(owner, "stop"),
         }
     }
 
@@ -163,6 +187,11 @@ impl Watches {
     /// Of a provided capability.
     pub fn capability(&self, number: usize) -> Watch {
         of(&self.capabilities, number)
+    }
+
+    /// Of its end.
+    pub fn stop(&self) -> Watch {
+        self.stop
     }
 }
 
@@ -198,34 +227,68 @@ struct Slot {
 
 /// The calling thread's slot, and how many polls it has noted.
 struct Here {
-    slot: Arc<Slot>,
+    slot: &'static Slot,
     polls: Cell<u64>,
 }
 
 impl Here {
     fn new() -> Self {
-        let slot = Arc::<Slot>::default();
         let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.push(Thread {
-            slot: Arc::clone(&slot),
-            seen: Seen::default(),
-        });
+        let free = threads.iter_mut().find(|thread| !thread.used);
+        let slot = if let Some(thread) = free {
+            thread.used = true;
+            thread.seen = Seen::default();
+            thread.slot
+        } else {
+            // It goes from thread to thread: there are as many as there were threads at a time.
+            let slot: &'static Slot = Box::leak(Box::default());
+            threads.push(Thread {
+                slot,
+                seen: Seen::default(),
+                used: true,
+            });
+            slot
+        };
+        SLOT.set(Some(slot));
         Self {
             slot,
-            polls: Cell::new(0),
+            // A note that the thread before has left as the last one told must not be noted again.
+            polls: Cell::new(slot.told.load(Ordering::Relaxed) >> SUBJECT_BITS),
         }
     }
 }
 
 impl Drop for Here {
     fn drop(&mut self) {
+        // In the middle of a poll it is `exit` that ends the thread, and whoever asks will want to know whose.
+        if self.slot.note.load(Ordering::Relaxed) != IDLE {
+            return;
+        }
+        SLOT.set(None);
         let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.retain(|thread| !Arc::ptr_eq(&thread.slot, &self.slot));
+        let own = threads
+            .iter_mut()
+            .find(|thread| std::ptr::eq(thread.slot, self.slot));
+        if let Some(thread) = own {
+            thread.used = false;
+        }
     }
 }
 
 thread_local! {
     static HERE: Here = Here::new();
+    /// The slot of [`HERE`], readable from a signal handler: it is made with the thread and has nothing to end.
+    static SLOT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
+}
+
+/// What the calling thread is polled for now. Async-signal-safe.
+pub fn here() -> Option<Called> {
+    let slot = SLOT.try_with(Cell::get).ok()??;
+    let Subject { owner, work, .. } = subject(slot.note.load(Ordering::Relaxed))?;
+    Some(Called {
+        image: owner.image,
+        work,
+    })
 }
 
 /// A poll that is noted until this is dropped. Polls nest: a plugin calls another one.
@@ -271,10 +334,10 @@ impl Slot {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let (Some(since), Some(Subject { plugin, work, .. })) = (since, subject(note)) {
+        if let (Some(since), Some(Subject { owner, work, .. })) = (since, subject(note)) {
             warn!(
-                plugin = &*plugin,
-                work = &*work,
+                plugin = &*owner.plugin,
+                work = &**work,
                 blocked_ms = ms(since.elapsed()),
                 "the blocked thread is free again"
             );
@@ -282,21 +345,21 @@ impl Slot {
     }
 }
 
-fn subject(note: u64) -> Option<Subject> {
+fn subject(note: u64) -> Option<&'static Subject> {
     let number = note & ((1 << SUBJECT_BITS) - 1);
     let at = usize::try_from(number).ok()?.checked_sub(1)?;
-    let subjects = SUBJECTS.read().unwrap_or_else(PoisonError::into_inner);
-    subjects.get(at).cloned()
+    SUBJECTS.get(at)
 }
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// One thread, and what was last seen of it.
+/// One thread, and what was last seen of it; after its end, the next one.
 struct Thread {
-    slot: Arc<Slot>,
+    slot: &'static Slot,
     seen: Seen,
+    used: bool,
 }
 
 /// The note that stood in a slot, and since when.
@@ -344,24 +407,21 @@ impl Watchdog {
         let late = now.saturating_duration_since(self.last) > LATE;
         self.last = now;
         let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-        for Thread { slot, seen } in &mut *threads {
+        for Thread { slot, seen, .. } in &mut *threads {
             if late && !seen.told {
                 seen.since = None;
             }
             let note = slot.note.load(Ordering::Relaxed);
             if let Some(since) = seen.look(note, now)
-                && let Some(Subject {
-                    plugin,
-                    work,
-                    blocked,
-                }) = subject(note)
+                && let Some(Subject { owner, work, .. }) =
+                    subject(note).filter(|subject| !subject.may_block)
             {
                 *slot.since.lock().unwrap_or_else(PoisonError::into_inner) = Some(since);
                 slot.told.store(note, Ordering::Release);
-                blocked.inc();
+                owner.blocked.inc();
                 warn!(
-                    plugin = &*plugin,
-                    work = &*work,
+                    plugin = &*owner.plugin,
+                    work = &**work,
                     blocked_ms = ms(now.saturating_duration_since(since)),
                     "a plugin blocks a thread of the event loop: what takes long belongs on `tasks().blocking`"
                 );
@@ -372,9 +432,17 @@ impl Watchdog {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::MutexGuard;
+    use std::{ptr, sync::MutexGuard};
 
     use super::*;
+
+    fn owner(plugin: &str) -> Owner {
+        Owner {
+            plugin: plugin.into(),
+            image: ImageNumber::NONE,
+            blocked: IntCounter::new(plugin, "blocked").expect("a good name"),
+        }
+    }
 
     /// A watchdog looks at all threads of the process: two tests with clocks of their own would confuse each other.
     fn alone() -> MutexGuard<'static, ()> {
@@ -399,10 +467,10 @@ mod tests {
     #[test]
     fn who_blocks_is_counted_and_who_called_it_is_not() {
         let _alone = alone();
-        let counter = |name| IntCounter::new(name, "blocked").expect("a good name");
-        let (outer, inner) = (counter("outer"), counter("inner"));
-        let caller = Watch::new("caller", "GET /a", &outer);
-        let called = Watch::new("called", "capability a.b/1", &inner);
+        let (outer, inner) = (owner("caller"), owner("called"));
+        let caller = Watch::new(&outer, "GET /a");
+        let called = Watch::new(&inner, "capability a.b/1");
+        let (outer, inner) = (outer.blocked, inner.blocked);
         let begin = Instant::now();
         let mut watchdog = Watchdog::new(begin);
         let mut looks = (1..).map(|number| begin + Duration::from_millis(50 * number));
@@ -424,13 +492,52 @@ mod tests {
     #[test]
     fn a_machine_that_stood_still_blames_nobody() {
         let _alone = alone();
-        let blocked = IntCounter::new("still", "blocked").expect("a good name");
+        let still = owner("still");
         let begin = Instant::now();
         let mut watchdog = Watchdog::new(begin);
-        Watch::new("still", "GET /a", &blocked).poll(|| {
+        Watch::new(&still, "GET /a").poll(|| {
             watchdog.look(begin + Duration::from_millis(50));
             watchdog.look(begin + Duration::from_secs(60));
         });
-        assert_eq!(blocked.get(), 0);
+        assert_eq!(still.blocked.get(), 0);
+    }
+
+    #[test]
+    fn what_may_block_is_not_told_and_is_known_while_it_works() {
+        let _alone = alone();
+        let (loop_owner, off) = (owner("asker"), owner("blocker"));
+        let asks = Watch::new(&loop_owner, "GET /a");
+        let blocks = Watch::of_blocking(&off, "blocking work");
+        let work = || here().map(|called| called.work);
+        let begin = Instant::now();
+        let mut watchdog = Watchdog::new(begin);
+        assert_eq!(work(), None);
+        asks.poll(|| {
+            assert_eq!(work(), Some("GET /a"));
+            blocks.poll(|| {
+                assert_eq!(work(), Some("blocking work"));
+                for number in 1..5 {
+                    watchdog.look(begin + Duration::from_millis(50 * number));
+                }
+            });
+            assert_eq!(work(), Some("GET /a"));
+        });
+        assert_eq!(work(), None);
+        assert_eq!(off.blocked.get(), 0);
+    }
+
+    #[test]
+    fn a_slot_goes_from_thread_to_thread() {
+        let _alone = alone();
+        let watch = Watch::new(&owner("many"), "GET /a");
+        let noted = move || watch.poll(|| SLOT.get().map(|slot| ptr::from_ref(slot).addr()));
+        let in_thread = || std::thread::spawn(noted).join().expect("it ends");
+        let before = THREADS.lock().unwrap_or_else(PoisonError::into_inner).len();
+        for _ in 0..8 {
+            assert!(in_thread().is_some());
+        }
+        let after = THREADS.lock().unwrap_or_else(PoisonError::into_inner).len();
+        // Other tests' threads note their polls meanwhile.
+        assert!(after < before + 8, "{before} {after}");
     }
 }

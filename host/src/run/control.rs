@@ -188,6 +188,11 @@ impl Control for HostControl {
                 let (id, granted) = registry.grant_file(&file).await?;
                 json(&json!({"id": id, "granted": granted}))
             }
+            "plugin.release" => {
+                let Named { id } = args(&command, value)?;
+                progress.send(format!("starting {id}"));
+                json(&registry.release(&id).await?)
+            }
             "plugin.trust" => {
                 // As the files and the process's environment say it now; nothing else of them takes effect.
                 let directory = &self.host.config().directory;
@@ -323,6 +328,9 @@ impl From<ChangeError> for CliError {
             ChangeError::File(_) => ("PLUGIN_REFUSED", Exit::BadData),
             ChangeError::NotRunning(_) => ("PLUGIN_NOT_RUNNING", Exit::Failed),
             ChangeError::Runs(_) => ("PLUGIN_RUNS", Exit::Failed),
+            ChangeError::Quarantined(_) => ("PLUGIN_QUARANTINED", Exit::Failed),
+            ChangeError::NotQuarantined(_) => ("PLUGIN_NOT_QUARANTINED", Exit::Failed),
+            ChangeError::Crashes(_) => ("CRASHES_FILE", Exit::CannotCreate),
             ChangeError::Login(_) | ChangeError::Cursors(_) | ChangeError::Database(_) => {
                 ("DATABASE_UNREACHABLE", Exit::Unavailable)
             }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, net::IpAddr, sync::Arc, time::Duration};
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
-use prometheus::{IntCounterVec, Opts};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
 use super::{RunError, backup_bucket, programs};
 use crate::{
@@ -114,6 +114,16 @@ pub(super) fn build(
             .map_err(|error| setup("metrics")(error.to_string()))?,
         panics,
         blocked,
+        crashes: gauge_by_plugin(
+            &metrics,
+            "nself_plugin_crashes",
+            "Crashes of the host in a row that came from a plugin",
+        )?,
+        quarantined: gauge_by_plugin(
+            &metrics,
+            "nself_plugin_quarantined",
+            "Whether a plugin is left out because it crashed the host",
+        )?,
         secrets: secret_source(secrets),
         login_password: login_password(&master),
         kv: Arc::new(match &config.redis.url {
@@ -188,6 +198,15 @@ fn by_plugin(metrics: &Metrics, name: &str, help: &str) -> Result<IntCounterVec,
     let registered = metrics.register(Box::new(counter.clone()));
     registered.map_err(|error| setup("metrics")(error.to_string()))?;
     Ok(counter)
+}
+
+/// A gauge with a series for each plugin.
+fn gauge_by_plugin(metrics: &Metrics, name: &str, help: &str) -> Result<IntGaugeVec, RunError> {
+    let failed = |error: prometheus::Error| setup("metrics")(error.to_string());
+    let gauge = IntGaugeVec::new(Opts::new(name, help), &["plugin"]).map_err(failed)?;
+    let registered = metrics.register(Box::new(gauge.clone()));
+    registered.map_err(|error| setup("metrics")(error.to_string()))?;
+    Ok(gauge)
 }
 
 /// What the configuration says about HTTP.

@@ -1,6 +1,7 @@
 //! Bad plugins in the real binary: each fault has its answer, and the host and the other plugins go on.
 
 mod blocking;
+mod crashes;
 mod panics;
 mod refusals;
 mod schema;

@@ -16,7 +16,7 @@ use std::{
 use nself_plugin_api::{Schema, prelude::*};
 use serde::Deserialize;
 
-use crate::routes::{answers, panics, sockets, waits};
+use crate::routes::{answers, crashes, panics, sockets, waits};
 
 /// The keys of `[plugins.bad.config]`.
 #[derive(Debug, Clone, Default, Deserialize, Schema)]
@@ -78,6 +78,7 @@ impl Plugin for Bad {
             .public()
             .timeout(Duration::from_millis(300)),
         Route::get("/bad/block/{ms}", waits::block).public(),
+        Route::get("/bad/crash/{how}", crashes::crash).public(),
         Route::get("/bad/panic/before", panics::before).public(),
         Route::get("/bad/panic/after", panics::after).public(),
         Route::get("/bad/panic/payload", panics::payload).public(),

@@ -25,6 +25,10 @@ async fn fault(version: &str, step: &str) -> Result<()> {
         "-panics-with-payload" => faults::panic_with_payload(),
         "-fails" => faults::refuse(),
         "-hangs" => pending().await,
+        "-crashes" => {
+            faults::segfault();
+            Ok(())
+        }
         "-blocks" => {
             faults::block(BLOCKED);
             Ok(())

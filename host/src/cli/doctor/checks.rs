@@ -42,7 +42,7 @@ pub(super) const ALL: [Check; 8] = [
     ),
     (
         "plugins",
-        "a plugin whose accepted file is gone does not start, nor do those that need it",
+        "a plugin whose accepted file is gone, or that crashed the host again and again, does not start, nor do those that need it",
         plugins,
     ),
     (
@@ -124,7 +124,18 @@ fn secrets(examined: &Examined<'_>) -> Look {
 }
 
 fn plugins(examined: &Examined<'_>) -> Look {
+    let left_out = match plugin::left_out(examined.context) {
+        Ok(left_out) => left_out,
+        Err(error) => return Look::of(&error),
+    };
     match plugin::accepted(examined.context) {
+        Ok(accepted) if accepted.missing.is_empty() && !left_out.is_empty() => {
+            let reasons: Vec<String> = left_out.into_iter().map(|(_, reason)| reason).collect();
+            Look::failed(
+                reasons.join("; "),
+                "see what it did: `crashes.toml` in the state directory; then `nself plugin release ID`, or `nself plugin upgrade ID` to a version without the fault",
+            )
+        }
         Ok(accepted) if accepted.missing.is_empty() => {
             let enabled = accepted
                 .plugins

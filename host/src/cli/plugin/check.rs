@@ -114,10 +114,19 @@ pub(super) fn inspect(context: &Context, subject: &str) -> Result<(), CliError> 
                 error
             })?
     };
+    // A file can be looked at outside of every project.
+    let left_out = super::left_out(context).unwrap_or_default().into_iter();
+    let quarantined = left_out
+        .filter(|(id, _)| *id == plugin.manifest.id)
+        .map(|(_, reason)| reason)
+        .next();
     let answer = json!({
-        "file": plugin.path, "sha256": plugin.sha256.to_string(), "signer": signer(&plugin), "manifest": plugin.manifest,
+        "quarantined": quarantined, "file": plugin.path, "sha256": plugin.sha256.to_string(), "signer": signer(&plugin), "manifest": plugin.manifest,
     });
-    context.output.answer(&answer, || described(&plugin))
+    context.output.answer(&answer, || {
+        let reason = quarantined.map(|reason| format!("\n{reason}\n"));
+        described(&plugin) + &reason.unwrap_or_default()
+    })
 }
 
 /// Who signed it, for answers.

@@ -1,12 +1,18 @@
 //! The same commands while no host runs: they change `plugins.lock`, and the next start does the rest.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{
     super::{CliError, Context, Exit},
-    check,
+    check, left_out,
 };
-use crate::plugin::lock::{Lock, LockError, LockRefusal, Standing};
+use crate::plugin::{
+    crashes::Crashes,
+    lock::{Lock, LockError, LockRefusal, Standing},
+    registry::ChangeError,
+};
 
 fn refused(refusal: &LockRefusal) -> CliError {
     let code = match refusal {
@@ -41,6 +47,11 @@ pub(super) fn enable(context: &Context, id: &str) -> Result<Value, CliError> {
             error.causes = refusals;
             error
         })?;
+    let (config, _) = context.config()?;
+    let crashes = Crashes::look(&config.state_directory());
+    if let Some(reason) = crashes.quarantined(id, &plugin.sha256) {
+        return Err(ChangeError::Quarantined(reason).into());
+    }
     lock.may_have(&plugin.manifest)
         .map_err(|refusal| refused(&refusal))?;
     match lock
@@ -69,14 +80,21 @@ pub(super) fn disable(context: &Context, id: &str) -> Result<Value, CliError> {
 
 pub(super) fn list(context: &Context) -> Result<Value, CliError> {
     let (lock, _) = open(context)?;
+    let left_out: BTreeMap<String, String> = left_out(context)?.into_iter().collect();
     let (plugins, refusals) = check::checked(context)?;
     let mut rows: Vec<Value> = plugins
         .iter()
         .map(|plugin| {
             let enabled = lock.plugins.get(&plugin.manifest.id).is_some_and(|locked| locked.enabled);
+            let reason = left_out.get(&plugin.manifest.id);
+            let state = match reason {
+                Some(_) => "quarantined",
+                None if lock.plugins.contains_key(&plugin.manifest.id) => "stopped",
+                None => "discovered",
+            };
             json!({
                 "id": plugin.manifest.id, "version": plugin.manifest.version, "enabled": enabled,
-                "state": if lock.plugins.contains_key(&plugin.manifest.id) { "stopped" } else { "discovered" },
+                "state": state, "reason": reason,
                 "description": plugin.manifest.description, "command": plugin.manifest.command, "sha256": plugin.sha256.to_string(),
                 "signer": check::signer(plugin),
             })

@@ -80,6 +80,15 @@ pub enum ChangeError {
     /// It runs.
     #[error("{0} runs: disable it first")]
     Runs(String),
+    /// It crashed the host again and again.
+    #[error("{0}")]
+    Quarantined(String),
+    /// It is not left out because of crashes.
+    #[error("{0} is not quarantined: nself plugin list says how it is")]
+    NotQuarantined(String),
+    /// What is known of crashes cannot be kept.
+    #[error("cannot write crashes.toml: {0}")]
+    Crashes(std::io::Error),
     /// The database did not let it be forgotten.
     #[error("the plugin's login cannot be removed: {0}")]
     Login(#[from] RoleError),
@@ -168,6 +177,7 @@ impl Registry {
             }
             Standing::Enabled | Standing::Disabled => lock.set_enabled(id, true)?,
         }
+        self.not_quarantined(id, &checked.sha256)?;
         Self::fits(&inner, &checked)?;
         let running = match self.bring_up(&checked, Migrate::Up, &inner.running).await {
             Ok(running) => running,
@@ -209,6 +219,8 @@ impl Registry {
             lock.write(&self.lock_file)?;
             inner.lock = lock;
             inner.refused.remove(id);
+            inner.quarantined.remove(id);
+            inner.waiting.remove(id);
             self.note("plugin.disabled", id, json!({})).await;
             self.provide(&inner.running, &inner.lock);
             self.refresh(&inner);
@@ -267,7 +279,7 @@ impl Registry {
         let mut inner = self.state.lock().await;
         let checked = self.file(id)?;
         let (new, old) = self.upgrade_to(&mut inner, &checked, id, signer).await?;
-        Ok(self.retire(&new, &old, drain).await)
+        Ok(self.retire(&new, old.as_ref(), drain).await)
     }
 
     /// Upgrades to a file anywhere, which is copied into the plugin directory once its plugin runs.
@@ -285,7 +297,7 @@ impl Registry {
         let mut inner = self.state.lock().await;
         let checked = self.offered(file)?;
         let id = &checked.manifest.id;
-        if inner.running(id).is_none() {
+        if inner.running(id).is_none() && !inner.quarantined.contains(id) {
             return Err(ChangeError::NotRunning(id.clone()));
         }
         let incoming = Incoming::new(self.place_of(id)?, &checked)?;
@@ -293,17 +305,17 @@ impl Registry {
         let (new, old) = self.upgrade_to(&mut inner, &checked, &name, signer).await?;
         incoming.place()?;
         self.refresh(&inner);
-        Ok(self.retire(&new, &old, drain).await)
+        Ok(self.retire(&new, old.as_ref(), drain).await)
     }
 
-    /// The running plugin in the version of `checked`, and the one before. `offer` is what the operator calls the file.
+    /// The running plugin in the version of `checked`, and the one before, if one ran. `offer` is what the operator calls the file.
     async fn upgrade_to(
         &self,
         inner: &mut Inner,
         checked: &Arc<CheckedPlugin>,
         offer: &str,
         signer: NewSigner,
-    ) -> Result<(Arc<Running>, Arc<Running>), ChangeError> {
+    ) -> Result<(Arc<Running>, Option<Arc<Running>>), ChangeError> {
         if signer == NewSigner::Refuse {
             let found = checked.signer();
             inner
@@ -349,7 +361,7 @@ impl Registry {
         let (new, old) = self
             .replace(&mut inner, lock, &kept, Migrate::No, "plugin.rolled_back")
             .await?;
-        Ok(self.retire(&new, &old, drain).await)
+        Ok(self.retire(&new, old.as_ref(), drain).await)
     }
 
     /// Grants what the file in the directory asks for beyond what was granted; what that is.
@@ -438,7 +450,7 @@ impl Registry {
     }
 
     /// Whether `checked` can run beside, or instead of its namesake among, the running plugins.
-    fn fits(inner: &Inner, checked: &CheckedPlugin) -> Result<(), ChangeError> {
+    pub(super) fn fits(inner: &Inner, checked: &CheckedPlugin) -> Result<(), ChangeError> {
         let id = &checked.manifest.id;
         let others: Vec<Arc<Running>> = inner
             .running
@@ -461,8 +473,8 @@ impl Registry {
         }
     }
 
-    /// Brings `checked` up in the place of its running namesake: the new version and the old one, which is not drained
-    /// yet. They are one when it runs already. `deed` is what the audit log calls it.
+    /// Brings `checked` up in the place of its running namesake, or of one that is quarantined: the new version and the old
+    /// one, which is not drained yet. They are one when it runs already. `deed` is what the audit log calls it.
     async fn replace(
         &self,
         inner: &mut Inner,
@@ -470,50 +482,59 @@ impl Registry {
         checked: &Arc<CheckedPlugin>,
         migrate: Migrate,
         deed: &str,
-    ) -> Result<(Arc<Running>, Arc<Running>), ChangeError> {
+    ) -> Result<(Arc<Running>, Option<Arc<Running>>), ChangeError> {
         let id = checked.manifest.id.clone();
-        let old = Arc::clone(
-            inner
-                .running(&id)
-                .ok_or_else(|| ChangeError::NotRunning(id.clone()))?,
-        );
-        if *old.sha256() == checked.sha256 {
-            return Ok((Arc::clone(&old), old));
+        let old = inner.running(&id).cloned();
+        match &old {
+            Some(old) if *old.sha256() == checked.sha256 => {
+                return Ok((Arc::clone(old), Some(Arc::clone(old))));
+            }
+            None if !inner.quarantined.contains(&id) => return Err(ChangeError::NotRunning(id)),
+            Some(_) | None => {}
         }
+        self.not_quarantined(&id, &checked.sha256)?;
         Self::fits(inner, checked)?;
         let new = match self.bring_up(checked, migrate, &inner.running).await {
             Ok(new) => new,
             Err(failure) => {
-                self.record_running(&old).await;
+                self.record_still_running(old.as_ref()).await;
                 return Err(failure.into());
             }
         };
-        let all = inner
-            .running
-            .iter()
-            .map(|running| {
-                if running.id() == id {
-                    Arc::clone(&new)
-                } else {
-                    Arc::clone(running)
-                }
-            })
-            .collect();
+        let mut all = inner.running.clone();
+        match all.iter_mut().find(|running| running.id() == id) {
+            Some(place) => *place = Arc::clone(&new),
+            None => all.push(Arc::clone(&new)),
+        }
         if let Err(refusal) = self.record_deed(deed, &new).await {
-            self.record_running(&old).await;
+            self.record_still_running(old.as_ref()).await;
             return Err(refusal);
         }
         if let Err(refusal) = self.commit(inner, lock, all, &new).await {
             self.record_end("plugin.exchange_failed", &new, "failed")
                 .await;
-            self.record_running(&old).await;
+            self.record_still_running(old.as_ref()).await;
             return Err(refusal);
         }
         Ok((new, old))
     }
 
+    async fn record_still_running(&self, old: Option<&Arc<Running>>) {
+        if let Some(old) = old {
+            self.record_running(old).await;
+        }
+    }
+
     /// Drains the version before.
-    async fn retire(&self, new: &Arc<Running>, old: &Arc<Running>, drain: Duration) -> Changed {
+    async fn retire(
+        &self,
+        new: &Arc<Running>,
+        old: Option<&Arc<Running>>,
+        drain: Duration,
+    ) -> Changed {
+        let Some(old) = old else {
+            return changed(Some(new), None, true);
+        };
         if Arc::ptr_eq(new, old) {
             return changed(Some(new), Some(old), true);
         }
@@ -523,7 +544,7 @@ impl Registry {
     }
 
     /// Makes `all` the running plugins: lock file, routes, loops and port of the new one. A failure ends the new one.
-    async fn commit(
+    pub(super) async fn commit(
         &self,
         inner: &mut Inner,
         lock: super::Lock,
@@ -545,6 +566,8 @@ impl Registry {
         inner.lock = lock;
         inner.running = all;
         inner.refused.remove(new.id());
+        inner.quarantined.remove(new.id());
+        inner.waiting.remove(new.id());
         self.run_loops(new);
         self.open_port(new.id()).await;
         self.refresh(inner);

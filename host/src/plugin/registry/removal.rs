@@ -62,6 +62,8 @@ impl Registry {
         lock.write(&self.lock_file)?;
         inner.lock = lock;
         inner.refused.remove(id);
+        inner.quarantined.remove(id);
+        inner.waiting.remove(id);
         self.provide(&inner.running, &inner.lock);
         self.refresh(&inner);
         Ok(())

@@ -28,6 +28,8 @@ pub enum State {
     Stopped,
     /// It should run, and does not.
     Failed,
+    /// It should run, and is left out because it crashed the host.
+    Quarantined,
 }
 
 /// One plugin, for lists.
@@ -59,6 +61,9 @@ pub struct PluginView {
     pub provides: Vec<String>,
     /// Capabilities of others that it uses where they are provided.
     pub optional: Vec<String>,
+    /// Whether it is left out because it, or what it needs, crashed the host: the host does without.
+    #[serde(skip)]
+    pub(crate) left_out: bool,
     #[serde(skip)]
     running: Weak<Running>,
 }
@@ -135,6 +140,7 @@ fn view(
         id: id.to_owned(),
         state: match (running, &reason, locked) {
             (Some(_), ..) => State::Started,
+            (None, Some(_), _) if inner.quarantined.contains(id) => State::Quarantined,
             (None, Some(_), _) => State::Failed,
             (None, None, Some(_)) => State::Stopped,
             (None, None, None) => State::Discovered,
@@ -156,6 +162,7 @@ fn view(
         optional: running
             .map(|running| running.manifest().requires.optional.clone())
             .unwrap_or_default(),
+        left_out: inner.quarantined.contains(id) || inner.waiting.contains(id),
         running: running.map(Arc::downgrade).unwrap_or_default(),
     }
 }
