@@ -136,13 +136,15 @@ impl Backups {
         .await
         .map_err(|error| match error {
             // Before it let anybody in.
-            ClusterError::Server(ServerError::Exited { quote, .. }) => BackupError::Recovery(quote),
+            ClusterError::Server(ServerError::Exited { quote, .. }) => {
+                BackupError::Recovery(last_words(&quote))
+            }
             other => other.into(),
         })?;
         let config = server.config();
         tokio::select! {
             () = promoted(&config) => Ok(server),
-            said = server.ended() => Err(BackupError::Recovery(said)),
+            said = server.ended() => Err(BackupError::Recovery(last_words(&said))),
         }
     }
 
@@ -187,6 +189,15 @@ impl Backups {
             Err(error) => Err(BackupError::file(&path)(error)),
         }
     }
+}
+
+/// Why a server ended, of all that it has logged.
+fn last_words(log: &str) -> String {
+    let grave = log
+        .lines()
+        .rev()
+        .find_map(|line| line.split_once("FATAL: ").or(line.split_once("PANIC: ")));
+    grave.map_or_else(|| log.to_owned(), |(_, words)| words.trim().to_owned())
 }
 
 /// Waits until the server takes writes. One that ends refuses to answer before it has ended, which says nothing yet.

@@ -10,7 +10,7 @@ use crate::lifecycle::plugin_file::{bad, changed, hello, rename};
 use crate::lifecycle::project::{Host, Project, eventually};
 
 /// Lets `/bad/crash/{how}` end the host, and gives the signal that it died of, or its exit code.
-async fn crash(host: &mut Host, how: &str) -> (Option<i32>, Option<i32>) {
+async fn crash(host: &mut Host, how: &str) -> End {
     // The answer is lost with the host.
     let mut caller = host.caller().await;
     let _ = caller.try_get(&format!("/bad/crash/{how}")).await;
@@ -160,31 +160,34 @@ async fn who_crashes_the_host_twice_in_a_row_is_left_out_until_it_is_released() 
     assert_eq!(audited(&project).await, told);
 }
 
+/// What a process ended by: a signal, or a code.
+type End = (Option<i32>, Option<i32>);
+
 /// How it crashes, what the host dies of, and how it is found out.
-const WAYS: [(&str, Option<i32>, Option<i32>, &[&str]); 5] = [
+const WAYS: [(&str, End, &[&str]); 5] = [
     (
         "thread-segfault",
-        Some(11),
-        None,
+        (Some(11), None),
         &["how address\n", "signal 11\n"],
     ),
     (
         "thread-abort",
-        Some(6),
-        None,
+        (Some(6), None),
         &["how thread\n", "signal 6\n"],
     ),
     (
         "blocking-abort",
-        Some(6),
-        None,
+        (Some(6), None),
         &["how call\n", "work blocking work\n"],
     ),
-    ("overflow", Some(6), None, &["how address\n", "signal 11\n"]),
+    (
+        "overflow",
+        (Some(6), None),
+        &["how address\n", "signal 11\n"],
+    ),
     (
         "exit",
-        None,
-        Some(7),
+        (None, Some(7)),
         &["how call\n", "work GET /bad/crash/{how}\n", "signal 0\n"],
     ),
 ];
@@ -194,11 +197,11 @@ async fn it_is_found_out_however_a_plugin_ends_the_host() {
     // A run of no time at all is a good one: the plugin is forgiven whenever it has started.
     let project = Project::served("[plugins]\ngood_run_ms = 1\n").await;
     project.enable("bad", &bad("1.0.0"));
-    for (how, signal, code, parts) in WAYS {
+    for (how, end, parts) in WAYS {
         let mut host = project.start();
         let forgiven = async || (metric(&host, "nself_plugin_crashes").await == "0").then_some(());
         eventually("that it is forgiven", forgiven).await;
-        assert_eq!(crash(&mut host, how).await, (signal, code), "{how}");
+        assert_eq!(crash(&mut host, how).await, end, "{how}");
         contains(&report(&project), &["plugin bad\n"]);
         contains(&report(&project), parts);
     }
