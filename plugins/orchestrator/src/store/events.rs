@@ -84,6 +84,9 @@ pub(crate) fn is_all(shown: &[Shown]) -> bool {
 const MAY_HEAR: &str = "case when $2::uuid is null then e.is_trusted else e.family_id = $2 or e.family_id is null and e.is_trusted end \
      and not exists (select from orchestrator.deliveries d where d.instance_id = $1 and d.event_id = e.id)";
 
+/// What came since the instance was there, and after what a need was shown.
+const IS_NEW: &str = "e.number > $3 and (e.xid, e.number) > (n.heard_xid, n.heard_number)";
+
 /// What came and was not shown to an instance that is held, in its order; of much the first part. It is noted as shown.
 ///
 /// `event` is one that has come, and is among it also when its transaction ended after those of events with higher numbers. Without
@@ -97,30 +100,37 @@ pub(crate) async fn show(
 ) -> Result<Vec<Shown>> {
     let sql = format!(
         "with n as materialized ( \
-             select n.need, n.filters, n.types, greatest(n.heard, $3::bigint) as heard from orchestrator.needs n \
+             select n.need, n.filters, n.types, n.heard_xid, n.heard_number from orchestrator.needs n \
              where n.instance_id = $1 and n.kind = 'event' and ($4::uuid is not null or exists ( \
                  select from orchestrator.needs o where o.instance_id = $1 and o.kind = 'event' and not o.is_looked)) \
          ), new as ( \
-             select e.id, e.number, n.need from n cross join lateral unnest(n.types) as t (type) cross join lateral ( \
-                 select e.id, e.number from orchestrator.events e where e.type = t.type and e.number > n.heard and {MAY_HEAR} \
-                 order by e.number limit $5) e \
+             select e.id, e.xid, e.number, n.need from n cross join lateral unnest(n.types) as t (type) cross join lateral ( \
+                 select e.id, e.xid, e.number from orchestrator.events e where e.type = t.type and {IS_NEW} and {MAY_HEAR} \
+                 order by e.xid, e.number limit $5) e \
              union \
-             select e.id, e.number, n.need from n cross join lateral ( \
-                 select e.id, e.number from orchestrator.events e where n.types is null and e.number > n.heard and {MAY_HEAR} \
-                 order by e.number limit $5) e \
+             select e.id, e.xid, e.number, n.need from n cross join lateral ( \
+                 select e.id, e.xid, e.number from orchestrator.events e where n.types is null and {IS_NEW} and {MAY_HEAR} \
+                 order by e.xid, e.number limit $5) e \
              union \
-             select e.id, e.number, n.need from n join orchestrator.events e on n.types is null or e.type = any (n.types) \
+             select e.id, e.xid, e.number, n.need from n join orchestrator.events e on n.types is null or e.type = any (n.types) \
              where e.id = $4 and e.number > $3 and {MAY_HEAR} \
          ), shown as materialized ( \
-             select r.id, r.number, r.need from (select w.*, dense_rank() over (order by w.number) as rank from new w) r where r.rank <= $5 \
+             select r.id, r.xid, r.number, r.need from (select w.*, dense_rank() over (order by w.xid, w.number) as rank from new w) r \
+             where r.rank <= $5 \
+         ), mark as ( \
+             select true as is_all, pg_snapshot_xmin(pg_current_snapshot()) as xid, 0::bigint as number \
+             where (select count(distinct s.number) from shown s) < $5 \
+             union all \
+             (select false, s.xid, s.number from shown s where (select count(distinct c.number) from shown c) >= $5 \
+                 order by s.xid desc, s.number desc limit 1) \
          ), noted as ( \
-             update orchestrator.needs o set is_looked = l.is_all, \
-                 heard = greatest(o.heard, case when l.is_all then (select max(e.number) from orchestrator.events e) else l.last end) \
-             from (select count(distinct s.number) < $5 as is_all, max(s.number) as last from shown s) l \
-             where o.instance_id = $1 and o.need in (select n.need from n) \
+             update orchestrator.needs o set is_looked = m.is_all, \
+                 heard_xid = case when (m.xid, m.number) > (o.heard_xid, o.heard_number) then m.xid else o.heard_xid end, \
+                 heard_number = case when (m.xid, m.number) > (o.heard_xid, o.heard_number) then m.number else o.heard_number end \
+             from mark m where o.instance_id = $1 and o.need in (select n.need from n) \
          ) \
          select s.id, s.number, s.need, n.filters, e.event from shown s join n on n.need = s.need join orchestrator.events e on e.id = s.id \
-         order by s.number, s.need"
+         order by s.xid, s.number, s.need"
     );
     let most = i64::try_from(SHOWN_MAX).unwrap_or(i64::MAX);
     tx.query(&sql, &[&instance, &family, &after, &event, &most])

@@ -189,7 +189,9 @@ pub(crate) async fn take(tx: &impl Queries, instance: Uuid) -> Result<Vec<(i64, 
 /// Lets the next advance look once more for events that came in the meantime, this one among them.
 pub(crate) async fn look_again(tx: &impl Queries, instance: Uuid, event: Uuid) -> Result<()> {
     tx.execute(
-        "update orchestrator.needs n set is_looked = false, heard = least(n.heard, e.number - 1) \
+        "update orchestrator.needs n set is_looked = false, \
+             heard_xid = case when (e.xid, e.number - 1) < (n.heard_xid, n.heard_number) then e.xid else n.heard_xid end, \
+             heard_number = case when (e.xid, e.number - 1) < (n.heard_xid, n.heard_number) then e.number - 1 else n.heard_number end \
          from orchestrator.events e where e.id = $2 and n.instance_id = $1 and n.kind = 'event'",
         &[&instance, &event],
     )
