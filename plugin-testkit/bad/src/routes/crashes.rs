@@ -6,6 +6,10 @@ use nself_plugin_api::prelude::*;
 
 use crate::{Bad, faults};
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a plugin that ends the process without asking is what is tried"
+)]
 pub(crate) async fn crash(cx: Cx<Bad>, Path(how): Path<String>) -> Result<NoContent> {
     match &*how {
         "segfault" => _ = faults::segfault(),
