@@ -3,7 +3,7 @@
 //! All of it is done by Postgres's own programs, which everybody who knows Postgres can use without us: `pg_basebackup` makes a base
 //! backup while everything runs, `pg_verifybackup` compares it with its manifest, and a server that starts on it goes on with the log
 //! of writes. A backup counts as one only after such a server was started on it, beside the project's, and everything in it was read
-//! ([`trial`]). What is restored is built beside the data that there is and takes its place in one step; the old data stays.
+//! (`trial`). What is restored is built beside the data that there is and takes its place in one step; the old data stays.
 
 mod error;
 mod program;
