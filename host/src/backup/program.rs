@@ -1,14 +1,12 @@
 //! Programs that are run for a backup: with an environment of their own, and an error that quotes them.
 
-use std::{
-    ffi::OsString,
-    fs::File,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{ffi::OsString, fs::File, path::Path, process::Stdio};
 
 use super::BackupError;
-use crate::postgres::{account::Account, binaries::Binaries};
+use crate::postgres::{
+    account::Account,
+    binaries::{self, Binaries},
+};
 
 /// What a program may write before the rest of it is left out of an error, bytes.
 const QUOTE_BYTES: usize = 2_000;
@@ -26,21 +24,17 @@ impl Program {
         name: &'static str,
     ) -> Result<Self, BackupError> {
         let path = binaries.optional(name).ok_or(BackupError::Missing(name))?;
-        Ok(Self::at(name, path))
+        Ok(Self::at(name, &path))
     }
 
     /// One that every system has.
     pub(super) fn of_system(name: &'static str) -> Self {
-        Self::at(name, PathBuf::from(name))
+        Self::at(name, Path::new(name))
     }
 
-    fn at(name: &'static str, path: PathBuf) -> Self {
-        let mut command = std::process::Command::new(path);
-        // The host's environment holds secrets.
-        command.env_clear().env("LC_ALL", "C").current_dir("/");
-        for kept in ["PATH", "LD_LIBRARY_PATH"] {
-            command.envs(std::env::var_os(kept).map(|value| (kept, value)));
-        }
+    fn at(name: &'static str, path: &Path) -> Self {
+        let mut command = binaries::command(path);
+        command.current_dir("/");
         Self { name, command }
     }
 

@@ -74,10 +74,10 @@ impl Backups {
         let workshop = Workshop::new(&self.premises.pg, &self.premises.options.account)?;
         self.unpack(record, &workshop).await?;
         let settings = recovery_settings(&wal, self.premises.data.as_deref(), to);
-        // What begins here is a timeline of its own, which later backups have to find in the archive.
-        let archive = Archive::To(wal);
+        // What begins here is a timeline of its own, which later restores have to find in the archive; but not before it has its place:
+        // they would follow it also when this fails, and lose what is written on the one before it.
         let server = self
-            .recovered(record, &workshop, &archive, &settings)
+            .recovered(record, &workshop, &Archive::Later, &settings)
             .await?;
         let finished = self.finish(record, to, &server).await;
         server.stop().await?;

@@ -52,26 +52,30 @@ impl Backups {
     async fn make(&self, target: &Target, client: &Client) -> Result<Record, BackupError> {
         let account = &self.premises.options.account;
         self.shelf.prepare(account)?;
-        self.mark()?;
         let holds = Holds::of(client).await?;
         let begun = Timestamp::now();
         let incoming = self.shelf.incoming()?;
-        // The record says what the backup is worth, so what fails takes its directory with it.
+        let is_first = self.shelf.list()?.is_empty();
+        // The log of writes is kept from before the backup on: the segment in which it begins is among it then.
+        let mark = self.mark()?;
         let made = self.fill(target, client, holds, begun, &incoming).await;
         if made.is_err() {
             let _ = fs::remove_dir_all(&incoming);
+            if is_first {
+                // Without a backup it would grow for nothing.
+                let _ = fs::remove_file(&mark);
+            }
         }
         made
     }
 
-    /// Says that the log of writes is to be kept. Before the backup: the segment in which it begins is among them then.
-    fn mark(&self) -> Result<(), BackupError> {
-        let Some(data) = &self.premises.data else {
-            return Ok(());
-        };
-        let path = data.join(MARK);
-        let written = self.premises.options.account.write(&path, b"");
-        written.map_err(BackupError::file(&path))
+    /// Says that the log of writes is to be kept; the file that says so.
+    fn mark(&self) -> Result<PathBuf, BackupError> {
+        let pg = &self.premises.pg;
+        let mark = self.premises.data.as_ref().unwrap_or(pg).join(MARK);
+        let written = self.premises.options.account.write(&mark, b"");
+        written.map_err(BackupError::file(&mark))?;
+        Ok(mark)
     }
 
     async fn fill(

@@ -40,7 +40,7 @@ use super::{
     instance::Running,
     lock::{Lock, LockError, Standing},
     manifest::Manifest,
-    order::{Candidate, dependents_of, order},
+    order::{dependents_of, order},
     services::Services,
     start::{Migrate, StartError, Starter},
     supervise, trust,
@@ -161,14 +161,7 @@ impl Registry {
         let mut found = self.find_all(&inner.lock);
         self.leave_out_quarantined(&mut inner, &mut found);
         inner.refused.clone_from(&found.refused);
-        let candidates: Vec<Candidate<'_>> = found
-            .accepted
-            .iter()
-            .map(|checked| Candidate {
-                manifest: &checked.manifest,
-                file: &checked.path,
-            })
-            .collect();
+        let candidates = found.candidates();
         let order = order(&candidates, &found.refused);
         for (id, refusal) in &order.refused {
             error!(plugin = id, "{refusal}");

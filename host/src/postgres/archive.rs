@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Archive {
     /// They are recycled.
     Off,
+    /// They wait for the next start, which says where they go.
+    Later,
     /// They are kept here, as soon as [`MARK`] stands in the data directory.
     To(PathBuf),
 }
@@ -28,6 +30,7 @@ impl Archive {
     pub(crate) fn settings(&self) -> String {
         match self {
             Self::Off => "archive_mode = off\n".to_owned(),
+            Self::Later => "archive_mode = on\narchive_command = ''\n".to_owned(),
             Self::To(dir) => format!(
                 "archive_mode = on\narchive_timeout = {SECONDS}\narchive_command = {}\n",
                 setting(&keep(dir))

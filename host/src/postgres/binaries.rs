@@ -156,6 +156,18 @@ impl Binaries {
     }
 }
 
+/// A program of Postgres, or one that is given its files: it sees nothing of the host's environment, which holds secrets and `PG*`
+/// variables that would change it, but where programs and libraries are.
+pub(crate) fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    let passed_on = ["PATH", "LD_LIBRARY_PATH"].into_iter();
+    command
+        .env_clear()
+        .envs(passed_on.filter_map(|name| Some((name, env::var_os(name)?))))
+        .env("LC_ALL", "C");
+    command
+}
+
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)

@@ -1,18 +1,17 @@
 //! One server process: spawned or adopted, waited for, stopped.
 
-use std::{
-    env, io,
-    os::unix::process::CommandExt,
-    path::PathBuf,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{io, os::unix::process::CommandExt, path::PathBuf, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::{Config, NoTls, error::SqlState};
 
-use super::{account::Account, binaries::Binaries, log::Log, pidfile};
+use super::{
+    account::Account,
+    binaries::{self, Binaries},
+    log::Log,
+    pidfile,
+};
 
 /// How long a start may take, crash recovery included.
 const START_LIMIT: Duration = Duration::from_secs(300);
@@ -147,17 +146,10 @@ impl Plan {
             source,
         };
         let log = self.log.open(&self.account).map_err(failed)?;
-        let mut command = Command::new(&program);
-        // The host's environment holds secrets, and PG* variables that would change the server.
-        command.env_clear().envs(
-            ["PATH", "LD_LIBRARY_PATH"]
-                .into_iter()
-                .filter_map(|name| Some((name, env::var_os(name)?))),
-        );
+        let mut command = binaries::command(&program);
         command
             .arg("-D")
             .arg(&self.data)
-            .env("LC_ALL", "C")
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed)?)

@@ -39,11 +39,6 @@ pub(super) const EXEMPTIONS: &[Exemption] = &[
     },
     Exemption {
         rule: Rule::Environment,
-        path: "host/src/backup/program.rs",
-        reason: "Postgres's programs, tar and gzip run in an environment that is made for them, and are found by PATH",
-    },
-    Exemption {
-        rule: Rule::Environment,
         path: "host/src/capability/process/container.rs",
         reason: "docker and podman are told by the environment where their configuration and their daemon are",
     },

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{DumpError, wanted::Wanted};
 use crate::postgres::{
-    binaries::{Binaries, Search},
+    binaries::{self, Binaries, Search},
     connect::Target,
 };
 
@@ -30,9 +30,6 @@ const ARGUMENTS: [&str; 3] = [
     "--no-password",
     "--lock-wait-timeout=60s",
 ];
-
-/// What the programs see of the host's own environment.
-const PASSED_ON: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 
 /// What is kept of a program's complaints, bytes.
 const TOLD_BYTES_MAX: u64 = 4_096;
@@ -121,12 +118,8 @@ async fn output(command: &mut Command) -> Result<Vec<u8>, DumpError> {
 }
 
 fn command(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    let passed_on = PASSED_ON.iter();
+    let mut command = Command::from(binaries::command(program));
     command
-        .env_clear()
-        .envs(passed_on.filter_map(|name| Some((name, env::var_os(name)?))))
-        .env("LC_ALL", "C")
         .env("PGAPPNAME", "nself dump")
         .env("PGCONNECT_TIMEOUT", "10")
         .stdin(Stdio::null())

@@ -8,7 +8,7 @@ use tracing::warn;
 use super::{Lock, Registry, Standing};
 use crate::{
     loader::{self, CheckedPlugin, Refusal, Sha256, store},
-    plugin::lock::LockRefusal,
+    plugin::{lock::LockRefusal, order::Candidate},
 };
 
 /// A file in the plugin directory that passed the checks.
@@ -30,6 +30,19 @@ pub(super) struct FoundAll {
     pub(super) accepted: Vec<Arc<CheckedPlugin>>,
     /// By id, or by file name when the file does not say who it is.
     pub(super) refused: BTreeMap<String, String>,
+}
+
+impl FoundAll {
+    /// What is to run, for the order of starts.
+    pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {
+        self.accepted
+            .iter()
+            .map(|checked| Candidate {
+                manifest: &checked.manifest,
+                file: &checked.path,
+            })
+            .collect()
+    }
 }
 
 impl Registry {

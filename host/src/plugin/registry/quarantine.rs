@@ -16,7 +16,7 @@ use crate::{
     plugin::{
         crashes::{self, Crashes},
         instance::Running,
-        order::{Candidate, dependents_of},
+        order::dependents_of,
     },
 };
 
@@ -37,14 +37,7 @@ impl Registry {
     /// Takes the quarantined plugins out of what is to start, and those that need one of them.
     pub(super) fn leave_out_quarantined(&self, inner: &mut Inner, found: &mut FoundAll) {
         let crashes = locked(&self.crashes);
-        let candidates: Vec<Candidate<'_>> = found
-            .accepted
-            .iter()
-            .map(|checked| Candidate {
-                manifest: &checked.manifest,
-                file: &checked.path,
-            })
-            .collect();
+        let candidates = found.candidates();
         let mut reasons = BTreeMap::new();
         for checked in &found.accepted {
             let id = &checked.manifest.id;

@@ -107,7 +107,12 @@ fn the_data_is_put_back_as_it_was_at_any_moment_since_a_backup() {
     let restored = data(&stage, &format!("backup restore --yes --to {good}"));
     assert_eq!(restored["backup"], id);
     assert_eq!(from_before(&stage), 1, "the data from before stays");
+    // Later restores follow the history that this one has begun as soon as a host runs on it, and not when something had failed.
+    let history = "00000002.history";
+    let shelf = shelf(&stage);
+    assert!(!shelf.join(format!("wal/{history}.gz")).exists());
     start(&stage);
+    archived(&shelf, history);
     assert_eq!(
         stage.sql("select count(*), sum(length(text)) from notes"),
         "150|300250"
@@ -282,6 +287,21 @@ fn what_is_in_the_way_of_a_backup_is_told() {
     let write = |more: &str| {
         fs::write(stage.path("nself.toml"), format!("{config}\n{more}\n")).unwrap();
     };
+    stage.run("db migrate up").check(0, &[]);
+    let versions = fs::read_dir(stage.path(".nself/pg")).unwrap();
+    let mut versions = versions.map(|entry| entry.unwrap().path());
+    let pg = versions
+        .find(|path| path.join("PG_VERSION").exists())
+        .unwrap();
+    fs::write(pg.join("custom.conf"), "max_wal_senders = 0\n").unwrap();
+    stage
+        .run("backup create")
+        .check(1, &["error[BACKUP_PROGRAM]", "pg_basebackup"]);
+    assert!(!pg.join("nself.archive").exists(), "nothing to go on from");
+    let left = fs::read_dir(shelf(&stage)).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["wal"]);
+    fs::write(pg.join("custom.conf"), "").unwrap();
     write("[database]\nkeep_running = true");
     start(&stage);
     data(&stage, "backup create");
