@@ -23,6 +23,8 @@ plugin_crates() {
 compile() {
   local packages=(-p nself) name
   for name in $(plugin_crates); do packages+=(-p "nself-plugin-$name"); done
+  # Libraries have the features that the chosen packages want of them: with those of the tests' own build nothing is built again.
+  [ "$profile" != dev ] || packages=(--workspace)
   cargo build --locked --profile "$profile" "${packages[@]}"
 }
 
