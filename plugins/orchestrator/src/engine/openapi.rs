@@ -1,21 +1,26 @@
 //! OpenAPI: from an operation and its parameters to a request.
 //!
-//! Operations of OpenAPI 3 and Swagger 2 with parameters of all places and styles, and bodies that are JSON, forms or text. What is not
-//! done fails before anything is sent, with a configuration error that names it: parts (`multipart/form-data`), references to other
+//! Operations of OpenAPI 3 and Swagger 2 with parameters of all places and styles, and bodies that are JSON, forms, forms in
+//! parts or text. What is not done fails before anything is sent, with a configuration error that names it: references to other
 //! documents, and parameters that the operation does not have. The first server is used, its variables with their defaults; what the
 //! document says of security is not: who calls is said by the task.
 
 mod body;
 mod document;
+mod parts;
 mod style;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use serde_json::{Map, Value};
 
 use self::{
-    body::Body,
+    body::{Body, Field},
     document::{Document, Operation},
+    parts::Part,
     style::Style,
 };
 use super::{
@@ -71,8 +76,8 @@ struct Request {
     query: Vec<String>,
     headers: BTreeMap<String, String>,
     cookies: Vec<String>,
-    /// Fields of a form (Swagger 2), each as it is written there.
-    form: Vec<String>,
+    /// Fields of a form (Swagger 2).
+    form: Vec<Field>,
     /// What Swagger 2 calls the body.
     whole: Option<Value>,
     known: BTreeSet<String>,
@@ -114,19 +119,23 @@ impl Request {
             }
             "cookie" => self.cookies.extend(style.pairs(name, value)?),
             "formData" if parameter["type"] == "file" => {
-                return Err(out("files of a form"));
+                self.form.push(Field::File(Part::file(name, value)));
             }
-            "formData" => self.form.extend(style.pairs(name, value)?),
+            "formData" => self.form.push(Field::Text {
+                name: name.to_owned(),
+                pairs: style.pairs(name, value)?,
+                texts: style.texts(value),
+            }),
             other => return Err(out(&format!("parameters in {other:?}"))),
         }
         Ok(())
     }
 
     /// The body, and that nothing was given which the operation does not take.
-    fn body(
-        &self,
-        document: &Document<'_>,
-        operation: &Operation<'_>,
+    fn body<'d>(
+        &mut self,
+        document: &Document<'d>,
+        operation: &Operation<'d>,
         call: &OpenApiCall,
     ) -> Result<Option<Body>, Error> {
         let rest: Map<String, Value> = call
@@ -150,14 +159,14 @@ impl Request {
             _ => (!rest.is_empty()).then_some(Value::Object(rest)),
         };
         match value {
-            Some(value) => body::written(&wanted["content"], &value).map(Some),
+            Some(value) => body::written(document, &wanted["content"], &value).map(Some),
             None if wanted["required"].as_bool() == Some(true) => Err(missing("body")),
             None => Ok(None),
         }
     }
 
     fn body_of_swagger(
-        &self,
+        &mut self,
         document: &Document<'_>,
         operation: &Operation<'_>,
     ) -> Result<Option<Body>, Error> {
@@ -168,7 +177,7 @@ impl Request {
         if self.form.is_empty() {
             return Ok(None);
         }
-        body::form(&kinds, &self.form).map(Some)
+        body::form(&kinds, mem::take(&mut self.form)).map(Some)
     }
 
     /// The path; every part of it has been filled in, and none of them leads elsewhere.

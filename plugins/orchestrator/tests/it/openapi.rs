@@ -1,7 +1,7 @@
 //! Calls of operations that a document of OpenAPI 3 or Swagger 2 describes: what is sent, what comes back, and what is not done.
 
 use nself_plugin_orchestrator::engine::{Error, HttpCall, HttpOutput, OpenApiCall, resolve};
-use nself_plugin_testkit::TestHost;
+use nself_plugin_testkit::{TestHost, node_scripts};
 use serde_json::{Value, json};
 
 use crate::{
@@ -324,18 +324,119 @@ fn references_within_the_document_are_followed_and_the_operation_has_the_last_wo
     assert_eq!(request.body, Some(json!("{\"name\":\"milou\"}")));
 }
 
+/// What a request's form consists of, as the parser of node's `fetch` reads it.
+async fn read_by_node(request: &HttpCall) -> Value {
+    let scripts = node_scripts!("tests/clients").await;
+    let body = request.body.as_ref().and_then(Value::as_str);
+    let mut script = scripts.script("form.mjs");
+    let script = script.envs([
+        ("TYPE", &*request.headers["content-type"]),
+        ("BODY", body.expect("a text")),
+    ]);
+    let read = scripts.run(script).await;
+    read.parse().expect("JSON")
+}
+
+#[tokio::test]
+async fn a_form_in_parts_is_read_by_others_as_its_schema_means_it() {
+    let operation = json!({"requestBody": {"content": {"multipart/form-data": {
+        "schema": {"$ref": "#/components/schemas/pet"},
+        "encoding": {"note": {"contentType": "text/markdown, text/plain"}},
+    }}}});
+    let mut document = document("/pets", &operation);
+    document["components"] = json!({"schemas": {
+        "pet": {"properties": {
+            "photo": {"$ref": "#/components/schemas/file"},
+            "scans": {"type": "array", "items": {"type": "string", "contentMediaType": "image/svg+xml"}},
+        }},
+        "file": {"type": "string", "format": "binary"},
+    }});
+    let given = json!({
+        "name": "mi\"lou\r\n--nself-part-0", "born": 2019, "gone": null, "tags": ["a", "b"],
+        "owner": {"name": "Tim"}, "note": "# Hi", "photo": "bytes", "scans": ["<svg/>"], "od\"d\r\n": "x",
+    });
+    let request = resolved(&document, &given).expect("it is good");
+    assert_eq!(
+        resolved(&document, &given).expect("it is good"),
+        request,
+        "the same once more"
+    );
+    let read = read_by_node(&request).await;
+    let text = |name: &str, value: &str| json!([name, value]);
+    let file = |name: &str, kind: &str, value: &str| json!([name, {"filename": name, "type": kind, "text": value}]);
+    let mut expected = [
+        text("name", "mi\"lou\r\n--nself-part-0"),
+        text("born", "2019"),
+        text("tags", "a"),
+        text("tags", "b"),
+        text("owner", "{\"name\":\"Tim\"}"),
+        text("note", "# Hi"),
+        file("photo", "application/octet-stream", "bytes"),
+        file("scans", "image/svg+xml", "<svg/>"),
+        text("od\"d\r\n", "x"),
+    ];
+    let mut read = read.as_array().expect("a list").clone();
+    let by_text = |one: &Value, other: &Value| one.to_string().cmp(&other.to_string());
+    expected.sort_by(by_text);
+    read.sort_by(by_text);
+    assert_eq!(read, expected);
+    let body = request.body.expect("a body").to_string();
+    for kind in ["application/json", "text/markdown"] {
+        let line = format!("\\r\\ncontent-type: {kind}\\r\\n");
+        assert!(body.contains(&line), "{line} in {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_of_swagger_with_a_file_goes_in_parts() {
+    let parameters = json!([
+        {"name": "photo", "in": "formData", "type": "file"},
+        {"name": "all", "in": "formData", "type": "array", "collectionFormat": "multi"},
+        {"name": "piped", "in": "formData", "type": "array", "collectionFormat": "pipes"},
+        {"name": "spaced", "in": "formData", "type": "array", "collectionFormat": "ssv"},
+        {"name": "name", "in": "formData", "type": "string"},
+    ]);
+    let document = json!({"swagger": "2.0", "host": "api.test", "schemes": ["https"], "paths": {"/x": {"post": {
+        "operationId": "op", "consumes": ["multipart/form-data"], "parameters": parameters,
+    }}}});
+    let mut given =
+        json!({"all": ["a", "b"], "piped": ["c d", "e"], "spaced": [1, 2], "name": "R&D"});
+    let fields = json!([
+        ["all", "a"],
+        ["all", "b"],
+        ["piped", "c d|e"],
+        ["spaced", "1 2"],
+        ["name", "R&D"]
+    ]);
+    let request = resolved(&document, &given).expect("it is good");
+    assert_eq!(read_by_node(&request).await, fields);
+    given["photo"] = json!("bytes");
+    let request = resolved(&document, &given).expect("it is good");
+    let read = read_by_node(&request).await;
+    let photo = json!(["photo", {"filename": "photo", "type": "application/octet-stream", "text": "bytes"}]);
+    assert_eq!(read[0], photo);
+    assert_eq!(read[5], fields[4]);
+}
+
 #[test]
 fn what_is_not_done_is_said_before_anything_is_sent() {
     let body = |content: Value| json!({"requestBody": {"content": content, "required": true}});
     let parameter = |more: Value| json!({"parameters": [more]});
-    let multipart = || body(json!({"multipart/form-data": {}}));
     let elsewhere = json!({"$ref": "common.json#/id"});
     for (path, operation, given, words) in [
         (
             "/x",
-            multipart(),
+            body(json!({"multipart/form-data": {}})),
+            json!({"body": "all of it"}),
+            "a form in parts that is no object: calls of openapi do not do that",
+        ),
+        (
+            "/x",
+            body(
+                json!({"multipart/form-data": {"encoding": {"a": {"contentType": "text/plain\r\nx-more: 1"}}}}),
+            ),
             json!({"a": 1}),
-            "multipart/form-data: calls of openapi do not do that",
+            "a content type of a part with a line break",
         ),
         (
             "/x",
@@ -422,8 +523,6 @@ fn what_is_not_done_is_said_before_anything_is_sent() {
     }
     let circle = json!({"openapi": "3.0.0", "paths": {"/x": {"$ref": "#/paths/~1x"}}});
     let unknown = document("/x", &json!({}));
-    let files = json!({"swagger": "2.0", "paths": {"/x": {"post": {"operationId": "op", "parameters": [{"name": "f", "in": "formData", "type": "file"}]}}}});
-    let parts = json!({"swagger": "2.0", "paths": {"/x": {"post": {"operationId": "op", "consumes": ["multipart/form-data"], "parameters": [{"name": "f", "in": "formData"}]}}}});
     for (document, words) in [
         (
             json!({"openapi": "2.9"}),
@@ -432,8 +531,6 @@ fn what_is_not_done_is_said_before_anything_is_sent() {
         (json!({"openapi": "3.0.0"}), "has no operation op"),
         (circle, "lead in a circle"),
         (unknown, "has no parameter f"),
-        (files, "files of a form"),
-        (parts, "multipart/form-data"),
     ] {
         let error = resolved(&document, &json!({"f": "x"})).expect_err(words);
         assert!(error.to_string().contains(words), "{error} has not {words}");

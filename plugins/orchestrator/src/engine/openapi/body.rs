@@ -1,12 +1,17 @@
-//! Bodies of requests: JSON, forms and texts.
+//! Bodies of requests: JSON, forms, forms in parts, and texts.
 
 use serde_json::Value;
 
-use super::{out, style::Style};
+use super::{
+    document::Document,
+    out,
+    parts::{self, Part},
+    style::Style,
+};
 use crate::engine::error::Error;
 
 const FORM: &str = "application/x-www-form-urlencoded";
-const PARTS: &str = "multipart/form-data";
+pub(super) const PARTS: &str = "multipart/form-data";
 
 /// A body, ready to be sent.
 pub(super) struct Body {
@@ -16,7 +21,11 @@ pub(super) struct Body {
 }
 
 /// The body of an operation of OpenAPI 3, of the type among those it takes that can be written best.
-pub(super) fn written(content: &Value, value: &Value) -> Result<Body, Error> {
+pub(super) fn written<'d>(
+    document: &Document<'d>,
+    content: &'d Value,
+    value: &Value,
+) -> Result<Body, Error> {
     let kinds: Vec<&str> = content
         .as_object()
         .into_iter()
@@ -24,7 +33,13 @@ pub(super) fn written(content: &Value, value: &Value) -> Result<Body, Error> {
         .map(|(kind, _)| kind.as_str())
         .collect();
     let kind = best(&kinds);
-    of_kind(kind, value, &content[kind]["encoding"])
+    let content = &content[kind];
+    match value {
+        Value::Object(fields) if bare(kind) == PARTS => {
+            parts::body(&parts::of_fields(document, content, fields)?)
+        }
+        _ => of_kind(kind, value, &content["encoding"]),
+    }
 }
 
 /// The type that is taken of several.
@@ -49,7 +64,6 @@ pub(super) fn of_kind(kind: &str, value: &Value, encoding: &Value) -> Result<Bod
         return Ok(body(kind, value.to_string()));
     }
     match (bare(kind), value) {
-        (PARTS, _) => Err(out("a body of the type multipart/form-data")),
         (FORM, Value::Object(fields)) => {
             let mut pairs = Vec::new();
             for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
@@ -61,6 +75,7 @@ pub(super) fn of_kind(kind: &str, value: &Value, encoding: &Value) -> Result<Bod
             }
             Ok(body(kind, pairs.join("&")))
         }
+        (PARTS, _) => Err(out("a form in parts that is no object")),
         (_, Value::String(text)) => Ok(body(kind, text.clone())),
         (FORM, _) => Err(out("a form that is no object")),
         _ => Err(out(&format!("a body of the type {kind} that is no text"))),
@@ -68,12 +83,45 @@ pub(super) fn of_kind(kind: &str, value: &Value, encoding: &Value) -> Result<Bod
 }
 
 /// The form of an operation of Swagger 2 that takes these types.
-pub(super) fn form(kinds: &[&str], pairs: &[String]) -> Result<Body, Error> {
+pub(super) fn form(kinds: &[&str], fields: Vec<Field>) -> Result<Body, Error> {
     let takes = |wanted: &str| kinds.iter().any(|kind| bare(kind) == wanted);
-    if takes(PARTS) && !takes(FORM) {
-        return Err(out("a body of the type multipart/form-data"));
+    let has_files = fields.iter().any(|field| matches!(field, Field::File(_)));
+    if has_files || (takes(PARTS) && !takes(FORM)) {
+        let all = fields.into_iter().flat_map(Field::parts);
+        return parts::body(&all.collect::<Vec<Part>>());
     }
+    let pairs: Vec<String> = fields.into_iter().flat_map(Field::pairs).collect();
     Ok(body(FORM, pairs.join("&")))
+}
+
+/// A field of a form of Swagger 2.
+pub(super) enum Field {
+    /// As pairs, and as the texts of its parts.
+    Text {
+        name: String,
+        pairs: Vec<String>,
+        texts: Vec<String>,
+    },
+    File(Part),
+}
+
+impl Field {
+    fn parts(self) -> Vec<Part> {
+        match self {
+            Self::File(part) => vec![part],
+            Self::Text { name, texts, .. } => {
+                let part = |text| Part::text(&name, text);
+                texts.into_iter().map(part).collect()
+            }
+        }
+    }
+
+    fn pairs(self) -> Vec<String> {
+        match self {
+            Self::File(_) => Vec::new(),
+            Self::Text { pairs, .. } => pairs,
+        }
+    }
 }
 
 fn body(kind: &str, text: String) -> Body {

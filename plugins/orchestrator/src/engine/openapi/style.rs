@@ -119,6 +119,18 @@ impl Style {
         self.items(value, &str::to_owned).join(",")
     }
 
+    /// As texts that nothing need be escaped in: one, or one for each item.
+    pub(super) fn texts(&self, value: &Value) -> Vec<String> {
+        let items = self.items(value, &str::to_owned);
+        match self.form {
+            Form::Pairs(_) if self.explode => items,
+            Form::Pairs("%20") => vec![items.join(" ")],
+            Form::Pairs("%09") => vec![items.join("\t")],
+            Form::Pairs("%7C") => vec![items.join("|")],
+            _ => vec![items.join(",")],
+        }
+    }
+
     /// As pairs of names and values, of a query, a form or a cookie.
     pub(super) fn pairs(&self, name: &str, value: &Value) -> Result<Vec<String>, Error> {
         let name = &self.encoded(name);
