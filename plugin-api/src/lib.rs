@@ -18,6 +18,7 @@ pub mod job;
 pub mod json;
 mod log;
 pub mod manifest;
+pub mod mistake;
 mod plugin;
 mod principal;
 pub mod respond;

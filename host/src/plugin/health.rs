@@ -1,8 +1,8 @@
 //! How a running plugin does: its panics, and whether they are too many.
 
 use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,8 @@ const WINDOW: Duration = Duration::from_secs(60);
 pub struct Health {
     panics: IntCounter,
     recent: Mutex<VecDeque<Instant>>,
-    failure: Mutex<Option<String>>,
+    /// By task.
+    failures: Mutex<BTreeMap<String, String>>,
 }
 
 impl Health {
@@ -27,7 +28,7 @@ impl Health {
         Self {
             panics,
             recent: Mutex::default(),
-            failure: Mutex::default(),
+            failures: Mutex::default(),
         }
     }
 
@@ -41,9 +42,18 @@ impl Health {
         recent.push_back(Instant::now());
     }
 
-    /// Notes why a task fails, or that it works again.
-    pub fn task(&self, failure: Option<String>) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    /// Notes why a task fails.
+    pub fn task_fails(&self, task: &str, why: String) {
+        self.failures().insert(task.to_owned(), why);
+    }
+
+    /// Notes that a task works again.
+    pub fn task_works(&self, task: &str) {
+        self.failures().remove(task);
+    }
+
+    fn failures(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why it is degraded, if it is.
@@ -58,10 +68,9 @@ impl Health {
             ));
         }
         drop(recent);
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let failures = self.failures();
+        let all: Vec<&str> = failures.values().map(String::as_str).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 
@@ -76,5 +85,21 @@ mod tests {
         assert_eq!(health.degraded(), None);
         (1..PANICS_MAX).for_each(|_| health.panicked());
         assert!(health.degraded().is_some_and(|why| why.contains("panics")));
+    }
+
+    #[test]
+    fn a_task_that_works_again_does_not_hide_another_that_fails() {
+        let health = Health::new(IntCounter::new("panics", "panics").expect("a good name"));
+        health.task_fails("files", "task files failed 3 times".to_owned());
+        health.task_fails("prune", "task prune failed 3 times".to_owned());
+        let both = "task files failed 3 times; task prune failed 3 times";
+        assert_eq!(health.degraded().as_deref(), Some(both));
+        health.task_works("prune");
+        assert_eq!(
+            health.degraded().as_deref(),
+            Some("task files failed 3 times")
+        );
+        health.task_works("files");
+        assert_eq!(health.degraded(), None);
     }
 }

@@ -95,7 +95,7 @@ async fn repeat(running: &Running, number: u32, task: &Task, draining: &mut watc
         let pause = match running.watches().task(number).future(run).await {
             Ok(()) => {
                 if failures > 0 {
-                    running.health().task(None);
+                    running.health().task_works(&task.name);
                 }
                 failures = 0;
                 every
@@ -117,10 +117,8 @@ fn report(running: &Running, task: &Task, failure: &Error, failures: u32) {
     let (message, cause) = (failure.message.to_text(), failure.cause.to_text());
     error!(failures, error = message, cause, "task failed");
     if failures >= 3 {
-        running.health().task(Some(format!(
-            "task {} failed {failures} times: {message}",
-            task.name
-        )));
+        let why = format!("task {} failed {failures} times: {message}", task.name);
+        running.health().task_fails(&task.name, why);
     }
 }
 

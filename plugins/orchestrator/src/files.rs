@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use nself_plugin_api::{prelude::*, tracing::warn};
+use nself_plugin_api::{mistake::Mistake, prelude::*, tracing::warn};
 use serde::Serialize;
 
 use crate::{Config, Orchestrator, error::WorkflowError, routes::definitions};
@@ -22,6 +22,8 @@ const USUAL: &str = "workflows";
 pub(crate) struct Place {
     directory: PathBuf,
     is_configured: bool,
+    /// What kept the files out when they were last applied.
+    mistake: Mistake,
 }
 
 impl Place {
@@ -31,6 +33,7 @@ impl Place {
         Self {
             directory: project.join(named.unwrap_or(USUAL)),
             is_configured: named.is_some(),
+            mistake: Mistake::default(),
         }
     }
 
@@ -75,6 +78,17 @@ impl fmt::Display for Plan {
 ///
 /// `WORKFLOW_FILE` with file, line and path.
 pub(crate) async fn apply(cx: &Cx<Orchestrator>) -> Result<Option<Plan>> {
+    let applied = bring_in(cx).await;
+    cx.plugin().files.mistake.note(&applied);
+    applied
+}
+
+/// Fails while a mistake keeps the files out. It does not apply them again: one may be half written.
+pub(crate) async fn complain(cx: Cx<Orchestrator>) -> Result<()> {
+    cx.plugin().files.mistake.told()
+}
+
+async fn bring_in(cx: &Cx<Orchestrator>) -> Result<Option<Plan>> {
     let mut plan = Plan::default();
     let place = Arc::clone(&cx.plugin().files);
     let tasks = cx.tasks();

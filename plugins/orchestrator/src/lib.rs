@@ -315,6 +315,7 @@ impl Plugin for Orchestrator {
     const TASKS: &'static [Task<Self>] = &[
         Task::every(Duration::from_secs(15), "commands", sweep::end_commands).singleton(),
         Task::every(Duration::from_secs(3_600), "prune", sweep::prune).singleton(),
+        Task::every(Duration::from_secs(10), "files", files::complain),
     ];
 
     const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[

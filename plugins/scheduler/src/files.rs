@@ -29,6 +29,19 @@ const BYTES_MAX: u64 = 1 << 20;
 ///
 /// `SCHEDULE_FILE` with file, line and field; nothing is changed then.
 pub(crate) async fn apply(cx: &Cx<Scheduler>, dry_run: bool) -> Result<Plan> {
+    let applied = bring_in(cx, dry_run).await;
+    if !dry_run {
+        cx.plugin().mistake.note(&applied);
+    }
+    applied
+}
+
+/// Fails while a mistake keeps the files out. It does not apply them again: one may be half written.
+pub(crate) async fn complain(cx: Cx<Scheduler>) -> Result<()> {
+    cx.plugin().mistake.told()
+}
+
+async fn bring_in(cx: &Cx<Scheduler>, dry_run: bool) -> Result<Plan> {
     let plugin = cx.plugin();
     let (config, zones) = (plugin.config.clone(), plugin.zones.clone());
     let tasks = cx.tasks();

@@ -36,6 +36,7 @@ mod zone;
 use std::{path::Path, time::Duration};
 
 use nself_plugin_api::{
+    mistake::Mistake,
     prelude::*,
     tracing::{error, info},
 };
@@ -64,6 +65,8 @@ pub struct Scheduler {
     zones: Zones,
     loops: Loops,
     metrics: Metrics,
+    /// What kept the operator's files out when they were last applied.
+    mistake: Mistake,
 }
 
 impl Plugin for Scheduler {
@@ -132,6 +135,7 @@ impl Plugin for Scheduler {
     const TASKS: &'static [Task<Self>] = &[
         Task::every(Duration::from_secs(5), "engine", sweep::engine),
         Task::every(Duration::from_secs(3_600), "prune", sweep::prune).singleton(),
+        Task::every(Duration::from_secs(10), "files", files::complain),
     ];
 
     const SUBSCRIPTIONS: &'static [Subscription<Self>] = &[Subscription::new(
@@ -156,6 +160,7 @@ impl Plugin for Scheduler {
             zones: Zones::of_system(Path::new(ZONES_DIRECTORY)),
             loops: Loops::default(),
             metrics: Metrics::register(&context)?,
+            mistake: Mistake::default(),
         })
     }
 

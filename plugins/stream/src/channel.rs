@@ -154,7 +154,10 @@ impl Namespaces {
     pub(crate) fn on_connect(&self, caller: &Principal) -> Vec<Channel> {
         let marked = self.0.iter().filter(|(_, rules)| rules.on_connect);
         let names = marked.filter_map(|(name, _)| match &**name {
-            "user" => caller.user_id.map(|user| format!("user:{user}")),
+            "user" => caller
+                .user_id
+                .or(caller.device_id)
+                .map(|id| format!("user:{id}")),
             OWN => own_name(caller),
             name => caller
                 .family_id

@@ -165,10 +165,33 @@ fn host(examined: &Examined<'_>) -> Look {
         let version = status["version"].as_str().unwrap_or_default();
         return Look::ok(format!("{version} runs, pid {pid}, all its parts do"));
     }
+    let found = match unwell(status) {
+        none if none.is_empty() => "the database does not answer it".to_owned(),
+        plugins => plugins.join("; "),
+    };
     Look::failed(
-        format!("runs, pid {pid}, and something that should run does not"),
-        "see which and why: `nself status`, `nself plugin list`, `nself logs --level warn`",
+        format!("runs, pid {pid}, but not well: {found}"),
+        "more of it: `nself status`, `nself plugin list`, `nself logs --level warn`",
     )
+}
+
+/// Enabled plugins that do not run, or not well, and why.
+fn unwell(status: &Value) -> Vec<String> {
+    let plugins = status["plugins"].as_array().into_iter().flatten();
+    let is_well = |plugin: &&Value| {
+        plugin["enabled"] == json!(false)
+            || (plugin["state"] == json!("started") && plugin["degraded"] == json!(false))
+    };
+    plugins
+        .filter(|plugin| !is_well(plugin))
+        .map(|plugin| {
+            let text = |field: &str| plugin[field].as_str().unwrap_or_default();
+            match text("reason") {
+                "" => format!("{} is {}", text("id"), text("state")),
+                reason => format!("{}: {reason}", text("id")),
+            }
+        })
+        .collect()
 }
 
 fn port(examined: &Examined<'_>) -> Look {

@@ -2,10 +2,11 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nself_plugin_api::manifest::Role;
-use nself_plugin_testkit::{TestHost, eventually};
+use nself_plugin_testkit::{TestHost, eventually, node_scripts};
+use percent_encoding::NON_ALPHANUMERIC;
 use serde_json::{Value, json};
 
-use crate::stage::{Home, ask, fetch, home, host, host_with, pause, show};
+use crate::stage::{Home, ask, builder, fetch, home, host, host_with, pause, show};
 
 async fn say(
     host: &TestHost,
@@ -85,6 +86,70 @@ async fn a_device_gets_a_signed_text_that_names_it_and_says_what_came_of_it() {
         .expect("events")
         .get(0);
     assert_eq!(told, 1);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_that_trusts_jose_alone_takes_our_commands_and_no_others() {
+    let host = host().await;
+    let home = home(&host).await;
+    ask(
+        &host,
+        &home,
+        json!({"name": "volume.set", "input": {"to": 7}}),
+    )
+    .await;
+    let got = fetch(&host, &home, 0).await;
+    let scripts = node_scripts!("tests/clients").await;
+    let mut device = scripts.script("device.mjs");
+    let device = device.envs([
+        ("BASE_URL", format!("http://{}", host.address())),
+        (
+            "SIGNED",
+            got[0]["signed"].as_str().expect("a text").to_owned(),
+        ),
+        ("DEVICE", home.device.to_string()),
+    ]);
+    let read: Value = scripts.run(device).await.parse().expect("JSON");
+    assert_eq!(read, json!({"name": "volume.set", "input": {"to": 7}}));
+    host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_connected_to_the_stream_is_told_at_once() {
+    let host = builder()
+        .plugin("nself-plugin-stream")
+        .config("[plugins.stream.config.namespaces.user]\non_connect = true")
+        .start()
+        .await;
+    let home = home(&host).await;
+    // Nothing is named: the server knows whose line it is.
+    let connect = json!({"token": home.device_token, "subs": {}}).to_string();
+    let connect = percent_encoding::utf8_percent_encode(&connect, NON_ALPHANUMERIC);
+    let path = format!("/connection/uni_sse?cf_connect={connect}");
+    let mut events = host.get(&path).events().await;
+    let mut push = async || -> Value {
+        let event = events.next().await.expect("the stream goes on");
+        event.data.parse().expect("JSON")
+    };
+    let own = format!("user:{}", home.device);
+    let connected = push().await;
+    assert!(
+        connected["connect"]["subs"][&own].is_object(),
+        "{connected}"
+    );
+    let asked = pause(&host, &home).await;
+    let told = loop {
+        let told = push().await;
+        if told["pub"].is_object() {
+            break told;
+        }
+    };
+    assert_eq!(
+        (&told["channel"], &told["pub"]["data"]),
+        (&json!(own), &json!({"type": "device_command.waiting"}))
+    );
+    assert_eq!(fetch(&host, &home, 0).await[0]["id"], asked["id"]);
     host.stop().await;
 }
 

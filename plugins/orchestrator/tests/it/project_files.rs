@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use nself_plugin_testkit::TestHost;
+use nself_plugin_testkit::{TestHost, eventually};
 use serde_json::{Value, json};
 
 use crate::stage::{builder, definition, start};
@@ -99,9 +99,21 @@ async fn a_file_with_a_mistake_stops_nothing_and_is_told_with_its_line() {
     assert!(log.contains(&told), "{told} in {log}");
     let complaint = complaint(&host).await;
     assert!(complaint.contains(&told), "{complaint}");
+    // Whoever looks how the host does is told too, until it is mended.
+    let look = async || {
+        let (said, _) = host.command_line(&["plugin", "list"]).await;
+        said.contains("degraded").then_some(said)
+    };
+    let said = eventually("the plugin is not well", look).await;
+    assert!(said.contains(&told), "{told} in {said}");
     written(&host, "broken.yaml", &set("broken", 1));
     applied(&host).await;
     assert_eq!(names(&host).await, ["broken", "cake", "tea"]);
+    let look = async || {
+        let (said, _) = host.command_line(&["plugin", "list"]).await;
+        (!said.contains("degraded")).then_some(())
+    };
+    eventually("the plugin is well again", look).await;
     host.stop().await;
 }
 
