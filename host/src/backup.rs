@@ -6,6 +6,7 @@
 //! (`trial`). What is restored is built beside the data that there is and takes its place in one step; the old data stays.
 
 mod error;
+mod keeper;
 mod program;
 mod restore;
 mod shelf;
@@ -13,13 +14,15 @@ mod take;
 mod trial;
 mod workshop;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 pub use error::BackupError;
+pub use keeper::Keeper;
+pub(crate) use keeper::newest;
 
 use self::shelf::Shelf;
 use crate::{
@@ -27,7 +30,8 @@ use crate::{
         Config, FILE_NAME,
         secrets::{DATABASE_PASSWORD, Secrets},
     },
-    postgres::cluster::Premises,
+    postgres::cluster::{ClusterOptions, Premises},
+    run::cluster_options,
 };
 
 /// A base backup, as it is written down beside it.
@@ -118,19 +122,13 @@ impl ProjectFiles {
 }
 
 impl Backups {
-    /// Those of the project; `options` is how its cluster is started. It blocks.
+    /// Those of the project. It blocks.
     ///
     /// # Errors
     ///
     /// [`BackupError`]: the database is not ours, another command is at work, or the cluster has no place or programs.
-    pub(crate) fn open(
-        config: &Config,
-        secrets: &Secrets,
-        options: crate::postgres::cluster::ClusterOptions,
-    ) -> Result<Self, BackupError> {
-        if config.database.url.is_some() {
-            return Err(BackupError::Elsewhere);
-        }
+    pub(crate) fn of(config: &Config) -> Result<Self, BackupError> {
+        let (secrets, options) = parts(config)?;
         let premises = Premises::open(options)?;
         let state = config.state_directory();
         let lock = state.join("backup.lock");
@@ -178,4 +176,15 @@ impl Backups {
     pub fn directory(&self) -> &std::path::Path {
         self.shelf.directory()
     }
+}
+
+/// What the project's cluster is opened with.
+fn parts(config: &Config) -> Result<(Secrets, ClusterOptions), BackupError> {
+    if config.database.url.is_some() {
+        return Err(BackupError::Elsewhere);
+    }
+    let secrets = Secrets::of(config)?;
+    let silent: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(|_| ());
+    let options = cluster_options(config, &secrets, &silent)?;
+    Ok((secrets, options))
 }

@@ -1,5 +1,6 @@
 //! The running host: database, services, plugins and listeners, put together and taken apart in the right order.
 
+mod backup_age;
 mod backup_bucket;
 pub mod control;
 mod database;

@@ -7,4 +7,4 @@ mod process;
 mod writer;
 
 pub use logs::{LogError, Telemetry, init};
-pub use metrics::Metrics;
+pub use metrics::{MetricError, Metrics};

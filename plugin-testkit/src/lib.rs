@@ -48,6 +48,7 @@ pub use nself::{capability::clock::TestClock, plugin::manifest::Schema};
 pub use outage::Outage;
 pub use postgres::postgres_program;
 pub use process::{HostProcess, HostProcessBuilder, Signal};
+pub use program::built as nself_program;
 pub use quiet::until_quiet;
 pub use redis_server::{Hanging, RedisServer};
 pub use request::Request;

@@ -68,9 +68,13 @@ impl SmallDisk {
     }
 }
 
-/// The built host. It is built here, once per process: cargo builds no program for the tests of another package, and one
-/// that lies about may be older than its source.
-fn built() -> &'static Path {
+/// The built host, for tests of what only a whole installation has. It is built here, once per process: cargo builds no program for
+/// the tests of another package, and one that lies about may be older than its source.
+///
+/// # Panics
+///
+/// When it does not build.
+pub fn built() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let mut cargo = std::process::Command::new(env!("CARGO"));

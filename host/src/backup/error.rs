@@ -20,6 +20,9 @@ pub enum BackupError {
     /// Another command has the backups.
     #[error("another command is making, trying or restoring a backup of this project")]
     Busy,
+    /// The host ended, or whoever made it has a fault.
+    #[error("it was interrupted: the host stops, or its log tells of a fault")]
+    Interrupted,
     /// There is none.
     #[error("there is no {} in {directory}", id.as_ref().map_or_else(|| "backup".to_owned(), |id| format!("backup {id}")), directory = .directory.display())]
     None {
@@ -109,6 +112,24 @@ impl From<ClusterError> for BackupError {
 }
 
 impl BackupError {
+    /// The code by which it is documented. Errors of others that it only passes on have codes of their own.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Elsewhere => "BACKUP_ELSEWHERE",
+            Self::Busy => "BACKUP_BUSY",
+            Self::Interrupted => "INTERRUPTED",
+            Self::None { .. } => "BACKUP_NONE",
+            Self::TooEarly { .. } => "BACKUP_TOO_EARLY",
+            Self::OtherMajor { .. } => "BACKUP_MAJOR",
+            Self::Running(_) => "BACKUP_RUNNING",
+            Self::Missing(_) | Self::Program { .. } => "BACKUP_PROGRAM",
+            Self::Recovery(_) => "BACKUP_RECOVERY",
+            Self::NotWhole { .. } | Self::Damaged { .. } => "BACKUP_BROKEN",
+            Self::File { .. } | Self::Secret(_) => "BACKUP_FILE",
+            Self::Database(_) | Self::Cluster(_) => "DATABASE_ERROR",
+        }
+    }
+
     pub(super) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { path, source }

@@ -1,9 +1,11 @@
-//! `nself.dump/1`: archives of the project's database, made by `pg_dump` and read back by `pg_restore`.
+//! `nself.dump/1`: archives of the project's database, made by `pg_dump` and read back by `pg_restore`; and base backups of a private
+//! cluster, which the host makes and tries as `nself backup create` does.
 //!
 //! A plugin says when, and what stays; it runs no program and sees no file. The programs get the database in an environment that
 //! is made for them and holds nothing else of the host's. An archive has another name until it is whole, was read back and is on
 //! the disk, so a host that is killed leaves no half of one; and older ones go only for one that is there.
 
+mod base;
 pub mod bucket;
 mod programs;
 mod shelf;
@@ -31,7 +33,10 @@ use super::{
     clock::HostClock,
     error::{error, unavailable},
 };
-use crate::postgres::{binaries::Search, connect::Target};
+use crate::{
+    backup::Keeper,
+    postgres::{binaries::Search, connect::Target},
+};
 
 /// When a dump for which there are no programs may be tried again: somebody may install them.
 const RETRY_AFTER_MS: u64 = 60_000;
@@ -44,6 +49,7 @@ pub struct Dumps {
     search: Search,
     shelf: Shelf,
     bucket: Option<Bucket>,
+    keeper: Keeper,
     clock: Arc<dyn HostClock>,
 }
 
@@ -121,12 +127,14 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 impl Dumps {
-    /// Archives of `target` in the folder `directory`, and once more in `bucket`; `search` says where its programs are.
+    /// Archives of `target` in the folder `directory`, and once more in `bucket`; `search` says where its programs are. Base backups are
+    /// made by `keeper`.
     pub fn new(
         target: Target,
         search: Search,
         directory: PathBuf,
         bucket: Option<Bucket>,
+        keeper: Keeper,
         clock: Arc<dyn HostClock>,
     ) -> Self {
         Self {
@@ -134,6 +142,7 @@ impl Dumps {
             search,
             shelf: Shelf::new(directory, Arc::clone(&clock)),
             bucket,
+            keeper,
             clock,
         }
     }
@@ -165,6 +174,23 @@ impl Dumps {
             "object": object,
         });
         Ok(made.to_string().into())
+    }
+
+    async fn base_backup(&self, plugin: &str) -> Result<Bytes, Error> {
+        match self.keeper.take(format!("plugin:{plugin}")).await {
+            Ok(record) => {
+                info!(
+                    plugin,
+                    backup = record.id,
+                    "a base backup was made and tried"
+                );
+                Ok(base::told(&record))
+            }
+            Err(error) => {
+                warn!(plugin, error = %chain(&error), "there is no new base backup");
+                Err(error.into())
+            }
+        }
     }
 
     /// Copies an archive into the bucket, if there is one; its address there. Older ones go when it is there.
@@ -212,6 +238,9 @@ impl DumpProvider for DumpCapability {
     fn make(&self, wanted: Bytes) -> impl Future<Output = Result<Bytes, Error>> + Send + 'static {
         let (dumps, plugin) = (Arc::clone(&self.dumps), Arc::clone(&self.plugin));
         async move {
+            if base::is_asked_for(wanted.as_slice()) {
+                return dumps.base_backup(&plugin).await;
+            }
             let wanted = Wanted::read(wanted.as_slice())?;
             match dumps.make_in_time(&wanted).await {
                 Ok(made) => {

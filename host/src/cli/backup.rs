@@ -1,7 +1,5 @@
 //! `nself backup`: base backups of the private cluster, and a restore to any moment since.
 
-use std::sync::Arc;
-
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
@@ -12,8 +10,8 @@ use super::{
 };
 use crate::{
     backup::{BackupError, Backups, Record},
-    config::{Config, secrets::Secrets},
-    run::{RunError, cluster_options},
+    config::Config,
+    run::RunError,
 };
 
 /// Backups of the private cluster
@@ -161,13 +159,10 @@ fn restore(context: &Context, args: &Restore) -> Result<(), CliError> {
 
 /// The project's backups. Nobody else works on them until they are dropped.
 fn open(config: &Config) -> Result<Backups, CliError> {
-    refuse_elsewhere(config)?;
-    let secrets = Secrets::of(config)?;
-    let options = cluster_options(config, &secrets, &(Arc::new(|_: &str| ()) as _))?;
-    Ok(Backups::open(config, &secrets, options)?)
+    Ok(Backups::of(config)?)
 }
 
-/// Before anything is started or made.
+/// Before anything is started for it.
 fn refuse_elsewhere(config: &Config) -> Result<(), CliError> {
     if config.database.url.is_some() {
         return Err(BackupError::Elsewhere.into());
@@ -211,57 +206,49 @@ fn seconds(ms: u64) -> f64 {
 
 impl From<BackupError> for CliError {
     fn from(error: BackupError) -> Self {
-        let (code, exit, help) = match error {
+        let code = error.code();
+        let (exit, help) = match error {
             BackupError::Cluster(error) => return RunError::from(error).into(),
             BackupError::Secret(error) => return error.into(),
             BackupError::Elsewhere => (
-                "BACKUP_ELSEWHERE",
                 Exit::Usage,
                 "archives of it are made by the job `jobs.db_backup`",
             ),
-            BackupError::Busy => ("BACKUP_BUSY", Exit::TryAgain, "wait until it has ended"),
+            BackupError::Busy => (Exit::TryAgain, "wait until it has ended"),
+            BackupError::Interrupted => (Exit::Interrupted, "make it once more"),
             BackupError::None { .. } => (
-                "BACKUP_NONE",
                 Exit::Usage,
                 "`nself backup list` shows those that there are; `nself backup create` makes one",
             ),
             BackupError::TooEarly { .. } => (
-                "BACKUP_TOO_EARLY",
                 Exit::BadData,
                 "`nself backup list` shows from when on each of them reaches",
             ),
             BackupError::OtherMajor { .. } => (
-                "BACKUP_MAJOR",
                 Exit::Unavailable,
                 "install that major of PostgreSQL, or set database.bin_directory to where it is",
             ),
             BackupError::Running(_) => (
-                "BACKUP_RUNNING",
                 Exit::Unavailable,
                 "stop it: nself stop. When no host runs, and it was left behind by one that was killed: nself up, then nself stop",
             ),
             BackupError::Missing(_) | BackupError::Program { .. } => (
-                "BACKUP_PROGRAM",
                 Exit::Failed,
                 "PostgreSQL's own programs make backups: pg_basebackup, pg_verifybackup and pg_checksums have to be beside postgres (Debian: apt-get install postgresql)",
             ),
             BackupError::Recovery(_) => (
-                "BACKUP_RECOVERY",
                 Exit::Failed,
                 "without --to it goes on as far as the log of writes reaches",
             ),
             BackupError::NotWhole { .. } | BackupError::Damaged { .. } => (
-                "BACKUP_BROKEN",
                 Exit::Unhealthy,
                 "restore another one, and find out what happened to this one",
             ),
             BackupError::File { .. } => (
-                "BACKUP_FILE",
                 Exit::CannotCreate,
                 "check the disk and the rights of the directory",
             ),
             BackupError::Database(_) => (
-                "DATABASE_ERROR",
                 Exit::Failed,
                 "the server's log lies beside the data: .nself/pg/postgres.log",
             ),

@@ -107,7 +107,7 @@ fn service(config: &Config, program: &Path, user: &str) -> String {
         ("NoNewPrivileges", "yes"),
         ("CapabilityBoundingSet", ""),
         ("ProtectSystem", "strict"),
-        ("ReadWritePaths", &word(&directory)),
+        ("ReadWritePaths", &writable(config)),
         (
             "ProtectHome",
             if is_home(&config.directory) {
@@ -156,6 +156,25 @@ fn word(text: &str) -> String {
     } else {
         text.to_owned()
     }
+}
+
+/// The project's directory, and others in which the operator wants backups. One that is not there keeps nothing from starting.
+fn writable(config: &Config) -> String {
+    let own = &config.directory;
+    let elsewhere = [
+        config.backup.directory.as_ref(),
+        Some(&config.database.backup_directory),
+    ];
+    let elsewhere = elsewhere.into_iter().flatten();
+    let elsewhere = elsewhere
+        .map(|path| config.resolve(path))
+        .filter(|path| !path.starts_with(own))
+        .map(|path| word(&format!("-{}", path.display())));
+    let own = word(&own.to_string_lossy());
+    std::iter::once(own)
+        .chain(elsewhere)
+        .collect::<Vec<String>>()
+        .join(" ")
 }
 
 fn is_home(directory: &Path) -> bool {

@@ -28,7 +28,7 @@ use super::{
 mod apart;
 mod prepare;
 
-pub(crate) use apart::{Apart, Premises, quit};
+pub(crate) use apart::{Apart, Premises, backups_of, quit};
 use prepare::{Address, Prepared, admin, listen, prepare, server_of};
 
 /// The database that a new cluster gets.

@@ -10,7 +10,7 @@ use super::RunError;
 use crate::{
     config::{
         Config, project,
-        secrets::{DATABASE_PASSWORD, Secrets},
+        secrets::{DATABASE_PASSWORD, SecretError, Secrets},
     },
     migrate::{
         Migrator, Options, Owner, State as StepState,
@@ -42,7 +42,7 @@ pub(crate) fn cluster_options(
     config: &Config,
     secrets: &Secrets,
     progress: &Arc<dyn Fn(&str) + Send + Sync>,
-) -> Result<ClusterOptions, RunError> {
+) -> Result<ClusterOptions, SecretError> {
     let password = secrets.get_or_generate(DATABASE_PASSWORD, PASSWORD_BYTES)?;
     let mut options = ClusterOptions::new(config.state_directory(), password.expose());
     options.binaries = config

@@ -7,8 +7,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
-use super::{RunError, backup_bucket, programs};
+use super::{RunError, backup_age, backup_bucket, programs};
 use crate::{
+    backup::Keeper,
     capability::{
         clock::HostClock,
         config::Facts,
@@ -75,6 +76,7 @@ pub(super) fn build(
     let metrics = Metrics::new();
     let http_metrics = HttpMetrics::new(metrics.registry())
         .map_err(|error| setup("metrics")(error.to_string()))?;
+    backup_age::show(config, &metrics).map_err(|error| setup("metrics")(error.to_string()))?;
     let panics = by_plugin(
         &metrics,
         "nself_plugin_panics_total",
@@ -146,6 +148,7 @@ pub(super) fn build(
             programs_of(config),
             config.resolve(&config.database.backup_directory),
             backup_bucket::open(&config.database.backup_bucket, secrets, &egress)?,
+            Keeper::new(config, target),
             Arc::clone(&clock),
         )),
         programs: programs::open(config, &clock),

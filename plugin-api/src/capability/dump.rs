@@ -1,7 +1,8 @@
-//! Archives of the project's database, made by the host with the database's own programs.
+//! Archives of the project's database and base backups of its cluster, made by the host with the database's own programs.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::granted;
@@ -56,7 +57,36 @@ pub struct Archive {
     pub object: Option<String>,
 }
 
+/// A base backup of the private cluster, from which any moment since can be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct BaseBackup {
+    /// Its id, as `nself backup` takes it.
+    pub id: String,
+    /// From this moment on everything can be restored.
+    pub from: Timestamp,
+    /// How long its files are.
+    pub bytes: u64,
+    /// Rows that were read of it when it was tried.
+    pub rows: i64,
+}
+
 impl Dump<'_> {
+    /// Makes a base backup of the whole private cluster, and starts a server on it that reads everything; older ones go then, as
+    /// `backup.keep` says. It lies in the operator's directory of backups, which plugins cannot read. It goes on when the future is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// `BACKUP_ELSEWHERE` when the database is not a private cluster of the host's, `BACKUP_BUSY` while another one is made or tried,
+    /// `BACKUP_PROGRAM`, `BACKUP_FILE`, `BACKUP_BROKEN` and others when there is none in the end: the host's log says why. Hosts that
+    /// know archives alone answer `DUMP_OPTION`.
+    pub async fn base_backup(&self) -> Result<BaseBackup> {
+        let dump = granted!(self, dump, "nself.dump/1")?;
+        let wanted = br#"{"base_backup": {}}"#.as_slice();
+        let made = dump.make(wanted.into()).await?;
+        serde_json::from_slice(made.as_slice()).map_err(Error::internal)
+    }
+
     /// Makes an archive of the database, and reads all of it back. Only then it has its name, and older ones go. What fails leaves no
     /// file. Dropping the future ends the programs that run.
     ///

@@ -1,5 +1,6 @@
 //! Kinds that this plugin works itself.
 
+mod base_backup;
 mod db_backup;
 mod http_request;
 mod send_email;
@@ -8,7 +9,8 @@ use nself_plugin_api::prelude::*;
 use serde::Serialize;
 
 pub(crate) use self::{
-    db_backup::run as db_backup, http_request::run as http_request, send_email::run as send_email,
+    base_backup::run as base_backup, db_backup::run as db_backup,
+    http_request::run as http_request, send_email::run as send_email,
 };
 use crate::{Jobs, sweep};
 

@@ -208,6 +208,9 @@ impl Plugin for Jobs {
     ];
 
     const JOBS: &'static [Job<Self>] = &[
+        Job::new("jobs.base_backup", builtin::base_backup)
+            .attempts_max(3)
+            .timeout(Duration::from_secs(24 * 3_600)),
         Job::new("jobs.db_backup", builtin::db_backup)
             .attempts_max(3)
             .timeout(Duration::from_secs(3 * 3_600)),

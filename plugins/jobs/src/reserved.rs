@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{enqueue::NewJob, error::JobError};
 
-const KINDS: [&str; 2] = ["jobs.db_backup", "jobs.prune"];
+const KINDS: [&str; 3] = ["jobs.base_backup", "jobs.db_backup", "jobs.prune"];
 
 /// A job that somebody may want to enqueue.
 #[derive(Debug, Deserialize)]

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::{SignedDuration, Timestamp};
 use rustix::{
     fs::statvfs,
     process::{Resource, getrlimit},
@@ -15,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::{Look, database};
 use crate::{
+    backup::{Record, newest},
     cli::{CliError, Context, Exit, client, plugin},
     config::{
         Config,
@@ -27,6 +29,9 @@ use crate::{
 const FREE_BYTES_FEW: u64 = 1 << 30;
 const FREE_BYTES_MIN: u64 = 100 << 20;
 
+/// A backup that is older is a warning: one a day may be late, and may fail once.
+const BACKUP_OLD: SignedDuration = SignedDuration::from_hours(48);
+
 /// Each connection takes a file, and a stream's gateway has thousands.
 const FILES_FEW: u64 = 4096;
 
@@ -34,7 +39,7 @@ const FILES_FEW: u64 = 4096;
 type Check = (&'static str, &'static str, fn(&Examined<'_>) -> Look);
 
 /// In the order in which one should be mended before the next.
-pub(super) const ALL: [Check; 8] = [
+pub(super) const ALL: [Check; 9] = [
     (
         "secrets",
         "who can read them can sign tokens and open what plugins have sealed; without the master key nobody opens it again",
@@ -60,6 +65,11 @@ pub(super) const ALL: [Check; 8] = [
         "clock",
         "tokens, schedules and delayed jobs go by the time, on the host and in the database",
         database::clock,
+    ),
+    (
+        "backups",
+        "a disk that is lost takes everything with it that was not backed up",
+        backups,
     ),
     ("disk", "the database stops when it cannot write", disk),
     (
@@ -212,6 +222,29 @@ fn port(examined: &Examined<'_>) -> Look {
     }
 }
 
+fn backups(examined: &Examined<'_>) -> Look {
+    if examined.config.database.url.is_some() {
+        return Look::ok("those of whoever runs the database");
+    }
+    match newest(&examined.config) {
+        Ok(newest) => age(newest.as_ref(), Timestamp::now()),
+        Err(error) => Look::of(&error.into()),
+    }
+}
+
+/// Whether the newest backup is new enough.
+fn age(newest: Option<&Record>, now: Timestamp) -> Look {
+    const FIX: &str = "`nself backup create` makes one; the job `jobs.base_backup` on a schedule makes them by itself (operator guide)";
+    let Some(newest) = newest else {
+        return Look::warning("none that was tried", FIX);
+    };
+    let found = format!("the newest is {}, of {:.0}", newest.id, newest.from);
+    if now.duration_since(newest.from) > BACKUP_OLD {
+        return Look::warning(found, FIX);
+    }
+    Look::ok(found)
+}
+
 /// The nearest directory upwards that exists.
 fn existing(path: &Path) -> PathBuf {
     let found = path
@@ -280,6 +313,33 @@ fn files_of(pid: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{super::State, *};
+    use crate::backup::Holds;
+
+    #[test]
+    fn a_backup_of_the_day_before_yesterday_is_a_warning() {
+        let now: Timestamp = "2030-03-31T02:30:00Z".parse().unwrap();
+        let of = |from: &str| Record {
+            id: from.replace(['-', ':'], ""),
+            from: from.parse().unwrap(),
+            nself: "0.1.0".to_owned(),
+            postgres: "15.18".to_owned(),
+            bytes: 1,
+            segment: String::new(),
+            holds: Holds::default(),
+            tried: None,
+        };
+        assert_eq!(age(None, now).state, State::Warning);
+        let last = of("2030-03-29T02:30:00Z");
+        assert_eq!(age(Some(&last), now).state, State::Ok);
+        let old = age(Some(&of("2030-03-29T02:29:59Z")), now);
+        assert_eq!(
+            (old.state, &*old.found),
+            (
+                State::Warning,
+                "the newest is 20300329T022959Z, of 2030-03-29T02:29:59Z"
+            )
+        );
+    }
 
     #[test]
     fn a_disk_that_fills_up_is_a_warning_and_a_full_one_a_failure() {

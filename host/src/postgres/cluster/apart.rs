@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::{
     ClusterError, ClusterOptions, DATABASE,
-    prepare::{Address, admin, data_dir, existing, find, lock, shelf},
+    prepare::{Address, admin, beside, data_dir, existing, find, lock, shelf},
 };
 use crate::postgres::{
     archive::Archive,
@@ -32,6 +32,14 @@ pub(crate) struct Premises {
     /// Where backups lie.
     pub(crate) shelf: PathBuf,
     pub(crate) binaries: Binaries,
+}
+
+/// Where backups of the cluster lie whose files are in `state`, unless the operator has another place for them; none when there is
+/// no cluster.
+pub(crate) fn backups_of(state: &Path) -> Option<PathBuf> {
+    // The data may lie elsewhere, behind a link.
+    let pg = fs::canonicalize(state.join("pg")).ok()?;
+    Some(beside(&pg))
 }
 
 impl Premises {

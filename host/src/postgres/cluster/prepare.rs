@@ -160,10 +160,12 @@ pub(super) fn server_of(data_dir: &Path) -> Option<pidfile::Postmaster> {
 
 /// Where backups of the data in `pg` lie: beside it, unless the operator has another place for them.
 pub(super) fn shelf(options: &ClusterOptions, pg: &Path) -> PathBuf {
-    options.backups.clone().unwrap_or_else(|| {
-        let beside = pg.parent().unwrap_or(pg);
-        beside.join(BACKUPS)
-    })
+    options.backups.clone().unwrap_or_else(|| beside(pg))
+}
+
+/// Their usual place, beside the data in `pg`.
+pub(super) fn beside(pg: &Path) -> PathBuf {
+    pg.parent().unwrap_or(pg).join(BACKUPS)
 }
 
 /// The data directory in use: of several, that of the highest major, which an upgrade made last.

@@ -7,8 +7,7 @@ use std::process::Command;
 use super::Project;
 
 fn configured() -> Project {
-    let text =
-        "[project]\nname = \"the family's\"\n[http]\nport = 3999\n[shutdown]\ngrace_ms = 1500\n";
+    let text = "[project]\nname = \"the family's\"\n[http]\nport = 3999\n[shutdown]\ngrace_ms = 1500\n[backup]\ndirectory = \"/mnt/other disk\"\n";
     Project::with(&[("nself.toml", text)])
 }
 
@@ -34,7 +33,6 @@ fn the_service_runs_the_project_in_a_sandbox_and_the_socket_has_the_gateways_por
         "ProtectSystem=strict",
         "NoNewPrivileges=yes",
         "CapabilityBoundingSet=",
-        &format!("ReadWritePaths={}", directory.display()),
         &format!(
             "ExecStart={} up --project {}",
             env!("CARGO_BIN_EXE_nself"),
@@ -54,6 +52,20 @@ fn the_service_runs_the_project_in_a_sandbox_and_the_socket_has_the_gateways_por
         served.contains(" serve --project ") && !served.contains("never-shown"),
         "{served}"
     );
+}
+
+#[test]
+fn backups_may_be_written_where_the_operator_wants_them() {
+    let text = "[backup]\ndirectory = \"/mnt/other disk\"\n[database]\nbackup_directory = \"/srv/archives\"\n";
+    let project = Project::with(&[("nself.toml", text)]);
+    let ran = project.run(&["systemd", "service", "--user", "nself"]);
+    let directory = project.path().canonicalize().unwrap();
+    // One that is not there keeps nothing from starting.
+    let line = format!(
+        "\nReadWritePaths={} \"-/mnt/other disk\" -/srv/archives\n",
+        directory.display()
+    );
+    assert!(ran.stdout.contains(&line), "no {line:?} in {ran:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Archives of the database: whole and restorable, or not there.
 
+mod base;
 mod bucket;
 mod programs;
 mod refused;

@@ -23,7 +23,7 @@ async fn a_service_enqueues_neither_backups_nor_pruning_at_no_door() {
     let host = builder().start().await;
     let refused = (403, "JOB_KIND_RESERVED".to_owned());
     let nothing = json!({"kind": "fixture-caller.nothing"});
-    for kind in ["jobs.db_backup", "jobs.prune"] {
+    for kind in ["jobs.base_backup", "jobs.db_backup", "jobs.prune"] {
         let job = json!({"kind": kind, "payload": {}, "options": {"delay": 3600}});
         assert_eq!(call(&host, "/v1/jobs", &job).await, refused);
         let many = json!([nothing, job]);
