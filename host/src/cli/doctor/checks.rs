@@ -170,18 +170,24 @@ fn host(examined: &Examined<'_>) -> Look {
         }
         Err(error) => return Look::of(error),
     };
+    const MORE: &str = "more of it: `nself status`, `nself plugin list`, `nself logs --level warn`";
     let pid = &status["pid"];
+    let unwell = unwell(status).join("; ");
     if status["healthy"] == json!(true) {
+        if !unwell.is_empty() {
+            return Look::warning(format!("runs, pid {pid}, but not well: {unwell}"), MORE);
+        }
         let version = status["version"].as_str().unwrap_or_default();
         return Look::ok(format!("{version} runs, pid {pid}, all its parts do"));
     }
-    let found = match unwell(status) {
-        none if none.is_empty() => "the database does not answer it".to_owned(),
-        plugins => plugins.join("; "),
+    let what = if unwell.is_empty() {
+        "the database does not answer it"
+    } else {
+        &unwell
     };
     Look::failed(
-        format!("runs, pid {pid}, but not well: {found}"),
-        "more of it: `nself status`, `nself plugin list`, `nself logs --level warn`",
+        format!("runs, pid {pid}, and something does not: {what}"),
+        MORE,
     )
 }
 

@@ -238,23 +238,39 @@ async fn what_a_running_host_says_of_itself_counts() {
     let mut ill = healthy.clone();
     ill["healthy"] = json!(false);
     ill["database_state"] = json!("away");
-    for (says, code, expected) in [(healthy, 0, "ok"), (ill, 4, "failed")] {
+    let plugin = |state: &str, degraded: bool| json!([{"id": "jobs", "enabled": true, "state": state, "degraded": degraded, "reason": "task files failed 3 times"}]);
+    let mut unwell = healthy.clone();
+    unwell["plugins"] = plugin("started", true);
+    let mut missing = healthy.clone();
+    missing["healthy"] = json!(false);
+    missing["plugins"] = plugin("failed", false);
+    for (says, code, expected) in [
+        (healthy, 0, ["ok", "ok"]),
+        (ill, 4, ["failed", "failed"]),
+        (unwell, 0, ["warning", "ok"]),
+        (missing, 4, ["failed", "ok"]),
+    ] {
         let project = Project::empty();
         let server = ControlServer::bind(&project.path().join(".nself")).unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let host = tokio::spawn(async move {
+        let is_named = says["plugins"].is_array();
+        let running = tokio::spawn(async move {
             let stopped = async move { drop(stopped.await) };
             server.run(Arc::new(Says(says)), stopped).await;
         });
         let ran = project.run(&["doctor", "--json"]);
-        for check in ["host", "database"] {
+        for (check, expected) in ["host", "database"].into_iter().zip(expected) {
             assert_eq!(state(&ran, check), expected, "{ran:?}");
         }
+        let host = found(&ran, "host");
+        let told = host["found"].as_str().unwrap();
+        let is_told = told.contains("jobs: task files failed 3 times");
+        assert_eq!(is_told, is_named, "{told}");
         assert_eq!(
             (ran.code, found(&ran, "port")["found"].as_str()),
             (code, Some("http://127.0.0.1:3000"))
         );
         stop.send(()).unwrap();
-        host.await.unwrap();
+        running.await.unwrap();
     }
 }

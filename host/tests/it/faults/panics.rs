@@ -99,6 +99,7 @@ async fn a_panic_ends_only_what_it_happened_in_and_is_counted_and_logged() {
     let plugin = project.plugin("bad");
     assert_eq!(plugin["degraded"], true, "{plugin}");
     assert_eq!(plugin["state"], "started", "{plugin}");
+    project.nself(&["status"]).done();
     let ready = host.caller().await.get("/readyz").await;
     assert_eq!(ready.json()["parts"]["bad"]["state"], "degraded");
     assert_eq!(ready.json()["parts"]["hello"]["state"], "started");
