@@ -45,7 +45,7 @@ dir=$(postgres_dir) || die "no PostgreSQL $POSTGRES_MIN or newer" "apt-get insta
 say "$(rustc --version)"
 say "$("$dir/postgres" --version) in $dir"
 
-# What is built once and thrown away is built faster without the notes that serve the next time.
-[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+# What is built once and thrown away is built faster without what serves the next time, and who debugs.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
 
 exec cargo xtask ci "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts what the tests of compose/ use below target/compose-tools, and prints that directory: Python programs of pinned
-# versions, Compose and Caddy out of Debian's packages. Nothing is installed on the machine, nothing is downloaded twice.
+# versions; Compose, Caddy and promtool out of Debian's packages. Nothing is installed on the machine, nothing is downloaded twice.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=scripts/machine.sh
@@ -44,9 +44,10 @@ lists_of_debian_13() {
 }
 lists_of_debian_13
 rm -rf "$tools"/{debs,tree}
-unpack_packages "$tools" docker-compose/trixie caddy/trixie >&2
+unpack_packages "$tools" docker-compose/trixie caddy/trixie promtool/trixie >&2
 ln -sf ../../tree/usr/bin/caddy "$tools/python/bin/caddy"
 ln -sf ../../tree/usr/libexec/docker/cli-plugins/docker-compose "$tools/python/bin/docker-compose"
+ln -sf ../../tree/usr/bin/promtool "$tools/python/bin/promtool"
 "$tools/python/bin/docker-compose" version >&2
 echo "$wanted" >"$tools/made"
 echo "$tools"

@@ -1,6 +1,5 @@
 //! The running host: database, services, plugins and listeners, put together and taken apart in the right order.
 
-mod backup_age;
 mod backup_bucket;
 pub mod control;
 mod database;
@@ -8,8 +7,10 @@ mod error;
 pub mod heartbeat;
 mod housekeeping;
 mod programs;
+pub(crate) mod room;
 mod services;
 mod session;
+mod watched;
 
 use std::{
     collections::BTreeMap,

@@ -4,5 +4,6 @@ mod bootstrap;
 mod build;
 mod checklist;
 mod files;
+mod monitoring;
 mod native;
 mod secrets;

@@ -14,7 +14,7 @@ use nself_compose::{
 };
 use serde_json::{Value, json};
 
-use crate::build::staged;
+use crate::{build::staged, monitoring};
 
 const EMAIL: &str = "ada@example.org";
 const PASSWORD: &str = "correct horse battery staple";
@@ -40,6 +40,7 @@ fn the_same_services_run_with_the_environment_the_ports_and_the_health_checks_of
     buckets_are_made(&lab);
     hasura_gets_its_secrets_and_verifies_tokens(&mut lab, &stack);
     an_event_of_hasura_becomes_a_job(&lab);
+    what_watches_it_has_what_to_watch(&lab);
     redis_is_used(&lab);
     the_mail_server_is_logged_in_to_with_the_mounted_password(&lab);
     the_proxy_lets_through_what_is_public(&mut lab);
@@ -210,6 +211,15 @@ fn the_operators_key_is_known_by_its_digest(lab: &Lab) {
     page(lab, url, &["--header", &known]).expect("the operator's key");
     let (status, _) = call(lab, url, &["--header", "x-api-key: nsk_0000"]).expect("an answer");
     assert_eq!(status, 401);
+}
+
+/// Alerts, panels and runbooks are about a host like this one.
+fn what_watches_it_has_what_to_watch(lab: &Lab) {
+    let known = format!("x-api-key: {}", lab.operator_key());
+    let url = "http://nself:3000/metrics";
+    let shown = page(lab, url, &["--header", &known]).expect("metrics");
+    monitoring::what_is_watched_is_there(&shown);
+    monitoring::runbooks_name_commands_that_there_are(lab);
 }
 
 /// With `REDIS_URL_FILE`, the host is a client of Redis from its first use on: somebody has signed in by now.

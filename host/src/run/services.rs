@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
-use super::{RunError, backup_age, backup_bucket, programs};
+use super::{RunError, backup_bucket, programs, watched};
 use crate::{
     backup::Keeper,
     capability::{
@@ -76,7 +76,7 @@ pub(super) fn build(
     let metrics = Metrics::new();
     let http_metrics = HttpMetrics::new(metrics.registry())
         .map_err(|error| setup("metrics")(error.to_string()))?;
-    backup_age::show(config, &metrics).map_err(|error| setup("metrics")(error.to_string()))?;
+    watched::show(config, &metrics).map_err(|error| setup("metrics")(error.to_string()))?;
     let panics = by_plugin(
         &metrics,
         "nself_plugin_panics_total",

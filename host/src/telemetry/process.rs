@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::{Resource, getrlimit};
+
 use super::Metrics;
 
 /// Adds the gauges, under the names that Prometheus clients use.
@@ -24,6 +26,11 @@ pub(super) fn register(metrics: &Metrics) {
         "Number of open file descriptors.",
         open_files,
     );
+    add(
+        "process_max_fds",
+        "Maximum number of open file descriptors.",
+        most_files,
+    );
 }
 
 /// The number after `name` in `/proc/self/status`; sizes are in KiB.
@@ -44,4 +51,11 @@ fn open_files() -> f64 {
         .map(Iterator::count)
         .unwrap_or_default();
     u32::try_from(entries).map_or(f64::MAX, f64::from)
+}
+
+fn most_files() -> f64 {
+    let limit = getrlimit(Resource::Nofile).current;
+    // Without a limit it is more than there can be.
+    let limit = limit.and_then(|limit| u32::try_from(limit).ok());
+    f64::from(limit.unwrap_or(u32::MAX))
 }

@@ -3,14 +3,11 @@
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use jiff::{SignedDuration, Timestamp};
-use rustix::{
-    fs::statvfs,
-    process::{Resource, getrlimit},
-};
+use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -23,6 +20,7 @@ use crate::{
         secrets::{MASTER_KEY, SecretError, Secrets},
     },
     http::listen::refused,
+    run::room,
 };
 
 /// Less than this is a warning, and below the second nothing can be relied upon: a database that cannot write stops.
@@ -251,29 +249,15 @@ fn age(newest: Option<&Record>, now: Timestamp) -> Look {
     Look::ok(found)
 }
 
-/// The nearest directory upwards that exists.
-fn existing(path: &Path) -> PathBuf {
-    let found = path
-        .ancestors()
-        .find_map(|path| fs::canonicalize(path).ok());
-    found.unwrap_or_else(|| PathBuf::from("/"))
-}
-
 fn disk(examined: &Examined<'_>) -> Look {
-    let state = examined.config.state_directory();
-    // The cluster of a project of root's lies elsewhere, behind a link.
-    let places = [existing(&state), existing(&state.join("pg"))];
-    let free = places.into_iter().filter_map(|place| {
-        let stat = statvfs(&place).ok()?;
-        Some((stat.f_bavail.saturating_mul(stat.f_frsize), place))
-    });
-    let Some((free, place)) = free.min() else {
+    let least = room::least(&examined.config.state_directory());
+    let Some((free, place)) = least else {
         return Look::warning("how much is free cannot be told", "look with `df`");
     };
-    room(free, &place)
+    enough(free, &place)
 }
 
-fn room(free: u64, place: &Path) -> Look {
+fn enough(free: u64, place: &Path) -> Look {
     let found = format!("{} MiB free at {}", free >> 20, place.display());
     let fix = "make room: `nself audit archive` puts old months away, backups may lie elsewhere; or give it a larger disk";
     match free {
@@ -355,11 +339,7 @@ mod tests {
             (FREE_BYTES_MIN - 1, State::Failed),
             (0, State::Failed),
         ] {
-            assert_eq!(room(free, Path::new("/srv")).state, state, "{free}");
+            assert_eq!(enough(free, Path::new("/srv")).state, state, "{free}");
         }
-        assert_eq!(
-            existing(Path::new("/proc/nothing/of/that")),
-            Path::new("/proc")
-        );
     }
 }

@@ -1,15 +1,23 @@
-//! How old the newest backup is, on `/metrics`: what warns before it is needed.
+//! What is shown on `/metrics` so that somebody is warned in time: the age of the newest backup, room on the disk.
 
 use std::sync::Arc;
 
 use crate::{
     backup::newest,
     config::Config,
+    run::room,
     telemetry::{MetricError, Metrics},
 };
 
-/// Shows when the newest backup that stood its trial was begun. Nothing is shown of a database that is not ours.
+/// Adds the gauges.
 pub(super) fn show(config: &Config, metrics: &Metrics) -> Result<(), MetricError> {
+    let state = config.state_directory();
+    metrics.pulled(
+        "nself_disk_free_bytes",
+        "Room on the disk of the host's state and its database, whichever has less",
+        move || room::least(&state).map_or(0.0, |(free, _)| mebibytes(free) * 1_048_576.0),
+    )?;
+    // Of a database that is not ours, whoever runs it has backups.
     if config.database.url.is_some() {
         return Ok(());
     }
@@ -28,4 +36,9 @@ pub(super) fn show(config: &Config, metrics: &Metrics) -> Result<(), MetricError
         "When the newest base backup that was tried was made; 0 when there is none",
         seconds,
     )
+}
+
+/// Whole ones, up to 4 PiB: what a float holds exactly.
+fn mebibytes(bytes: u64) -> f64 {
+    f64::from(u32::try_from(bytes >> 20).unwrap_or(u32::MAX))
 }
