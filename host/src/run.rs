@@ -41,6 +41,7 @@ use crate::{
         health::{Part, Readiness, health_routes, metrics_route},
         openapi::openapi_route,
         reference::reference_routes,
+        tls::{Tls, TlsFiles},
     },
     identity::{ApiKeyError, NewApiKey},
     plugin::{
@@ -73,6 +74,7 @@ struct Assembly<'a> {
     secrets: &'a Secrets,
     database: &'a Database,
     clock: Arc<dyn HostClock>,
+    tls: Option<Arc<Tls>>,
 }
 
 /// A database that takes longer to say anything does not answer.
@@ -122,12 +124,15 @@ impl Host {
             progress,
         } = settings;
         let started = Instant::now();
+        // First: what is wrong with two files is said before a database has started.
+        let tls = TlsFiles::of(&config)?.map(Tls::open).transpose()?;
         let database = Database::open(database, &config, &secrets, &progress).await?;
         let assembly = Assembly {
             config: &config,
             secrets: &secrets,
             database: &database,
             clock,
+            tls,
         };
         match Self::serve(assembly, provenance, migrate, &*progress).await {
             Ok((registry, server, services)) => Ok(Self {
@@ -158,13 +163,15 @@ impl Host {
             secrets,
             database,
             clock,
+            tls,
         } = assembly;
         progress("applying migrations");
         // One waits for the database, the other for files.
         let (migrated, egress) =
             tokio::join!(database.migrate(config, migrate), services::egress());
         migrated?;
-        let seats = services::build(config, secrets, database.target(), clock, egress?)?;
+        let target = database.target();
+        let seats = services::build(config, secrets, target, clock, egress?, tls.as_deref())?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {
@@ -180,7 +187,7 @@ impl Host {
         let _ = readiness.set(Arc::downgrade(&registry));
         progress("starting plugins");
         registry.start_all().await?;
-        let server = Arc::new(Server::new(Arc::clone(&seats.gateway)));
+        let server = Arc::new(Server::with_tls(Arc::clone(&seats.gateway), tls));
         let address = SocketAddr::new(config.http.bind, config.http.port);
         server.listen(None, address, "http.port").await?;
         registry.attach(Arc::clone(&server));
@@ -205,6 +212,16 @@ impl Host {
             .into_iter()
             .find(|(plugin, _)| plugin.is_none())
             .map(|(_, address)| address)
+    }
+
+    /// How addresses of its ports begin.
+    pub fn scheme(&self) -> &'static str {
+        self.server.scheme()
+    }
+
+    /// SHA-256 of the certificate that its ports show, if they do.
+    pub fn certificate(&self) -> Option<[u8; 32]> {
+        self.server.tls().map(|tls| tls.pair().sha256())
     }
 
     /// Open ports: the plugin, or none for the gateway.

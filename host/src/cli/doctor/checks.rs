@@ -13,7 +13,7 @@ use rustix::{
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::{Look, database};
+use super::{Look, certificate, database};
 use crate::{
     cli::{CliError, Context, Exit, client, plugin},
     config::{
@@ -34,7 +34,7 @@ const FILES_FEW: u64 = 4096;
 type Check = (&'static str, &'static str, fn(&Examined<'_>) -> Look);
 
 /// In the order in which one should be mended before the next.
-pub(super) const ALL: [Check; 8] = [
+pub(super) const ALL: [Check; 9] = [
     (
         "secrets",
         "who can read them can sign tokens and open what plugins have sealed; without the master key nobody opens it again",
@@ -54,6 +54,11 @@ pub(super) const ALL: [Check; 8] = [
         "port",
         "the host cannot listen where another program does",
         port,
+    ),
+    (
+        "certificate",
+        "browsers, apps and Hasura turn away from a host whose certificate does not hold",
+        certificate::look,
     ),
     ("database", "everything is kept in it", database::look),
     (
