@@ -91,6 +91,8 @@ pub struct Host {
     database: Database,
     services: Arc<Services>,
     housekeeping: JoinHandle<()>,
+    /// Looks for another certificate.
+    watching: Option<JoinHandle<()>>,
     stopping: Arc<Notify>,
     started: Instant,
 }
@@ -136,6 +138,9 @@ impl Host {
         };
         match Self::serve(assembly, provenance, migrate, &*progress).await {
             Ok((registry, server, services)) => Ok(Self {
+                watching: server
+                    .tls()
+                    .map(|tls| tokio::spawn(Arc::clone(tls).watch())),
                 housekeeping: housekeeping::start(Arc::clone(&services), archive_of(&config)),
                 services,
                 config: Arc::new(config),
@@ -290,6 +295,7 @@ impl Host {
             .max(Duration::from_secs(1));
         let ended = self.registry.stop_all(left).await;
         self.housekeeping.abort();
+        self.watching.as_ref().map(JoinHandle::abort);
         self.services.pool.close();
         self.database.close().await;
         info!(answered, ended, "host stopped");

@@ -8,6 +8,7 @@ mod handshake;
 mod metrics;
 mod pair;
 mod validity;
+mod watch;
 
 use std::sync::Arc;
 
@@ -24,12 +25,12 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 pub(super) use self::handshake::shake;
-use self::metrics::TlsMetrics;
 pub use self::{
     error::TlsError,
     pair::{Pair, TlsFiles},
     validity::{Standing, Validity},
 };
+use self::{metrics::TlsMetrics, watch::Stamps};
 pub(crate) use self::{pair::fingerprint, validity::day};
 
 /// What is spoken inside, the better first.
@@ -40,6 +41,8 @@ pub struct Tls {
     acceptor: TlsAcceptor,
     shown: Arc<Shown>,
     files: TlsFiles,
+    /// How the files were when they were read first.
+    opened: Stamps,
     metrics: TlsMetrics,
 }
 
@@ -51,12 +54,15 @@ impl Tls {
     ///
     /// [`TlsError`] when there is no pair in them.
     pub fn open(files: TlsFiles) -> Result<Arc<Self>, TlsError> {
+        // Before they are read: what changes meanwhile is read again.
+        let opened = Stamps::of(&files);
         let pair = Pair::read(&files)?;
         let shown = Arc::new(Shown(ArcSwap::from_pointee(pair)));
         let tls = Self {
             acceptor: TlsAcceptor::from(Arc::new(config(Arc::clone(&shown)))),
             shown,
             files,
+            opened,
             metrics: TlsMetrics::new(),
         };
         tls.tell();

@@ -34,6 +34,7 @@ impl Failure {
 pub(super) struct TlsMetrics {
     failures: IntCounterVec,
     until: IntGauge,
+    reloaded: IntGauge,
 }
 
 impl TlsMetrics {
@@ -50,19 +51,31 @@ impl TlsMetrics {
             "nself_tls_certificate_expiration_timestamp_seconds",
             "When the certificate in use ends, in seconds since 1970",
         );
+        let reloaded = IntGauge::new(
+            "nself_tls_certificate_last_reload_successful",
+            "Whether the files of the certificate could be used when they were last read; 0: the one before is shown",
+        );
+        let reloaded = reloaded.expect("a name");
+        reloaded.set(1);
         Self {
             failures,
             until: until.expect("a name"),
+            reloaded,
         }
     }
 
     pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         registry.register(Box::new(self.failures.clone()))?;
-        registry.register(Box::new(self.until.clone()))
+        registry.register(Box::new(self.until.clone()))?;
+        registry.register(Box::new(self.reloaded.clone()))
     }
 
     pub(super) fn failed(&self, failure: Failure) {
         self.failures.with_label_values(&[failure.as_str()]).inc();
+    }
+
+    pub(super) fn reloaded(&self, is_done: bool) {
+        self.reloaded.set(is_done.into());
     }
 
     pub(super) fn uses(&self, validity: Validity) {

@@ -1,18 +1,23 @@
 //! A host that speaks TLS by itself: programs of others reach all of it, and so do its own commands.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::caller::Caller;
 use super::commands::commanding;
 use super::plugin_file::bad;
-use super::project::{Host, PATIENCE, Project, until};
-use crate::certificates::{Authority, LONG};
+use super::project::{Host, PATIENCE, Project, eventually, until};
+use crate::certificates::{Authority, LONG, Made, put_key};
 
 const TLS: &str = "[http.tls]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"\n";
 
@@ -97,11 +102,7 @@ async fn curl_node_and_openssl_speak_with_it() {
         "{plain}"
     );
 
-    let numbers = said(
-        &project,
-        "curl",
-        &["-sS", "--cacert", "root.pem", &address(&host, "/metrics")],
-    );
+    let numbers = numbers(&project, &host);
     for line in [
         "nself_tls_handshake_failures_total{reason=\"plain_http\"} 1",
         "nself_tls_certificate_expiration_timestamp_seconds 3786912000",
@@ -192,20 +193,25 @@ async fn its_addresses_say_https_and_its_own_commands_find_it() {
     drop(host);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_goes_through_it() {
-    let (project, authority) = project().await;
-    project.enable("bad", &bad("0.1.0"));
-    let mut host = project.start();
+/// An open WebSocket to the bad plugin, which has greeted.
+async fn websocket(authority: &Authority, host: &Host) -> WebSocketStream<TlsStream<TcpStream>> {
     let stream = authority
         .connect(host.address, &["http/1.1"])
         .await
         .unwrap();
     let url = format!("wss://localhost:{}/bad/socket", host.address.port());
-    let opened = tokio_tungstenite::client_async(url, stream).await;
-    let (mut socket, _) = opened.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
     let greeting = socket.next().await.unwrap().unwrap();
-    assert_eq!(greeting.to_text().unwrap(), "0.1.0");
+    assert!(greeting.is_text());
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_goes_through_it() {
+    let (project, authority) = project().await;
+    project.enable("bad", &bad("0.1.0"));
+    let mut host = project.start();
+    let mut socket = websocket(&authority, &host).await;
     for length in [1, 100, 100_000, 1_000_000] {
         let text = "x".repeat(length);
         socket.send(Message::text(text.clone())).await.unwrap();
@@ -260,4 +266,127 @@ async fn one_that_has_expired_is_used_and_the_log_says_so() {
     let answer = said(&project, "curl", &["-sSk", &address(&host, "/livez")]);
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
     assert_ne!(answer, json!(null));
+}
+
+/// All its numbers, as they are scraped.
+fn numbers(project: &Project, host: &Host) -> String {
+    let metrics = address(host, "/metrics");
+    said(project, "curl", &["-sS", "--cacert", "root.pem", &metrics])
+}
+
+/// The certificate that a new caller is shown.
+async fn shown(authority: &Authority, host: &Host) -> Vec<u8> {
+    let stream = authority.connect(host.address, &[]).await.unwrap();
+    let chain = stream.get_ref().1.peer_certificates().unwrap();
+    chain[0].to_vec()
+}
+
+/// Lays a pair into a directory of its own and lets the names lead to it, as certbot does.
+fn link(project: &Project, name: &str, made: &Made) {
+    let archive = project.path().join(name);
+    fs::create_dir(&archive).unwrap();
+    made.put(&archive);
+    for file in ["certificate.pem", "key.pem"] {
+        let new = project.path().join(format!("new-{file}"));
+        std::os::unix::fs::symlink(archive.join(file), &new).unwrap();
+        fs::rename(new, project.path().join(file)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_certificate_is_taken_and_no_connection_ends_for_it() {
+    let (project, authority) = project().await;
+    link(&project, "1", &authority.certify((2020, 2080)));
+    project.enable("bad", &commanding());
+    let host = project.start();
+    let version = project.plugin("bad")["version"].clone();
+    let version = version.as_str().unwrap();
+    let first = shown(&authority, &host).await;
+    let stream = authority.connect(host.address, &[]).await.unwrap();
+    let mut kept = Caller::over(stream, host.address).await.unwrap();
+    assert_eq!(kept.get("/bad/counts").await.status, 200);
+    let mut socket = websocket(&authority, &host).await;
+
+    link(&project, "2", &authority.certify((2020, 2085)));
+    let second = eventually("another certificate", async || {
+        Some(shown(&authority, &host).await).filter(|second| *second != first)
+    })
+    .await;
+    until("the log's saying so", || {
+        host.logged(&["TLS with this certificate", "2085-01-01"]) == 1
+    });
+    assert_eq!(kept.get("/bad/counts").await.status, 200);
+    socket.send(Message::text("still here")).await.unwrap();
+    let heard = socket.next().await.unwrap().unwrap();
+    assert_eq!(heard.to_text().unwrap(), "still here");
+    let numbers = numbers(&project, &host);
+    assert!(
+        numbers.contains("expiration_timestamp_seconds 3629145600"),
+        "{numbers}"
+    );
+    // Its own commands know the new one, too.
+    let which = project.nself(&["bad", "which"]).done();
+    assert_eq!(which.stdout, format!("{version}\n"));
+
+    // Overwritten where they lie, one after the other.
+    let made = authority.certify((2020, 2086));
+    fs::write(project.path().join("2/certificate.pem"), &made.certificate).unwrap();
+    fs::write(project.path().join("2/key.pem"), &made.key).unwrap();
+    eventually("a third one", async || {
+        Some(shown(&authority, &host).await).filter(|third| *third != second && *third != first)
+    })
+    .await;
+    assert_eq!(kept.get("/bad/counts").await.status, 200);
+    assert_eq!(host.logged(&["cannot be used"]), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_will_not_do_leave_the_one_before_and_are_told_once() {
+    let (project, authority) = project().await;
+    let host = project.start();
+    let first = shown(&authority, &host).await;
+    let other = authority.certify(LONG);
+    let good = fs::read_to_string(project.path().join("key.pem")).unwrap();
+    let told = |times| {
+        until("the log's saying so", || {
+            host.logged(&["the one before stays"]) == times
+        });
+    };
+    // The key of another, none at all, and one that others read.
+    put_key(&project.path().join("key.pem"), &other.key);
+    told(1);
+    assert_eq!(
+        host.logged(&["the one before stays", "key.pem is not that of"]),
+        1
+    );
+    let failed = project.nself(&["doctor"]);
+    failed.refused(4, &["UNHEALTHY"]);
+    assert!(numbers(&project, &host).contains("last_reload_successful 0"));
+    fs::remove_file(project.path().join("key.pem")).unwrap();
+    told(2);
+    fs::write(project.path().join("key.pem"), &good).unwrap();
+    fs::set_permissions(
+        project.path().join("key.pem"),
+        Permissions::from_mode(0o644),
+    )
+    .unwrap();
+    told(3);
+    assert_eq!(shown(&authority, &host).await, first);
+
+    // Mended by what was said: chmod alone is a change, too.
+    fs::set_permissions(
+        project.path().join("key.pem"),
+        Permissions::from_mode(0o600),
+    )
+    .unwrap();
+    until("its being taken", || {
+        numbers(&project, &host).contains("last_reload_successful 1")
+    });
+    other.put(project.path());
+    eventually("the other one", async || {
+        Some(shown(&authority, &host).await).filter(|second| *second != first)
+    })
+    .await;
+    assert_eq!(host.logged(&["the one before stays"]), 3);
+    check_key_is_not_in(&project, &host.log_text());
 }
