@@ -26,6 +26,7 @@ have nginx || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
 # The stack of compose/ is started in namespaces of this machine, and checked by tools that live below target/.
 have ip || missing+=(iproute2)
 have curl || missing+=(curl)
+have openssl || missing+=(openssl)
 have wget || missing+=(wget)
 have sysctl || missing+=(procps)
 /usr/bin/python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)

@@ -105,6 +105,7 @@ async fn text(gateway: &Gateway, path: &str) -> Result<String> {
     let door = Door {
         plugin: None,
         peer: SocketAddr::from(([127, 0, 0, 1], 4000)),
+        is_tls: false,
     };
     let request = Request::get(path).body(RequestBody::empty())?;
     let response = answer(gateway, &door, None, request).await;

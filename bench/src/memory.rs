@@ -74,6 +74,7 @@ fn door() -> Door {
     Door {
         plugin: None,
         peer: SocketAddr::from(([127, 0, 0, 1], 4000)),
+        is_tls: false,
     }
 }
 

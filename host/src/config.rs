@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key, Kind};
 pub use model::{
-    ApiKey, BackupBucket, Config, Database, Environment, Http, Identity, Log, LogFormat,
+    ApiKey, BackupBucket, Config, Database, Environment, Http, HttpTls, Identity, Log, LogFormat,
     PluginSettings, Plugins, Project, Redis, SEED_PORTS, SecretFiles, Shutdown, SignaturePolicy,
 };
 pub use origin::{Origin, Provenance};

@@ -14,6 +14,7 @@ pub mod path;
 pub mod problem;
 pub mod reference;
 pub mod table;
+pub mod tls;
 
 mod address;
 mod body;
@@ -23,6 +24,7 @@ mod departed;
 mod encoding;
 pub(crate) mod handed;
 mod headers;
+mod io;
 mod peer;
 mod port_holder;
 mod rate;

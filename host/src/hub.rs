@@ -16,6 +16,7 @@ mod io;
 mod outbound;
 mod queue;
 mod shard;
+mod tls;
 mod topic;
 mod wheel;
 
@@ -220,6 +221,7 @@ mod tests {
         let (stream, _) = listener.accept().await.expect("a client");
         let departed = Departed {
             stream,
+            tls: None,
             ahead: Bytes::from_static(ahead),
             write_timeout: Duration::from_millis(100),
             seat: None,

@@ -8,6 +8,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod config;
 pub mod control;
+mod der;
 pub mod events;
 pub mod hasura;
 pub mod http;

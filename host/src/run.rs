@@ -43,6 +43,7 @@ use crate::{
         health::{Part, Readiness, health_routes, metrics_route},
         openapi::openapi_route,
         reference::reference_routes,
+        tls::{Tls, TlsFiles},
     },
     identity::{ApiKeyError, NewApiKey},
     plugin::{
@@ -75,6 +76,7 @@ struct Assembly<'a> {
     secrets: &'a Secrets,
     database: &'a Database,
     clock: Arc<dyn HostClock>,
+    tls: Option<Arc<Tls>>,
 }
 
 /// A database that takes longer to say anything does not answer.
@@ -91,6 +93,8 @@ pub struct Host {
     database: Database,
     services: Arc<Services>,
     housekeeping: JoinHandle<()>,
+    /// Looks for another certificate.
+    watching: Option<JoinHandle<()>>,
     stopping: Arc<Notify>,
     started: Instant,
 }
@@ -124,15 +128,21 @@ impl Host {
             progress,
         } = settings;
         let started = Instant::now();
+        // First: what is wrong with two files is said before a database has started.
+        let tls = TlsFiles::of(&config)?.map(Tls::open).transpose()?;
         let database = Database::open(database, &config, &secrets, &progress).await?;
         let assembly = Assembly {
             config: &config,
             secrets: &secrets,
             database: &database,
             clock,
+            tls,
         };
         match Self::serve(assembly, provenance, migrate, &*progress).await {
             Ok((registry, server, services)) => Ok(Self {
+                watching: server
+                    .tls()
+                    .map(|tls| tokio::spawn(Arc::clone(tls).watch())),
                 housekeeping: housekeeping::start(Arc::clone(&services), archive_of(&config)),
                 services,
                 config: Arc::new(config),
@@ -160,13 +170,15 @@ impl Host {
             secrets,
             database,
             clock,
+            tls,
         } = assembly;
         progress("applying migrations");
         // One waits for the database, the other for files.
         let (migrated, egress) =
             tokio::join!(database.migrate(config, migrate), services::egress());
         migrated?;
-        let seats = services::build(config, secrets, database.target(), clock, egress?)?;
+        let target = database.target();
+        let seats = services::build(config, secrets, target, clock, egress?, tls.as_deref())?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {
@@ -182,7 +194,7 @@ impl Host {
         let _ = readiness.set(Arc::downgrade(&registry));
         progress("starting plugins");
         registry.start_all().await?;
-        let server = Arc::new(Server::new(Arc::clone(&seats.gateway)));
+        let server = Arc::new(Server::with_tls(Arc::clone(&seats.gateway), tls));
         let address = SocketAddr::new(config.http.bind, config.http.port);
         server.listen(None, address, "http.port").await?;
         registry.attach(Arc::clone(&server));
@@ -207,6 +219,16 @@ impl Host {
             .into_iter()
             .find(|(plugin, _)| plugin.is_none())
             .map(|(_, address)| address)
+    }
+
+    /// How addresses of its ports begin.
+    pub fn scheme(&self) -> &'static str {
+        self.server.scheme()
+    }
+
+    /// SHA-256 of the certificate that its ports show, if they do.
+    pub fn certificate(&self) -> Option<[u8; 32]> {
+        self.server.tls().map(|tls| tls.pair().sha256())
     }
 
     /// Open ports: the plugin, or none for the gateway.
@@ -275,6 +297,7 @@ impl Host {
             .max(Duration::from_secs(1));
         let ended = self.registry.stop_all(left).await;
         self.housekeeping.abort();
+        self.watching.as_ref().map(JoinHandle::abort);
         self.services.pool.close();
         self.database.close().await;
         info!(answered, ended, "host stopped");

@@ -7,7 +7,7 @@
 
 mod error;
 mod outgoing;
-mod stream;
+pub(crate) mod stream;
 mod target;
 
 use std::{

@@ -2,6 +2,7 @@
 //! becomes a command line, a request and a table, and knows no plugin.
 
 mod parser;
+mod pinned;
 mod request;
 mod show;
 mod tail;

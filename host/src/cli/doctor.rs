@@ -1,5 +1,6 @@
 //! `nself doctor`: what is wrong here, why it matters, and what to do.
 
+mod certificate;
 mod checks;
 mod database;
 

@@ -130,6 +130,10 @@ pub struct Http {
     pub cors_origins: Vec<String>,
     /// Proxies, as addresses or networks, that are believed whom they speak for; default none.
     pub trusted_proxies: Vec<String>,
+    /// Seconds for which browsers that came by TLS use nothing else; default 0, nothing is said to them.
+    pub hsts_seconds: u32,
+    /// TLS of the listeners themselves.
+    pub tls: HttpTls,
 }
 
 impl Default for Http {
@@ -150,8 +154,20 @@ impl Default for Http {
             rate_per_minute: 6_000,
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            hsts_seconds: 0,
+            tls: HttpTls::default(),
         }
     }
+}
+
+/// TLS of the listeners themselves.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpTls {
+    /// The certificate of the host and those of its issuers, PEM; default: none, they speak plain HTTP.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key: Option<PathBuf>,
 }
 
 /// Postgres.

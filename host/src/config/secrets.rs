@@ -11,6 +11,7 @@ use std::{
 };
 
 pub use error::SecretError;
+pub(crate) use file::check_file;
 pub use file::{own_directory, private_directory};
 
 use super::{Config, Secret};

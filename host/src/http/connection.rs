@@ -20,8 +20,10 @@ use tokio::time::Instant;
 use tower::Layer as _;
 use tracing::debug;
 
+use super::io::Io;
 use super::path::{Door, Gateway, answer};
 use super::timed::Timed;
+use super::tls::{Tls, shake};
 use super::{Body, Limits, RequestBody, encoding};
 
 /// How a listener and its connections come to an end.
@@ -142,6 +144,8 @@ pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) plugin: Option<Arc<str>>,
+    /// What is spoken first, where that is not HTTP at once.
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) seat: Seat,
 }
 
@@ -185,25 +189,39 @@ pub(super) async fn converse(
         stream,
         peer,
         plugin,
+        tls,
         seat,
     } = accepted;
     // Answers are written whole; waiting for more to send would only delay them. Without it all still works.
     let _ = stream.set_nodelay(true);
     let connection = Connection::new();
-    let io = TokioIo::new(Timed::new(
-        stream,
-        Arc::clone(&connection),
-        &gateway.settings.limits,
-        seat,
-    ));
+    let limits = &gateway.settings.limits;
+    let timed = Timed::new(stream, Arc::clone(&connection), limits, seat);
+    let is_tls = tls.is_some();
+    let io = match tls {
+        None => Io::Plain(timed),
+        Some(tls) => {
+            // In a box: who speaks plainly has no room for it.
+            let shaking = shake(tls, timed, Arc::clone(&connection), peer, phase.clone());
+            match Box::pin(shaking).await {
+                Some(stream) => Io::Tls(stream),
+                None => return,
+            }
+        }
+    };
     let side = Arc::new(Side {
         gateway,
-        door: Door { plugin, peer },
+        door: Door {
+            plugin,
+            peer,
+            is_tls,
+        },
         connection: Arc::clone(&connection),
     });
     let service = tower::service_fn(move |request| Arc::clone(&side).answer(request));
     let service = TowerToHyperService::new(encoding::layer().layer(service));
-    let mut conversation = pin!(protocols.serve_connection_with_upgrades(io, service));
+    let mut conversation =
+        pin!(protocols.serve_connection_with_upgrades(TokioIo::new(io), service));
     loop {
         tokio::select! {
             biased;

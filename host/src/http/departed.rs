@@ -6,13 +6,16 @@ use std::{io, time::Duration};
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade};
+use rustls::ServerConnection;
 use tokio::net::TcpStream;
 
-use super::{connection::Seat, timed::Timed};
+use super::{connection::Seat, io::Io};
 
 /// The socket, and what comes with it.
 pub(crate) struct Departed {
     pub(crate) stream: TcpStream,
+    /// What is around what the socket carries, if something is.
+    pub(crate) tls: Option<Box<ServerConnection>>,
     /// What the client sent behind its request, and nobody has read yet.
     pub(crate) ahead: Bytes,
     /// How long it may take nothing of what is written to it.
@@ -25,8 +28,17 @@ impl TryFrom<Upgraded> for Departed {
     type Error = io::Error;
 
     fn try_from(upgraded: Upgraded) -> io::Result<Self> {
-        let parts = upgrade::downcast::<TokioIo<Timed>>(upgraded)
+        let parts = upgrade::downcast::<TokioIo<Io>>(upgraded)
             .map_err(|_| io::Error::other("this connection is none of our listeners'"))?;
-        Ok(parts.io.into_inner().leave(&parts.read_buf))
+        Ok(match parts.io.into_inner() {
+            Io::Plain(timed) => timed.leave(&parts.read_buf),
+            Io::Tls(stream) => {
+                let (timed, session) = stream.into_inner();
+                Self {
+                    tls: Some(Box::new(session)),
+                    ..timed.leave(&parts.read_buf)
+                }
+            }
+        })
     }
 }

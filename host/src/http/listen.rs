@@ -16,6 +16,7 @@ use super::connection::{Accepted, Phase, Seat, converse, protocols};
 use super::handed;
 use super::path::Gateway;
 use super::port_holder::{self, PortHolder};
+use super::tls::Tls;
 
 /// Longest time for callers to leave by themselves before idle connections are closed on them.
 const LEAVING_MAX: Duration = Duration::from_millis(500);
@@ -59,6 +60,7 @@ pub struct Server {
     gateway: Arc<Gateway>,
     protocols: Arc<Builder<TokioExecutor>>,
     permits: Arc<Semaphore>,
+    tls: Option<Arc<Tls>>,
     state: Mutex<State>,
 }
 
@@ -81,10 +83,16 @@ struct Listener {
 impl Server {
     /// A server without listeners.
     pub fn new(gateway: Arc<Gateway>) -> Self {
+        Self::with_tls(gateway, None)
+    }
+
+    /// The same, whose listeners speak TLS where there is one.
+    pub fn with_tls(gateway: Arc<Gateway>, tls: Option<Arc<Tls>>) -> Self {
         let limits = &gateway.settings.limits;
         Self {
             protocols: Arc::new(protocols(limits)),
             permits: Arc::new(Semaphore::new(limits.connections_max)),
+            tls,
             state: Mutex::default(),
             gateway,
         }
@@ -125,17 +133,28 @@ impl Server {
                 alive,
             });
         }
-        info!(%address, plugin = plugin.as_deref(), "listening");
+        info!(%address, plugin = plugin.as_deref(), scheme = self.scheme(), "listening");
         let acceptor = Acceptor {
             gateway: Arc::clone(&self.gateway),
             protocols: Arc::clone(&self.protocols),
             permits: Arc::clone(&self.permits),
+            tls: self.tls.clone(),
             plugin,
             phase: watched,
             life,
         };
         tokio::spawn(acceptor.run(listener));
         Ok(address)
+    }
+
+    /// How the addresses of its listeners begin.
+    pub fn scheme(&self) -> &'static str {
+        scheme(self.tls.is_some())
+    }
+
+    /// What its listeners speak, where that is not plain HTTP.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// Open ports, each with the plugin that it serves.
@@ -199,6 +218,11 @@ impl Drop for Server {
     }
 }
 
+/// How an address begins.
+pub(crate) fn scheme(is_tls: bool) -> &'static str {
+    if is_tls { "https" } else { "http" }
+}
+
 /// Moves listeners through their phases; false when something had to be cut off.
 async fn close(mut listeners: Vec<Listener>, deadline: Duration) -> bool {
     let now = Instant::now();
@@ -242,6 +266,7 @@ struct Acceptor {
     gateway: Arc<Gateway>,
     protocols: Arc<Builder<TokioExecutor>>,
     permits: Arc<Semaphore>,
+    tls: Option<Arc<Tls>>,
     plugin: Option<Arc<str>>,
     phase: watch::Receiver<Phase>,
     life: mpsc::Sender<()>,
@@ -305,6 +330,7 @@ impl Acceptor {
             stream,
             peer,
             plugin: self.plugin.clone(),
+            tls: self.tls.clone(),
             seat: Seat::new(connections, permit, self.life.clone()),
         };
         let (gateway, protocols) = (Arc::clone(&self.gateway), Arc::clone(&self.protocols));

@@ -79,6 +79,8 @@ pub struct Door {
     pub plugin: Option<Arc<str>>,
     /// The other end of the socket.
     pub peer: SocketAddr,
+    /// Whether the connection itself is encrypted.
+    pub is_tls: bool,
 }
 
 /// Answers a request.
@@ -158,7 +160,7 @@ impl Call {
             started: Instant::now(),
             request_id: RequestId::from_header(parts.headers.get(X_REQUEST_ID)),
             trace: TraceContext::from_header(parts.headers.get(TRACEPARENT)),
-            peer: Peer::find(&gateway.settings, door.peer, &parts.headers),
+            peer: Peer::find(&gateway.settings, door, &parts.headers),
             method: parts.method.clone(),
             origin: gateway.settings.cors.origin(&parts.headers),
             entry: None,

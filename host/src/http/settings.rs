@@ -67,7 +67,7 @@ pub struct Settings {
     pub cors: Cors,
     /// Proxies whose `x-forwarded-for` and `x-forwarded-proto` are believed; none by default.
     pub trusted_proxies: Vec<IpNet>,
-    /// Seconds of `strict-transport-security` on answers that travel over TLS (known from a trusted proxy). 0 sends
+    /// Seconds of `strict-transport-security` on answers that travel over TLS (the host's own, or a trusted proxy's). 0 sends
     /// none, which is the default: a wrong value locks people out of their own machine.
     pub hsts_seconds: u32,
 }

@@ -67,10 +67,25 @@ impl Timed {
     pub(super) fn leave(self, ahead: &[u8]) -> Departed {
         Departed {
             stream: self.stream,
+            tls: None,
             ahead: Bytes::copy_from_slice(ahead),
             write_timeout: self.write_timeout,
             seat: Some(self.seat),
         }
+    }
+
+    /// The first byte that the caller sends, which stays to be read; nothing when it goes away without one.
+    pub(super) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        std::future::poll_fn(|context| self.poll_first_byte(context)).await
+    }
+
+    fn poll_first_byte(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+        let mut first = [0];
+        let mut buffer = ReadBuf::new(&mut first);
+        if let Poll::Ready(peeked) = self.stream.poll_peek(context, &mut buffer) {
+            return Poll::Ready(peeked.map(|count| (count > 0).then_some(first[0])));
+        }
+        self.poll_patience(context).map(Err)
     }
 
     /// When the caller's silence has lasted too long; `None` while it is the host's turn.

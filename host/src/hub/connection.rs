@@ -290,7 +290,7 @@ impl Connection {
 
     /// Everything has been written, or nothing more will be.
     pub(crate) async fn flushed(self: &Arc<Self>) {
-        self.until(|out| out.bytes() == 0).await;
+        self.until(Outbound::is_flushed).await;
     }
 
     /// Says that nothing more is written. What comes can still be read.

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
 };
 
@@ -21,24 +21,101 @@ use super::{
     decoder::{Broken, Decoder, Said},
     frame::{self, PONG},
     inflate::Inflater,
+    outbound::Sink,
+    tls::{self, TlsReading, TlsWriting},
 };
 use crate::http::{Departed, Seat};
 
-pub(super) type Writing = OwnedWriteHalf;
+/// What is read from.
+enum Half {
+    Plain(OwnedReadHalf),
+    Tls(TlsReading),
+}
+
+impl AsyncRead for Half {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(half) => Pin::new(half).poll_read(context, buffer),
+            Self::Tls(half) => Pin::new(half).poll_read(context, buffer),
+        }
+    }
+}
+
+/// What is written to.
+pub(super) enum Writing {
+    Plain(OwnedWriteHalf),
+    Tls(TlsWriting),
+}
+
+impl Sink for Writing {
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(half) => half.try_write(bytes),
+            Self::Tls(half) => half.try_write(bytes),
+        }
+    }
+
+    fn holds_back(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(half) => half.holds_back(),
+        }
+    }
+}
+
+impl AsyncWrite for Writing {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(half) => Pin::new(half).poll_write(context, bytes),
+            Self::Tls(half) => Pin::new(half).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(half) => Pin::new(half).poll_flush(context),
+            Self::Tls(half) => Pin::new(half).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(half) => Pin::new(half).poll_shutdown(context),
+            Self::Tls(half) => Pin::new(half).poll_shutdown(context),
+        }
+    }
+}
 
 /// Bytes that are read in one call.
 const READ_BYTES: usize = 8 * 1024;
 
 /// The reading side of a socket.
 pub(super) struct Reading {
-    half: OwnedReadHalf,
+    half: Half,
     /// What was read and is not taken yet.
     ahead: Bytes,
     _seat: Option<Seat>,
 }
 
 pub(super) fn split(departed: Departed) -> (Reading, Writing) {
-    let (half, writing) = departed.stream.into_split();
+    let (half, writing) = match departed.tls {
+        None => {
+            let (half, writing) = departed.stream.into_split();
+            (Half::Plain(half), Writing::Plain(writing))
+        }
+        Some(session) => {
+            let (half, writing) = tls::split(departed.stream, *session);
+            (Half::Tls(half), Writing::Tls(writing))
+        }
+    };
     let reading = Reading {
         half,
         ahead: departed.ahead,

@@ -9,10 +9,7 @@ use std::{
 };
 
 use nself_plugin_api::abi::capability::hub::Frame;
-use tokio::{
-    io::{AsyncWrite, ReadBuf},
-    net::tcp::OwnedWriteHalf,
-};
+use tokio::io::{AsyncWrite, ReadBuf};
 
 use super::{
     connection::{Close, Rules},
@@ -61,11 +58,10 @@ enum State {
 pub(super) trait Sink: AsyncWrite + Unpin {
     /// Takes what it can at once. Nobody has to be there who is woken when it takes more, and usually nobody needs to be.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
-}
 
-impl Sink for OwnedWriteHalf {
-    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Self::try_write(self, bytes)
+    /// Whether it has taken something that has not gone out yet: flushing it goes on with that.
+    fn holds_back(&self) -> bool {
+        false
     }
 }
 
@@ -77,6 +73,8 @@ pub(super) struct Outbound<W> {
     begun: usize,
     /// Bytes that wait.
     bytes: usize,
+    /// What takes them keeps some of them to itself.
+    is_held_back: bool,
     /// The client takes nothing at the moment.
     is_blocked: bool,
     answers: u32,
@@ -93,6 +91,7 @@ impl<W: Sink> Outbound<W> {
             waiting: Queue::default(),
             begun: 0,
             bytes: 0,
+            is_held_back: false,
             is_blocked: false,
             answers: 0,
             awaited: 0,
@@ -111,6 +110,11 @@ impl<W: Sink> Outbound<W> {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether all has gone out.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.bytes == 0 && !self.is_held_back
     }
 
     /// Whether the socket will say when there is room: until then nobody needs to try.
@@ -193,7 +197,7 @@ impl<W: Sink> Outbound<W> {
     /// Nothing more is written.
     pub(super) fn give_up(&mut self) {
         self.waiting = Queue::default();
-        (self.bytes, self.begun) = (0, 0);
+        (self.bytes, self.begun, self.is_held_back) = (0, 0, false);
         self.writing = None;
         self.state = State::Gone;
     }
@@ -219,6 +223,20 @@ impl<W: Sink> Outbound<W> {
             }
         }
         self.is_blocked = false;
+        self.flush(waker);
+    }
+
+    /// Goes on with what was taken and has not gone out.
+    fn flush(&mut self, waker: impl Fn() -> Waker) {
+        let Some(writing) = self.writing.as_mut().filter(|writing| writing.holds_back()) else {
+            self.is_held_back = false;
+            return;
+        };
+        match Pin::new(writing).poll_flush(&mut Context::from_waker(&waker())) {
+            Poll::Ready(Ok(())) => self.is_held_back = false,
+            Poll::Ready(Err(_)) => self.give_up(),
+            Poll::Pending => (self.is_held_back, self.is_blocked) = (true, true),
+        }
     }
 
     /// As many of the frames as fit together, or one that is large or alone as it lies.
@@ -352,6 +370,10 @@ mod tests {
     }
 
     fn outbound(bytes_max: usize) -> Outbound<Client> {
+        outbound_to(Client::default(), bytes_max)
+    }
+
+    fn outbound_to<W: Sink>(writing: W, bytes_max: usize) -> Outbound<W> {
         let close = |code| Close {
             code,
             reason: "".into(),
@@ -361,7 +383,7 @@ mod tests {
             slow: close(3008),
             restart: None,
         };
-        Outbound::new(Client::default(), Arc::new(rules))
+        Outbound::new(writing, Arc::new(rules))
     }
 
     fn text(text: &str) -> Frame {
@@ -471,5 +493,64 @@ mod tests {
         assert!(outbound.is_open());
         outbound.answer(&pong);
         assert!(outbound.is_gone());
+    }
+
+    /// Takes whatever it is given, and lets so many bytes of it go.
+    #[derive(Default)]
+    struct Sealing {
+        lets_go: usize,
+        held: usize,
+    }
+
+    impl AsyncWrite for Sealing {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.get_mut().held += bytes.len();
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            let gone = self.held.min(self.lets_go);
+            self.lets_go -= gone;
+            self.held -= gone;
+            if self.held == 0 {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Sink for Sealing {
+        fn try_write(&self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn holds_back(&self) -> bool {
+            self.held > 0
+        }
+    }
+
+    #[test]
+    fn what_was_taken_and_held_back_is_gone_on_with_though_nothing_more_waits() {
+        let mut outbound = outbound_to(Sealing::default(), 100);
+        assert_eq!(outbound.push(text("sealed"), None), TAKEN);
+        outbound.write(|| Waker::noop().clone());
+        assert_eq!(outbound.bytes(), 0);
+        assert!(outbound.is_blocked() && !outbound.is_flushed());
+        for (lets_go, is_flushed) in [(5, false), (1, true)] {
+            let sealing = outbound.writing.as_mut().expect("it has not ended");
+            sealing.lets_go = lets_go;
+            outbound.write(|| Waker::noop().clone());
+            assert_eq!(outbound.is_flushed(), is_flushed);
+            assert_eq!(outbound.is_blocked(), !is_flushed);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tracing::info;
@@ -250,7 +251,8 @@ impl HostControl {
         let pass = host
             .operator_pass()
             .map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
-        Ok(json!({"gateway": host.gateway(), "key": &*pass.secret}))
+        let certificate = host.certificate().map(|sha256| HEXLOWER.encode(&sha256));
+        Ok(json!({"gateway": host.gateway(), "certificate": certificate, "key": &*pass.secret}))
     }
 
     async fn status(&self) -> Value {
@@ -267,7 +269,7 @@ impl HostControl {
             "pid": std::process::id(),
             "uptime_s": host.uptime().as_secs(),
             "environment": host.config().environment,
-            "gateway": host.gateway().map(|address| format!("http://{address}")),
+            "gateway": host.gateway().map(|address| format!("{}://{address}", host.scheme())),
             "database": host.database_source(),
             "database_state": if database { "running" } else { "away" },
             "retired_versions": host.registry().retired(),
@@ -293,7 +295,7 @@ fn commands(registry: &Registry) -> Value {
 pub fn urls(host: &Host) -> Value {
     let mut urls = Vec::new();
     for (plugin, address) in host.addresses() {
-        let base = format!("http://{address}");
+        let base = format!("{}://{address}", host.scheme());
         match plugin {
             None => {
                 for (name, path) in PAGES {

@@ -6,7 +6,7 @@ use crate::{
     capability::process::AllowedError,
     cli::{CliError, Exit},
     config::secrets::SecretError,
-    http::{CorsError, ListenError, TableError},
+    http::{CorsError, ListenError, TableError, tls::TlsError},
     identity::{ApiKeyError, KeyError, development::DevelopmentError},
     migrate::{MigrateError, files::FilesError},
     plugin::lock::LockError,
@@ -123,6 +123,9 @@ pub enum RunError {
     /// `http.trusted_proxies`.
     #[error("http.trusted_proxies: `{0}` is no address and no network such as 10.0.0.0/8")]
     Proxy(String),
+    /// `[http.tls]`.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// `redis.url`.
     #[error("redis.url: {0}")]
     Redis(String),
@@ -148,8 +151,9 @@ pub enum RunError {
 impl From<RunError> for CliError {
     fn from(error: RunError) -> Self {
         let (code, exit) = match &error {
-            RunError::Secret(_) => match error {
+            RunError::Secret(_) | RunError::Tls(_) => match error {
                 RunError::Secret(secret) => return secret.into(),
+                RunError::Tls(tls) => return tls.into(),
                 _ => unreachable!("matched above"),
             },
             RunError::Url(_) | RunError::NoDatabase => ("DATABASE_URL", Exit::Configuration),

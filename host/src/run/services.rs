@@ -1,6 +1,12 @@
 //! The services behind HTTP and the capabilities, made from the configuration.
 
-use std::{collections::BTreeMap, fs, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -27,7 +33,7 @@ use crate::{
         secrets::{MASTER_KEY, Secrets},
     },
     events::{EventLog, dial},
-    http::{Cors, Gateway, HttpMetrics, Limits, Routes, Settings},
+    http::{Cors, Gateway, HttpMetrics, Limits, Routes, Settings, listen::scheme, tls::Tls},
     hub::Hub,
     identity::{
         ApiKey, KeySet, Kind, Verifier, VerifierSettings, development::DevelopmentIssuer,
@@ -70,6 +76,7 @@ pub(super) fn build(
     target: &Target,
     clock: Arc<dyn HostClock>,
     egress: Egress,
+    tls: Option<&Tls>,
 ) -> Result<Seats, RunError> {
     let master = secrets.get_or_generate(MASTER_KEY, MASTER_KEY_BYTES)?;
     let host_pool = pool(target, config.database.pool_max);
@@ -77,6 +84,8 @@ pub(super) fn build(
     let http_metrics = HttpMetrics::new(metrics.registry())
         .map_err(|error| setup("metrics")(error.to_string()))?;
     watched::show(config, &metrics).map_err(|error| setup("metrics")(error.to_string()))?;
+    tls.map_or(Ok(()), |tls| tls.register(metrics.registry()))
+        .map_err(|error| setup("metrics")(error.to_string()))?;
     let panics = by_plugin(
         &metrics,
         "nself_plugin_panics_total",
@@ -101,7 +110,11 @@ pub(super) fn build(
         facts: Facts {
             host: env!("CARGO_PKG_VERSION").to_owned(),
             environment: config.environment.as_str().to_owned(),
-            public_url: format!("http://{}:{}", config.http.bind, config.http.port),
+            public_url: format!(
+                "{}://{}",
+                scheme(tls.is_some()),
+                SocketAddr::new(config.http.bind, config.http.port)
+            ),
             directory: std::path::absolute(&config.directory)
                 .unwrap_or_else(|_| config.directory.clone()),
         },
@@ -239,7 +252,7 @@ pub fn settings_of(config: &Config) -> Result<Settings, RunError> {
             .iter()
             .map(|text| network(text))
             .collect::<Result<_, _>>()?,
-        ..Settings::default()
+        hsts_seconds: http.hsts_seconds,
     })
 }
 

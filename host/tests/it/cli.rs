@@ -14,6 +14,7 @@ mod logs;
 mod manners;
 mod plugin_new;
 mod systemd;
+mod tls;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

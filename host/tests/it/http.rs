@@ -6,3 +6,4 @@ mod limits;
 mod routing;
 mod shutdown;
 mod surfaces;
+mod tls;

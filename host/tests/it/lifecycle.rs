@@ -20,3 +20,4 @@ mod silence;
 mod starting;
 mod stopping;
 mod swap;
+mod tls;

@@ -1,6 +1,7 @@
 //! The host's behaviour, told from outside: real Postgres, real `.so` files, real sockets.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+mod certificates;
 mod cli;
 mod crypto;
 mod egress;

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 /// Both ways of a stream.
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }

@@ -1,5 +1,6 @@
 //! The request that a command is: over HTTP to the running host, with a pass from its control socket.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -15,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 
 use super::parser::{Call, Given};
+use super::pinned;
+use crate::capability::connect::stream::Stream;
 use crate::cli::{CliError, Context, Exit, client};
 
 /// Longest answer.
@@ -26,7 +29,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// What stands for itself in an address.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
-type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
+type RequestBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Sends the request and returns `data` of its answer. An answer that is not one document of JSON is handed on as it comes
 /// instead, until that ends or is not wanted any more: of any length, and `None` then.
@@ -124,7 +127,7 @@ async fn open(
     let request = request
         .body(body)
         .map_err(|error| CliError::of("USAGE", Exit::Usage, &error))?;
-    let stream = TcpStream::connect(gateway)
+    let stream = connect(gateway, pass["certificate"].as_str())
         .await
         .map_err(|error| lost(&error.to_string()))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -133,6 +136,18 @@ async fn open(
     tokio::spawn(connection);
     let answer = sender.send_request(request).await;
     answer.map_err(|error| lost(&error.to_string()))
+}
+
+/// A connection to the host: where its port speaks TLS, to the one that shows the certificate of this SHA-256. The control socket has said it,
+/// so it does not matter what name it is for and who has signed it.
+async fn connect(gateway: SocketAddr, certificate: Option<&str>) -> io::Result<Stream> {
+    let stream = TcpStream::connect(gateway).await?;
+    let Some(certificate) = certificate else {
+        return Ok(Stream::Plain(stream));
+    };
+    let connector = pinned::connector(certificate).map_err(io::Error::other)?;
+    let stream = connector.connect(gateway.ip().into(), stream).await?;
+    Ok(Stream::Tls(Box::new(stream)))
 }
 
 /// Where a host that listens everywhere is reached from here.

@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::{Look, database};
+use super::{Look, certificate, database};
 use crate::{
     backup::{Record, newest},
     cli::{CliError, Context, Exit, client, plugin},
@@ -37,7 +37,7 @@ const FILES_FEW: u64 = 4096;
 type Check = (&'static str, &'static str, fn(&Examined<'_>) -> Look);
 
 /// In the order in which one should be mended before the next.
-pub(super) const ALL: [Check; 9] = [
+pub(super) const ALL: [Check; 10] = [
     (
         "secrets",
         "who can read them can sign tokens and open what plugins have sealed; without the master key nobody opens it again",
@@ -57,6 +57,11 @@ pub(super) const ALL: [Check; 9] = [
         "port",
         "the host cannot listen where another program does",
         port,
+    ),
+    (
+        "certificate",
+        "browsers, apps and Hasura turn away from a host whose certificate does not hold",
+        certificate::look,
     ),
     ("database", "everything is kept in it", database::look),
     (

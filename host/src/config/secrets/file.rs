@@ -36,7 +36,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Secret>, SecretError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(access(error)),
     };
-    check_private(path, &file.metadata().map_err(access)?, 0o077, 0o600)?;
+    check_file(path, &file.metadata().map_err(access)?)?;
     let mut value = String::new();
     file.take(BYTES_MAX + 1)
         .read_to_string(&mut value)
@@ -125,6 +125,11 @@ pub(super) fn check_mounted(path: &Path) -> Result<(), SecretError> {
         return Ok(());
     }
     check_owner(path, &metadata)
+}
+
+/// Checks that a file with a secret is this user's, and that nobody else can read it.
+pub(crate) fn check_file(path: &Path, metadata: &Metadata) -> Result<(), SecretError> {
+    check_private(path, metadata, 0o077, 0o600)
 }
 
 fn check_private(

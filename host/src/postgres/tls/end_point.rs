@@ -4,6 +4,8 @@
 
 use aws_lc_rs::digest::{self, Algorithm};
 
+use crate::der::{OBJECT_IDENTIFIER, SEQUENCE, element};
+
 /// Object identifiers of signature algorithms, and the hash that the binding uses with each.
 const HASHES: [(&[u8], &Algorithm); 6] = [
     (
@@ -45,32 +47,6 @@ fn signature_oid(certificate: &[u8]) -> Option<&[u8]> {
     let (_, after_tbs) = element(body, SEQUENCE)?;
     let (algorithm, _) = element(after_tbs, SEQUENCE)?;
     element(algorithm, OBJECT_IDENTIFIER).map(|(oid, _)| oid)
-}
-
-const SEQUENCE: u8 = 0x30;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-
-/// Splits the first DER element off: its content, and what follows it.
-fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&found, rest) = bytes.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    if found != tag {
-        return None;
-    }
-    // Below 0x80 the length itself, else how many bytes of length follow.
-    let (len, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x83 => {
-            let (len, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (
-                len.iter()
-                    .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
-                rest,
-            )
-        }
-        _ => return None,
-    };
-    rest.split_at_checked(len)
 }
 
 #[cfg(test)]

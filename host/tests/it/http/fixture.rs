@@ -15,6 +15,7 @@ use nself::http::health::{Part, Readiness, health_routes, metrics_route};
 use nself::http::openapi::openapi_route;
 use nself::http::reference::reference_routes;
 use nself::http::table::Routes;
+use nself::http::tls::Tls;
 use nself::http::{
     Admitted, Body, Gateway, Generation, HostRoute, HttpMetrics, NewRoute, RouteTable, Server,
     Settings, Target,
@@ -103,6 +104,7 @@ pub(crate) struct Setup {
     pub(crate) settings: Settings,
     pub(crate) identity: VerifierSettings,
     pub(crate) ready: bool,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl Setup {
@@ -112,14 +114,18 @@ impl Setup {
             settings: Settings::default(),
             identity: VerifierSettings::default(),
             ready: true,
+            tls: None,
         }
     }
 
     pub(crate) async fn start(self) -> Host {
         let registry = prometheus::Registry::new();
         let metrics = HttpMetrics::new(&registry).unwrap();
+        if let Some(tls) = &self.tls {
+            tls.register(&registry).unwrap();
+        }
         let routes = Routes::new();
-        let host = host_routes(&routes, &metrics, registry, self.ready);
+        let host = host_routes(&routes, &metrics, registry.clone(), self.ready);
         let table = RouteTable::build(&host, self.routes, &self.settings.limits, &metrics).unwrap();
         routes.swap(table);
         let verifier = Arc::new(Verifier::new(self.identity).unwrap());
@@ -130,7 +136,7 @@ impl Setup {
             self.settings,
             metrics.clone(),
         );
-        let server = Arc::new(Server::new(Arc::clone(&gateway)));
+        let server = Arc::new(Server::with_tls(Arc::clone(&gateway), self.tls));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let address = server.listen(None, any, "http.port").await.unwrap();
         Host {
@@ -138,6 +144,7 @@ impl Setup {
             server,
             address,
             metrics,
+            registry,
             verifier,
             own_routes: host,
             limits,
@@ -181,6 +188,7 @@ pub(crate) struct Host {
     pub(crate) server: Arc<Server>,
     pub(crate) address: SocketAddr,
     pub(crate) metrics: HttpMetrics,
+    registry: prometheus::Registry,
     pub(crate) verifier: Arc<Verifier>,
     own_routes: Vec<HostRoute>,
     limits: nself::http::Limits,
@@ -201,6 +209,13 @@ impl Host {
     /// Sends a request over HTTP/1.1, on a connection of its own.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         send(&client(false), self.address, request).await
+    }
+
+    /// All its numbers, as they are scraped.
+    pub(crate) fn numbers(&self) -> String {
+        prometheus::TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap()
     }
 
     /// Sends bytes as they are and reads until the host closes.

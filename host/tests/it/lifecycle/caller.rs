@@ -7,6 +7,7 @@ use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -29,6 +30,14 @@ impl Caller {
         let stream = TcpStream::connect(address)
             .await
             .map_err(|error| format!("connect: {error}"))?;
+        Self::over(stream, address).await
+    }
+
+    /// The same over a connection that there is.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        address: SocketAddr,
+    ) -> Result<Self, Failure> {
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(|error| format!("handshake: {error}"))?;

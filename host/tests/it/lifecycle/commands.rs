@@ -6,7 +6,7 @@ use super::plugin_file::changed;
 use super::project::Project;
 
 /// The bad plugin with three routes for operators and a command for each.
-fn commanding() -> Vec<u8> {
+pub(super) fn commanding() -> Vec<u8> {
     commanding_as("")
 }
 

@@ -284,7 +284,8 @@ impl Drop for Project {
 fn address_in(line: &str) -> SocketAddr {
     let answer: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
     let url = answer["data"]["urls"][0]["url"].as_str().unwrap();
-    url.trim_start_matches("http://").parse().unwrap()
+    let (_, address) = url.split_once("://").unwrap();
+    address.parse().unwrap()
 }
 
 /// A running host. It is killed when the test ends, however it ends.
