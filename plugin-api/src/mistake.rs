@@ -55,6 +55,7 @@ mod tests {
         assert!(mistake.told().is_ok());
         mistake.note::<()>(&Err(Error::invalid("FILE", "line 1")));
         mistake.note(&away);
-        assert_eq!(mistake.told().unwrap_err().code(), "FILE");
+        let told = mistake.told().expect_err("it is noted");
+        assert_eq!(told.code(), "FILE");
     }
 }

@@ -166,6 +166,7 @@ fn plugins(examined: &Examined<'_>) -> Look {
 }
 
 fn host(examined: &Examined<'_>) -> Look {
+    const MORE: &str = "more of it: `nself status`, `nself plugin list`, `nself logs --level warn`";
     let status = match &examined.status {
         Ok(status) => status,
         Err(error) if error.code == "HOST_NOT_RUNNING" => {
@@ -173,7 +174,6 @@ fn host(examined: &Examined<'_>) -> Look {
         }
         Err(error) => return Look::of(error),
     };
-    const MORE: &str = "more of it: `nself status`, `nself plugin list`, `nself logs --level warn`";
     let pid = &status["pid"];
     let unwell = unwell(status).join("; ");
     if status["healthy"] == json!(true) {
@@ -312,10 +312,10 @@ mod tests {
 
     #[test]
     fn a_backup_of_the_day_before_yesterday_is_a_warning() {
-        let now: Timestamp = "2030-03-31T02:30:00Z".parse().unwrap();
+        let now: Timestamp = "2030-03-31T02:30:00Z".parse().expect("a time");
         let of = |from: &str| Record {
             id: from.replace(['-', ':'], ""),
-            from: from.parse().unwrap(),
+            from: from.parse().expect("a time"),
             nself: "0.1.0".to_owned(),
             postgres: "15.18".to_owned(),
             bytes: 1,
