@@ -1,6 +1,6 @@
 //! TLS at the host's own doors, for whoever wants no proxy in front of it: which certificate is shown, and the handshake.
 //!
-//! It lies over [`Timed`](super::timed::Timed), whose patience so holds for the handshake, too: it has to be over, and the first request's head to
+//! It lies over `Timed`, whose patience so holds for the handshake, too: it has to be over, and the first request's head to
 //! have come, within the time for a head. The certificate is asked for at each handshake, so another one takes its place without anybody's noticing.
 
 mod error;
