@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 /// use nself_plugin_api::{mistake::Mistake, prelude::{Error, Result}};
 ///
 /// let mistake = Mistake::default();
-/// let refused: Result<()> = Err(Error::invalid("NOTES_FILE", "notes.yaml:3: `tittle` is not known"));
+/// let refused: Result<()> = Err(Error::invalid("SCHEDULE_FILE", "teas.yaml:3: `zoen` is not known"));
 /// mistake.note(&refused);
-/// assert_eq!(mistake.told().unwrap_err().code(), "NOTES_FILE");
+/// assert_eq!(mistake.told().unwrap_err().code(), "SCHEDULE_FILE");
 /// mistake.note(&Ok(()));
 /// assert!(mistake.told().is_ok());
 /// ```
