@@ -3,7 +3,12 @@
 mod file;
 mod line;
 
-use std::{io::ErrorKind, path::Path, thread, time::Duration};
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use tracing::Level;
 
@@ -30,30 +35,66 @@ pub(super) struct LogsArgs {
 }
 
 pub(super) fn run(context: &Context, args: &LogsArgs) -> Result<(), CliError> {
-    let (config, _) = context.config()?;
-    let path = match &config.log.file {
-        Some(file) => config.resolve(file),
-        None => config.background_log(),
-    };
-    let unreadable = |error: std::io::Error| refused(&path, &error);
-    let mut log = LogFile::open(&path).map_err(unreadable)?;
-    let show = |bytes: &[u8]| shown(&context.output, args, bytes);
-    let last = log.last(args.lines, show).map_err(unreadable)?;
-    for text in last {
-        if !context.output.line(&text)? {
-            return Ok(());
-        }
-    }
-    if !args.follow {
+    let mut tail = Tail::open(context, args)?;
+    if !tail.print_last()? || !args.follow {
         return Ok(());
     }
-    loop {
-        for text in log.more(show).map_err(unreadable)? {
-            if !context.output.line(&text)? {
-                return Ok(());
+    while tail.print_new()? {
+        thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+/// The log of the host in the background, as it grows.
+pub(super) struct Tail<'a> {
+    context: &'a Context,
+    args: LogsArgs,
+    path: PathBuf,
+    file: LogFile,
+}
+
+impl<'a> Tail<'a> {
+    /// # Errors
+    ///
+    /// `LOG_ABSENT` when no host has written one; `LOG_READ`.
+    pub(super) fn open(context: &'a Context, args: &LogsArgs) -> Result<Self, CliError> {
+        let (config, _) = context.config()?;
+        let path = match &config.log.file {
+            Some(file) => config.resolve(file),
+            None => config.background_log(),
+        };
+        let file = LogFile::open(&path).map_err(|error| refused(&path, &error))?;
+        Ok(Self {
+            context,
+            args: args.clone(),
+            path,
+            file,
+        })
+    }
+
+    /// The last lines, as many as are asked for; whether somebody still reads.
+    pub(super) fn print_last(&mut self) -> Result<bool, CliError> {
+        let Self { context, args, .. } = self;
+        let show = |bytes: &[u8]| shown(&context.output, args, bytes);
+        let lines = self.file.last(args.lines, show);
+        self.print(lines)
+    }
+
+    /// What has come since; whether somebody still reads.
+    pub(super) fn print_new(&mut self) -> Result<bool, CliError> {
+        let Self { context, args, .. } = self;
+        let show = |bytes: &[u8]| shown(&context.output, args, bytes);
+        let lines = self.file.more(show);
+        self.print(lines)
+    }
+
+    fn print(&self, lines: io::Result<Vec<String>>) -> Result<bool, CliError> {
+        for line in lines.map_err(|error| refused(&self.path, &error))? {
+            if !self.context.output.line(&line)? {
+                return Ok(false);
             }
         }
-        thread::sleep(LOOK_EVERY);
+        Ok(true)
     }
 }
 
@@ -71,7 +112,7 @@ fn shown(output: &Output, args: &LogsArgs, bytes: &[u8]) -> Option<String> {
     is_wanted.then(|| line.show(output))
 }
 
-fn refused(path: &Path, error: &std::io::Error) -> CliError {
+fn refused(path: &Path, error: &io::Error) -> CliError {
     let path = path.display();
     if error.kind() == ErrorKind::NotFound {
         return CliError::new("LOG_ABSENT", Exit::Failed, format!("there is no {path}")).with_help(

@@ -3,6 +3,7 @@
 mod accepted;
 mod catalogue;
 mod check;
+mod dev;
 mod enable;
 mod install;
 mod new;
@@ -43,6 +44,8 @@ pub enum PluginCommand {
     Check(Check),
     /// Write a plugin crate to begin with: a table, routes, a task, tests
     New(new::New),
+    /// Build a plugin whenever something of it changes, exchange it in the running host, and show its log
+    Dev(dev::Dev),
     /// Start plugins, now and at every start, and grant what they ask for
     Enable(enable::Enable),
     /// Stop a plugin, now and at every start
@@ -134,6 +137,7 @@ pub(super) fn run(context: &Context, args: &PluginArgs) -> Result<(), CliError> 
         PluginCommand::Inspect(args) => check::inspect(context, &args.subject),
         PluginCommand::Check(args) => check::run(context, &args.files),
         PluginCommand::New(args) => new::run(context, args),
+        PluginCommand::Dev(args) => dev::run(context, args),
         PluginCommand::Enable(args) => enable::run(context, args),
         PluginCommand::Disable(args) => {
             let request =

@@ -9,6 +9,7 @@ mod audited;
 mod canary;
 mod commands;
 mod database;
+mod dev;
 mod drain;
 mod exclusive;
 mod handed;

@@ -197,6 +197,7 @@ impl Registry {
                 .await;
             return Err(refusal);
         }
+        self.refresh(&inner);
         Ok(changed(Some(&running), None, true))
     }
 
@@ -279,6 +280,7 @@ impl Registry {
         let mut inner = self.state.lock().await;
         let checked = self.file(id)?;
         let (new, old) = self.upgrade_to(&mut inner, &checked, id, signer).await?;
+        self.refresh(&inner);
         Ok(self.retire(&new, old.as_ref(), drain).await)
     }
 
@@ -303,8 +305,10 @@ impl Registry {
         let incoming = Incoming::new(self.place_of(id)?, &checked)?;
         let name = file.display().to_string();
         let (new, old) = self.upgrade_to(&mut inner, &checked, &name, signer).await?;
-        incoming.place()?;
+        // Looked at when its file has its name: before, the directory holds another version than runs.
+        let placed = incoming.place();
         self.refresh(&inner);
+        placed?;
         Ok(self.retire(&new, old.as_ref(), drain).await)
     }
 
@@ -361,6 +365,7 @@ impl Registry {
         let (new, old) = self
             .replace(&mut inner, lock, &kept, Migrate::No, "plugin.rolled_back")
             .await?;
+        self.refresh(&inner);
         Ok(self.retire(&new, old.as_ref(), drain).await)
     }
 
@@ -544,6 +549,7 @@ impl Registry {
     }
 
     /// Makes `all` the running plugins: lock file, routes, loops and port of the new one. A failure ends the new one.
+    /// Whoever calls this refreshes what is shown when the plugin directory is as it will be.
     pub(super) async fn commit(
         &self,
         inner: &mut Inner,
@@ -570,7 +576,6 @@ impl Registry {
         inner.waiting.remove(new.id());
         self.run_loops(new);
         self.open_port(new.id()).await;
-        self.refresh(inner);
         Ok(())
     }
 

@@ -158,7 +158,9 @@ impl Registry {
         let mut all = inner.running.clone();
         all.push(Arc::clone(&running));
         let lock = inner.lock.clone();
-        self.commit(inner, lock, all, &running).await
+        self.commit(inner, lock, all, &running).await?;
+        self.refresh(inner);
+        Ok(())
     }
 
     /// Tells the audit log what it has not been told of crashes. Without a database it waits for the next start.

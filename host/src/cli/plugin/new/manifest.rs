@@ -27,7 +27,7 @@ pub(super) fn stand_alone(
 
 /// `KEY.workspace = true` becomes what the workspace says about KEY. A crate that is no member must say that it is a
 /// workspace of its own: it may stand below another one. The profiles are the workspace's, so that a shared target
-/// directory serves both.
+/// directory serves both; but for what they say of single packages, which this crate may not have.
 fn written_out(manifest: &str, workspace_manifest: &Table, checkout: &Path) -> String {
     let mut section = "";
     let mut lines = Vec::new();
@@ -54,13 +54,24 @@ fn written_out(manifest: &str, workspace_manifest: &Table, checkout: &Path) -> S
     }
     let profiles = workspace_manifest
         .get("profile")
-        .map(|profile| Table::from_iter([("profile".to_owned(), profile.clone())]))
+        .map(|profile| Table::from_iter([("profile".to_owned(), without_packages(profile))]))
         .and_then(|profiles| toml::to_string(&profiles).ok());
     format!(
         "{}\n\n[workspace]\n\n{}",
         lines.join("\n"),
         profiles.unwrap_or_default()
     )
+}
+
+/// cargo warns of each package that is named and not there.
+fn without_packages(profiles: &Value) -> Value {
+    let mut profiles = profiles.clone();
+    for (_, profile) in profiles.as_table_mut().into_iter().flatten() {
+        if let Some(packages) = profile.get_mut("package").and_then(Value::as_table_mut) {
+            packages.retain(|name, _| name == "*");
+        }
+    }
+    profiles
 }
 
 /// A path in the workspace's manifest is relative to it.
