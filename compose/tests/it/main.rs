@@ -4,6 +4,7 @@ mod bootstrap;
 mod build;
 mod checklist;
 mod files;
+mod hostile;
 mod monitoring;
 mod native;
 mod secrets;

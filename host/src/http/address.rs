@@ -54,7 +54,7 @@ fn clean(text: &str) -> Result<Cow<'_, str>, Problem> {
     let malformed = || {
         Problem::bad_request(
             "ADDRESS_MALFORMED",
-            "the address is not valid percent-encoded UTF-8",
+            "the address is not valid percent-encoded UTF-8, or has control characters",
         )
     };
     let bytes = text.as_bytes();

@@ -83,8 +83,12 @@ fn operation(entry: &Entry, id: &str) -> Value {
         operation["parameters"] = parameters.into();
     }
     if let Some(schema) = &route.request {
+        // Where a standard has the words, nothing sent may count as nothing said.
+        let schema_of_body = Schema::read(schema);
+        let has_required = schema_of_body["required"].get(0).is_some();
+        let is_required = route.kind != "raw" || has_required;
         operation["requestBody"] =
-            json!({"required": true, "content": {"application/json": {"schema": schema}}});
+            json!({"required": is_required, "content": {"application/json": {"schema": schema}}});
     }
     operation
 }
@@ -132,13 +136,20 @@ fn responses(entry: &Entry) -> Value {
         "json" => json!({"description": "Done", "content": {"application/json": {"schema":
             {"type": "object", "properties": {"data": data}, "required": ["data"]}}}}),
         "sse" => {
-            json!({"description": "A stream of events", "content": {"text/event-stream": {"schema": {"type": "string"}}}})
+            json!({"description": "A stream of events", "content": {"text/event-stream": {}}})
         }
         "websocket" => json!({"description": "Use the upgrade to websocket"}),
         _ => json!({"description": "Done", "content": {"*/*": {}}}),
     };
-    let error = json!({"$ref": "#/components/responses/Problem"});
+    // What is raw is in the words of a standard, and so are its errors; the host's own come beside them.
+    let is_raw = route.kind == "raw";
+    let name = if is_raw { "Refusal" } else { "Problem" };
+    let error = json!({"$ref": format!("#/components/responses/{name}")});
     let mut responses = json!({"default": error});
+    if is_raw {
+        responses["204"] = json!({"description": "Done; there is nothing to say"});
+        responses["3XX"] = json!({"description": "Go on there"});
+    }
     // Handlers choose among the successful statuses; a range says that better than a guess.
     responses[if route.kind == "websocket" {
         "101"
@@ -210,6 +221,9 @@ fn components() -> Value {
             "description": "An error",
             "headers": {"x-request-id": {"description": "Names the request in the log", "schema": {"type": "string"}}},
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }, "Refusal": {
+            "description": "An error, in the words of the standard that this address speaks, or as everywhere else",
+            "content": {"*/*": {}},
         }},
     })
 }

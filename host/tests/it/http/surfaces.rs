@@ -115,6 +115,12 @@ async fn the_document_says_what_is_in_force() {
         list["responses"]["default"]["$ref"],
         "#/components/responses/Problem"
     );
+    let raw = &document["paths"]["/livez"]["get"]["responses"];
+    assert_eq!(
+        (&raw["default"]["$ref"], raw["3XX"].is_object()),
+        (&json!("#/components/responses/Refusal"), true),
+        "what follows a standard has its errors, and sends elsewhere"
+    );
     assert!(
         document["paths"]["/files/{path}"]["get"].is_object(),
         "catch-all parameters in OpenAPI's spelling"

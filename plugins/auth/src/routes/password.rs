@@ -72,16 +72,16 @@ pub(crate) async fn change(
 #[derive(Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Thought {
-    /// It is looked at and forgotten.
-    #[schema(max_length = 512)]
+    /// It is looked at and forgotten. One that is too long is told so, as anything else that is wrong with it.
     pub password: String,
-    /// The address of the account.
-    #[schema(max_length = 320)]
+    /// The address of the account, as far as an address goes.
     pub email: Option<String>,
-    /// The name that others see.
-    #[schema(max_length = 200)]
+    /// The name that others see, as far as a name goes.
     pub display_name: Option<String>,
 }
+
+/// Signs of an address or a name that are looked for in a password.
+const CONTEXT_LENGTH_MAX: usize = 320;
 
 /// What to think of it.
 #[derive(Serialize, Schema)]
@@ -99,6 +99,12 @@ pub(crate) struct Advised {
     pub suggestions: Vec<&'static str>,
 }
 
+/// What somebody only thinks of is not refused, so it is cut.
+fn beginning(text: &str) -> &str {
+    let end = text.char_indices().nth(CONTEXT_LENGTH_MAX);
+    end.map_or(text, |(end, _)| &text[..end])
+}
+
 pub(crate) async fn check(
     cx: Cx<Auth>,
     caller: Caller,
@@ -106,8 +112,8 @@ pub(crate) async fn check(
 ) -> Result<Private<Data<Advised>>> {
     throttle::address(&cx, Action::Advice, &caller).await?;
     let context = Context {
-        email: thought.email.as_deref(),
-        name: thought.display_name.as_deref(),
+        email: thought.email.as_deref().map(beginning),
+        name: thought.display_name.as_deref().map(beginning),
     };
     let length_min = cx.plugin().config.password_length_min;
     let accepted = password::accept(&thought.password, length_min, context);

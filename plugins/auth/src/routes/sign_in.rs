@@ -70,8 +70,7 @@ pub(crate) async fn refresh(
 #[derive(Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Revocation {
-    /// Any refresh token of the session, also an old one.
-    #[schema(max_length = 200)]
+    /// Any refresh token of the session, also an old one. What is none is answered the same.
     pub refresh_token: String,
 }
 

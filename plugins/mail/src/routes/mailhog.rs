@@ -266,7 +266,7 @@ fn missing() -> Error {
 /// MailHog's answer to a deletion: 200 with nothing in it.
 #[expect(clippy::unnecessary_wraps, reason = "it is what the handlers return")]
 fn done() -> Result<Response> {
-    Ok(Response::new(StatusCode::OK, ""))
+    Ok(Response::new(StatusCode::OK, "").content_type("text/plain"))
 }
 
 fn json(answer: &impl Serialize) -> Result<Response> {

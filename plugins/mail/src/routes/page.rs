@@ -125,7 +125,7 @@ pub(crate) async fn list(
     let smtp_port = cx.plugin().catcher.port();
     render(
         "list.html",
-        context! { mails => Serde(&lines), total => page.total, first => start + 1, last => end, newer, older, kind, query, smtp_port },
+        context! { mails => Serde(&lines), total => page.total, first => start.saturating_add(1), last => end, newer, older, kind, query, smtp_port },
     )
 }
 
