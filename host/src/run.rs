@@ -7,6 +7,7 @@ mod error;
 pub mod heartbeat;
 mod housekeeping;
 mod programs;
+mod redirect;
 pub(crate) mod room;
 mod services;
 mod session;
@@ -19,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::IpNet;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -39,7 +41,7 @@ use crate::{
     capability::clock::{HostClock, SystemClock},
     config::{Config, Environment, Provenance, secrets::Secrets},
     http::{
-        HostRoute, Server,
+        HostRoute, Redirect, Server,
         health::{Part, Readiness, health_routes, metrics_route},
         openapi::openapi_route,
         reference::reference_routes,
@@ -77,6 +79,7 @@ struct Assembly<'a> {
     database: &'a Database,
     clock: Arc<dyn HostClock>,
     tls: Option<Arc<Tls>>,
+    redirect: Option<Arc<Redirect>>,
 }
 
 /// A database that takes longer to say anything does not answer.
@@ -130,6 +133,7 @@ impl Host {
         let started = Instant::now();
         // First: what is wrong with two files is said before a database has started.
         let tls = TlsFiles::of(&config)?.map(Tls::open).transpose()?;
+        let redirect = redirect::of(&config, tls.is_some())?;
         let database = Database::open(database, &config, &secrets, &progress).await?;
         let assembly = Assembly {
             config: &config,
@@ -137,6 +141,7 @@ impl Host {
             database: &database,
             clock,
             tls,
+            redirect,
         };
         match Self::serve(assembly, provenance, migrate, &*progress).await {
             Ok((registry, server, services)) => Ok(Self {
@@ -171,6 +176,7 @@ impl Host {
             database,
             clock,
             tls,
+            redirect,
         } = assembly;
         progress("applying migrations");
         // One waits for the database, the other for files.
@@ -197,6 +203,7 @@ impl Host {
         let server = Arc::new(Server::with_tls(Arc::clone(&seats.gateway), tls));
         let address = SocketAddr::new(config.http.bind, config.http.port);
         server.listen(None, address, "http.port").await?;
+        redirect::open(&server, config, redirect).await?;
         registry.attach(Arc::clone(&server));
         registry.open_ports().await;
         Ok((registry, server, seats.services))
@@ -229,6 +236,11 @@ impl Host {
     /// SHA-256 of the certificate that its ports show, if they do.
     pub fn certificate(&self) -> Option<[u8; 32]> {
         self.server.tls().map(|tls| tls.pair().sha256())
+    }
+
+    /// Who has to begin with a header of the PROXY protocol.
+    pub fn proxies_that_tell(&self) -> Vec<IpNet> {
+        self.server.proxies_that_tell()
     }
 
     /// Open ports: the plugin, or none for the gateway.

@@ -15,6 +15,8 @@ mod handed;
 mod logging;
 mod offered;
 mod optional;
+mod proxy_protocol;
+mod redirect;
 mod removal;
 mod silence;
 mod starting;

@@ -285,3 +285,34 @@ fn without_one_nothing_is_wrong() {
     assert_eq!(look["state"], "ok");
     assert_eq!(look["found"], "none: the ports speak plain HTTP");
 }
+
+/// Only the host says it: there is nothing in it for who looks at certificates.
+#[track_caller]
+fn check_not_started(settings: &str, says: &[&str]) {
+    let (project, _) = project();
+    fs::write(project.path().join("nself.toml"), settings).unwrap();
+    let refused = project.run_with(&["serve", "--port", "0"], NOWHERE);
+    refused.check(78, &["error[CONFIGURATION]"]);
+    refused.check(78, says);
+}
+
+#[test]
+fn a_port_that_sends_on_to_the_others_needs_to_know_where_to() {
+    check_not_started(
+        "[http.tls]\nredirect_port = 8080\n",
+        &["http.tls.redirect_port", "no port speaks TLS"],
+    );
+    let beside = format!("{TLS}redirect_port = 8080\n");
+    check_not_started(&beside, &["http.public_url does not say", "https://home"]);
+    for (url, says) in [
+        ("http://home.example", "http.public_url does not say"),
+        ("https://home.example/app", "nothing behind them"),
+        (
+            "home.example",
+            "http.public_url: `home.example` is no address",
+        ),
+    ] {
+        let settings = format!("[http]\npublic_url = \"{url}\"\n{beside}");
+        check_not_started(&settings, &[says]);
+    }
+}
