@@ -37,6 +37,7 @@ pub use self::{
     session::Session,
 };
 use crate::{
+    acme::{AcmeSettings, Keeper, KeeperSettings},
     audit::{self, Entry},
     capability::clock::{HostClock, SystemClock},
     config::{Config, Environment, Provenance, secrets::Secrets},
@@ -98,6 +99,8 @@ pub struct Host {
     housekeeping: JoinHandle<()>,
     /// Looks for another certificate.
     watching: Option<JoinHandle<()>>,
+    /// Asks an authority for one.
+    certifying: Option<JoinHandle<()>>,
     stopping: Arc<Notify>,
     started: Instant,
 }
@@ -132,8 +135,22 @@ impl Host {
         } = settings;
         let started = Instant::now();
         // First: what is wrong with two files is said before a database has started.
-        let tls = TlsFiles::of(&config)?.map(Tls::open).transpose()?;
-        let redirect = redirect::of(&config, tls.is_some())?;
+        let acme = AcmeSettings::of(&config)?;
+        let tls = match &acme {
+            Some(acme) => Some(Tls::open_kept(acme.files())),
+            None => TlsFiles::of(&config)?.map(Tls::open).transpose()?,
+        };
+        let challenges = Arc::default();
+        let redirect = redirect::of(&config, tls.is_some(), &challenges)?;
+        let keeper = acme.zip(tls.clone()).map(|(acme, tls)| {
+            Keeper::new(KeeperSettings {
+                acme,
+                secrets: secrets.clone(),
+                tls,
+                challenges,
+                clock: Arc::clone(&clock),
+            })
+        });
         let database = Database::open(database, &config, &secrets, &progress).await?;
         let assembly = Assembly {
             config: &config,
@@ -148,6 +165,8 @@ impl Host {
                 watching: server
                     .tls()
                     .map(|tls| tokio::spawn(Arc::clone(tls).watch())),
+                // Only now: the port at which the authority asks is open.
+                certifying: keeper.map(|keeper| tokio::spawn(keeper.run())),
                 housekeeping: housekeeping::start(Arc::clone(&services), archive_of(&config)),
                 services,
                 config: Arc::new(config),
@@ -235,7 +254,14 @@ impl Host {
 
     /// SHA-256 of the certificate that its ports show, if they do.
     pub fn certificate(&self) -> Option<[u8; 32]> {
-        self.server.tls().map(|tls| tls.pair().sha256())
+        let pair = self.server.tls()?.pair()?;
+        Some(pair.sha256())
+    }
+
+    /// Whether its ports speak TLS and there is nothing to show.
+    pub fn is_without_certificate(&self) -> bool {
+        let tls = self.server.tls();
+        tls.is_some_and(|tls| tls.pair().is_none())
     }
 
     /// Who has to begin with a header of the PROXY protocol.
@@ -309,7 +335,9 @@ impl Host {
             .max(Duration::from_secs(1));
         let ended = self.registry.stop_all(left).await;
         self.housekeeping.abort();
-        self.watching.as_ref().map(JoinHandle::abort);
+        for task in [&self.watching, &self.certifying].into_iter().flatten() {
+            task.abort();
+        }
         self.services.pool.close();
         self.database.close().await;
         info!(answered, ended, "host stopped");

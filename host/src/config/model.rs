@@ -176,6 +176,36 @@ pub struct HttpTls {
     pub key: Option<PathBuf>,
     /// Port without TLS that sends callers on to `http.public_url`; default: none.
     pub redirect_port: Option<u16>,
+    /// Certificates that the host gets by itself.
+    pub acme: HttpAcme,
+}
+
+/// Certificates that the host gets by itself (ACME, RFC 8555).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpAcme {
+    /// Names that they are for; default: none, nobody is asked.
+    pub domains: Vec<String>,
+    /// Mail addresses to which the authority may write; default none.
+    pub contact: Vec<String>,
+    /// The authority's directory; default: that of Let's Encrypt.
+    pub directory: String,
+    /// Certificates to trust besides the system's when asking it, PEM; default: none.
+    pub ca: Option<PathBuf>,
+    /// Whether somebody has agreed to its terms of service; default false.
+    pub terms_of_service_agreed: bool,
+}
+
+impl Default for HttpAcme {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            contact: Vec::new(),
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            ca: None,
+            terms_of_service_agreed: false,
+        }
+    }
 }
 
 /// Postgres.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
+    acme::AcmeError,
     capability::process::AllowedError,
     cli::{CliError, Exit},
     config::secrets::SecretError,
@@ -137,6 +138,9 @@ pub enum RunError {
     /// `[http.tls]`.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// `[http.tls.acme]`.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
     /// `redis.url`.
     #[error("redis.url: {0}")]
     Redis(String),
@@ -162,9 +166,10 @@ pub enum RunError {
 impl From<RunError> for CliError {
     fn from(error: RunError) -> Self {
         let (code, exit) = match &error {
-            RunError::Secret(_) | RunError::Tls(_) => match error {
+            RunError::Secret(_) | RunError::Tls(_) | RunError::Acme(_) => match error {
                 RunError::Secret(secret) => return secret.into(),
                 RunError::Tls(tls) => return tls.into(),
+                RunError::Acme(acme) => return acme.into(),
                 _ => unreachable!("matched above"),
             },
             RunError::Url(_) | RunError::NoDatabase => ("DATABASE_URL", Exit::Configuration),

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use super::RunError;
 use crate::{
     config::Config,
-    http::{Redirect, Server, origin},
+    http::{Challenges, Redirect, Server, origin},
 };
 
 const SETTING: &str = "http.tls.redirect_port";
@@ -15,20 +15,24 @@ const SETTING: &str = "http.tls.redirect_port";
 /// # Errors
 ///
 /// When there is nothing to send callers on to.
-pub(super) fn of(config: &Config, is_tls: bool) -> Result<Option<Arc<Redirect>>, RunError> {
+pub(super) fn of(
+    config: &Config,
+    is_tls: bool,
+    challenges: &Arc<Challenges>,
+) -> Result<Option<Arc<Redirect>>, RunError> {
     if config.http.tls.redirect_port.is_none() {
         return Ok(None);
     }
     if !is_tls {
         return Err(RunError::Redirect(
-            "no port speaks TLS: set http.tls.certificate and http.tls.key, too",
+            "no port speaks TLS: set http.tls.certificate and http.tls.key, or http.tls.acme.domains",
         ));
     }
     let url = config.http.public_url.as_deref();
     let origin = origin(url.unwrap_or_default());
     match origin {
         Ok(origin) if origin.starts_with("https://") => {
-            Ok(Some(Redirect::new(origin, Arc::default())))
+            Ok(Some(Redirect::new(origin, Arc::clone(challenges))))
         }
         Err(error) if url.is_some() => Err(error.into()),
         Ok(_) | Err(_) => Err(RunError::Redirect(

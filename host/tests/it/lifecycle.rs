@@ -5,6 +5,7 @@ pub(crate) mod load;
 pub(crate) mod plugin_file;
 pub(crate) mod project;
 
+mod acme;
 mod audited;
 mod canary;
 mod commands;

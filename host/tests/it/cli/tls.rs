@@ -316,3 +316,44 @@ fn a_port_that_sends_on_to_the_others_needs_to_know_where_to() {
         check_not_started(&settings, &[says]);
     }
 }
+
+#[test]
+fn an_authority_is_not_asked_with_half_of_what_it_takes() {
+    let acme = |tls: &str, acme: &str| {
+        format!(
+            "[http]\npublic_url = \"https://home.example\"\n[http.tls]\n{tls}\n[http.tls.acme]\n{acme}\n"
+        )
+    };
+    let (port, domains) = ("redirect_port = 8080", "domains = [\"home.example\"]");
+    let agreed = format!("{domains}\nterms_of_service_agreed = true");
+    for (settings, says) in [
+        (
+            acme("", "terms_of_service_agreed = true"),
+            "names no domains",
+        ),
+        (acme("", &agreed), "`http.tls.redirect_port` is not"),
+        (acme(port, domains), "terms_of_service_agreed` is not true"),
+        (
+            acme(
+                &format!("{port}\ncertificate = \"certificate.pem\"\nkey = \"key.pem\""),
+                &agreed,
+            ),
+            "keep one of the two",
+        ),
+        (
+            acme(
+                port,
+                "domains = [\"*.home.example\"]\nterms_of_service_agreed = true",
+            ),
+            "`*.home.example` is no name",
+        ),
+        (
+            acme(port, &format!("{agreed}\ndirectory = \"http://x\"")),
+            "no https address",
+        ),
+    ] {
+        let (project, _) = project();
+        fs::write(project.path().join("nself.toml"), settings).unwrap();
+        check_refused(&project, 78, "CONFIGURATION", &[says]);
+    }
+}

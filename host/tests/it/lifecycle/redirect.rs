@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::project::{Project, until};
+use super::project::{Project, free_ports, until};
 use super::tls::said;
 use crate::certificates::{Authority, LONG};
 
@@ -12,7 +12,6 @@ async fn who_comes_without_tls_arrives_with_it() {
     let authority = Authority::new();
     authority.certify(LONG).put(project.path());
     authority.put_root(project.path());
-    // Both ports of one host: the first tells the system's choice of the second.
     let [port, redirect] = free_ports();
     let settings = format!(
         "[http]\nplugin_ports = false\nport = {port}\npublic_url = \"https://localhost:{port}\"\n\
@@ -36,10 +35,4 @@ async fn who_comes_without_tls_arrives_with_it() {
     // Addresses for people are those with TLS alone.
     let urls = project.nself(&["urls"]).done().stdout;
     assert!(!urls.contains(&redirect.to_string()), "{urls}");
-}
-
-/// Ports that nobody has, most likely.
-pub(super) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
