@@ -23,6 +23,8 @@ have chromium || missing+=(chromium)
 have minisign || missing+=(minisign)
 # A media origin that asks the host.
 have nginx || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+# An authority that certifies whoever asks it well.
+have pebble || missing+=(pebble)
 # The stack of compose/ is started in namespaces of this machine, and checked by tools that live below target/.
 have ip || missing+=(iproute2)
 have curl || missing+=(curl)

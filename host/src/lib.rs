@@ -1,6 +1,7 @@
 //! The host: one process that owns the sockets, the database pools, the clock, the logs and the lifecycle,
 //! and loads everything that the backend *does* as plugins.
 
+pub mod acme;
 pub mod audit;
 pub mod backup;
 pub mod capability;

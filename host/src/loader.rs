@@ -34,7 +34,7 @@ pub use entry::entry;
 pub use note::MANIFEST_BYTES_MAX;
 pub use open::{AddressRange, ENTRY_SYMBOL, Loaded, open};
 pub use refusal::{
-    DirectoryFault, ElfFault, FileFault, ManifestFault, Refusal, StoreFault, one_line,
+    DirectoryFault, ElfFault, FileFault, ManifestFault, Refusal, StoreFault, one_line, one_line_of,
 };
 pub use sha256::{Sha256, Sha256Error};
 pub use signature::{Judged, OWN_NAME, Policy, SignatureFault, Signed, Signer, Trust, TrustedKey};

@@ -7,6 +7,7 @@ mod error;
 pub mod heartbeat;
 mod housekeeping;
 mod programs;
+mod redirect;
 pub(crate) mod room;
 mod services;
 mod session;
@@ -19,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::IpNet;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -35,11 +37,12 @@ pub use self::{
     session::Session,
 };
 use crate::{
+    acme::{AcmeSettings, Keeper, KeeperSettings},
     audit::{self, Entry},
     capability::clock::{HostClock, SystemClock},
     config::{Config, Environment, Provenance, secrets::Secrets},
     http::{
-        HostRoute, Server,
+        HostRoute, Redirect, Server,
         health::{Part, Readiness, health_routes, metrics_route},
         openapi::openapi_route,
         reference::reference_routes,
@@ -77,6 +80,7 @@ struct Assembly<'a> {
     database: &'a Database,
     clock: Arc<dyn HostClock>,
     tls: Option<Arc<Tls>>,
+    redirect: Option<Arc<Redirect>>,
 }
 
 /// A database that takes longer to say anything does not answer.
@@ -95,6 +99,8 @@ pub struct Host {
     housekeeping: JoinHandle<()>,
     /// Looks for another certificate.
     watching: Option<JoinHandle<()>>,
+    /// Asks an authority for one.
+    certifying: Option<JoinHandle<()>>,
     stopping: Arc<Notify>,
     started: Instant,
 }
@@ -129,7 +135,22 @@ impl Host {
         } = settings;
         let started = Instant::now();
         // First: what is wrong with two files is said before a database has started.
-        let tls = TlsFiles::of(&config)?.map(Tls::open).transpose()?;
+        let acme = AcmeSettings::of(&config)?;
+        let tls = match &acme {
+            Some(acme) => Some(Tls::open_kept(acme.files())),
+            None => TlsFiles::of(&config)?.map(Tls::open).transpose()?,
+        };
+        let challenges = Arc::default();
+        let redirect = redirect::of(&config, tls.is_some(), &challenges)?;
+        let keeper = acme.zip(tls.clone()).map(|(acme, tls)| {
+            Keeper::new(KeeperSettings {
+                acme,
+                secrets: secrets.clone(),
+                tls,
+                challenges,
+                clock: Arc::clone(&clock),
+            })
+        });
         let database = Database::open(database, &config, &secrets, &progress).await?;
         let assembly = Assembly {
             config: &config,
@@ -137,12 +158,15 @@ impl Host {
             database: &database,
             clock,
             tls,
+            redirect,
         };
         match Self::serve(assembly, provenance, migrate, &*progress).await {
             Ok((registry, server, services)) => Ok(Self {
                 watching: server
                     .tls()
                     .map(|tls| tokio::spawn(Arc::clone(tls).watch())),
+                // Only now: the port at which the authority asks is open.
+                certifying: keeper.map(|keeper| tokio::spawn(keeper.run())),
                 housekeeping: housekeeping::start(Arc::clone(&services), archive_of(&config)),
                 services,
                 config: Arc::new(config),
@@ -171,6 +195,7 @@ impl Host {
             database,
             clock,
             tls,
+            redirect,
         } = assembly;
         progress("applying migrations");
         // One waits for the database, the other for files.
@@ -197,6 +222,7 @@ impl Host {
         let server = Arc::new(Server::with_tls(Arc::clone(&seats.gateway), tls));
         let address = SocketAddr::new(config.http.bind, config.http.port);
         server.listen(None, address, "http.port").await?;
+        redirect::open(&server, config, redirect).await?;
         registry.attach(Arc::clone(&server));
         registry.open_ports().await;
         Ok((registry, server, seats.services))
@@ -228,7 +254,19 @@ impl Host {
 
     /// SHA-256 of the certificate that its ports show, if they do.
     pub fn certificate(&self) -> Option<[u8; 32]> {
-        self.server.tls().map(|tls| tls.pair().sha256())
+        let pair = self.server.tls()?.pair()?;
+        Some(pair.sha256())
+    }
+
+    /// Whether its ports speak TLS and there is nothing to show.
+    pub fn is_without_certificate(&self) -> bool {
+        let tls = self.server.tls();
+        tls.is_some_and(|tls| tls.pair().is_none())
+    }
+
+    /// Who has to begin with a header of the PROXY protocol.
+    pub fn proxies_that_tell(&self) -> Vec<IpNet> {
+        self.server.proxies_that_tell()
     }
 
     /// Open ports: the plugin, or none for the gateway.
@@ -297,7 +335,9 @@ impl Host {
             .max(Duration::from_secs(1));
         let ended = self.registry.stop_all(left).await;
         self.housekeeping.abort();
-        self.watching.as_ref().map(JoinHandle::abort);
+        for task in [&self.watching, &self.certifying].into_iter().flatten() {
+            task.abort();
+        }
         self.services.pool.close();
         self.database.close().await;
         info!(answered, ended, "host stopped");

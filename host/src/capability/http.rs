@@ -99,7 +99,7 @@ impl Egress {
     }
 
     /// A TLS client that trusts these roots.
-    pub(super) fn client(
+    pub(crate) fn client(
         roots: impl Into<Arc<RootCertStore>>,
     ) -> Result<rustls::ClientConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -64,6 +64,10 @@ fn socket(config: &Config) -> String {
     );
     let gateway = SocketAddr::new(config.http.bind, config.http.port);
     line(&mut text, "ListenStream", gateway);
+    if let Some(port) = config.http.tls.redirect_port {
+        let redirect = SocketAddr::new(config.http.bind, port);
+        line(&mut text, "ListenStream", redirect);
+    }
     // Without it systemd binds a v6 address for both families, which is another one than the host is told.
     if matches!(config.http.bind, IpAddr::V6(_)) {
         line(&mut text, "BindIPv6Only", "ipv6-only");

@@ -103,6 +103,8 @@ pub struct Http {
     pub bind: IpAddr,
     /// Gateway port; default 3000, 0 lets the system choose.
     pub port: u16,
+    /// Scheme, name and port by which people reach it; default: none.
+    pub public_url: Option<String>,
     /// Whether each plugin also listens on a port of its own; default true.
     pub plugin_ports: bool,
     /// Largest request header block, bytes; default 16 KiB.
@@ -130,6 +132,8 @@ pub struct Http {
     pub cors_origins: Vec<String>,
     /// Proxies, as addresses or networks, that are believed whom they speak for; default none.
     pub trusted_proxies: Vec<String>,
+    /// Whether those say whom they speak for by the PROXY protocol; default false.
+    pub proxy_protocol: bool,
     /// Seconds for which browsers that came by TLS use nothing else; default 0, nothing is said to them.
     pub hsts_seconds: u32,
     /// TLS of the listeners themselves.
@@ -141,6 +145,7 @@ impl Default for Http {
         Self {
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 3000,
+            public_url: None,
             plugin_ports: true,
             header_bytes_max: 16 * 1024,
             body_bytes_max: 1024 * 1024,
@@ -154,6 +159,7 @@ impl Default for Http {
             rate_per_minute: 6_000,
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             hsts_seconds: 0,
             tls: HttpTls::default(),
         }
@@ -168,6 +174,38 @@ pub struct HttpTls {
     pub certificate: Option<PathBuf>,
     /// Its private key, PEM.
     pub key: Option<PathBuf>,
+    /// Port without TLS that sends callers on to `http.public_url`; default: none.
+    pub redirect_port: Option<u16>,
+    /// Certificates that the host gets by itself.
+    pub acme: HttpAcme,
+}
+
+/// Certificates that the host gets by itself (ACME, RFC 8555).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpAcme {
+    /// Names that they are for; default: none, nobody is asked.
+    pub domains: Vec<String>,
+    /// Mail addresses to which the authority may write; default none.
+    pub contact: Vec<String>,
+    /// The authority's directory; default: that of Let's Encrypt.
+    pub directory: String,
+    /// Certificates to trust besides the system's when asking it, PEM; default: none.
+    pub ca: Option<PathBuf>,
+    /// Whether somebody has agreed to its terms of service; default false.
+    pub terms_of_service_agreed: bool,
+}
+
+impl Default for HttpAcme {
+    fn default() -> Self {
+        Self {
+            domains: Vec::new(),
+            contact: Vec::new(),
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            ca: None,
+            terms_of_service_agreed: false,
+        }
+    }
 }
 
 /// Postgres.

@@ -22,9 +22,10 @@ use tracing::debug;
 
 use super::io::Io;
 use super::path::{Door, Gateway, answer};
+use super::proxy_protocol::{self, Told};
 use super::timed::Timed;
 use super::tls::{Tls, shake};
-use super::{Body, Limits, RequestBody, encoding};
+use super::{Body, Limits, Redirect, RequestBody, encoding};
 
 /// How a listener and its connections come to an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,11 +140,31 @@ pub(super) fn protocols(limits: &Limits) -> Builder<TokioExecutor> {
     builder
 }
 
+/// What a listener is there for.
+#[derive(Debug, Clone)]
+pub(super) enum Serves {
+    /// The routes of all plugins.
+    All,
+    /// Those of one.
+    Plugin(Arc<str>),
+    /// Nothing but the way to the others.
+    Redirect(Arc<Redirect>),
+}
+
+impl Serves {
+    pub(super) fn plugin(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Plugin(plugin) => Some(plugin),
+            Self::All | Self::Redirect(_) => None,
+        }
+    }
+}
+
 /// What a connection is accepted with.
 pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
-    pub(super) plugin: Option<Arc<str>>,
+    pub(super) serves: Serves,
     /// What is spoken first, where that is not HTTP at once.
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) seat: Seat,
@@ -188,7 +209,7 @@ pub(super) async fn converse(
     let Accepted {
         stream,
         peer,
-        plugin,
+        serves,
         tls,
         seat,
     } = accepted;
@@ -196,8 +217,22 @@ pub(super) async fn converse(
     let _ = stream.set_nodelay(true);
     let connection = Connection::new();
     let limits = &gateway.settings.limits;
-    let timed = Timed::new(stream, Arc::clone(&connection), limits, seat);
-    let is_tls = tls.is_some();
+    let mut timed = Timed::new(stream, Arc::clone(&connection), limits, seat);
+    let mut told = Told {
+        peer,
+        is_tls: false,
+    };
+    if gateway.settings.proxy_protocol {
+        let (settings, refusals) = (&gateway.settings, &gateway.refusals);
+        let receiving =
+            proxy_protocol::receive(&mut timed, peer, settings, refusals, phase.clone());
+        match Box::pin(receiving).await {
+            Some(by_proxy) => told = by_proxy,
+            None => return,
+        }
+    }
+    let peer = told.peer;
+    let is_tls = tls.is_some() || told.is_tls;
     let io = match tls {
         None => Io::Plain(timed),
         Some(tls) => {
@@ -212,9 +247,13 @@ pub(super) async fn converse(
     let side = Arc::new(Side {
         gateway,
         door: Door {
-            plugin,
+            plugin: serves.plugin().cloned(),
             peer,
             is_tls,
+        },
+        redirect: match serves {
+            Serves::Redirect(redirect) => Some(redirect),
+            Serves::All | Serves::Plugin(_) => None,
         },
         connection: Arc::clone(&connection),
     });
@@ -250,6 +289,8 @@ pub(super) async fn converse(
 struct Side {
     gateway: Arc<Gateway>,
     door: Door,
+    /// What is answered in the place of all routes.
+    redirect: Option<Arc<Redirect>>,
     connection: Arc<Connection>,
 }
 
@@ -261,7 +302,10 @@ impl Side {
         let version = request.version();
         let busy = self.connection.begin(version);
         let request = request.map(|body| RequestBody::incoming(body, &self.connection));
-        let mut response = answer(&self.gateway, &self.door, Some(busy), request).await;
+        let mut response = match &self.redirect {
+            Some(redirect) => redirect.answer(&self.door, &request),
+            None => answer(&self.gateway, &self.door, Some(busy), request).await,
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             self.connection.upgraded.store(true, Relaxed);
         } else if version < Version::HTTP_2 && self.connection.leaving.load(Relaxed) {

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use super::connection::{Accepted, Phase, Seat, converse, protocols};
+use super::Redirect;
+use super::connection::{Accepted, Phase, Seat, Serves, converse, protocols};
 use super::handed;
 use super::path::Gateway;
 use super::port_holder::{self, PortHolder};
@@ -73,7 +75,7 @@ struct State {
 }
 
 struct Listener {
-    plugin: Option<Arc<str>>,
+    serves: Serves,
     address: SocketAddr,
     phase: watch::Sender<Phase>,
     /// Ends when the accepting task and all connections have.
@@ -111,6 +113,32 @@ impl Server {
         address: SocketAddr,
         setting: &str,
     ) -> Result<SocketAddr, ListenError> {
+        let serves = plugin.map_or(Serves::All, Serves::Plugin);
+        self.open(serves, self.tls.clone(), address, setting).await
+    }
+
+    /// Opens the port without TLS that sends callers on to the others; otherwise as [`listen`](Self::listen).
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] names the port, who holds it, and the setting.
+    pub async fn listen_redirect(
+        &self,
+        redirect: Arc<Redirect>,
+        address: SocketAddr,
+        setting: &str,
+    ) -> Result<SocketAddr, ListenError> {
+        let serves = Serves::Redirect(redirect);
+        self.open(serves, None, address, setting).await
+    }
+
+    async fn open(
+        &self,
+        serves: Serves,
+        tls: Option<Arc<Tls>>,
+        address: SocketAddr,
+        setting: &str,
+    ) -> Result<SocketAddr, ListenError> {
         let listener = match handed::listener(address) {
             Some(handed) => handed.and_then(TcpListener::from_std),
             None => TcpListener::bind(address).await,
@@ -127,19 +155,21 @@ impl Server {
                 return Err(ListenError::ShuttingDown { address });
             }
             state.listeners.push(Listener {
-                plugin: plugin.clone(),
+                serves: serves.clone(),
                 address,
                 phase,
                 alive,
             });
         }
-        info!(%address, plugin = plugin.as_deref(), scheme = self.scheme(), "listening");
+        let plugin = serves.plugin().map(|plugin| &**plugin);
+        let scheme = scheme(tls.is_some());
+        info!(%address, plugin, scheme, "listening");
         let acceptor = Acceptor {
             gateway: Arc::clone(&self.gateway),
             protocols: Arc::clone(&self.protocols),
             permits: Arc::clone(&self.permits),
-            tls: self.tls.clone(),
-            plugin,
+            tls,
+            serves,
             phase: watched,
             life,
         };
@@ -157,18 +187,29 @@ impl Server {
         self.tls.as_ref()
     }
 
-    /// Open ports, each with the plugin that it serves.
+    /// Who has to begin with a header of the PROXY protocol.
+    pub fn proxies_that_tell(&self) -> Vec<IpNet> {
+        let settings = &self.gateway.settings;
+        if !settings.proxy_protocol {
+            return Vec::new();
+        }
+        settings.trusted_proxies.clone()
+    }
+
+    /// Open ports, each with the plugin that it serves; without the one that only sends on to them.
     pub fn addresses(&self) -> Vec<(Option<Arc<str>>, SocketAddr)> {
         self.state()
             .listeners
             .iter()
-            .map(|listener| (listener.plugin.clone(), listener.address))
+            .filter(|listener| !matches!(listener.serves, Serves::Redirect(_)))
+            .map(|listener| (listener.serves.plugin().cloned(), listener.address))
             .collect()
     }
 
     /// Closes a plugin's port and drains its connections for at most `deadline`; true when none was cut off.
     pub async fn remove(&self, plugin: &str, deadline: Duration) -> bool {
-        let taken = self.take(|listener| listener.plugin.as_deref() == Some(plugin));
+        let taken =
+            self.take(|listener| listener.serves.plugin().is_some_and(|own| **own == *plugin));
         close(taken, deadline).await
     }
 
@@ -267,7 +308,7 @@ struct Acceptor {
     protocols: Arc<Builder<TokioExecutor>>,
     permits: Arc<Semaphore>,
     tls: Option<Arc<Tls>>,
-    plugin: Option<Arc<str>>,
+    serves: Serves,
     phase: watch::Receiver<Phase>,
     life: mpsc::Sender<()>,
 }
@@ -329,7 +370,7 @@ impl Acceptor {
         let accepted = Accepted {
             stream,
             peer,
-            plugin: self.plugin.clone(),
+            serves: self.serves.clone(),
             tls: self.tls.clone(),
             seat: Seat::new(connections, permit, self.life.clone()),
         };

@@ -10,7 +10,7 @@ use prometheus::{
     Registry,
 };
 
-use super::table::RouteTable;
+use super::{proxy_protocol::Refusals, table::RouteTable};
 
 /// Seconds: from a look into memory to the longest request that the defaults allow.
 const BUCKETS: [f64; 12] = [
@@ -25,6 +25,7 @@ pub struct HttpMetrics {
     duration: HistogramVec,
     in_flight: IntGaugeVec,
     panics: IntCounterVec,
+    pub(super) proxy_protocol_refusals: IntCounterVec,
     /// Open connections.
     pub connections: IntGauge,
     /// Requests that no route took.
@@ -62,11 +63,13 @@ impl HttpMetrics {
         let panics =
             IntCounterVec::new(name("panics_total", "Handlers that panicked"), &["plugin"])?;
         let connections = IntGauge::with_opts(name("connections", "Open connections"))?;
-        let families: [Box<dyn Collector>; 5] = [
+        let proxy_protocol_refusals = Refusals::counter();
+        let families: [Box<dyn Collector>; 6] = [
             Box::new(requests.clone()),
             Box::new(duration.clone()),
             Box::new(in_flight.clone()),
             Box::new(panics.clone()),
+            Box::new(proxy_protocol_refusals.clone()),
             Box::new(connections.clone()),
         ];
         for family in families {
@@ -78,6 +81,7 @@ impl HttpMetrics {
             duration,
             in_flight,
             panics,
+            proxy_protocol_refusals,
             connections,
             unmatched,
         })

@@ -18,6 +18,7 @@ use super::body::{BodyError, Fate, Hold};
 use super::connection::Busy;
 use super::generation::{InFlight, Refusal};
 use super::peer::Peer;
+use super::proxy_protocol::Refusals;
 use super::rate::{Caller, Rates};
 use super::table::{Entry, Found, RouteKind, Routes};
 use super::{
@@ -39,6 +40,7 @@ pub struct Gateway {
     pub(super) verifier: Arc<Verifier>,
     pub(super) settings: Settings,
     pub(super) metrics: HttpMetrics,
+    pub(super) refusals: Refusals,
     rates: Rates,
     hsts: Option<HeaderValue>,
 }
@@ -60,6 +62,7 @@ impl Gateway {
             routes,
             verifier,
             settings,
+            refusals: Refusals::new(metrics.proxy_protocol_refusals.clone()),
             metrics,
             rates,
             hsts,
@@ -77,9 +80,9 @@ impl Gateway {
 pub struct Door {
     /// The plugin whose routes this port serves; all of them without one.
     pub plugin: Option<Arc<str>>,
-    /// The other end of the socket.
+    /// The other end of the socket, or whom it speaks for by the PROXY protocol.
     pub peer: SocketAddr,
-    /// Whether the connection itself is encrypted.
+    /// Whether the connection is encrypted, or the caller's to the proxy was.
     pub is_tls: bool,
 }
 

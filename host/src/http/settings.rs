@@ -67,13 +67,17 @@ pub struct Settings {
     pub cors: Cors,
     /// Proxies whose `x-forwarded-for` and `x-forwarded-proto` are believed; none by default.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether those proxies, and nobody else, say whom they speak for by the PROXY protocol, before everything else; by default not.
+    pub proxy_protocol: bool,
     /// Seconds of `strict-transport-security` on answers that travel over TLS (the host's own, or a trusted proxy's). 0 sends
     /// none, which is the default: a wrong value locks people out of their own machine.
     pub hsts_seconds: u32,
 }
 
 impl Settings {
-    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        // A listener for both families writes the old one's addresses as the new one's.
+        let address = address.to_canonical();
         self.trusted_proxies
             .iter()
             .any(|network| network.contains(&address))

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -76,16 +76,35 @@ impl Timed {
 
     /// The first byte that the caller sends, which stays to be read; nothing when it goes away without one.
     pub(super) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
-        std::future::poll_fn(|context| self.poll_first_byte(context)).await
+        let mut first = [0];
+        let count = self.peek(&mut first).await?;
+        Ok((count > 0).then_some(first[0]))
     }
 
-    fn poll_first_byte(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
-        let mut first = [0];
-        let mut buffer = ReadBuf::new(&mut first);
-        if let Poll::Ready(peeked) = self.stream.poll_peek(context, &mut buffer) {
-            return Poll::Ready(peeked.map(|count| (count > 0).then_some(first[0])));
+    /// What the caller has sent and nobody has read, as far as there is room for it; it stays to be read. 0 when it has gone away.
+    pub(super) async fn peek(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(into);
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(peeked) = self.stream.poll_peek(context, &mut buffer) {
+                return Poll::Ready(peeked);
+            }
+            self.poll_patience(context).map(Err)
+        })
+        .await
+    }
+
+    /// Reads away so many bytes of what was seen. They begin no request.
+    pub(super) async fn discard(&mut self, mut count: usize) -> io::Result<()> {
+        let mut scratch = [0; 512];
+        while count > 0 {
+            let next = count.min(scratch.len());
+            let read = self.stream.read(&mut scratch[..next]).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            count -= read;
         }
-        self.poll_patience(context).map(Err)
+        Ok(())
     }
 
     /// When the caller's silence has lasted too long; `None` while it is the host's turn.

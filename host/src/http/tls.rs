@@ -12,7 +12,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use prometheus::Registry;
 use rustls::{
@@ -57,7 +57,27 @@ impl Tls {
         // Before they are read: what changes meanwhile is read again.
         let opened = Stamps::of(&files);
         let pair = Pair::read(&files)?;
-        let shown = Arc::new(Shown(ArcSwap::from_pointee(pair)));
+        Ok(Self::new(files, opened, Some(pair)))
+    }
+
+    /// Reads files that may not be there yet, or have been damaged: somebody is about to put others there.
+    pub fn open_kept(files: TlsFiles) -> Arc<Self> {
+        let opened = Stamps::of(&files);
+        let pair = match Pair::read(&files) {
+            Ok(pair) => Some(pair),
+            Err(problem) => {
+                if !problem.is_absence() {
+                    let problem = problem.line();
+                    warn!(problem, "the certificate that was kept cannot be used");
+                }
+                None
+            }
+        };
+        Self::new(files, opened, pair)
+    }
+
+    fn new(files: TlsFiles, opened: Stamps, pair: Option<Pair>) -> Arc<Self> {
+        let shown = Arc::new(Shown(ArcSwapOption::from_pointee(pair)));
         let tls = Self {
             acceptor: TlsAcceptor::from(Arc::new(config(Arc::clone(&shown)))),
             shown,
@@ -66,7 +86,7 @@ impl Tls {
             metrics: TlsMetrics::new(),
         };
         tls.tell();
-        Ok(Arc::new(tls))
+        Arc::new(tls)
     }
 
     /// Shows its numbers on `registry`.
@@ -78,14 +98,30 @@ impl Tls {
         self.metrics.register(registry)
     }
 
-    /// What is shown now.
-    pub fn pair(&self) -> Arc<Pair> {
+    /// What is shown now, if there is anything yet.
+    pub fn pair(&self) -> Option<Arc<Pair>> {
         self.shown.0.load_full()
+    }
+
+    /// Shows another pair to whoever connects from now on.
+    pub(crate) fn show(&self, pair: Pair) {
+        let shown = self.pair();
+        let is_other = shown.is_none_or(|shown| shown.sha256() != pair.sha256());
+        self.shown.0.store(Some(Arc::new(pair)));
+        if is_other {
+            self.tell();
+        }
     }
 
     /// Says which certificate is in use, and whether it holds.
     fn tell(&self) {
-        let validity = self.pair().validity();
+        let Some(pair) = self.pair() else {
+            warn!(
+                "there is no certificate yet: until there is one, whoever connects by TLS is turned away"
+            );
+            return;
+        };
+        let validity = pair.validity();
         self.metrics.uses(validity);
         let (from, until) = (day(validity.from), day(validity.until));
         let certificate = self.files.certificate.display();
@@ -115,11 +151,12 @@ fn config(shown: Arc<Shown>) -> ServerConfig {
 }
 
 /// What the next caller is shown.
-struct Shown(ArcSwap<Pair>);
+struct Shown(ArcSwapOption<Pair>);
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.load().certified))
+        let pair = self.0.load();
+        pair.as_ref().map(|pair| Arc::clone(&pair.certified))
     }
 }
 

@@ -399,9 +399,14 @@ pub enum StoreFault {
 
 /// Text of somebody else, made fit for one line of a message: control characters escaped, cut when long.
 pub fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len().min(QUOTED_CHARS_MAX));
+    one_line_of(text, QUOTED_CHARS_MAX)
+}
+
+/// The same of at most `chars_max` characters.
+pub fn one_line_of(text: &str, chars_max: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(chars_max));
     for (index, character) in text.chars().enumerate() {
-        if index == QUOTED_CHARS_MAX {
+        if index == chars_max {
             line.push('…');
             break;
         }

@@ -252,7 +252,19 @@ impl HostControl {
             .operator_pass()
             .map_err(|error| CliError::of("INTERNAL", Exit::Failed, &error))?;
         let certificate = host.certificate().map(|sha256| HEXLOWER.encode(&sha256));
-        Ok(json!({"gateway": host.gateway(), "certificate": certificate, "key": &*pass.secret}))
+        if host.is_without_certificate() {
+            let message = "the host has no certificate yet, and so answers nobody";
+            let error = CliError::new("TLS_CERTIFICATE", Exit::TryAgain, message);
+            return Err(error.with_help("see why: `nself doctor`"));
+        }
+        let proxies = host.proxies_that_tell();
+        let proxies: Vec<String> = proxies.iter().map(ToString::to_string).collect();
+        Ok(json!({
+            "gateway": host.gateway(),
+            "certificate": certificate,
+            "proxies": proxies,
+            "key": &*pass.secret,
+        }))
     }
 
     async fn status(&self) -> Value {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use crate::{
+    acme::AcmeError,
     capability::process::AllowedError,
     cli::{CliError, Exit},
     config::secrets::SecretError,
-    http::{CorsError, ListenError, TableError, tls::TlsError},
+    http::{CorsError, ListenError, OriginError, TableError, tls::TlsError},
     identity::{ApiKeyError, KeyError, development::DevelopmentError},
     migrate::{MigrateError, files::FilesError},
     plugin::lock::LockError,
@@ -123,9 +124,23 @@ pub enum RunError {
     /// `http.trusted_proxies`.
     #[error("http.trusted_proxies: `{0}` is no address and no network such as 10.0.0.0/8")]
     Proxy(String),
+    /// `http.proxy_protocol`.
+    #[error(
+        "http.proxy_protocol is set, and http.trusted_proxies names nobody: put the balancer's address there"
+    )]
+    NoProxy,
+    /// `http.public_url`.
+    #[error("http.public_url: {0}")]
+    PublicUrl(#[from] OriginError),
+    /// `http.tls.redirect_port`.
+    #[error("http.tls.redirect_port is set, and {0}")]
+    Redirect(&'static str),
     /// `[http.tls]`.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// `[http.tls.acme]`.
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
     /// `redis.url`.
     #[error("redis.url: {0}")]
     Redis(String),
@@ -151,9 +166,10 @@ pub enum RunError {
 impl From<RunError> for CliError {
     fn from(error: RunError) -> Self {
         let (code, exit) = match &error {
-            RunError::Secret(_) | RunError::Tls(_) => match error {
+            RunError::Secret(_) | RunError::Tls(_) | RunError::Acme(_) => match error {
                 RunError::Secret(secret) => return secret.into(),
                 RunError::Tls(tls) => return tls.into(),
+                RunError::Acme(acme) => return acme.into(),
                 _ => unreachable!("matched above"),
             },
             RunError::Url(_) | RunError::NoDatabase => ("DATABASE_URL", Exit::Configuration),
@@ -174,6 +190,9 @@ impl From<RunError> for CliError {
             | RunError::Development(_)
             | RunError::Cors(_)
             | RunError::Proxy(_)
+            | RunError::NoProxy
+            | RunError::PublicUrl(_)
+            | RunError::Redirect(_)
             | RunError::Egress { .. }
             | RunError::Run { .. }
             | RunError::Capability { .. }

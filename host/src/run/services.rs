@@ -33,7 +33,9 @@ use crate::{
         secrets::{MASTER_KEY, Secrets},
     },
     events::{EventLog, dial},
-    http::{Cors, Gateway, HttpMetrics, Limits, Routes, Settings, listen::scheme, tls::Tls},
+    http::{
+        Cors, Gateway, HttpMetrics, Limits, Routes, Settings, listen::scheme, origin, tls::Tls,
+    },
     hub::Hub,
     identity::{
         ApiKey, KeySet, Kind, Verifier, VerifierSettings, development::DevelopmentIssuer,
@@ -110,11 +112,14 @@ pub(super) fn build(
         facts: Facts {
             host: env!("CARGO_PKG_VERSION").to_owned(),
             environment: config.environment.as_str().to_owned(),
-            public_url: format!(
-                "{}://{}",
-                scheme(tls.is_some()),
-                SocketAddr::new(config.http.bind, config.http.port)
-            ),
+            public_url: match &config.http.public_url {
+                Some(url) => origin(url)?,
+                None => format!(
+                    "{}://{}",
+                    scheme(tls.is_some()),
+                    SocketAddr::new(config.http.bind, config.http.port)
+                ),
+            },
             directory: std::path::absolute(&config.directory)
                 .unwrap_or_else(|_| config.directory.clone()),
         },
@@ -252,8 +257,18 @@ pub fn settings_of(config: &Config) -> Result<Settings, RunError> {
             .iter()
             .map(|text| network(text))
             .collect::<Result<_, _>>()?,
+        proxy_protocol: proxy_protocol(config)?,
         hsts_seconds: http.hsts_seconds,
     })
+}
+
+/// Without a proxy that may say who calls, nobody would be understood.
+fn proxy_protocol(config: &Config) -> Result<bool, RunError> {
+    let http = &config.http;
+    if http.proxy_protocol && http.trusted_proxies.is_empty() {
+        return Err(RunError::NoProxy);
+    }
+    Ok(http.proxy_protocol)
 }
 
 /// A network, or one address.

@@ -53,7 +53,18 @@ impl Authority {
 
     /// The same for a key that there is.
     pub(crate) fn certify_key(&self, (from, until): (i32, i32), key: &KeyPair) -> Made {
-        let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+        self.certify_names(&["localhost", "127.0.0.1"], (from, until), key)
+    }
+
+    /// The same for other names.
+    pub(crate) fn certify_names(
+        &self,
+        names: &[&str],
+        (from, until): (i32, i32),
+        key: &KeyPair,
+    ) -> Made {
+        let names = names.iter().map(|name| (*name).to_owned());
+        let names: Vec<String> = names.collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(until, 1, 1);

@@ -3,6 +3,8 @@
 mod faults;
 pub(crate) mod fixture;
 mod limits;
+mod proxy_protocol;
+mod redirect;
 mod routing;
 mod shutdown;
 mod surfaces;

@@ -5,6 +5,7 @@ pub(crate) mod load;
 pub(crate) mod plugin_file;
 pub(crate) mod project;
 
+mod acme;
 mod audited;
 mod canary;
 mod commands;
@@ -16,6 +17,8 @@ mod handed;
 mod logging;
 mod offered;
 mod optional;
+mod proxy_protocol;
+mod redirect;
 mod removal;
 mod silence;
 mod starting;

@@ -10,9 +10,10 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::parser::{Call, Given};
@@ -25,6 +26,9 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// How much of a file is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The header of the PROXY protocol of who speaks for himself.
+const NOBODY_ELSE: &[u8] = b"PROXY UNKNOWN\r\n";
 
 /// What stands for itself in an address.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
@@ -127,7 +131,7 @@ async fn open(
     let request = request
         .body(body)
         .map_err(|error| CliError::of("USAGE", Exit::Usage, &error))?;
-    let stream = connect(gateway, pass["certificate"].as_str())
+    let stream = connect(gateway, pass)
         .await
         .map_err(|error| lost(&error.to_string()))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -140,14 +144,24 @@ async fn open(
 
 /// A connection to the host: where its port speaks TLS, to the one that shows the certificate of this SHA-256. The control socket has said it,
 /// so it does not matter what name it is for and who has signed it.
-async fn connect(gateway: SocketAddr, certificate: Option<&str>) -> io::Result<Stream> {
-    let stream = TcpStream::connect(gateway).await?;
-    let Some(certificate) = certificate else {
+async fn connect(gateway: SocketAddr, pass: &Value) -> io::Result<Stream> {
+    let mut stream = TcpStream::connect(gateway).await?;
+    if is_proxy(pass, stream.local_addr()?.ip()) {
+        stream.write_all(NOBODY_ELSE).await?;
+    }
+    let Some(certificate) = pass["certificate"].as_str() else {
         return Ok(Stream::Plain(stream));
     };
     let connector = pinned::connector(certificate).map_err(io::Error::other)?;
     let stream = connector.connect(gateway.ip().into(), stream).await?;
     Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// Whether whoever comes from this address has to say whom he speaks for.
+fn is_proxy(pass: &Value, own: IpAddr) -> bool {
+    let proxies = pass["proxies"].as_array().into_iter().flatten();
+    let mut networks = proxies.filter_map(|text| text.as_str()?.parse::<IpNet>().ok());
+    networks.any(|network| network.contains(&own.to_canonical()))
 }
 
 /// Where a host that listens everywhere is reached from here.

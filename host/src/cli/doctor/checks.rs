@@ -19,7 +19,7 @@ use crate::{
         Config,
         secrets::{MASTER_KEY, SecretError, Secrets},
     },
-    http::listen::refused,
+    http::{ListenError, listen::refused},
     run::room,
 };
 
@@ -215,20 +215,29 @@ fn unwell(status: &Value) -> Vec<String> {
 
 fn port(examined: &Examined<'_>) -> Look {
     let http = &examined.config.http;
-    let address = SocketAddr::new(http.bind, http.port);
     if let Ok(status) = &examined.status {
         return Look::ok(status["gateway"].as_str().unwrap_or_default());
     }
-    match TcpListener::bind(address) {
-        Ok(_) => Look::ok(format!("{address} is free")),
-        Err(error) => Look::failed(
-            refused(address, error, "http.port").to_string(),
-            format!(
-                "`ss -ltnp sport = :{}` says it to root. Where systemd holds the port for the host, all is well: `systemctl start nself`",
-                http.port
-            ),
-        ),
+    let redirect = http.tls.redirect_port;
+    let redirect = redirect.map(|port| (port, "http.tls.redirect_port"));
+    let mut free = Vec::new();
+    for (port, setting) in [(http.port, "http.port")].into_iter().chain(redirect) {
+        let address = SocketAddr::new(http.bind, port);
+        match TcpListener::bind(address) {
+            Ok(_) => free.push(format!("{address} is free")),
+            Err(error) => return taken(&refused(address, error, setting), port),
+        }
     }
+    Look::ok(free.join(", "))
+}
+
+fn taken(error: &ListenError, port: u16) -> Look {
+    Look::failed(
+        error.to_string(),
+        format!(
+            "`ss -ltnp sport = :{port}` says it to root. Where systemd holds the port for the host, all is well: `systemctl start nself`"
+        ),
+    )
 }
 
 fn backups(examined: &Examined<'_>) -> Look {

@@ -102,6 +102,11 @@ impl TlsError {
         }
     }
 
+    /// Whether there is nothing where the files are to be.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// What to do about it.
     pub fn help(&self) -> String {
         const BOTH: &str =

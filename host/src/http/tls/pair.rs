@@ -1,7 +1,7 @@
 //! A certificate and its private key, as two files hold them.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -9,11 +9,13 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{
+    client::verify_server_name,
     crypto::aws_lc_rs::sign::any_supported_type,
     pki_types::{
-        CertificateDer, PrivateKeyDer,
+        CertificateDer, PrivateKeyDer, ServerName,
         pem::{self, PemObject as _},
     },
+    server::ParsedCertificate,
     sign::CertifiedKey,
 };
 use zeroize::Zeroizing;
@@ -73,7 +75,21 @@ impl Pair {
     ///
     /// [`TlsError`] names the file, what is wrong with it, and what to do.
     pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let chain = chain(&files.certificate)?;
+        let certificate = certificate_bytes(&files.certificate)?;
+        Self::new(files, &certificate, &key_bytes(&files.key)?)
+    }
+
+    /// The same of what is to become both files, which are one.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(crate) fn parse(files: &TlsFiles, bytes: &[u8]) -> Result<Self, TlsError> {
+        Self::new(files, bytes, bytes)
+    }
+
+    fn new(files: &TlsFiles, certificate: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let chain = chain(&files.certificate, certificate)?;
         let broken = || TlsError::BrokenCertificate {
             path: files.certificate.clone(),
         };
@@ -82,7 +98,7 @@ impl Pair {
         })?;
         let validity = Validity::of(first).ok_or_else(broken)?;
         let sha256 = fingerprint(first);
-        let key = private_key(&files.key)?;
+        let key = private_key(&files.key, key)?;
         let key = any_supported_type(&key).map_err(|_| TlsError::BrokenKey {
             path: files.key.clone(),
         })?;
@@ -109,6 +125,16 @@ impl Pair {
         self.validity
     }
 
+    /// Whether the certificate is for this name.
+    pub(crate) fn is_for(&self, name: &str) -> bool {
+        let verify = || {
+            let certificate = ParsedCertificate::try_from(self.certified.end_entity_cert().ok()?);
+            let name = ServerName::try_from(name).ok()?;
+            verify_server_name(&certificate.ok()?, &name).ok()
+        };
+        verify().is_some()
+    }
+
     /// SHA-256 of the certificate.
     pub fn sha256(&self) -> [u8; 32] {
         self.sha256
@@ -121,11 +147,13 @@ pub(crate) fn fingerprint(certificate: &[u8]) -> [u8; 32] {
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = fs::File::open(path)
-        .and_then(|file| limited(&file, CERTIFICATE_BYTES_MAX))
-        .map_err(unreadable(CERTIFICATE, path))?;
-    let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>();
+fn certificate_bytes(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let file = File::open(path).and_then(|file| limited(&file, CERTIFICATE_BYTES_MAX));
+    file.map_err(unreadable(CERTIFICATE, path))
+}
+
+fn chain(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates = CertificateDer::pem_slice_iter(bytes).collect::<Result<_, _>>();
     certificates.map_err(|source| TlsError::BrokenPem {
         path: path.to_owned(),
         source,
@@ -133,17 +161,21 @@ fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 /// Links are followed, as who renews certificates often swaps them; what counts is whose the file is that is read.
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+fn key_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let file = File::open(path).map_err(unreadable(KEY, path))?;
     let metadata = file.metadata().map_err(unreadable(KEY, path))?;
     check_file(path, &metadata)?;
-    let bytes = Zeroizing::new(limited(&file, KEY_BYTES_MAX).map_err(unreadable(KEY, path))?);
-    if is_encrypted(&bytes) {
+    let bytes = limited(&file, KEY_BYTES_MAX).map_err(unreadable(KEY, path))?;
+    Ok(Zeroizing::new(bytes))
+}
+
+fn private_key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    if is_encrypted(bytes) {
         return Err(TlsError::EncryptedKey {
             path: path.to_owned(),
         });
     }
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
+    PrivateKeyDer::from_pem_slice(bytes).map_err(|error| match error {
         pem::Error::NoItemsFound => TlsError::NoKey {
             path: path.to_owned(),
         },

@@ -67,14 +67,6 @@ impl Tls {
             Err(problem) => stay(&problem),
         }
     }
-
-    fn show(&self, pair: Pair) {
-        let is_other = pair.sha256() != self.pair().sha256();
-        self.shown.0.store(Arc::new(pair));
-        if is_other {
-            self.tell();
-        }
-    }
 }
 
 fn stay(problem: &TlsError) {

@@ -118,6 +118,28 @@ fn secrets_that_others_read_and_a_master_key_that_is_gone_are_found() {
 }
 
 #[test]
+fn the_port_that_sends_on_to_the_others_is_looked_at_too() {
+    let (taken, free) = [(); 2]
+        .map(|()| TcpListener::bind("127.0.0.1:0").unwrap())
+        .into();
+    let (taken_port, free_port) = (
+        taken.local_addr().unwrap().port(),
+        free.local_addr().unwrap().port(),
+    );
+    drop(free);
+    let text = format!("[http]\nport = {free_port}\n[http.tls]\nredirect_port = {taken_port}\n");
+    let project = Project::with(&[("nself.toml", &text)]);
+    let port = found(&project.run(&["doctor", "--json"]), "port");
+    assert_eq!(port["state"], "failed", "{port}");
+    let says = port["found"].as_str().unwrap();
+    assert!(says.contains("http.tls.redirect_port"), "{port}");
+    drop(taken);
+    let port = found(&project.run(&["doctor", "--json"]), "port");
+    let both = format!("127.0.0.1:{free_port} is free, 127.0.0.1:{taken_port} is free");
+    assert_eq!(port["found"], *both);
+}
+
+#[test]
 fn a_port_that_somebody_has_and_a_plugin_that_is_gone_are_found() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

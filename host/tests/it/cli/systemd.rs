@@ -55,6 +55,15 @@ fn the_service_runs_the_project_in_a_sandbox_and_the_socket_has_the_gateways_por
 }
 
 #[test]
+fn the_socket_has_the_port_that_sends_on_to_the_gateways_too() {
+    let text = "[http]\nbind = \"::\"\nport = 443\n[http.tls]\nredirect_port = 80\n";
+    let project = Project::with(&[("nself.toml", text)]);
+    let socket = project.run(&["systemd", "socket"]).stdout;
+    let both = "\nListenStream=[::]:443\nListenStream=[::]:80\nBindIPv6Only=ipv6-only\n";
+    assert!(socket.contains(both), "{socket}");
+}
+
+#[test]
 fn backups_may_be_written_where_the_operator_wants_them() {
     let text = "[backup]\ndirectory = \"/mnt/other disk\"\n[database]\nbackup_directory = \"/srv/archives\"\n";
     let project = Project::with(&[("nself.toml", text)]);

@@ -285,3 +285,75 @@ fn without_one_nothing_is_wrong() {
     assert_eq!(look["state"], "ok");
     assert_eq!(look["found"], "none: the ports speak plain HTTP");
 }
+
+/// Only the host says it: there is nothing in it for who looks at certificates.
+#[track_caller]
+fn check_not_started(settings: &str, says: &[&str]) {
+    let (project, _) = project();
+    fs::write(project.path().join("nself.toml"), settings).unwrap();
+    let refused = project.run_with(&["serve", "--port", "0"], NOWHERE);
+    refused.check(78, &["error[CONFIGURATION]"]);
+    refused.check(78, says);
+}
+
+#[test]
+fn a_port_that_sends_on_to_the_others_needs_to_know_where_to() {
+    check_not_started(
+        "[http.tls]\nredirect_port = 8080\n",
+        &["http.tls.redirect_port", "no port speaks TLS"],
+    );
+    let beside = format!("{TLS}redirect_port = 8080\n");
+    check_not_started(&beside, &["http.public_url does not say", "https://home"]);
+    for (url, says) in [
+        ("http://home.example", "http.public_url does not say"),
+        ("https://home.example/app", "nothing behind them"),
+        (
+            "home.example",
+            "http.public_url: `home.example` is no address",
+        ),
+    ] {
+        let settings = format!("[http]\npublic_url = \"{url}\"\n{beside}");
+        check_not_started(&settings, &[says]);
+    }
+}
+
+#[test]
+fn an_authority_is_not_asked_with_half_of_what_it_takes() {
+    let acme = |tls: &str, acme: &str| {
+        format!(
+            "[http]\npublic_url = \"https://home.example\"\n[http.tls]\n{tls}\n[http.tls.acme]\n{acme}\n"
+        )
+    };
+    let (port, domains) = ("redirect_port = 8080", "domains = [\"home.example\"]");
+    let agreed = format!("{domains}\nterms_of_service_agreed = true");
+    for (settings, says) in [
+        (
+            acme("", "terms_of_service_agreed = true"),
+            "names no domains",
+        ),
+        (acme("", &agreed), "`http.tls.redirect_port` is not"),
+        (acme(port, domains), "terms_of_service_agreed` is not true"),
+        (
+            acme(
+                &format!("{port}\ncertificate = \"certificate.pem\"\nkey = \"key.pem\""),
+                &agreed,
+            ),
+            "keep one of the two",
+        ),
+        (
+            acme(
+                port,
+                "domains = [\"*.home.example\"]\nterms_of_service_agreed = true",
+            ),
+            "`*.home.example` is no name",
+        ),
+        (
+            acme(port, &format!("{agreed}\ndirectory = \"http://x\"")),
+            "no https address",
+        ),
+    ] {
+        let (project, _) = project();
+        fs::write(project.path().join("nself.toml"), settings).unwrap();
+        check_refused(&project, 78, "CONFIGURATION", &[says]);
+    }
+}

@@ -220,10 +220,14 @@ impl Host {
 
     /// Sends bytes as they are and reads until the host closes.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(bytes).await.unwrap();
-        read_to_end(&mut stream).await
+        raw(self.address, bytes).await
     }
+}
+
+pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    read_to_end(&mut stream).await
 }
 
 pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {

@@ -32,7 +32,7 @@ async fn project() -> (Project, Authority) {
 
 /// What a program says that is run in the project's directory.
 #[track_caller]
-fn said(project: &Project, program: &str, arguments: &[&str]) -> String {
+pub(super) fn said(project: &Project, program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(project.path());
     let ran = command.stdin(Stdio::null()).output();
