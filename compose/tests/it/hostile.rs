@@ -36,7 +36,7 @@ const SETTINGS: &str = "[http]\nrate_per_minute = 100000000\nplugin_ports = fals
 struct Household {
     directory: TempDir,
     nself: PathBuf,
-    _image: TempDir,
+    image: TempDir,
     url: String,
     /// The operator's.
     key: String,
@@ -52,7 +52,7 @@ impl Household {
         let mut household = Self {
             nself: image.path().join("usr/local/bin/nself"),
             directory,
-            _image: image,
+            image,
             url: String::new(),
             key: String::new(),
         };
@@ -61,7 +61,7 @@ impl Household {
         household.write("nself.toml", SETTINGS.as_bytes());
         for plugin in PLUGINS {
             let file = household
-                ._image
+                .image
                 .path()
                 .join(format!("usr/lib/nself/plugins/{plugin}.so"));
             let file = fs::read(file).expect("a plugin");
