@@ -178,5 +178,6 @@ fn what_fits_the_document_and_what_does_not_is_answered_as_it_says() {
     household.is_hammered(&format!("x-api-key: {}", household.key));
     let token = household.run(&["token", "--role", "owner"]);
     let token = token.good("a token").trim().to_owned();
-    household.is_hammered(&format!("authorization: Bearer {token}"));
+    // In this spelling it is left out where it is tried whether one gets in without it.
+    household.is_hammered(&format!("Authorization: Bearer {token}"));
 }
