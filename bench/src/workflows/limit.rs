@@ -4,9 +4,12 @@ use std::time::Instant;
 
 use nself::postgres::scratch::{Scratch, TestDatabase};
 
-use crate::{Failure, Result, pgbench, report::Spread};
+use crate::{Failure, Result, pgbench, report::quantile};
 
 const CLIENTS: u32 = 32;
+
+/// As many as starts are measured.
+const COMMITS: usize = 1_000;
 
 /// A table in a database of its own.
 pub(super) struct Limit {
@@ -28,19 +31,20 @@ impl Limit {
         })
     }
 
-    /// The median of the time that a commit takes on an idle server.
-    pub(super) async fn commit_micros(&self) -> Result<f64> {
+    /// How long a commit takes on an idle server, in microseconds: the median, and the 99th percentile.
+    pub(super) async fn commit_micros(&self) -> Result<(f64, f64)> {
         let sql = self.database.client().await;
         let statement = sql
             .prepare("insert into steps (data) values ('{\"n\": 1}')")
             .await?;
         let mut micros = Vec::new();
-        for _ in 0..500 {
+        for _ in 0..COMMITS {
             let begun = Instant::now();
             sql.execute(&statement, &[]).await?;
             micros.push(begun.elapsed().as_secs_f64() * 1e6);
         }
-        Ok(Spread::of(micros).median)
+        micros.sort_by(f64::total_cmp);
+        Ok((quantile(&micros, 50), quantile(&micros, 99)))
     }
 
     /// Commits a second from many clients, so many from each.
