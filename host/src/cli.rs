@@ -15,6 +15,7 @@ pub mod hasura;
 mod init;
 mod log_level;
 mod logs;
+mod man;
 mod output;
 pub mod plugin;
 mod progress;
@@ -109,6 +110,8 @@ enum Command {
     Systemd(systemd::SystemdArgs),
     /// Print what makes a shell complete the words of `nself`
     Completions(completions::CompletionsArgs),
+    /// Write the manual: a page for `man` of each command
+    Man(man::ManArgs),
     /// Show the version
     Version,
 }
@@ -170,6 +173,7 @@ pub fn run(arguments: &[OsString], variables: Variables) -> Exit {
         Command::Gaps(args) => gaps::run(&context, &args),
         Command::Systemd(args) => systemd::run(&context, &args),
         Command::Completions(args) => completions::run(&context, &args, Cli::command()),
+        Command::Man(args) => man::run(&context, &args, Cli::command()),
         Command::Version => version::run(&context),
     };
     match done {

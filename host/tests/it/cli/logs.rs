@@ -115,6 +115,29 @@ fn a_log_that_is_elsewhere_or_not_there_says_so() {
 }
 
 #[test]
+fn the_manual_has_a_page_for_each_command() {
+    let project = Project::empty();
+    let written = project.run(&["man", "man1"]);
+    written.check(0, &[]);
+    assert!(written.stdout.contains(" pages in man1"), "{written:?}");
+    let page = |name: &str| fs::read_to_string(project.path().join("man1").join(name)).unwrap();
+    for (name, part) in [
+        ("nself.1", "nself\\-plugin(1)"),
+        ("nself-plugin.1", "nself\\-plugin\\-enable(1)"),
+        ("nself-plugin-disable.1", "\\-\\-drain"),
+    ] {
+        let text = page(name);
+        assert!(text.contains(".TH nself") && text.contains(part), "{text}");
+    }
+    let again = project.run(&["man", "man1", "--json"]);
+    assert!(again.stdout.contains("\"directory\":\"man1\""), "{again:?}");
+    fs::write(project.path().join("file"), "").unwrap();
+    project
+        .run(&["man", "file"])
+        .check(73, &["error[OUTPUT]", "cannot write the manual into file"]);
+}
+
+#[test]
 fn a_shell_takes_what_completes_the_words() {
     let project = Project::empty();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
