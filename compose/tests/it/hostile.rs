@@ -128,7 +128,10 @@ impl Household {
             ]
         };
         let mut schemathesis = tool("schemathesis");
+        let settings = root().join("compose/tests/schemathesis.toml");
         schemathesis
+            .arg("--config-file")
+            .arg(settings)
             .args(["run", &document, "--header", header])
             .args(["--phases", "coverage,fuzzing", "--request-timeout", "10"])
             .args(["--exclude-checks", NOT_ASKED, "--no-color"])
