@@ -8,6 +8,16 @@ use nself_compose::{
 };
 use tempfile::TempDir;
 
+/// What the image has beside the host.
+pub(crate) const PLUGINS: [&str; 6] = [
+    "auth",
+    "jobs",
+    "mail",
+    "orchestrator",
+    "scheduler",
+    "stream",
+];
+
 /// The files of the image, laid out by the script that the Dockerfile calls, out of the build that the tests use.
 pub(crate) fn staged() -> TempDir {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -14,16 +14,7 @@ use nself_compose::shell::{Answer, answer, command, root, tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::build::staged;
-
-const PLUGINS: [&str; 6] = [
-    "auth",
-    "jobs",
-    "mail",
-    "orchestrator",
-    "scheduler",
-    "stream",
-];
+use crate::build::{PLUGINS, staged};
 
 /// What is asked of each answer is left to schemathesis, but for these. A schema says less than a value is asked for (an address that mail
 /// can be sent to, a zone that there is), so what fits it may be refused. What an address with a fixed word does not allow, the one

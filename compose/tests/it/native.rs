@@ -14,7 +14,10 @@ use nself_compose::{
 };
 use serde_json::{Value, json};
 
-use crate::{build::staged, monitoring};
+use crate::{
+    build::{PLUGINS, staged},
+    monitoring,
+};
 
 const EMAIL: &str = "ada@example.org";
 const PASSWORD: &str = "correct horse battery staple";
@@ -192,14 +195,7 @@ fn ports_answer(lab: &Lab, stack: &Stack) {
         );
     }
     let ready = page(lab, "http://nself:3000/readyz", &[]).expect("it is ready");
-    for plugin in [
-        "auth",
-        "jobs",
-        "mail",
-        "orchestrator",
-        "scheduler",
-        "stream",
-    ] {
+    for plugin in PLUGINS {
         assert!(ready.contains(plugin), "{plugin} runs: {ready}");
     }
 }
