@@ -108,8 +108,10 @@ impl Served {
         cpu::resident_kib(self.pid()?)
     }
 
+    /// Of the server, and of the processes of its plugins.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
-        cpu::process_time(self.pid()?)
+        let family = cpu::family(self.pid()?);
+        family.into_iter().map(cpu::process_time).sum()
     }
 
     /// Has the registry do something: `enable`, `upgrade` or `rollback` of a plugin.

@@ -29,10 +29,14 @@ pub(crate) fn process_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
-/// A process and those that it has started.
+/// A process and those that it has started, whichever of its threads has.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    let children = children.unwrap_or_default();
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let lists = threads.into_iter().flatten().flatten().filter_map(|task| {
+        let children = fs::read_to_string(task.path().join("children"));
+        children.ok()
+    });
+    let children: String = lists.collect();
     let children = children
         .split_whitespace()
         .filter_map(|pid| pid.parse().ok());

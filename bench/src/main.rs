@@ -1,7 +1,7 @@
 //! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
-//! `nself-bench [memory|database|tcp|sizes|changes|panics|auth|jobs|schedules|audit|feed|stream|workflows|soak]...` measures the named parts, all of them but the last without a name, and
+//! `nself-bench [memory|database|tcp|isolated|sizes|changes|panics|auth|jobs|schedules|audit|feed|stream|workflows|soak]...` measures the named parts, all of them but the last without a name, and
 //! prints a table; `jobs=1000000` says how many jobs are a large backlog, `soak=60` how many seconds of jobs (600 without it), `rounds=2` how often `jobs`, `schedules`, `stream` and `workflows` take their turns. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ mod cpu;
 mod database;
 mod fan;
 mod feed;
+mod isolated;
 mod jobs;
 mod memory;
 mod native;
@@ -29,8 +30,9 @@ mod tcp;
 mod websocket;
 mod workflows;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
+use nself::capability::process;
 use report::Report;
 
 /// Whatever went wrong: a benchmark has nobody to tell kinds of failures apart.
@@ -42,6 +44,7 @@ const PARTS: &[&str] = &[
     "memory",
     "database",
     "tcp",
+    "isolated",
     "sizes",
     "changes",
     "panics",
@@ -62,6 +65,11 @@ const SOAK: &str = "soak";
 const ROUNDS: &str = "rounds";
 
 fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    // A plugin's process is this program once more.
+    if let Some(ended) = process::role(&words) {
+        return ended;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [first, directory, log] = arguments.as_slice()
         && first == child::COMMAND
@@ -133,6 +141,7 @@ fn measure(
             "memory" => memory::measure(report).await,
             "database" => database::measure(report).await,
             "tcp" => tcp::measure(report).await,
+            "isolated" => isolated::measure(report).await,
             "sizes" => sizes::measure(report).await,
             "changes" => changes::measure(report).await,
             "panics" => panics::measure(report).await,

@@ -89,7 +89,8 @@ async fn loads(report: &mut Report) -> Result<()> {
         checks.push(started.elapsed().as_secs_f64() * 1e3);
         let kept = loader::keep(&store, &checked)?;
         let loaded = loader::open(&kept)?;
-        let entry = loader::entry(&loaded, &checked.manifest)?;
+        let abi = &checked.manifest.abi;
+        let entry = loader::entry(&loaded, abi.major, abi.needs)?;
         let instance = entry
             .create(abi::entry::Host::new(Arc::new(Nothing)), "{}")
             .await

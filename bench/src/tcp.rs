@@ -74,9 +74,9 @@ async fn used(
 
 /// CPU in pairs, and time beside it.
 #[derive(Default)]
-struct Both {
-    cpu: Pairs,
-    time: Pairs,
+pub(crate) struct Both {
+    pub(crate) cpu: Pairs,
+    pub(crate) time: Pairs,
 }
 
 impl Both {
@@ -87,11 +87,28 @@ impl Both {
 }
 
 async fn http(report: &mut Report, served: &Served, name: &str) -> Result<()> {
-    let address = stage(served)?;
-    let (mut native, mut plugin) = (
-        Callers::open(address, "/native/echo").await?,
-        Callers::open(address, "/bench00/echo").await?,
+    let paths = ["/native/echo", "/bench00/echo"];
+    let both = echoes(served, stage(served)?, paths).await?;
+    let micros = both.cpu.native().median * 1e6;
+    report.spread(
+        &format!("echo 1 KiB {name}: CPU (native {micros:.1} µs)"),
+        both.cpu.ratio(),
+        "x",
+        "<= 1.08x",
     );
+    let rate = format!("echo 1 KiB {name}: requests/s");
+    report.spread(&rate, both.time.ratio(), "x", ">= 0.95x");
+    Ok(())
+}
+
+/// Requests at one address and at another, in turns.
+pub(crate) async fn echoes(
+    served: &Served,
+    address: SocketAddr,
+    [native, plugin]: [&str; 2],
+) -> Result<Both> {
+    let mut native = Callers::open(address, native).await?;
+    let mut plugin = Callers::open(address, plugin).await?;
     let mut both = Both::default();
     for round in 0..=at_most(ROUNDS) {
         let (first, second) = if round % 2 == 0 {
@@ -106,16 +123,7 @@ async fn http(report: &mut Report, served: &Served, name: &str) -> Result<()> {
             both.push(first, second);
         }
     }
-    let micros = both.cpu.native().median * 1e6;
-    report.spread(
-        &format!("echo 1 KiB {name}: CPU (native {micros:.1} µs)"),
-        both.cpu.ratio(),
-        "x",
-        "<= 1.08x",
-    );
-    let rate = format!("echo 1 KiB {name}: requests/s");
-    report.spread(&rate, both.time.ratio(), "x", ">= 0.95x");
-    Ok(())
+    Ok(both)
 }
 
 fn stage(served: &Served) -> Result<SocketAddr> {
@@ -164,9 +172,28 @@ impl Callers {
 }
 
 async fn sockets(report: &mut Report, served: &Served) -> Result<()> {
-    let address = stage(served)?;
-    let mut native = open_sockets(address, "/native/socket").await?;
-    let mut plugin = open_sockets(address, "/bench00/socket").await?;
+    let paths = ["/native/socket", "/bench00/socket"];
+    let both = messages(served, stage(served)?, paths).await?;
+    let micros = both.cpu.native().median * 1e6;
+    let name = format!("websocket echo 64 bytes: CPU (native {micros:.1} µs)");
+    report.spread(&name, both.cpu.ratio(), "x", "<= 1.10x");
+    report.spread(
+        "websocket echo 64 bytes: messages/s",
+        both.time.ratio(),
+        "x",
+        "",
+    );
+    Ok(())
+}
+
+/// Messages of sockets at one address and at another, in turns.
+pub(crate) async fn messages(
+    served: &Served,
+    address: SocketAddr,
+    [native, plugin]: [&str; 2],
+) -> Result<Both> {
+    let mut native = open_sockets(address, native).await?;
+    let mut plugin = open_sockets(address, plugin).await?;
     let mut both = Both::default();
     for round in 0..=at_most(ROUNDS) {
         let (first, second) = if round % 2 == 0 {
@@ -180,16 +207,7 @@ async fn sockets(report: &mut Report, served: &Served) -> Result<()> {
             both.push(first, second);
         }
     }
-    let micros = both.cpu.native().median * 1e6;
-    let name = format!("websocket echo 64 bytes: CPU (native {micros:.1} µs)");
-    report.spread(&name, both.cpu.ratio(), "x", "<= 1.10x");
-    report.spread(
-        "websocket echo 64 bytes: messages/s",
-        both.time.ratio(),
-        "x",
-        "",
-    );
-    Ok(())
+    Ok(both)
 }
 
 async fn open_sockets(address: SocketAddr, path: &str) -> Result<Vec<Socket>> {

@@ -25,9 +25,9 @@ use std::path::{Path, PathBuf};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key, Kind};
 pub use model::{
-    ApiKey, BackupBucket, Config, Database, Environment, Http, HttpAcme, HttpTls, Identity, Log,
-    LogFormat, PluginSettings, Plugins, Project, Redis, SEED_PORTS, SecretFiles, Shutdown,
-    SignaturePolicy,
+    ApiKey, BackupBucket, Config, Database, Environment, Http, HttpAcme, HttpTls, Identity,
+    Isolation, Log, LogFormat, PluginSettings, Plugins, Project, Redis, SEED_PORTS, SecretFiles,
+    Shutdown, SignaturePolicy,
 };
 pub use origin::{Origin, Provenance};
 pub use reference::reference;

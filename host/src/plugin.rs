@@ -5,6 +5,7 @@ pub mod crashes;
 pub mod handlers;
 pub mod health;
 pub mod instance;
+pub mod isolated;
 pub mod lock;
 pub mod manifest;
 pub mod offer;

@@ -23,6 +23,7 @@ pub mod panic;
 pub mod request;
 pub mod response;
 pub mod stream;
+pub mod wire;
 pub mod zst;
 
 /// Interfaces that the host hands out, one file each.

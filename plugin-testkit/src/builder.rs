@@ -1,9 +1,12 @@
 //! Starting a host for a test.
 
-use std::{fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
+use std::{env, fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc};
 
 use nself::{
-    capability::clock::{HostClock, SystemClock, TestClock},
+    capability::{
+        clock::{HostClock, SystemClock, TestClock},
+        process,
+    },
     config::{Config, FILE_NAME, Secret, Variables, secrets::Secrets},
     identity::{development::DevelopmentIssuer, key_digest},
     migrate::{Migrator, Options, Owner},
@@ -49,6 +52,7 @@ pub struct TestHostBuilder {
     clock: Option<Arc<dyn HostClock>>,
     has_own_server: bool,
     is_program: bool,
+    is_isolated: bool,
     shared: Option<Shared>,
 }
 
@@ -121,13 +125,23 @@ impl TestHostBuilder {
         self
     }
 
+    /// Runs each of the plugins in a process of its own. So does the variable `TESTKIT_ISOLATED` for every host.
+    pub fn isolated(mut self) -> Self {
+        self.is_isolated = true;
+        self
+    }
+
     /// Starts the host and enables the plugins.
     ///
     /// # Panics
     ///
     /// When something does not start.
-    pub async fn start(self) -> TestHost {
+    pub async fn start(mut self) -> TestHost {
         logs::capture();
+        if self.is_isolated || env::var_os("TESTKIT_ISOLATED").is_some() {
+            process::performed_by(program::built().to_owned());
+            merge(&mut self.config, isolated(&self.plugins));
+        }
         let directory = tempfile::tempdir().expect("there is room for a project");
         let database = match self.shared {
             Some(shared) => {
@@ -182,6 +196,15 @@ impl TestHostBuilder {
         };
         TestHost::new(life, clock, shared, issuer, self.plugins, self.config)
     }
+}
+
+/// Puts each plugin into a process of its own.
+fn isolated(plugins: &[Library]) -> Table {
+    let alone = Table::from_iter([("isolation".to_owned(), "process".into())]);
+    let tables = plugins
+        .iter()
+        .map(|plugin| (plugin.manifest.id.clone(), Value::Table(alone.clone())));
+    Table::from_iter([("plugins".to_owned(), Value::Table(tables.collect()))])
 }
 
 /// An operator's key, and a service's with every scope that the plugins' routes ask for.

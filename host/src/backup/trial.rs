@@ -193,11 +193,16 @@ impl Backups {
 
 /// Why a server ended, of all that it has logged.
 fn last_words(log: &str) -> String {
-    let grave = log
-        .lines()
-        .rev()
-        .find_map(|line| line.split_once("FATAL: ").or(line.split_once("PANIC: ")));
-    grave.map_or_else(|| log.to_owned(), |(_, words)| words.trim().to_owned())
+    let grave = |line: &'_ str| {
+        let (_, words) = line
+            .split_once("FATAL: ")
+            .or_else(|| line.split_once("PANIC: "))?;
+        // That is what who asks too early is told, and ends nothing but a connection.
+        let words = words.trim();
+        (!words.starts_with("the database system is ")).then(|| words.to_owned())
+    };
+    let found = log.lines().rev().find_map(grave);
+    found.unwrap_or_else(|| log.to_owned())
 }
 
 /// Waits until the server takes writes. One that ends refuses to answer before it has ended, which says nothing yet.
@@ -263,4 +268,18 @@ async fn rows(client: &Client) -> Result<i64, tokio_postgres::Error> {
         rows += read;
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_connection_is_told_is_not_why_the_server_ended() {
+        let log = "LOG:  redo done\nFATAL:  recovery ended before configured recovery target was reached\n\
+                   FATAL:  the database system is in recovery mode\nLOG:  database system is shut down\n";
+        let words = "recovery ended before configured recovery target was reached";
+        assert_eq!(last_words(log), words);
+        assert_eq!(last_words("LOG:  killed\n"), "LOG:  killed\n");
+    }
 }

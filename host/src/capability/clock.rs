@@ -28,6 +28,10 @@ pub trait HostClock: Send + Sync + 'static {
     fn monotonic_ns(&self) -> u64;
     /// Resolves after `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+    /// Whether any process on this machine can tell the same time by itself.
+    fn is_the_machines(&self) -> bool {
+        false
+    }
 }
 
 /// The machine's clock.
@@ -59,6 +63,10 @@ impl HostClock for SystemClock {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn is_the_machines(&self) -> bool {
+        true
     }
 }
 

@@ -16,12 +16,9 @@ mod wanted;
 use std::{
     ffi::OsString,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -44,24 +41,40 @@ use super::{
     clock::HostClock,
     error::{error, unavailable},
 };
+use crate::plugin::isolated;
 
 /// When something that is not on this machine may be wanted again: somebody may install it.
 const RETRY_AFTER_MS: u64 = 60_000;
 
-/// Whether this program has asked for its [`role`], and so becomes a supervisor when it is started as one.
-static SUPERVISES: AtomicBool = AtomicBool::new(false);
+/// The program that takes a [`role`] when it is started with the words of one: this one, once it has asked for its own.
+static PERFORMER: OnceLock<PathBuf> = OnceLock::new();
 
-/// This program as a supervisor or as the last step before a program, when its command line says so.
+/// This program, whatever has become of its file.
+const THIS: &str = "/proc/self/exe";
+
+/// This program as a supervisor, as the last step before a program, or as a plugin's process, when its command line says so.
 ///
 /// A program that has a host in it and does not begin with this runs none: started once more, it would do whatever it does, and not
 /// hear what it is to run.
 pub fn role(arguments: &[OsString]) -> Option<ExitCode> {
-    SUPERVISES.store(true, Ordering::Relaxed);
+    performed_by(THIS.into());
     match arguments {
         [_, word] if word == supervisor::WORD => Some(supervisor::main()),
         [_, word, words @ ..] if word == launch::WORD => Some(launch::main(words)),
+        [_, word, ..] if word == isolated::WORD => Some(isolated::main()),
         _ => None,
     }
+}
+
+/// Lets that program take roles for this one, which does not: a built `nself`, for the hosts in a test.
+pub fn performed_by(program: PathBuf) {
+    // The first one stays.
+    let _ = PERFORMER.set(program);
+}
+
+/// The program that takes roles, if one does.
+pub(crate) fn performer() -> Option<&'static Path> {
+    PERFORMER.get().map(PathBuf::as_path)
 }
 
 /// What programs may use.
@@ -237,13 +250,11 @@ impl Programs {
         }
         let limit = wanted.limit(&self.settings);
         let plan = wanted.plan(plugin, allowed, &self.settings)?;
-        if !SUPERVISES.load(Ordering::Relaxed) {
-            return Err(ProcessError::Foreign);
-        }
+        let program = performer().ok_or(ProcessError::Foreign)?;
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.expect("the semaphore lives as long as the host and is never closed");
         let most = self.output_bytes_max;
-        Started::open(&plan, limit, most, Arc::clone(&self.clock), place).await
+        Started::open(program, &plan, limit, most, Arc::clone(&self.clock), place).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! `nself.task/1`: work beside the requests, blocking work, leases, and the sign to drain.
 
+pub mod blocking;
 pub mod lease;
 
 use std::sync::{
@@ -14,30 +15,19 @@ use nself_plugin_api::abi::{
     error::Error,
     future::Fut,
 };
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, watch},
-    task::AbortHandle,
-};
+use tokio::{runtime::Handle, sync::watch, task::AbortHandle};
 use tracing::{Instrument, error, info_span};
 
-use self::lease::Leases;
+use self::{blocking::Blocking, lease::Leases};
 use super::{Grant, error::unavailable};
 use crate::plugin::watchdog::{Owner, Watch};
-
-/// Blocking calls of one plugin at a time.
-const BLOCKING_MAX: usize = 4;
-
-/// Blocking calls of one plugin that may wait.
-const BLOCKING_WAITING_MAX: usize = 64;
 
 /// The background work of one plugin instance.
 pub struct Background {
     grant: Grant,
     running: Arc<DashMap<u64, AbortHandle>>,
     next: AtomicU64,
-    blocking: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    blocking: Blocking,
     draining: watch::Receiver<bool>,
     leases: Arc<Leases>,
     runtime: Handle,
@@ -57,8 +47,7 @@ impl Background {
             grant,
             running: Arc::default(),
             next: AtomicU64::new(1),
-            blocking: Arc::new(Semaphore::new(BLOCKING_MAX)),
-            waiting: Arc::new(Semaphore::new(BLOCKING_MAX + BLOCKING_WAITING_MAX)),
+            blocking: Blocking::default(),
             draining,
             leases,
             runtime: Handle::current(),
@@ -123,25 +112,8 @@ impl TasksProvider for Background {
     }
 
     fn blocking(&self, work: Work) -> impl Future<Output = Result<(), Error>> + Send + 'static {
-        let (blocking, waiting) = (Arc::clone(&self.blocking), Arc::clone(&self.waiting));
         let watch = self.blocking_watch;
-        async move {
-            let _place = waiting.try_acquire_owned().map_err(|cause| {
-                unavailable(
-                    "BLOCKING_QUEUE_FULL",
-                    "too much background work is waiting",
-                    1_000,
-                    cause,
-                )
-            })?;
-            let permit = blocking.acquire_owned().await;
-            let done = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                watch.poll(|| work.run());
-            });
-            done.await
-                .map_err(|cause| unavailable("HOST_STOPPING", "the host is stopping", 1_000, cause))
-        }
+        self.blocking.run(move || watch.poll(|| work.run()))
     }
 
     fn lease(&self, name: Str<'_>) -> impl Future<Output = Result<Lease, Error>> + Send + 'static {

@@ -123,6 +123,8 @@ pub const KEYS: &[Key] = &[
     key("plugins.*.egress", Kind::TextList, "Hosts that the plugin may call besides those of its manifest, such as `sso.lan` and `10.0.0.5:8443`: private addresses have to be named here, because the `*` of a manifest is every public one."),
     key("plugins.*.capabilities", Kind::TextList, "Capabilities of other plugins that the plugin may call besides those of its manifest, such as `mail.send/1` for schedules that send mails. Those of the host are none of them."),
     key("plugins.*.run", Kind::TextList, "What the plugin may run on this machine, if it asks for that at all: `shell`, `script:js`, `script:python`, `container` or `container:IMAGE` (`*` at its end for what follows), `volume:/PATH` for what a container may see of the machine, `program:/PATH`. When empty: nothing."),
+    key("plugins.*.isolation", Kind::Choice(&["host", "process"]), "Where the plugin runs: in the host's process, or in one of its own that reaches nothing but the host. When absent: `process` outside of development for a file that nobody who is trusted signed, else `host`."),
+    key("plugins.*.memory_bytes", SOME, "Memory that a plugin in a process of its own may write to, in bytes. When absent: 1 GiB."),
     key("plugins.*.config", Kind::Table, "The plugin's own keys, checked against its schema when it is loaded."),
     key("programs.user", Kind::Text, "Account that programs which plugins run have when the host runs as root. A host that does not run as root can give them no other than its own, and they can read what it can."),
     key("programs.path", Kind::TextList, "Directories in which interpreters and docker or podman are looked for: `PATH` of what runs."),

@@ -350,6 +350,16 @@ pub enum SignaturePolicy {
     Require,
 }
 
+/// Where a plugin runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// In the host's process.
+    Host,
+    /// In a process of its own, which reaches nothing but the host.
+    Process,
+}
+
 /// One plugin's table.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -364,6 +374,10 @@ pub struct PluginSettings {
     pub capabilities: Vec<String>,
     /// What it may run: `shell`, `script:python`, `container:alpine:*`; default none.
     pub run: Vec<String>,
+    /// Where it runs: `host` or `process`; default: `process` outside of development when nobody who is trusted signed it, else `host`.
+    pub isolation: Option<Isolation>,
+    /// Memory that it may write to when it runs in a process of its own, bytes; default 1 GiB.
+    pub memory_bytes: Option<u64>,
     /// The plugin's own keys, checked against its schema when it is loaded.
     pub config: Map<String, Value>,
 }

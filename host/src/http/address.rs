@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use http::header::HOST;
+use http::Version;
+use http::header::{HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
@@ -14,12 +15,8 @@ const ADDRESS_BYTES_MAX: usize = 8 * 1024;
 /// Refuses addresses that two readers could understand differently: broken percent-encoding, bytes that are no
 /// UTF-8, control characters, and `.` or `..` segments in any spelling.
 pub(super) fn check(parts: &Parts) -> Result<(), Problem> {
-    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
-        return Err(Problem::bad_request(
-            "HOST_AMBIGUOUS",
-            "the request names two hosts",
-        ));
-    }
+    check_host(parts)?;
+    check_coding(parts)?;
     let uri = &parts.uri;
     let (path, query) = (uri.path(), uri.query().unwrap_or_default());
     if path.len() + query.len() > ADDRESS_BYTES_MAX {
@@ -43,6 +40,53 @@ pub(super) fn check(parts: &Parts) -> Result<(), Problem> {
         ));
     }
     Ok(())
+}
+
+/// Refuses what HTTP/1.1 does not allow to be answered (RFC 9112, section 3.2): no host, more than one, and one that is none.
+fn check_host(parts: &Parts) -> Result<(), Problem> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let Some(host) = hosts.next() else {
+        return if parts.version == Version::HTTP_11 {
+            Err(Problem::bad_request(
+                "HOST_MISSING",
+                "the request does not say which host it is for",
+            ))
+        } else {
+            Ok(())
+        };
+    };
+    if hosts.next().is_some() {
+        return Err(Problem::bad_request(
+            "HOST_AMBIGUOUS",
+            "the request names two hosts",
+        ));
+    }
+    // What a host and a port are written with (RFC 3986, section 3.2.2), and nothing that ends them.
+    let is_of_one =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    if host.as_bytes().iter().all(is_of_one) {
+        return Ok(());
+    }
+    Err(Problem::bad_request(
+        "HOST_MALFORMED",
+        "the request's host is none",
+    ))
+}
+
+/// Refuses codings of the body but the one that HTTP/1.1 must know, once: whoever stands before this host may undo the others, or
+/// not.
+fn check_coding(parts: &Parts) -> Result<(), Problem> {
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let known = codings
+        .next()
+        .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if known && codings.next().is_none() {
+        return Ok(());
+    }
+    Err(Problem::bad_request(
+        "TRANSFER_ENCODING_UNKNOWN",
+        "the body is in a coding that this host does not read",
+    ))
 }
 
 /// The value of one path parameter; [`check`] has seen the path.
@@ -100,6 +144,7 @@ mod tests {
             .parse::<Uri>()
             .expect("an address that the parser lets through");
         let parts = Request::get(uri)
+            .header(HOST, "x")
             .body(())
             .expect("a request")
             .into_parts()

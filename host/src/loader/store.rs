@@ -29,6 +29,14 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// A copy that the host has kept, for the process that it starts for it.
+    pub(crate) fn handed(path: PathBuf) -> Self {
+        Self {
+            path,
+            repaired: false,
+        }
+    }
+
     /// Absolute path of the copy.
     pub fn path(&self) -> &Path {
         &self.path

@@ -20,6 +20,7 @@ use tracing::{Instrument, debug_span, info, info_span, warn};
 use super::{handlers::Attempt, health::Health, manifest::Manifest, watchdog::Watches};
 use crate::{
     capability::{call::Provider, error::unavailable, task::Background},
+    config::Isolation,
     http::{Generation, InFlight},
     hub::Hub,
     loader::Sha256,
@@ -42,6 +43,8 @@ pub struct Parts {
     pub sha256: Sha256,
     /// The mapped file.
     pub file: PathBuf,
+    /// Where it runs.
+    pub isolation: Isolation,
     /// The plugin behind the boundary.
     pub instance: Instance,
     /// The handlers of its jobs; nothing when it declares none.
@@ -87,6 +90,11 @@ impl Running {
     /// The mapped file.
     pub fn file(&self) -> &std::path::Path {
         &self.parts.file
+    }
+
+    /// Where it runs.
+    pub fn isolation(&self) -> Isolation {
+        self.parts.isolation
     }
 
     /// The plugin behind the boundary.

@@ -6,7 +6,7 @@ use deadpool_postgres::Pool;
 use nself_plugin_api::abi::{
     bytes::Str,
     capability as abi,
-    entry::{Capability, Host, HostProvider, RawHandle},
+    entry::{Capability, HostProvider, RawHandle},
 };
 use tracing::warn;
 
@@ -58,21 +58,26 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// The interface that the instance is created with. `database` is its own login, when it asks for one.
-    pub fn host(
+    /// What an instance is created with. `database` is its own login, when it asks for one.
+    pub fn new(
         grant: Grant,
         services: Arc<Services>,
         database: Option<(Pool, Target)>,
         background: Arc<Background>,
         health: Arc<Health>,
-    ) -> Host {
-        Host::new(Arc::new(Self {
+    ) -> Arc<Self> {
+        Arc::new(Self {
             grant,
             services,
             database,
             background,
             health,
-        }))
+        })
+    }
+
+    /// The capability with this id, if there is one and it has been granted.
+    pub fn capability_of(&self, id: &str) -> Option<Capability> {
+        self.is_granted(id).then(|| self.find(id)).flatten()
     }
 
     fn is_granted(&self, id: &str) -> bool {
@@ -184,10 +189,7 @@ impl Offer {
 
 impl HostProvider for Offer {
     fn capability(&self, id: Str<'_>) -> RawHandle {
-        let id = id.as_str();
-        if !self.is_granted(id) {
-            return RawHandle::default();
-        }
-        self.find(id).map(Capability::into_raw).unwrap_or_default()
+        let found = self.capability_of(id.as_str());
+        found.map(Capability::into_raw).unwrap_or_default()
     }
 }

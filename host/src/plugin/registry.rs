@@ -129,6 +129,7 @@ impl Registry {
                 services: Arc::clone(&settings.services),
                 store,
                 step_timeout: Duration::from_millis(settings.config.plugins.start_timeout_ms),
+                config: Arc::clone(&settings.config),
             },
             system: System::detect(),
             trust: ArcSwap::from_pointee(trust::of(&settings.config)),

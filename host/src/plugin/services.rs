@@ -55,6 +55,8 @@ pub struct Services {
     pub panics: IntCounterVec,
     /// Polls that held a thread for too long, by plugin.
     pub blocked: IntCounterVec,
+    /// New processes of plugins that have one, by plugin.
+    pub restarts: IntCounterVec,
     /// Crashes of the host in a row, by the plugin that they came from.
     pub crashes: IntGaugeVec,
     /// One for each plugin that is left out because of them.

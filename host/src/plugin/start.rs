@@ -6,7 +6,11 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use deadpool_postgres::Pool;
-use nself_plugin_api::abi::error::Error;
+use futures_util::FutureExt;
+use nself_plugin_api::abi::{
+    entry::{Entry, Host},
+    error::Error,
+};
 use serde_json::Value;
 use tokio::{sync::watch, time::timeout};
 use tokio_postgres::Client;
@@ -16,6 +20,7 @@ use zeroize::Zeroizing;
 use super::{
     health::Health,
     instance::{Parts, Running},
+    isolated::{Isolated, Plan},
     manifest::Manifest,
     offer::Offer,
     services::Services,
@@ -23,8 +28,8 @@ use super::{
     watchdog::{self, Watch, Watches},
 };
 use crate::{
-    capability::{Grant, http::destination::Destination, task::Background},
-    config::{ConfigError, secrets::SecretError},
+    capability::{Grant, http::destination::Destination, process, task::Background},
+    config::{Config, ConfigError, Environment, Isolation, secrets::SecretError},
     events::EventError,
     http::Generation,
     loader::{self, CheckedPlugin, Kept, Refusal, crash::ImageNumber},
@@ -111,6 +116,9 @@ pub enum Migrate {
     No,
 }
 
+/// Memory that a plugin in a process of its own may write to, unless its settings say otherwise.
+const MEMORY_BYTES: u64 = 1 << 30;
+
 /// Starts plugins.
 pub struct Starter {
     /// What the host has for them.
@@ -119,6 +127,8 @@ pub struct Starter {
     pub store: PathBuf,
     /// For opening a file, constructors included; then for `create` and `start`.
     pub step_timeout: Duration,
+    /// What the operator says of plugins.
+    pub config: Arc<Config>,
 }
 
 impl Starter {
@@ -146,24 +156,12 @@ impl Starter {
         );
         let (kept, database) = (kept?, database?);
         let id = manifest.id.clone();
+        let limit = self.step_timeout;
         let owner = watchdog::Owner {
             plugin: id.as_str().into(),
             image: ImageNumber::announce(&id, &manifest.version, &checked.sha256),
             blocked: self.services.blocked.with_label_values(&[&id]),
         };
-        let opening = Watch::of_blocking(&owner, "open");
-        let opened = tokio::task::spawn_blocking(move || opening.poll(|| loader::open(&kept)));
-        let limit = self.step_timeout;
-        let loaded = match timeout(limit, opened).await {
-            Ok(Ok(loaded)) => loaded?,
-            Ok(Err(join)) => return Err(failed(&id, "open", join.to_string())),
-            Err(_) => {
-                let step = "open";
-                return Err(StartError::Hangs { id, step, limit });
-            }
-        };
-        owner.image.mapped(&loaded);
-        let entry = loader::entry(&loaded, &manifest)?;
         let destinations = Destination::configured(&manifest, &config);
         let mut requires = manifest.requires.clone();
         // Who writes the configuration may let a plugin reach more than it asks for, such as a server in the house, or a
@@ -190,22 +188,40 @@ impl Starter {
             Arc::clone(&self.services.leases),
             &owner,
         );
-        let services = Arc::clone(&self.services);
-        let host = Offer::host(
+        let offer = Offer::new(
             grant,
-            services,
+            Arc::clone(&self.services),
             database,
             Arc::clone(&background),
             Arc::clone(&health),
         );
-        let config = config.to_string();
+        let file = kept.path().to_owned();
+        let isolation = self.isolation(checked);
+        // It is there from the start, wherever the plugin runs, so that its rise is seen.
+        let restarts = self.services.restarts.with_label_values(&[&id]);
+        let creating = match isolation {
+            Isolation::Host => {
+                let entry = self.open(&manifest, kept, &owner).await?;
+                let (host, config) = (Host::new(offer), config.to_string());
+                async move { entry.create(host, &config).await }.boxed()
+            }
+            Isolation::Process => Isolated::create(Plan {
+                manifest: Arc::clone(&manifest),
+                file: file.clone(),
+                memory_bytes: self.memory_bytes(&id),
+                offer,
+                config: config.to_string(),
+                step_timeout: limit,
+                is_machines_clock: self.services.clock.is_the_machines(),
+                restarts,
+                health: Arc::clone(&health),
+            })
+            .boxed(),
+        };
         // On a task of its own: a plugin that blocks its thread must not block whoever starts it.
         let starting = Watch::of_blocking(&owner, "create or start");
         let mut created = tokio::spawn(starting.future(Box::pin(async move {
-            let instance = entry
-                .create(host, &config)
-                .await
-                .map_err(|error| ("create", error))?;
+            let instance = creating.await.map_err(|error| ("create", error))?;
             instance.start().await.map_err(|error| ("start", error))?;
             Ok(instance)
         })));
@@ -235,12 +251,13 @@ impl Starter {
             background.abort();
             return Err(failure);
         }
-        info!(plugin = id, version = %manifest.version, file = %loaded.file.display(), "plugin started");
+        info!(plugin = id, version = %manifest.version, file = %file.display(), isolation = ?isolation, "plugin started");
         let max = self.services.requests_max;
         Ok(Running::new(Parts {
             generation: Generation::new(id, max, max),
             sha256: checked.sha256,
-            file: loaded.file,
+            file,
+            isolation,
             instance,
             job_handlers,
             background,
@@ -250,6 +267,54 @@ impl Starter {
             hub: Arc::clone(&self.services.hub),
             manifest,
         }))
+    }
+
+    /// Where it runs: as the operator says, and where nothing is said what nobody stands for has a process of its own.
+    fn isolation(&self, checked: &CheckedPlugin) -> Isolation {
+        let settings = self.config.plugins.by_id.get(&checked.manifest.id);
+        let is_for_others = self.config.environment != Environment::Development;
+        let is_strange =
+            is_for_others && checked.signed.is_none() && process::performer().is_some();
+        let by_default = if is_strange {
+            Isolation::Process
+        } else {
+            Isolation::Host
+        };
+        settings
+            .and_then(|settings| settings.isolation)
+            .unwrap_or(by_default)
+    }
+
+    fn memory_bytes(&self, id: &str) -> u64 {
+        let settings = self.config.plugins.by_id.get(id);
+        let stated = settings.and_then(|settings| settings.memory_bytes);
+        stated.unwrap_or(MEMORY_BYTES)
+    }
+
+    /// The entry of a file, in this process.
+    async fn open(
+        &self,
+        manifest: &Manifest,
+        kept: Kept,
+        owner: &watchdog::Owner,
+    ) -> Result<&'static Entry, StartError> {
+        let id = &manifest.id;
+        let opening = Watch::of_blocking(owner, "open");
+        let opened = tokio::task::spawn_blocking(move || opening.poll(|| loader::open(&kept)));
+        let loaded = match timeout(self.step_timeout, opened).await {
+            Ok(Ok(loaded)) => loaded?,
+            Ok(Err(join)) => return Err(failed(id, "open", join.to_string())),
+            Err(_) => {
+                return Err(StartError::Hangs {
+                    id: id.clone(),
+                    step: "open",
+                    limit: self.step_timeout,
+                });
+            }
+        };
+        owner.image.mapped(&loaded);
+        let abi = &manifest.abi;
+        Ok(loader::entry(&loaded, abi.major, abi.needs)?)
     }
 
     async fn share(&self, manifest: &Manifest, beside: &[&Manifest]) -> Result<(), StartError> {

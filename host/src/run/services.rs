@@ -98,6 +98,11 @@ pub(super) fn build(
         "nself_plugin_blocked_total",
         "Polls of plugins that held a thread of the event loop for longer than 100 ms",
     )?;
+    let restarts = by_plugin(
+        &metrics,
+        "nself_plugin_restarts_total",
+        "Processes of a plugin that were started after one that ended by itself",
+    )?;
     let verifier = Arc::new(Verifier::new(verifier_settings(config, secrets, &clock)?)?);
     let settings = settings_of(config)?;
     let limits = settings.limits.clone();
@@ -134,6 +139,7 @@ pub(super) fn build(
             .map_err(|error| setup("metrics")(error.to_string()))?,
         panics,
         blocked,
+        restarts,
         crashes: gauge_by_plugin(
             &metrics,
             "nself_plugin_crashes",

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod crashes;
+mod isolated;
 mod panics;
 mod refusals;
 mod schema;

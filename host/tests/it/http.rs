@@ -1,5 +1,6 @@
 //! HTTP from outside: real sockets, handlers in the place of plugins.
 
+mod conformance;
 mod faults;
 pub(crate) mod fixture;
 mod limits;

@@ -117,6 +117,21 @@ macro_rules! capabilities {
                     $( Self::$method(handle) => handle.into_raw(), )*
                 }
             }
+
+            /// Gives the capability up as what another process calls.
+            pub fn into_object(self) -> Box<dyn Object> {
+                match self {
+                    $( Self::$method(handle) => Box::new(handle), )*
+                }
+            }
+
+            /// The capability with this id that another process has; nothing when this boundary does not know the id.
+            pub fn remote(id: &str, object: RemoteObject) -> Option<Self> {
+                match id {
+                    $( <$Type>::ID => Some(Self::$method(<$Type>::new(Arc::new(Remote::<$Type>::new(object))))), )*
+                    _ => None,
+                }
+            }
         }
 
         impl Host {
@@ -137,7 +152,15 @@ macro_rules! capabilities {
     reason = "the variants share their names with the methods"
 )]
 mod list {
-    use super::{super::capability as c, Host, RawHandle};
+    use std::sync::Arc;
+
+    use super::{
+        super::{
+            capability as c,
+            wire::{Object, Remote, RemoteObject},
+        },
+        Host, RawHandle,
+    };
 
     capabilities! {
         call: c::call::Call,

@@ -15,7 +15,8 @@
 /// ```
 ///
 /// makes `struct Kv` (owned handle: `Kv::new(provider)`, `kv.get(..)`), `trait KvProvider` and the table `KvTable`, whose
-/// order of fields is the order of the declaration. Methods are only ever appended.
+/// order of fields is the order of the declaration. Methods are only ever appended. The handle and the trait also cross to
+/// another process ([`wire`](crate::abi::wire)), where a function is named by its place in the declaration.
 ///
 /// Each function: **Called** from any thread, concurrently. **Blocks** never (an `async fn` returns its future at once).
 /// **Owns** what its types say: `Str` and `Slice` are lent for the call, all else is passed on. **Fails** as an `Outcome`;
@@ -127,6 +128,41 @@ macro_rules! interface {
             $( $crate::abi::interface::call!($(#[$method_meta])* $Table $kind $method ($($arg: $Arg),*) $($Ret)?); )*
         }
 
+        const _: () = {
+            /// Places of the functions, by which another process names them.
+            #[expect(non_camel_case_types, reason = "they are named as the functions are")]
+            #[repr(u16)]
+            enum Number { $( $method, )* }
+
+            impl $crate::abi::wire::Object for $Name {
+                fn serve(
+                    &self, method: u16, arguments: &mut $crate::abi::wire::Reader,
+                ) -> Result<$crate::abi::wire::Reply, $crate::abi::wire::Garbled> {
+                    $( if method == Number::$method as u16 {
+                        $( let mut $arg = <$Arg as $crate::abi::wire::Argument<'_>>::keep(arguments)?; )*
+                        arguments.end()?;
+                        return Ok($crate::abi::interface::serve!($kind self arguments $method ($($arg: $Arg),*) $($Ret)?));
+                    } )*
+                    Err($crate::abi::wire::Garbled)
+                }
+            }
+
+            impl $Provider for $crate::abi::wire::Remote<$Name> {
+                $( $crate::abi::interface::remote!($kind Number $method ($($arg: $Arg),*) $($Ret)?); )*
+            }
+
+            impl $crate::abi::wire::Wire for $Name {
+                fn send(self, out: $crate::abi::wire::Writer) -> $crate::abi::wire::Writer {
+                    out.object(Box::new(self))
+                }
+
+                fn receive(input: &mut $crate::abi::wire::Reader) -> Result<Self, $crate::abi::wire::Garbled> {
+                    let remote = $crate::abi::wire::Remote::<Self>::new(input.object()?);
+                    Ok(Self::new(std::sync::Arc::new(remote)))
+                }
+            }
+        };
+
         impl Drop for $Name {
             fn drop(&mut self) {
                 // SAFETY: `release` is among the first fields, which every table has.
@@ -206,4 +242,54 @@ macro_rules! future {
     () => { $crate::abi::future::Fut<()> };
 }
 
-pub(crate) use {call, declare, future, interface, pointer, provide};
+/// A call that came from another process.
+macro_rules! serve {
+    (async $self:ident $arguments:ident $method:ident ($($arg:ident: $Arg:ty),*) $($Ret:ty)?) => {
+        $crate::abi::wire::Reply::later(
+            $arguments.link(),
+            $self.$method($(<$Arg as $crate::abi::wire::Argument<'_>>::lend(&mut $arg)),*),
+        )
+    };
+    (sync $self:ident $arguments:ident $method:ident ($($arg:ident: $Arg:ty),*) $Ret:ty) => {
+        $crate::abi::wire::Reply::now(
+            $arguments.link(),
+            $self.$method($(<$Arg as $crate::abi::wire::Argument<'_>>::lend(&mut $arg)),*),
+        )
+    };
+    (sync $self:ident $arguments:ident $method:ident ($($arg:ident: $Arg:ty),*)) => {{
+        $self.$method($(<$Arg as $crate::abi::wire::Argument<'_>>::lend(&mut $arg)),*);
+        $crate::abi::wire::Reply::Nothing
+    }};
+}
+
+/// A call of what is in another process.
+macro_rules! remote {
+    (async $Number:ident $method:ident ($($arg:ident: $Arg:ty),*)) => {
+        $crate::abi::interface::remote!(async $Number $method ($($arg: $Arg),*) ());
+    };
+    (async $Number:ident $method:ident ($($arg:ident: $Arg:ty),*) $Ret:ty) => {
+        fn $method(&self, $($arg: $Arg),*) -> impl Future<Output = Result<$Ret, $crate::abi::error::Error>> + Send + 'static {
+            let arguments = self.object().arguments();
+            $( let arguments = $crate::abi::wire::Argument::pass($arg, arguments); )*
+            self.object().call($Number::$method as u16, arguments)
+        }
+    };
+    (sync $Number:ident $method:ident ($($arg:ident: $Arg:ty),*) $Ret:ty) => {
+        fn $method(&self, $($arg: $Arg),*) -> $Ret {
+            let arguments = self.object().arguments();
+            $( let arguments = $crate::abi::wire::Argument::pass($arg, arguments); )*
+            self.object()
+                .ask($Number::$method as u16, arguments)
+                .unwrap_or_else(<$Ret as $crate::abi::wire::Answer>::failed)
+        }
+    };
+    (sync $Number:ident $method:ident ($($arg:ident: $Arg:ty),*)) => {
+        fn $method(&self, $($arg: $Arg),*) {
+            let arguments = self.object().arguments();
+            $( let arguments = $crate::abi::wire::Argument::pass($arg, arguments); )*
+            self.object().tell($Number::$method as u16, arguments);
+        }
+    };
+}
+
+pub(crate) use {call, declare, future, interface, pointer, provide, remote, serve};

@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use super::layout::layout;
@@ -162,6 +162,23 @@ impl Stream {
         }
     }
 
+    /// The only chunk of a stream that is [`whole`](Self::whole) and that nobody has read; else the stream again.
+    ///
+    /// # Errors
+    ///
+    /// The stream, when it is another one.
+    pub fn into_whole(mut self) -> Result<Bytes, Self> {
+        if !ptr::eq(self.vtable, &raw const WHOLE) {
+            return Err(self);
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        let next = futures_util::Stream::poll_next(Pin::new(&mut self), &mut context);
+        match next {
+            Poll::Ready(Some(Ok(chunk))) => Ok(chunk),
+            _ => Err(self),
+        }
+    }
+
     /// Whether it is [`empty`](Self::empty) from the start.
     pub fn is_empty(&self) -> bool {
         self.vtable.is_null()
@@ -221,8 +238,6 @@ layout!(STREAM_VTABLE: StreamVtable {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
     use futures_util::StreamExt;
 
     use super::*;

@@ -16,7 +16,7 @@ use std::{
 use nself_plugin_api::{Schema, prelude::*};
 use serde::Deserialize;
 
-use crate::routes::{answers, crashes, panics, sockets, waits};
+use crate::routes::{answers, crashes, panics, reaches, sockets, waits};
 
 /// The keys of `[plugins.bad.config]`.
 #[derive(Debug, Clone, Default, Deserialize, Schema)]
@@ -79,6 +79,7 @@ impl Plugin for Bad {
             .timeout(Duration::from_millis(300)),
         Route::get("/bad/block/{ms}", waits::block).public(),
         Route::get("/bad/crash/{how}", crashes::crash).public(),
+        Route::get("/bad/reach/{what}", reaches::reach).public(),
         Route::get("/bad/panic/before", panics::before).public(),
         Route::get("/bad/panic/after", panics::after).public(),
         Route::get("/bad/panic/payload", panics::payload).public(),

@@ -3,5 +3,6 @@
 pub(crate) mod answers;
 pub(crate) mod crashes;
 pub(crate) mod panics;
+pub(crate) mod reaches;
 pub(crate) mod sockets;
 pub(crate) mod waits;

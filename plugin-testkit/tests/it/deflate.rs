@@ -128,6 +128,12 @@ async fn a_publication_is_compressed_for_who_takes_it_so_and_plain_for_the_other
     assert_eq!(second.text(0x81).await.trim_end(), "joined");
     let plain = host.get(JOIN).websocket().await;
     let mut plain = plain.expect("an upgrade");
+    let read = futures_util::StreamExt::next(&mut plain);
+    let joined = within("the answer", read).await.expect("it is open");
+    assert_eq!(
+        joined.expect("a message").to_text().expect("text"),
+        "joined"
+    );
 
     let publish = host.post("/fixture/fan?topic=news&first=7&count=1&bytes=1000");
     let _ = publish.send().await.expect_status(200);
@@ -135,12 +141,6 @@ async fn a_publication_is_compressed_for_who_takes_it_so_and_plain_for_the_other
         let text = client.text(0xc1).await;
         assert_eq!((text.trim_end(), text.len()), ("7", 1_000));
     }
-    let read = futures_util::StreamExt::next(&mut plain);
-    let joined = within("the answer", read).await.expect("it is open");
-    assert_eq!(
-        joined.expect("a message").to_text().expect("text"),
-        "joined"
-    );
     let read = futures_util::StreamExt::next(&mut plain);
     let text = within("the publication", read).await.expect("it is open");
     let text = text.expect("a message").into_text().expect("text");

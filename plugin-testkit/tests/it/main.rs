@@ -10,6 +10,7 @@ mod deflate;
 mod events;
 mod handlers;
 mod hub;
+mod isolated;
 mod keys;
 mod messages;
 mod outside;

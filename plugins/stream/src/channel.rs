@@ -43,6 +43,8 @@ pub(crate) struct Channel {
     pub is_by_server: bool,
     /// Whether its subscriber is told what has changed since the publication before.
     pub takes_deltas: bool,
+    /// Whether its subscriber comes back to it before others were told that it left.
+    pub is_back: bool,
     /// What a program that made the subscription has said of it.
     pub own: Own,
     scope: Scope,
@@ -146,6 +148,7 @@ impl Namespaces {
             rules: Arc::clone(self.0.get(namespace)?),
             is_by_server: false,
             takes_deltas: false,
+            is_back: false,
             own: Own::default(),
         })
     }

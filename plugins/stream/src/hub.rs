@@ -110,6 +110,8 @@ pub(crate) struct Returning<'a> {
 #[derive(Default)]
 struct Sessions {
     by_client: HashSet<ByClient>,
+    /// Those of clients that have a name for themselves, by what others call them.
+    known: HashMap<Uuid, Arc<Session>>,
     /// Connections of each user.
     by_user: HashMap<Box<str>, u32>,
 }
@@ -235,11 +237,31 @@ impl Hub {
         is_free
     }
 
+    /// A client that has a name for itself is here by this connection from now on; the one before, if that has not ended.
+    pub(crate) fn succeed(&self, session: &Arc<Session>) -> Option<Arc<Session>> {
+        let mut sessions = self.sessions();
+        let before = sessions
+            .known
+            .insert(session.known_as(), Arc::clone(session));
+        before.filter(|before| before.client != session.client)
+    }
+
+    /// Whether a client that has a name for itself is in that channel by another connection than this one.
+    pub(crate) fn is_in_by_another(&self, session: &Session, name: &str) -> bool {
+        let now = self.sessions().known.get(&session.known_as()).cloned();
+        now.is_some_and(|now| now.client != session.client && now.is_in(name))
+    }
+
     /// A connection has ended; the channels that it was in.
     pub(crate) fn remove(&self, session: &Session) -> Vec<Channel> {
         let (user, channels) = session.end();
         let mut sessions = self.sessions();
         sessions.by_client.remove(&session.client);
+        if let Entry::Occupied(entry) = sessions.known.entry(session.known_as())
+            && entry.get().client == session.client
+        {
+            entry.remove();
+        }
         if let Some(Entry::Occupied(mut entry)) =
             user.map(|user| sessions.by_user.entry(user.into()))
         {

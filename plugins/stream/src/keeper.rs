@@ -82,7 +82,7 @@ pub(crate) async fn keep(cx: Cx<Stream>) -> Result<()> {
     let is_due = leased_at.is_none_or(|at| now.monotonic.saturating_sub(at) >= LEASE_EVERY);
     if is_due && !sessions.is_empty() {
         cx.plugin().keeper.seen().leased_at = Some(now.monotonic);
-        let clients = sessions.iter().map(|session| session.client).collect();
+        let clients = sessions.iter().map(|session| session.known_as()).collect();
         let kept = store::presence::keep_node(&cx.db(), cx.plugin().node, clients).await;
         match kept {
             Ok(()) => course::check(&cx).await,

@@ -61,8 +61,11 @@ pub(crate) async fn open(
         session,
         waiting,
     };
-    let ConnectRequest { token, mut subs } = request;
-    let mut result = connect::begin(cx, &open.session, token).await?;
+    let instance = request.instance();
+    let ConnectRequest {
+        token, mut subs, ..
+    } = request;
+    let mut result = connect::begin(cx, &open.session, token, instance).await?;
     let caller = open.session.caller()?;
     let mut wanted = Vec::new();
     if is_server_asked {

@@ -3,7 +3,7 @@
 
 mod codes;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -150,6 +150,29 @@ pub(crate) struct ConnectRequest {
     pub token: String,
     /// Channels that the server subscribes it to, and where it was in them. Who only listens names others here too.
     pub subs: BTreeMap<String, SubscribeRequest>,
+    /// An application's own; of what there may be in it one word is ours.
+    pub data: Option<Box<RawValue>>,
+}
+
+/// What a client may say of itself in the data of its connect request.
+#[derive(Deserialize)]
+struct Oneself<'a> {
+    #[serde(borrow)]
+    instance: Cow<'a, str>,
+}
+
+/// Longest name that a client has for itself.
+const INSTANCE_BYTES_MAX: usize = 64;
+
+impl ConnectRequest {
+    /// What a client calls itself, so that it is known again when it comes back.
+    pub(crate) fn instance(&self) -> Option<String> {
+        let data = self.data.as_ref()?.get();
+        // Whatever else an application has there is no mistake.
+        let Oneself { instance } = serde_json::from_str(data).ok()?;
+        let is_name = (1..=INSTANCE_BYTES_MAX).contains(&instance.len());
+        is_name.then(|| instance.into_owned())
+    }
 }
 
 // By hand: the token is nobody's to read.

@@ -1,5 +1,6 @@
 //! One client: whose it is, what it is subscribed to, when it has to answer. What it asks for is done in the modules below.
 
+mod again;
 mod allowance;
 mod answer;
 pub(crate) mod by_server;
@@ -12,7 +13,7 @@ mod subscriptions;
 mod token;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -78,14 +79,18 @@ struct State {
     /// When it was asked for a sign of life; before it has said whose it is, when it was opened.
     pinged_at: Duration,
     is_pong_due: bool,
+    /// It has answered the last ping.
+    has_answered: bool,
     closed_at: Option<Duration>,
     is_over: bool,
 }
 
 /// One client.
 pub(crate) struct Session {
-    /// What it is called; another one after each connect.
+    /// Its own among all that there are here; others call it [`known_as`](Self::known_as).
     pub client: Uuid,
+    /// What others call it, where that is not its own: the same after each connect of a client that has a name for itself.
+    known_as: OnceLock<Uuid>,
     /// Where its frames go.
     pub outlet: Arc<dyn Outlet>,
     /// It only listens: it answers no ping, and brings no newer token.
@@ -104,6 +109,7 @@ impl Session {
     pub(crate) fn new(outlet: Arc<dyn Outlet>, now: Duration) -> Self {
         Self {
             client: Uuid::now_v7(),
+            known_as: OnceLock::new(),
             outlet,
             is_one_way: false,
             state: Mutex::new(State {
@@ -114,6 +120,7 @@ impl Session {
                 commands: None,
                 pinged_at: now,
                 is_pong_due: false,
+                has_answered: false,
                 closed_at: None,
                 is_over: false,
             }),
@@ -165,11 +172,26 @@ impl Session {
         state.bearer.as_ref().map(|bearer| bearer.token.text())
     }
 
+    /// What others call it.
+    pub(crate) fn known_as(&self) -> Uuid {
+        *self.known_as.get().unwrap_or(&self.client)
+    }
+
+    /// Whether its client has a name for itself, and is known again by that.
+    pub(crate) fn is_known_again(&self) -> bool {
+        self.known_as.get().is_some()
+    }
+
+    /// Whether it is subscribed to that channel, or is about to be.
+    pub(crate) fn is_in(&self, name: &str) -> bool {
+        self.state().subscriptions.contains_key(name)
+    }
+
     /// How others see it.
     pub(crate) fn info(&self, principal: &Principal) -> ClientInfo {
         ClientInfo {
             user: user(principal),
-            client: self.client.to_string(),
+            client: self.known_as().to_string(),
         }
     }
 
@@ -260,9 +282,28 @@ impl Session {
             .collect()
     }
 
+    /// Asks for a sign of life where there was none lately; whether there was.
+    fn is_surely_there(&self, now: Duration, config: &Config) -> bool {
+        if self.is_one_way {
+            // It cannot be asked.
+            return true;
+        }
+        let patience = Duration::from_secs(config.pong_seconds.into());
+        let mut state = self.state();
+        let is_lately = now.saturating_sub(state.pinged_at) < patience;
+        if state.is_pong_due || state.has_answered && is_lately {
+            return !state.is_pong_due;
+        }
+        (state.pinged_at, state.is_pong_due, state.has_answered) = (now, true, false);
+        drop(state);
+        self.outlet.send(&Frame::from(Reply::default().frame()));
+        false
+    }
+
     /// The client has answered a ping.
     fn pong(&self) {
-        self.state().is_pong_due = false;
+        let mut state = self.state();
+        state.has_answered |= std::mem::take(&mut state.is_pong_due);
     }
 
     /// Whether it may publish once more.
@@ -322,6 +363,7 @@ impl Session {
         if is_ping_due {
             state.pinged_at = now.monotonic;
             state.is_pong_due = self.answers_pings();
+            state.has_answered = false;
         }
         drop(state);
         if let Some(why) = end {
@@ -329,7 +371,8 @@ impl Session {
         } else if is_ping_due {
             self.outlet.send(&Frame::from(Reply::default().frame()));
         }
-        false
+        // It will not take its end either: nobody waits for that.
+        end == Some(Disconnect::NO_PONG)
     }
 }
 

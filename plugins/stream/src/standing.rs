@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use nself_plugin_api::{
@@ -23,12 +24,19 @@ use crate::{
 /// What a family says of somebody: nothing, or the role, which who is no member any more has none of.
 type Said = Option<Option<Role>>;
 
+/// Pause in which more come, while many do.
+const GATHERING: Duration = Duration::from_millis(5);
+/// Such pauses before the database is asked about all who have come: a fifth of a second, where so many come that
+/// all of them wait longer for the processor.
+const PAUSES_MAX: usize = 40;
+
 /// Who has just come, and is to be asked about. There is one question at a time, about all who came meanwhile: when thousands come back
 /// at once, the database is asked a few times.
 #[derive(Default)]
 pub(crate) struct Arrivals {
     waiting: Mutex<Vec<(Key, Arc<OnceLock<Said>>)>>,
-    question: futures_util::lock::Mutex<()>,
+    /// About how many the last one was.
+    question: futures_util::lock::Mutex<usize>,
 }
 
 impl Arrivals {
@@ -39,21 +47,39 @@ impl Arrivals {
     async fn ask(&self, cx: &Cx<Stream>, key: Key) -> Result<Said> {
         let mine = Arc::new(OnceLock::new());
         self.waiting().push((key, Arc::clone(&mine)));
-        let _question = self.question.lock().await;
+        let mut last = self.question.lock().await;
         if let Some(said) = mine.get() {
             return Ok(*said);
+        }
+        if *last > 1 {
+            self.gather(cx).await?;
         }
         let mut asked = std::mem::take(&mut *self.waiting());
         // Whoever was to ask for this one has failed, or went away.
         if !asked.iter().any(|(_, slot)| Arc::ptr_eq(slot, &mine)) {
             asked.push((key, Arc::clone(&mine)));
         }
+        *last = asked.len();
         let members = look_up(cx, asked.iter().map(|(key, _)| *key)).await?;
         for (key, slot) in &asked {
             // Nobody else has filled it: there is one question at a time.
             let _ = slot.set(members.get(key).copied());
         }
         Ok(members.get(&key).copied())
+    }
+
+    /// Waits while more come: a question takes less time than a storm of clients, so there would be hundreds of questions in one.
+    async fn gather(&self, cx: &Cx<Stream>) -> Result<()> {
+        let mut amount = self.waiting().len();
+        for _ in 0..PAUSES_MAX {
+            cx.clock().sleep(GATHERING).await?;
+            let now = self.waiting().len();
+            if now == amount {
+                break;
+            }
+            amount = now;
+        }
+        Ok(())
     }
 }
 

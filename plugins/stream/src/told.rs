@@ -438,7 +438,7 @@ fn expire_one(cx: &Cx<Stream>, session: &Session, end_at: Option<u64>) {
 fn meant(cx: &Cx<Stream>, whom: &ClientInfo, except: &[String]) -> Vec<Arc<Session>> {
     let mut sessions = cx.plugin().hub.all_sessions();
     sessions.retain(|session| {
-        let is_it = |client: &String| session.client.to_string() == *client;
+        let is_it = |client: &String| session.known_as().to_string() == *client;
         let is_named = whom.client.is_empty() || is_it(&whom.client);
         let is_named = is_named && !except.iter().any(is_it);
         let principal = session.principal().filter(|_| is_named);

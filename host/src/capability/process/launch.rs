@@ -12,8 +12,6 @@ use rustix::process::{Signal, set_parent_process_death_signal, setsid};
 
 /// The first word of its command line.
 pub(super) const WORD: &str = "--nself-launch";
-/// This program, whatever has become of its file.
-pub(super) const THIS: &str = "/proc/self/exe";
 /// What shells say of a program that cannot be run.
 const CANNOT_RUN: u8 = 126;
 /// The first to go when there is no memory.
@@ -21,7 +19,7 @@ const SCORE: &str = "1000";
 
 /// A command that becomes the program `words`, as a child of the thread that starts it.
 pub(super) fn command(words: &[String]) -> Command {
-    let mut command = Command::new(THIS);
+    let mut command = Command::new(super::THIS);
     command
         .arg(WORD)
         .arg(std::process::id().to_string())

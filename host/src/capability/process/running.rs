@@ -3,6 +3,7 @@
 use std::{
     io,
     os::unix::{net::UnixStream as StdStream, process::CommandExt as _},
+    path::Path,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -26,7 +27,6 @@ use tokio::{
 
 use super::{
     ProcessError,
-    launch::THIS,
     plan::{Plan, Report},
     supervisor,
 };
@@ -73,8 +73,9 @@ impl Ran {
 }
 
 impl Started {
-    /// Starts what is planned; it may take `limit` and write `output_bytes_max`.
+    /// Starts what is planned, held by `program`; it may take `limit` and write `output_bytes_max`.
     pub(super) async fn open(
+        program: &Path,
         plan: &Plan,
         limit: Duration,
         output_bytes_max: usize,
@@ -82,7 +83,7 @@ impl Started {
         place: OwnedSemaphorePermit,
     ) -> Result<Self, ProcessError> {
         let bytes = plan.to_bytes().map_err(ProcessError::Broken)?;
-        let (socket, mut child) = spawn().map_err(ProcessError::Broken)?;
+        let (socket, mut child) = spawn(program).map_err(ProcessError::Broken)?;
         let (reports, mut word) = socket.into_split();
         let output = (child.stdout.take(), child.stderr.take());
         let written = word.write_all(&bytes).await;
@@ -170,10 +171,10 @@ impl Started {
     }
 }
 
-fn spawn() -> io::Result<(UnixStream, Child)> {
+fn spawn(program: &Path) -> io::Result<(UnixStream, Child)> {
     let (ours, theirs) = StdStream::pair()?;
     ours.set_nonblocking(true)?;
-    let mut command = Command::new(THIS);
+    let mut command = Command::new(program);
     command
         .arg(supervisor::WORD)
         .env_clear()

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Inner, files::Found};
 use crate::{
-    config::Config,
+    config::{Config, Isolation},
     loader::{Signer, Trust},
     plugin::{instance::Running, manifest::Command},
 };
@@ -53,6 +53,8 @@ pub struct PluginView {
     pub sha256: Option<String>,
     /// Who signed that, when one did who was trusted.
     pub signer: Option<Signer>,
+    /// Where it runs; nothing when it does not.
+    pub isolation: Option<Isolation>,
     /// Port of its own.
     pub port: Option<u16>,
     /// A version in the directory that is not the accepted one.
@@ -155,6 +157,7 @@ fn view(
         description: description.unwrap_or_default(),
         sha256: sha256.map(|sha256| sha256.to_string()),
         signer: signer.and_then(|key| trust.signer(key)),
+        isolation: running.map(|running| running.isolation()),
         port: running.and_then(|_| config.plugin_port(id)),
         provides: running
             .map(|running| running.manifest().provides.clone())

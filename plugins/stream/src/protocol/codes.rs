@@ -73,7 +73,7 @@ impl Unsubscribe {
     };
 }
 
-/// Why a connection ends. From 3500 on (below 4000) the client does not come again by itself.
+/// Why a connection ends. From 3500 on (below 4000), and from 4500 on, the client does not come again by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Disconnect {
     pub code: u16,
@@ -93,6 +93,8 @@ impl Disconnect {
     pub(crate) const FORCE_DISCONNECT: Self = Self::new(3503, "force disconnect");
     pub(crate) const CONNECTION_LIMIT: Self = Self::new(3504, "connection limit");
     pub(crate) const INAPPROPRIATE_PROTOCOL: Self = Self::new(3506, "inappropriate protocol");
+    // From 4500 on they are an application's own, and the client does not come again either.
+    pub(crate) const REPLACED: Self = Self::new(4500, "replaced");
 
     const fn new(code: u16, reason: &'static str) -> Self {
         Self { code, reason }

@@ -153,7 +153,11 @@ pub(crate) async fn mercure(cx: Cx<Stream>, headers: HeaderMap, topics: Topics) 
     few(subs.len())?;
     let asked = topics.last.or(topics.last_event_id);
     let last = text(&headers, &LAST_EVENT_ID).or(asked.as_deref());
-    let request = ConnectRequest { token, subs };
+    let request = ConnectRequest {
+        token,
+        subs,
+        ..ConnectRequest::default()
+    };
     let opened = one_way::open(&cx, request, last, false).await;
     let (open, connect) = opened.map_err(StreamError::from)?;
     let is_whole = connect

@@ -39,7 +39,7 @@ pub(crate) async fn enter_all(
 ) -> std::result::Result<Entered, No> {
     let mut entered = Entered::default();
     let mut bytes_left = recovery_bytes_max(cx);
-    for (channel, request) in wanted {
+    for (mut channel, request) in wanted {
         // Under two spellings it is one.
         if entered
             .channels
@@ -48,7 +48,7 @@ pub(crate) async fn enter_all(
         {
             continue;
         }
-        let result = enter(cx, session, caller, &channel, &request, bytes_left).await?;
+        let result = enter(cx, session, caller, &mut channel, &request, bytes_left).await?;
         bytes_left = bytes_left.saturating_sub(bytes_of(&result.publications));
         entered.results.insert(channel.spelled.to_string(), result);
         entered.channels.push(channel);
@@ -111,13 +111,13 @@ pub(crate) fn bring(
 async fn bring_in(
     cx: &Cx<Stream>,
     session: &Arc<Session>,
-    channel: Channel,
+    mut channel: Channel,
     request: &SubscribeRequest,
     data: Option<&RawValue>,
 ) -> std::result::Result<(), No> {
     let caller = session.caller()?;
     let bytes_max = recovery_bytes_max(cx);
-    let result = enter(cx, session, &caller, &channel, request, bytes_max).await?;
+    let result = enter(cx, session, &caller, &mut channel, request, bytes_max).await?;
     // What was missed comes behind what is known then.
     let missed = result.publications.first();
     let offset = missed.map_or(result.offset, |first| first.offset - 1);

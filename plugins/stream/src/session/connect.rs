@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use nself_plugin_api::prelude::*;
 
 use super::{
-    Bearer, Session,
+    Bearer, Session, again,
     answer::{No, Outcome},
     by_server,
     token::Token,
@@ -34,8 +34,11 @@ pub(super) async fn connect(
     id: u32,
     request: ConnectRequest,
 ) -> Outcome {
-    let ConnectRequest { token, mut subs } = request;
-    let mut result = begin(cx, session, token).await?;
+    let instance = request.instance();
+    let ConnectRequest {
+        token, mut subs, ..
+    } = request;
+    let mut result = begin(cx, session, token, instance).await?;
     let caller = session.caller()?;
     let wanted = by_server::on_connect(cx, &caller, &mut subs);
     // Half a connection is none: the client comes again.
@@ -59,8 +62,9 @@ pub(super) async fn connect(
 /// What the client is told, or why it is sent away.
 pub(crate) async fn begin(
     cx: &Cx<Stream>,
-    session: &Session,
+    session: &Arc<Session>,
     token: String,
+    instance: Option<String>,
 ) -> std::result::Result<ConnectResult, No> {
     if session.principal().is_some() {
         return Err(Disconnect::BAD_REQUEST.into());
@@ -70,18 +74,15 @@ pub(crate) async fn begin(
     if !session.answers_pings() && seconds_left(cx, principal.expires_at)? == 0 {
         return Err(Refusal::TOKEN_EXPIRED.into());
     }
-    let config = &cx.plugin().config;
-    if !cx
-        .plugin()
-        .hub
-        .claim(&user(&principal), config.connections_per_user)
-    {
-        return Err(Disconnect::CONNECTION_LIMIT.into());
+    let (config, user) = (&cx.plugin().config, user(&principal));
+    again::take_over(cx, session, &user, instance.as_deref())?;
+    if !cx.plugin().hub.claim(&user, config.connections_per_user) {
+        return Err(again::no_room(cx, &user)?);
     }
     let ttl = ttl(cx, principal.expires_at)?;
     session.begin(Token::new(&token, &cx.plugin().heads), principal);
     Ok(ConnectResult {
-        client: session.client.to_string(),
+        client: session.known_as().to_string(),
         version: VERSION,
         expires: true,
         ttl,
@@ -127,7 +128,7 @@ pub(super) async fn refresh(
     let ttl = ttl(cx, end)?;
     leaving::unsubscribe(cx, session, &lost, Unsubscribe::SERVER);
     Ok(Some(Answer::Refresh(RefreshResult {
-        client: session.client.to_string(),
+        client: session.known_as().to_string(),
         version: VERSION,
         expires: true,
         ttl,

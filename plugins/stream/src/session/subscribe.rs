@@ -41,7 +41,7 @@ pub(super) async fn subscribe(
         cx,
         session,
         caller,
-        &channel,
+        &mut channel,
         &request,
         recovery_bytes_max(cx),
     )
@@ -69,7 +69,7 @@ pub(super) async fn enter(
     cx: &Cx<Stream>,
     session: &Arc<Session>,
     caller: &Principal,
-    channel: &Channel,
+    channel: &mut Channel,
     request: &SubscribeRequest,
     bytes_max: usize,
 ) -> std::result::Result<SubscribeResult, No> {
@@ -101,6 +101,7 @@ pub(super) async fn admit(
     let hub = &cx.plugin().hub;
     hub.admit(&channel.name, session.client, answer);
     if channel.is_announced()
+        && !channel.is_back
         && let Some(caller) = session.principal()
     {
         told::joined(cx, &channel.name, &session.info(&caller)).await;
@@ -119,14 +120,15 @@ async fn begin(
     cx: &Cx<Stream>,
     session: &Arc<Session>,
     caller: &Principal,
-    channel: &Channel,
+    channel: &mut Channel,
     request: &SubscribeRequest,
     bytes_max: usize,
 ) -> Result<SubscribeResult> {
     let plugin = cx.plugin();
     if channel.is_listed() {
-        let (client, node, user) = (session.client, plugin.node, user(caller));
-        store::presence::enter(&cx.db(), &channel.name, client, node, &user).await?;
+        let (client, node, user) = (session.known_as(), plugin.node, user(caller));
+        let (db, name) = (cx.db(), &*channel.name);
+        channel.is_back = store::presence::enter(&db, name, client, node, &user).await?;
     }
     if channel.rules.ephemeral {
         plugin.hub.enter(channel, None, session);

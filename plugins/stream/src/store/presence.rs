@@ -5,28 +5,45 @@ use uuid::Uuid;
 
 use crate::protocol::ClientInfo;
 
+/// Somebody is there, by this host; whether they were already. What `stream.enter` does, but that who comes back from another host has come
+/// just now: this host's lease may be on its way with a list that they are not on yet.
 pub(crate) async fn enter(
     db: &impl Queries,
     channel: &str,
     client: Uuid,
     node: Uuid,
     user: &str,
-) -> Result<()> {
-    db.query(
-        "select stream.enter($1, $2, $3, $4)",
-        &[&channel, &client, &node, &user],
-    )
-    .await?;
-    Ok(())
+) -> Result<bool> {
+    let rows = db
+        .query(
+            "with host as ( \
+                 insert into stream.nodes as n (id) values ($3) on conflict (id) do update set seen_at = clock_timestamp() \
+                 where n.seen_at < clock_timestamp() - interval '3 seconds') \
+             insert into stream.presence (channel, client, node, user_id) values ($1, $2, $3, $4) \
+             on conflict (channel, client) do update \
+                 set node = excluded.node, user_id = excluded.user_id, joined_at = excluded.joined_at \
+             returning xmax <> 0",
+            &[&channel, &client, &node, &user],
+        )
+        .await?;
+    let was_there: Vec<bool> = rows.map(|row| row.get(0))?;
+    Ok(was_there.first().copied().unwrap_or_default())
 }
 
-pub(crate) async fn leave(db: &impl Queries, channel: &str, client: Uuid) -> Result<()> {
-    db.execute(
-        "delete from stream.presence where channel = $1 and client = $2",
-        &[&channel, &client],
-    )
-    .await?;
-    Ok(())
+/// Somebody is not there any more, unless it is by another host; whether they were.
+pub(crate) async fn leave(
+    db: &impl Queries,
+    channel: &str,
+    client: Uuid,
+    node: Uuid,
+) -> Result<bool> {
+    let left = db
+        .execute(
+            "delete from stream.presence where channel = $1 and client = $2 and node = $3",
+            &[&channel, &client, &node],
+        )
+        .await?;
+    Ok(left > 0)
 }
 
 pub(crate) async fn all(db: &impl Queries, channel: &str) -> Result<Vec<ClientInfo>> {

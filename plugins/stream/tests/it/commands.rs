@@ -285,11 +285,22 @@ async fn a_user_has_so_many_connections_and_no_more() {
         .start()
         .await;
     let token = host.token(Role::Owner, Uuid::now_v7());
-    let first = Client::connect(host.address(), &token).await;
-    let _second = Client::connect(host.address(), &token).await;
-    let mut third = Client::open(host.address()).await;
-    third.command("connect", json!({"token": token})).await;
-    assert_eq!(third.end().await, (3504, "connection limit".to_owned()));
+    let mut first = Client::connect(host.address(), &token).await;
+    let mut second = Client::connect(host.address(), &token).await;
+    // Only when it is known that the others are there it is sent away for good.
+    let third = async || {
+        let mut third = Client::open(host.address()).await;
+        let id = third.command("connect", json!({"token": token})).await;
+        third.answer_or_end(id).await
+    };
+    let told = third().await.expect("it is to come again");
+    assert_eq!(
+        (&told["error"]["code"], &told["error"]["temporary"]),
+        (&json!(111), &json!(true))
+    );
+    let sent_away = eventually("it is sent away", async || third().await.err());
+    let (end, (), ()) = tokio::join!(sent_away, first.ping(), second.ping());
+    assert_eq!(end, (3504, "connection limit".to_owned()));
     first.close().await;
     eventually("there is room again", async || {
         let mut again = Client::open(host.address()).await;

@@ -231,7 +231,13 @@ async fn what_may_not_be_heard_is_refused_before_anything_is_sent() {
         let answer = host.get(bad).send().await.expect_status(400);
         assert_eq!(answer.json()["code"], "STREAM_REQUEST", "{bad}");
     }
-    for bad in ["", "?topic=", "?match_urlpattern=public%3A*", "?topic=*"] {
+    for bad in [
+        "",
+        "?topic=",
+        "?match_urlpattern=public%3A*",
+        "?topic=*",
+        "?topic=chat%3A%7Bid%7D",
+    ] {
         let request = host
             .get(&format!("/.well-known/mercure{bad}"))
             .token(&owner);

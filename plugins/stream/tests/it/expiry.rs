@@ -1,6 +1,6 @@
 //! Tokens end; connections end with them, unless a newer one comes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use futures_util::future::join_all;
 use nself_plugin_api::{prelude::Role, serde_json::json, uuid::Uuid};
@@ -54,8 +54,10 @@ async fn many_whose_tokens_end_at_once_are_all_told_so_and_come_again_with_newer
     let token = |person: &Uuid| host.token_of(*person, Some((Role::Owner, family)));
     let request = json!({"channel": "chat:a"});
     let all_come = || {
-        join_all(people.iter().map(async |person| {
-            let mut client = storm::come(host.address(), &token(person)).await;
+        // All at once, so that they end in the same second.
+        let tokens: Vec<_> = people.iter().map(token).collect();
+        join_all(tokens.into_iter().map(async |token| {
+            let mut client = storm::come(host.address(), &token).await;
             let _ = storm::subscribe(&mut client, request.clone()).await;
             client
         }))
@@ -64,12 +66,19 @@ async fn many_whose_tokens_end_at_once_are_all_told_so_and_come_again_with_newer
     clock.set_ahead(LIFE - 10);
     let mut stays = Client::connect(host.address(), &host.token(Role::Owner, family)).await;
     let _ = stays.subscribe("public:a").await;
+    let sql = host.sql().await;
+    let begun = Instant::now();
     clock.set_ahead(LIFE + 122);
+    // Whatever is published meanwhile.
+    for number in 1..=20 {
+        publish(&sql, &format!("family:{family}:chat:a"), json!(number)).await;
+    }
     for client in &mut audience {
         assert_eq!(client.end().await, (3005, "connection expired".to_owned()));
     }
+    println!("{:?} until all were told", begun.elapsed());
     let back = all_come().await;
-    publish(&host.sql().await, "public:a", json!(1)).await;
+    publish(&sql, "public:a", json!(1)).await;
     assert_eq!(stays.publication().await["data"], 1);
     drop(back);
     host.stop().await;
@@ -111,6 +120,53 @@ async fn a_newer_token_of_the_same_person_lets_the_connection_go_on() {
         assert_eq!(client.publication().await["data"], number);
     }
     host.stop().await;
+}
+
+/// Of a host whose clock is so many seconds ahead of the one that tokens are made by.
+async fn check_wrong_by(skew: i64) {
+    let (host, clock) = stage().await;
+    let family = Uuid::now_v7();
+    let made_at = |seconds| {
+        clock.set_ahead(seconds);
+        let token = host.token(Role::Owner, family);
+        clock.set_ahead(seconds + skew);
+        token
+    };
+    let token = made_at(0);
+    let mut client = Client::open(host.address()).await;
+    let connected = client.ask("connect", json!({"token": token})).await;
+    // It is told how long its token lasts by the clock that will end it.
+    let ttl = connected["connect"]["ttl"].as_i64().expect("a number");
+    assert!(
+        ttl <= LIFE - skew && ttl > LIFE - skew - 200,
+        "{skew}: {ttl}"
+    );
+    let _ = client.subscribe("public:a").await;
+    let newer = made_at(LIFE - skew - 10);
+    let refreshed = client.ask("refresh", json!({"token": newer})).await;
+    assert_eq!(refreshed["refresh"]["expires"], true, "{skew}: {refreshed}");
+    clock.set_ahead(skew + LIFE + 200);
+    publish(&host.sql().await, "public:a", json!(1)).await;
+    assert_eq!(client.publication().await["data"], 1, "{skew}");
+    clock.set_ahead(2 * LIFE + 200);
+    assert_eq!(client.end().await.0, 3005, "{skew}");
+    // Near its end a token is good or not by the host's clock; one that was made then is good in any case.
+    let (token, newer) = (made_at(0), made_at(LIFE - 20));
+    let mut late = Client::open(host.address()).await;
+    let answer = late.ask("connect", json!({"token": token})).await;
+    assert_eq!(answer["connect"].is_object(), skew < 20, "{skew}: {answer}");
+    assert!(
+        skew < 20 || answer["error"]["code"] == 109,
+        "{skew}: {answer}"
+    );
+    let _ = Client::connect(host.address(), &newer).await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_fast_or_slow_by_half_a_minute_keeps_nobody_out() {
+    check_wrong_by(30).await;
+    check_wrong_by(-30).await;
 }
 
 #[tokio::test]

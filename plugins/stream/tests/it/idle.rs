@@ -18,7 +18,7 @@ fn clients() -> usize {
     said.map_or(400, |number| number.parse().expect("a number of clients"))
 }
 
-fn resident_bytes(process: &HostProcess) -> usize {
+pub(crate) fn resident_bytes(process: &HostProcess) -> usize {
     let path = format!("/proc/{}/smaps_rollup", process.pid());
     let text = std::fs::read_to_string(path).expect("it runs");
     let kib = text

@@ -12,10 +12,14 @@ use tokio::{
     io::copy,
     net::{TcpListener, TcpStream, tcp},
     sync::watch,
+    task::JoinSet,
 };
 use tokio_postgres::Client as Sql;
 
-use crate::stage::{Client, builder, publish};
+use crate::{
+    ghosts,
+    stage::{Client, builder, publish},
+};
 
 /// Ends all of the plugin's connections to the database. Other tests have theirs on the same server.
 const CUT: &str = "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database() and usename like '%\\_stream'";
@@ -205,13 +209,13 @@ async fn while_the_database_is_away_publications_are_refused_for_now() {
 }
 
 /// A way to the host that can end without a word: nothing goes through any more, and nothing is closed.
-struct Network {
-    address: SocketAddr,
-    is_gone: watch::Sender<bool>,
+pub(crate) struct Network {
+    pub address: SocketAddr,
+    pub is_gone: watch::Sender<bool>,
 }
 
 impl Network {
-    async fn to(host: SocketAddr) -> Self {
+    pub(crate) async fn to(host: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("there are ports");
@@ -245,7 +249,7 @@ async fn carry(
 }
 
 /// Waits until so many are counted in the kitchen.
-async fn until_there_are(watcher: &mut Client, amount: usize) {
+pub(crate) async fn until_there_are(watcher: &mut Client, amount: usize) {
     eventually(&format!("{amount} are there"), async || {
         let stats = watcher.ask("presence_stats", json!({"channel": "chat:kitchen"}));
         (stats.await["presence_stats"]["num_clients"] == amount).then_some(())
@@ -255,8 +259,13 @@ async fn until_there_are(watcher: &mut Client, amount: usize) {
 
 #[tokio::test]
 async fn who_vanishes_without_a_word_is_missed_and_makes_room() {
+    let amount = ghosts::amount();
     let host = builder()
-        .config("[plugins.stream.config]\nping_seconds = 1\npong_seconds = 5\nconnections_per_user = 20")
+        .config("[http]\nconnections_max = 20_000\nconcurrency_per_plugin = 20_000")
+        .config("[plugins.stream.config]\nping_seconds = 1\npong_seconds = 5")
+        .config(&format!(
+            "[plugins.stream.config]\nconnections_per_user = {amount}"
+        ))
         .start()
         .await;
     let network = Network::to(host.address()).await;
@@ -264,13 +273,15 @@ async fn who_vanishes_without_a_word_is_missed_and_makes_room() {
     let mut watcher = Client::connect(host.address(), &host.token(Role::Owner, family)).await;
     let _ = watcher.subscribe("chat:kitchen").await;
     let token = host.token(Role::AdultMember, family);
-    let mut ghosts = Vec::new();
-    for _ in 0..20 {
+    let mut ghosts = JoinSet::new();
+    for _ in 0..amount {
         let mut client = Client::connect(network.address, &token).await;
         let _ = client.subscribe("chat:kitchen").await;
-        ghosts.push(client);
+        // They answer pings for as long as they hear of them.
+        ghosts.spawn(async move { client.end().await });
+        let _ = watcher.ask("ping", json!({})).await;
     }
-    until_there_are(&mut watcher, 21).await;
+    until_there_are(&mut watcher, amount + 1).await;
     network.is_gone.send_replace(true);
     until_there_are(&mut watcher, 1).await;
     // Their places are free.
@@ -279,11 +290,12 @@ async fn who_vanishes_without_a_word_is_missed_and_makes_room() {
     until_there_are(&mut watcher, 2).await;
     // Everybody is told of all: each came, and each that vanished went.
     let (mut joins, mut leaves) = (0, 0);
-    while (joins, leaves) != (22, 20) {
+    while (joins, leaves) != (amount + 2, amount) {
         let push = watcher.push().await;
         joins += usize::from(push["join"].is_object());
         leaves += usize::from(push["leave"].is_object());
     }
-    drop(ghosts);
+    assert_eq!(ghosts.len(), amount, "to them nothing has ended");
+    ghosts.abort_all();
     host.stop().await;
 }

@@ -10,9 +10,15 @@ use nself_plugin_api::{
     uuid::Uuid,
 };
 use nself_plugin_testkit::{TestHost, TestHostBuilder, eventually, within};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+};
 use tokio_postgres::Client as Sql;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+
+/// Bytes that the kernel keeps of what a client has not read, where it is to be little.
+const NARROW: u32 = 64 << 10;
 
 /// A host with the plugin.
 pub(crate) fn builder() -> TestHostBuilder {
@@ -38,6 +44,11 @@ impl Client {
     /// Opens a connection that has not said whose it is.
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the host listens");
+        Self::over(address, stream).await
+    }
+
+    /// The same over a connection that is there.
+    async fn over(address: SocketAddr, stream: TcpStream) -> Self {
         let url = format!("ws://{address}/connection/websocket");
         let opened = within("the handshake", client_async(url, stream)).await;
         let (socket, _) = opened.expect("a WebSocket opens");
@@ -51,10 +62,28 @@ impl Client {
 
     /// Opens a connection and says whose it is.
     pub(crate) async fn connect(address: SocketAddr, token: &str) -> Self {
-        let mut client = Self::open(address).await;
+        Self::open(address).await.begin(token).await
+    }
+
+    /// The same of one for which the kernel keeps little that it has not read.
+    pub(crate) async fn connect_narrow(address: SocketAddr, token: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("there are sockets");
+        let narrowed = socket.set_recv_buffer_size(NARROW);
+        narrowed.expect("a socket has a size");
+        let stream = socket.connect(address).await.expect("the host listens");
+        Self::over(address, stream).await.begin(token).await
+    }
+
+    async fn begin(self, token: &str) -> Self {
+        let mut client = self;
         let connected = client.ask("connect", json!({"token": token})).await;
         assert!(connected["connect"]["client"].is_string(), "{connected}");
         client
+    }
+
+    /// The bytes that come, for who has nothing to say any more and has been sent nothing yet.
+    pub(crate) fn into_bytes(self) -> TcpStream {
+        self.socket.into_inner()
     }
 
     /// Sends a text as it is.
@@ -221,6 +250,13 @@ impl Client {
         // Who is closed already cannot close.
         let _ = self.socket.close(None).await;
         self.end().await;
+    }
+
+    /// The answer to a command, or the end of the connection.
+    pub(crate) async fn answer_or_end(&mut self, id: u32) -> Result<Value, End> {
+        let line = self.line().await?;
+        assert_eq!(line["id"], id, "{line}");
+        Ok(line)
     }
 
     /// The next line that is no ping. The error is the end.

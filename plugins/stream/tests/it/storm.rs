@@ -1,9 +1,14 @@
 //! Many clients that lose their connection at the same moment, and come back at the same moment.
 //!
-//! The suite has a short form. `STREAM_STORM_CLIENTS=5000` makes it long; that takes a limit of 12,000 open files, and a build with
-//! `--release`, where the clients are not what is slow.
+//! The suite has a short form. `STREAM_STORM_CLIENTS=5000` makes it long; that takes a limit of 12,000 open files and a minute or two, and
+//! what it prints is a figure then.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::{join_all, try_join_all};
 use nself_plugin_api::{
@@ -13,10 +18,12 @@ use nself_plugin_api::{
 };
 use nself_plugin_testkit::{HostProcess, Signal, TestHost};
 use tokio::{sync::oneshot, time::interval};
+use tokio_postgres::Client as Sql;
 
 use crate::{
+    questions::{Counts, Questions},
     stage::{Client, builder, publish},
-    warm::{AWAY, BACK, offsets},
+    warm::offsets,
 };
 
 /// How many there are.
@@ -67,25 +74,108 @@ pub(crate) async fn subscribe(client: &mut Client, request: Value) -> Value {
     panic!("not subscribed after {TRIES} tries");
 }
 
+/// Where everybody comes back to: somebody stays there, and what it asks the database is counted.
+struct Refuge {
+    process: HostProcess,
+    questions: Questions,
+    channel: String,
+    family: Uuid,
+    stays: Client,
+    epoch: Value,
+}
+
+impl Refuge {
+    async fn beside(host: &TestHost) -> Self {
+        let questions = Questions::of(host);
+        let process = host.process_beside().database_url(questions.url());
+        let process = process.start().await;
+        let family = Uuid::now_v7();
+        let channel = format!("family:{family}:log:a");
+        let mut stays = Client::connect(process.address(), &somebody(host, family)).await;
+        let epoch = stays.subscribe(&channel).await["epoch"].clone();
+        Self {
+            process,
+            questions,
+            channel,
+            family,
+            stays,
+            epoch,
+        }
+    }
+
+    /// Publishes these numbers, and waits until who stays has heard each.
+    async fn publish(&mut self, sql: &Sql, numbers: RangeInclusive<i64>) {
+        for number in numbers {
+            publish(sql, &self.channel, json!(number)).await;
+            assert_eq!(self.stays.publication().await["offset"], number);
+        }
+    }
+
+    async fn stop(mut self) {
+        self.process.signal(Signal::TERM);
+        assert!(
+            self.process.ended().await.success(),
+            "{}",
+            self.process.log_text()
+        );
+    }
+}
+
+/// What every host asks in any case, of its lease, of who is still in their families, of the log's news and of media sessions.
+const ANYWAY: [&str; 10] = [
+    "'nself lease '",
+    "as said (",
+    "nself.event_cursors",
+    "select 1",
+    "stream.course(",
+    "stream.keep_node(",
+    "stream.look_at_sessions(",
+    "stream.news(",
+    "stream.playback_keys",
+    "stream.waiters",
+];
+/// Questions to the database for all who come back at once.
+const QUESTIONS_MAX: usize = 50;
+
+/// What was asked since because people came, which is little however many they are.
+fn hardly_asked(now: &Counts, before: &Counts) -> BTreeMap<String, usize> {
+    let mut asked = BTreeMap::new();
+    let is_anyway = |statement: &str| ANYWAY.iter().any(|part| statement.contains(part));
+    for (statement, count) in now {
+        let more = count - before.get(statement).copied().unwrap_or_default();
+        if more > 0 && !is_anyway(statement) {
+            asked.insert(statement.clone(), more);
+        }
+    }
+    let amount: usize = asked.values().sum();
+    println!("{amount} questions for all of them");
+    assert!(amount < QUESTIONS_MAX, "{asked:#?}");
+    asked
+}
+
+fn is_of_the_log(statement: &str) -> bool {
+    let questions = ["stream.locate(", "stream.history("];
+    questions
+        .iter()
+        .any(|question| statement.contains(question))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn all_who_are_cut_at_once_come_back_with_what_they_missed_and_the_log_is_not_asked() {
     let host = host().await;
     let sql = host.sql().await;
-    let family = Uuid::now_v7();
-    let channel = format!("family:{family}:log:a");
-    let mut stays = Client::connect(host.address(), &somebody(&host, family)).await;
-    let epoch = stays.subscribe(&channel).await["epoch"].clone();
-    let tokens: Vec<_> = (0..clients()).map(|_| somebody(&host, family)).collect();
+    let mut refuge = Refuge::beside(&host).await;
+    let (address, channel) = (refuge.process.address(), refuge.channel.clone());
+    let tokens: Vec<_> = (0..clients())
+        .map(|_| somebody(&host, refuge.family))
+        .collect();
     let audience = join_all(tokens.iter().map(async |token| {
-        let mut client = come(host.address(), token).await;
+        let mut client = come(address, token).await;
         subscribe(&mut client, json!({"channel": channel})).await;
         client
     }));
     let mut audience = audience.await;
-    for number in 1..=3 {
-        publish(&sql, &channel, json!(number)).await;
-        assert_eq!(stays.publication().await["offset"], number);
-    }
+    refuge.publish(&sql, 1..=3).await;
     for client in &mut audience {
         for number in 1..=3 {
             assert_eq!(client.publication().await["offset"], number);
@@ -93,14 +183,12 @@ async fn all_who_are_cut_at_once_come_back_with_what_they_missed_and_the_log_is_
     }
     // Without a word, as when a proxy dies.
     drop(audience);
-    for number in 4..=20 {
-        publish(&sql, &channel, json!(number)).await;
-        assert_eq!(stays.publication().await["offset"], number);
-    }
-    sql.batch_execute(AWAY).await.expect("a superuser may");
-    let request = json!({"channel": channel, "recover": true, "offset": 3, "epoch": epoch});
+    refuge.publish(&sql, 4..=20).await;
+    let before = refuge.questions.counts();
+    let begun = Instant::now();
+    let request = json!({"channel": channel, "recover": true, "offset": 3, "epoch": refuge.epoch});
     let back = join_all(tokens.iter().map(async |token| {
-        let mut client = come(host.address(), token).await;
+        let mut client = come(address, token).await;
         // Not again: it costs nobody anything.
         let result = client.subscribe_with(request.clone()).await;
         assert_eq!(result["recovered"], true, "{result}");
@@ -109,11 +197,21 @@ async fn all_who_are_cut_at_once_come_back_with_what_they_missed_and_the_log_is_
         client
     }));
     let mut back = back.await;
-    sql.batch_execute(BACK).await.expect("a superuser may");
-    publish(&sql, &channel, json!(21)).await;
+    println!("{:?} until all were back", begun.elapsed());
+    let asked = hardly_asked(&refuge.questions.counts(), &before);
+    assert!(
+        !asked.keys().any(|statement| is_of_the_log(statement)),
+        "{asked:#?}"
+    );
+    let begun = Instant::now();
+    refuge.publish(&sql, 21..=21).await;
+    println!("{:?} until a publication was heard", begun.elapsed());
     for client in &mut back {
         assert_eq!(client.publication().await["offset"], 21);
     }
+    println!("{:?} until all have heard it", begun.elapsed());
+    drop(back);
+    refuge.stop().await;
     host.stop().await;
 }
 
@@ -154,7 +252,7 @@ fn number(publication: &Value) -> i64 {
 }
 
 /// Ends a host in the middle of publications, of 500 a second. Of its clients all end up with all of them, each once and in order;
-/// the codes that they were sent away with.
+/// the codes that they were sent away with. Somebody is at the other host already, and misses nothing.
 async fn lose_a_host(
     clients: usize,
     amount: i64,
@@ -162,14 +260,13 @@ async fn lose_a_host(
 ) -> Vec<Vec<u16>> {
     let first = host().await;
     let other = first.process_beside().start().await;
-    let family = Uuid::now_v7();
-    let channel = format!("family:{family}:log:a");
-    let (here, there) = (first.address(), other.address());
+    let refuge = Refuge::beside(&first).await;
+    let addresses = [other.address(), refuge.process.address()];
     let (mut following, mut joining) = (Vec::new(), Vec::new());
     for _ in 0..clients {
         let (joined, waiting) = oneshot::channel();
-        let token = somebody(&first, family);
-        let reader = follow([there, here], token, channel.clone(), amount, joined);
+        let token = somebody(&first, refuge.family);
+        let reader = follow(addresses, token, refuge.channel.clone(), amount, joined);
         following.push(tokio::spawn(reader));
         joining.push(waiting);
     }
@@ -177,26 +274,14 @@ async fn lose_a_host(
     joined.expect("all of them subscribe");
     let sql = first.sql().await;
     let (half, halfway) = oneshot::channel();
-    let name = channel.clone();
-    let writing = tokio::spawn(async move {
-        let mut pace = interval(Duration::from_millis(2));
-        let mut half = Some(half);
-        for number in 1..amount {
-            pace.tick().await;
-            publish(&sql, &name, json!(number)).await;
-            if number >= amount / 2
-                && let Some(half) = half.take()
-            {
-                half.send(()).expect("it is waited for");
-            }
-        }
-        sql
-    });
+    let writing = tokio::spawn(write(sql, refuge.channel.clone(), amount, half));
     halfway.await.expect("the writer goes on");
+    let before = refuge.questions.counts();
+    let begun = Instant::now();
     end(other).await;
     let sql = writing.await.expect("everything is committed");
     // Nobody has heard all of them before their host has ended.
-    publish(&sql, &channel, json!(amount)).await;
+    publish(&sql, &refuge.channel, json!(amount)).await;
     let expected: Vec<_> = (1..=amount).collect();
     let mut ends = Vec::new();
     for reader in following {
@@ -204,8 +289,31 @@ async fn lose_a_host(
         assert_eq!(received, expected);
         ends.push(codes);
     }
+    println!("{:?} until all had all of it", begun.elapsed());
+    // Of the log by the few who had heard more at the other host than this one had delivered.
+    hardly_asked(&refuge.questions.counts(), &before);
+    let Refuge { mut stays, .. } = refuge;
+    for number in expected {
+        assert_eq!(stays.publication().await["offset"], number);
+    }
     first.stop().await;
     ends
+}
+
+/// Publishes the numbers below `amount`, and says when half of them are out.
+async fn write(sql: Sql, channel: String, amount: i64, half: oneshot::Sender<()>) -> Sql {
+    let mut pace = interval(Duration::from_millis(2));
+    let mut half = Some(half);
+    for number in 1..amount {
+        pace.tick().await;
+        publish(&sql, &channel, json!(number)).await;
+        if number >= amount / 2
+            && let Some(half) = half.take()
+        {
+            half.send(()).expect("it is waited for");
+        }
+    }
+    sql
 }
 
 #[tokio::test(flavor = "multi_thread")]

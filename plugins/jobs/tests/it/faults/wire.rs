@@ -5,8 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use nself_plugin_testkit::TestHost;
-use tempfile::TempDir;
+use nself_plugin_testkit::{DatabaseFront, TestHost};
 use tokio::{
     io::copy_bidirectional,
     net::{UnixListener, UnixStream},
@@ -15,38 +14,22 @@ use tokio::{
 
 /// The wire.
 pub(super) struct Wire {
-    directory: TempDir,
-    url: String,
+    front: DatabaseFront,
     connections: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Wire {
     /// A wire to the database of that host.
     pub(super) fn new(host: &TestHost) -> Self {
-        let directory = tempfile::tempdir().expect("there is room for a socket");
-        let listener = UnixListener::bind(directory.path().join(".s.PGSQL.5432"))
-            .expect("a new socket can be opened");
-        let server = host.database().socket();
+        let (front, listener, server) = DatabaseFront::of(host);
         let connections = Arc::<Mutex<JoinSet<()>>>::default();
-        tokio::spawn(accept(listener, server.clone(), Arc::clone(&connections)));
-        let place = |path: &std::path::Path| {
-            let path = path.to_str().expect("the temporary directory is UTF-8");
-            path.replace('/', "%2F")
-        };
-        let server = server.parent().expect("a socket is in a folder");
-        let url = host.database().url();
-        let url = url.replace(&place(server), &place(directory.path()));
-        Self {
-            directory,
-            url,
-            connections,
-        }
+        tokio::spawn(accept(listener, server, Arc::clone(&connections)));
+        Self { front, connections }
     }
 
     /// How to connect over it.
     pub(super) fn url(&self) -> &str {
-        assert!(self.directory.path().exists());
-        &self.url
+        self.front.url()
     }
 
     /// Cuts all connections. New ones can be made at once.
