@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -351,10 +352,17 @@ impl Drop for Host {
     }
 }
 
-/// Ports that nobody has, most likely.
+/// Ports that nobody has. They are none of those that the system gives to who asks for any (32768 and up by default), so that no other
+/// test gets one before its owner is there, or while it is away.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    // Another run of the tests begins somewhere else.
+    let first = u16::try_from(std::process::id() % 300).unwrap() * 64;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut free = std::iter::repeat_with(|| GIVEN.fetch_add(1, Ordering::Relaxed))
+        .map(|given| 10_000 + (first + given) % 20_000)
+        .filter(is_free);
+    [(); N].map(|()| free.next().unwrap())
 }
 
 /// Sends a signal to a process that a test has started, or that a host of the test has.

@@ -1,7 +1,7 @@
 //! An authority of the test's own: pebble, which Let's Encrypt makes to try clients with, and what answers its questions for names.
 
 use std::fs::{self, File};
-use std::net::{TcpStream, UdpSocket};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -41,6 +41,14 @@ fn run(program: &str, log: &Path, arguments: &[&str]) -> Ended {
     Ended(child.unwrap_or_else(|error| panic!("{program}: {error}: install pebble")))
 }
 
+impl Drop for Pebble {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the authority's log:\n{}", self.log_text());
+        }
+    }
+}
+
 /// The authority.
 pub(super) struct Pebble {
     directory: TempDir,
@@ -55,7 +63,7 @@ pub(super) struct Pebble {
 impl Pebble {
     /// One that is not there yet. It will ask at `http_port`, and sign for so many seconds.
     pub(super) fn new(http_port: u16, seconds: u32) -> Self {
-        let [port, management, tls_port] = free_ports();
+        let [port, management, tls_port, names] = free_ports();
         let directory = tempfile::tempdir().unwrap();
         let own = Authority::new();
         let files = own.certify(LONG).put(directory.path());
@@ -72,9 +80,8 @@ impl Pebble {
             "certificateValidityPeriod": seconds,
         }});
         fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
-        let names = UdpSocket::bind("127.0.0.1:0").unwrap();
         Self {
-            names: names.local_addr().unwrap().port(),
+            names,
             directory,
             own,
             port,
