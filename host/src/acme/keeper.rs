@@ -119,9 +119,10 @@ impl Keeper {
             Err(error) => Err(error),
         };
         match asked {
-            Ok(()) => {
+            Ok(pair) => {
                 self.attempts = None;
                 Attempts::forget(&self.with.acme);
+                self.with.tls.show(pair);
                 self.due()
             }
             Err(error) => {
@@ -162,11 +163,11 @@ impl Keeper {
         }
     }
 
-    async fn ask(&self, retry_after: RetryAfter) -> Result<(), AttemptError> {
+    /// What the authority has certified, once it is kept.
+    async fn ask(&self, retry_after: RetryAfter) -> Result<Pair, AttemptError> {
         let KeeperSettings {
             acme,
             secrets,
-            tls,
             challenges,
             ..
         } = &self.with;
@@ -184,8 +185,7 @@ impl Keeper {
             return Err(AttemptError::Unusable("it does not hold now".to_owned()));
         }
         secrets.set(&acme.pair_name(), &given)?;
-        tls.show(pair);
-        Ok(())
+        Ok(pair)
     }
 
     /// Says what went wrong; when to ask next.
@@ -193,6 +193,7 @@ impl Keeper {
         let failures = self.attempts.as_ref().map_or(1, |last| last.failures);
         let attempts = self.attempts_with(failures, error, wanted);
         let next = attempts.next;
+        let written = attempts.write(&self.with.acme);
         let (problem, again) = (&*attempts.problem, next.to_string());
         warn!(
             problem,
@@ -200,7 +201,7 @@ impl Keeper {
             next = again,
             "there is no certificate from the authority"
         );
-        if let Err(error) = attempts.write(&self.with.acme) {
+        if let Err(error) = written {
             warn!(
                 problem = error.line(),
                 "what was tried in vain cannot be written down"
