@@ -24,6 +24,10 @@ const SAMPLES: u32 = if IS_FAST { 100 } else { 5 };
 /// A transaction that keeps whatever is deleted after it.
 const HOLD: &str = "begin isolation level repeatable read; select txid_current()";
 
+/// A table for commits of one row.
+const RESTED: &str = "create table if not exists rested (at timestamptz)";
+const COMMIT: &str = "insert into rested values (now())";
+
 /// Two families.
 const LARGE: &str = "018f0000-0000-7000-8000-00000000000a";
 const SMALL: &str = "018f0000-0000-7000-8000-00000000000b";
@@ -62,7 +66,7 @@ pub(super) async fn idle(report: &mut Report, ours: &Ours) -> Result<()> {
 pub(super) async fn starts(report: &mut Report, ours: &Ours, peers: &mut Peers) -> Result<()> {
     ours.resume().await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let by_sql = our_starts(ours, by_sql(&ours.sql)).await?;
+    let by_sql = our_starts(ours, by_sql(&ours.sql).await?).await?;
     let mut http = ours.connect().await?;
     let over_http = our_starts(ours, async |payload| {
         let request = enqueue_request("bench00.timed", &payload);
@@ -94,6 +98,13 @@ pub(super) async fn starts(report: &mut Report, ours: &Ours, peers: &mut Peers) 
         format!("{ratio:.2} x"),
         "<= 0.5",
     );
+    for (name, millis) in [
+        ("a commit of one row", &least(ours, COMMIT).await?),
+        ("a question", &least(ours, "select 1").await?),
+    ] {
+        let value = format!("p50 {:.2}, p99 {:.2} ms", at(millis, 50)?, at(millis, 99)?);
+        report.text(&format!("jobs: idle, {name} by itself"), value, "");
+    }
     for (name, millis, goal) in [
         ("by SQL", &by_sql.from_answer, ""),
         (
@@ -109,12 +120,29 @@ pub(super) async fn starts(report: &mut Report, ours: &Ours, peers: &mut Peers) 
     Ok(())
 }
 
-fn by_sql(sql: &Client) -> impl AsyncFnMut(Value) -> Result<()> {
-    async move |payload: Value| {
-        sql.query_one("select jobs.enqueue('bench00.timed', $1)", &[&payload])
-            .await?;
+async fn by_sql(sql: &Client) -> Result<impl AsyncFnMut(Value) -> Result<()>> {
+    let enqueue = "select jobs.enqueue('bench00.timed', $1)";
+    let statement = sql.prepare(enqueue).await?;
+    Ok(async move |payload: Value| {
+        sql.query_one(&statement, &[&payload]).await?;
         Ok(())
-    }
+    })
+}
+
+/// Milliseconds of a statement by itself, on a cluster that rests between two of them: who starts a job has to commit, and whoever
+/// is told of it has to ask.
+async fn least(ours: &Ours, statement: &str) -> Result<Vec<f64>> {
+    ours.sql.batch_execute(RESTED).await?;
+    let statement = ours.sql.prepare(statement).await?;
+    let Sent(sent) = one_by_one(SAMPLES, async |_| {
+        ours.sql.execute(&statement, &[]).await?;
+        Ok(())
+    })
+    .await?;
+    Ok(sent
+        .iter()
+        .map(|(begun, ended)| micros(ended - begun) / 1e3)
+        .collect())
 }
 
 /// Milliseconds.
@@ -158,8 +186,9 @@ async fn of_graphile(peers: &mut Peers) -> Result<Vec<f64>> {
     graphile.peer.ask("work", json!({})).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let sql = &graphile.sql;
+    let statement = sql.prepare(ADD_JOB).await?;
     one_by_one(SAMPLES, async |payload| {
-        sql.query_one(ADD_JOB, &[&payload]).await?;
+        sql.query_one(&statement, &[&payload]).await?;
         Ok(())
     })
     .await?;
