@@ -1,7 +1,7 @@
 //! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
-//! `nself-bench [memory|database|tcp|isolated|sizes|changes|panics|auth|jobs|schedules|audit|feed|stream|workflows|soak]...` measures the named parts, all of them but the last without a name, and
+//! `nself-bench [memory|database|tcp|isolated|sizes|changes|panics|overload|auth|jobs|schedules|audit|feed|stream|workflows|soak]...` measures the named parts, all of them but the last without a name, and
 //! prints a table; `jobs=1000000` says how many jobs are a large backlog, `soak=60` how many seconds of jobs (600 without it), `rounds=2` how often `jobs`, `schedules`, `stream` and `workflows` take their turns. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ mod isolated;
 mod jobs;
 mod memory;
 mod native;
+mod overload;
 mod panics;
 mod peers;
 mod pgbench;
@@ -48,6 +49,7 @@ const PARTS: &[&str] = &[
     "sizes",
     "changes",
     "panics",
+    "overload",
     "auth",
     "jobs",
     "schedules",
@@ -145,6 +147,7 @@ fn measure(
             "sizes" => sizes::measure(report).await,
             "changes" => changes::measure(report).await,
             "panics" => panics::measure(report).await,
+            "overload" => overload::measure(report).await,
             "audit" => audit::measure(report).await,
             "feed" => feed::measure(report).await,
             "auth" => auth::measure(report).await,

@@ -6,6 +6,7 @@
 mod copy;
 mod failure;
 mod listen;
+mod queue;
 mod session;
 mod tenant;
 mod wire;
@@ -20,13 +21,13 @@ use nself_plugin_api::abi::{
     stream::Stream,
 };
 
-use crate::{plugin::manifest::Requires, postgres::connect::Target};
+use crate::{capability::caller, plugin::manifest::Requires, postgres::connect::Target};
 
-use self::{listen::Listener, session::OpenSession};
+use self::{listen::Listener, queue::Queue, session::OpenSession};
 
 /// The database of one plugin instance.
 pub struct Database {
-    pool: Pool,
+    queue: Arc<Queue>,
     listener: Arc<Listener>,
     /// Whether it reads tables whose rows are held apart by families, and is held back by that.
     is_isolated: bool,
@@ -36,10 +37,18 @@ impl Database {
     /// The capability over `pool`; LISTEN gets a connection of its own to `target`, opened when first asked for.
     pub fn capability(pool: Pool, target: Target, requires: &Requires) -> Db {
         Db::new(Arc::new(Self {
-            pool,
+            queue: Arc::new(Queue::of(pool)),
             listener: Arc::new(Listener::new(target)),
             is_isolated: is_isolated(requires),
         }))
+    }
+
+    /// A place in the queue for a connection. Asked within the plugin's poll.
+    fn turn(&self) -> Turn {
+        Turn {
+            queue: Arc::clone(&self.queue),
+            is_awaited: caller::is_awaited(),
+        }
     }
 
     /// What says in whose name a single statement is, where that makes a difference. Asked within the plugin's poll.
@@ -58,8 +67,17 @@ fn is_isolated(requires: &Requires) -> bool {
     requires.families.is_active() && tables.any(|grant| grant.table.starts_with("public."))
 }
 
-async fn connection(pool: &Pool) -> Result<Object, Error> {
-    pool.get().await.map_err(|error| failure::pool(&error))
+/// A statement's or transaction's place in the queue for a connection.
+struct Turn {
+    queue: Arc<Queue>,
+    is_awaited: bool,
+}
+
+impl Turn {
+    async fn connection(&self) -> Result<Object, Error> {
+        let lent = self.queue.connection(self.is_awaited).await;
+        lent.map_err(|error| failure::pool(&error))
+    }
 }
 
 impl DbProvider for Database {
@@ -68,9 +86,9 @@ impl DbProvider for Database {
         sql: Str<'_>,
         params: Bytes,
     ) -> impl Future<Output = Result<Rows, Error>> + Send + 'static {
-        let (pool, sql) = (self.pool.clone(), sql.as_str().to_owned());
+        let (turn, sql) = (self.turn(), sql.as_str().to_owned());
         let tenant = self.tenant();
-        async move { wire::query_as(&*connection(&pool).await?, &sql, &params, &tenant).await }
+        async move { wire::query_as(&*turn.connection().await?, &sql, &params, &tenant).await }
     }
 
     fn execute(
@@ -78,18 +96,18 @@ impl DbProvider for Database {
         sql: Str<'_>,
         params: Bytes,
     ) -> impl Future<Output = Result<u64, Error>> + Send + 'static {
-        let (pool, sql) = (self.pool.clone(), sql.as_str().to_owned());
+        let (turn, sql) = (self.turn(), sql.as_str().to_owned());
         let tenant = self.tenant();
-        async move { wire::execute_as(&*connection(&pool).await?, &sql, &params, &tenant).await }
+        async move { wire::execute_as(&*turn.connection().await?, &sql, &params, &tenant).await }
     }
 
     fn session(&self, mode: u32) -> impl Future<Output = Result<Session, Error>> + Send + 'static {
-        let pool = self.pool.clone();
+        let turn = self.turn();
         let tenant = match mode {
             mode::PLAIN => tenant::session(),
             _ => tenant::local(),
         };
-        async move { OpenSession::open(connection(&pool).await?, mode, tenant).await }
+        async move { OpenSession::open(turn.connection().await?, mode, tenant).await }
     }
 
     fn listen(

@@ -30,7 +30,10 @@ use self::{
 };
 use super::{instance::Running, watchdog::Watch};
 use crate::{
-    capability::{caller, http::TRACE},
+    capability::{
+        caller::{self, Caller},
+        http::TRACE,
+    },
     http::{Admitted, Body, BodyError, BoxError, Limits, Problem, RequestBody, Target},
 };
 
@@ -60,7 +63,8 @@ impl Target for PluginRoute {
         let (trace, principal) = (admitted.trace, admitted.principal.clone());
         async move {
             let answered = answer(&running, number, websockets, admitted);
-            TRACE.scope(trace, caller::scope(principal, answered)).await
+            let caller = Caller::of_request(principal);
+            TRACE.scope(trace, caller::scope(caller, answered)).await
         }
         .instrument(span)
         .boxed()

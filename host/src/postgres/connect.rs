@@ -27,8 +27,8 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(15);
 const KEEPALIVE_AFTER_OF_DRIVER: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// How long a request waits for a free connection before it is told that the database is busy.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long anybody waits for a free connection before he is told that the database is busy.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For opening a connection of the pool, login included.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,7 +1,9 @@
 //! Postgres through the plugin's own login.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{future::join_all, stream};
 use nself_plugin_testkit::{TestHost, eventually};
 use serde_json::{Value, json};
 
@@ -176,5 +178,49 @@ async fn an_audit_entry_names_the_plugin_that_made_it() {
     assert_eq!(entry.get::<_, String>("target"), "everything");
     assert_eq!(entry.get::<_, Value>("details")["why"], "a test");
     drop(sql);
+    host.stop().await;
+}
+
+/// Inserts take their time.
+const SLOW: &str = "create function fixture.take_time() returns trigger language plpgsql as \
+    $$ begin perform pg_sleep(0.02); return new; end $$; \
+    create trigger items_take_time before insert on fixture.items for each row execute function fixture.take_time()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_is_served_and_of_a_queue_that_does_not_end_a_part_is_told_to_come_again() {
+    let host = started().await;
+    host.sql().await.batch_execute(SLOW).await.unwrap();
+    let write = async |name: String| {
+        let item = json!({ "name": name });
+        host.post("/fixture/items").json(&item).send().await
+    };
+    let burst = (0..20).map(|number| write(format!("burst {number}")));
+    for answer in join_all(burst).await {
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+
+    let (served, refused) = (Cell::new(20), Cell::new(0));
+    join_all((0..100).map(|caller| {
+        let (served, refused, write) = (&served, &refused, &write);
+        async move {
+            for number in 0.. {
+                if refused.get() >= 50 {
+                    break;
+                }
+                let answer = write(format!("{caller} {number}")).await;
+                if answer.status == 201 {
+                    served.set(served.get() + 1);
+                    continue;
+                }
+                assert_eq!((answer.status, &*answer.code()), (503, "DATABASE_BUSY"));
+                assert_eq!(answer.headers["retry-after"], "1");
+                refused.set(refused.get() + 1);
+            }
+        }
+    }))
+    .await;
+    // Who was refused has left nothing, and who comes afterwards is served.
+    assert_eq!(names(&host).await.len(), served.get());
+    assert_eq!(write("afterwards".to_owned()).await.status, 201);
     host.stop().await;
 }

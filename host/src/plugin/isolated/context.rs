@@ -4,7 +4,6 @@
 use std::{
     cell::Cell,
     pin::Pin,
-    sync::Arc,
     task::{self, Poll},
 };
 
@@ -12,9 +11,11 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tracing::{Instrument, Span};
 
 use crate::{
-    capability::{caller, http::TRACE},
+    capability::{
+        caller::{self, Caller},
+        http::TRACE,
+    },
     http::TraceContext,
-    identity::Principal,
 };
 
 thread_local! {
@@ -46,7 +47,7 @@ impl Drop for Before {
 #[derive(Clone, Default)]
 pub(super) struct Context {
     span: Option<Span>,
-    caller: Option<Arc<Principal>>,
+    caller: Caller,
     trace: Option<TraceContext>,
 }
 
@@ -55,7 +56,7 @@ impl Context {
     pub(super) fn current() -> Self {
         Self {
             span: Some(Span::current()),
-            caller: caller::current(),
+            caller: Caller::of_now(),
             trace: TRACE.try_get().ok(),
         }
     }
