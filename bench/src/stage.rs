@@ -27,7 +27,7 @@ pub(crate) async fn gateway(host: &Host, database_url: &str) -> Result<Arc<Gatew
     let in_force = Routes::new();
     in_force.swap(table);
     let verifier = Arc::new(Verifier::new(VerifierSettings::default())?);
-    Ok(Gateway::new(in_force, verifier, settings, metrics))
+    Ok(Gateway::new(in_force, verifier, settings, metrics, None))
 }
 
 fn plugin_routes(running: &Arc<Running>, limits: &Limits) -> Vec<NewRoute> {

@@ -27,7 +27,7 @@ pub use keys::{KEYS, Key, Kind};
 pub use model::{
     ApiKey, BackupBucket, Config, Database, Environment, Http, HttpAcme, HttpTls, Identity,
     Isolation, Log, LogFormat, PluginSettings, Plugins, Project, Redis, SEED_PORTS, SecretFiles,
-    Shutdown, SignaturePolicy,
+    Shutdown, SignaturePolicy, Telemetry, TelemetryExporter, TracesSampler,
 };
 pub use origin::{Origin, Provenance};
 pub use reference::reference;

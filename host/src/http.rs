@@ -33,6 +33,7 @@ mod rate;
 mod redirect;
 mod request_id;
 mod settings;
+mod span;
 mod timed;
 mod trace;
 
@@ -43,6 +44,7 @@ use futures_util::future::BoxFuture;
 
 use crate::identity::Principal;
 use crate::plugin::manifest::Route;
+use crate::telemetry::trace::Trace;
 
 pub use body::{Body, BodyError, BoxError, RequestBody};
 pub use challenges::Challenges;
@@ -58,6 +60,7 @@ pub use port_holder::PortHolder;
 pub use problem::Problem;
 pub use redirect::{OriginError, Redirect, origin};
 pub use request_id::RequestId;
+pub(crate) use request_id::unique_u64;
 pub use settings::{Limits, Settings};
 pub use table::{HostRoute, NewRoute, RouteTable, Routes, TableError};
 pub use trace::TraceContext;
@@ -83,7 +86,7 @@ pub struct Admitted {
     /// Names the request in logs and in the answer.
     pub request_id: RequestId,
     /// The trace, with the host's span as the current one.
-    pub trace: TraceContext,
+    pub trace: Trace,
     /// The caller's address, behind trusted proxies the one that they saw (then with port 0).
     pub peer: SocketAddr,
     /// The route that matched.

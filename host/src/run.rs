@@ -16,7 +16,7 @@ mod watched;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,7 +28,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::database::Database;
+use self::{database::Database, services::Needs};
 pub(crate) use self::{database::cluster_options, services::programs_of};
 pub use self::{
     database::{DatabaseChoice, MIGRATIONS, owners},
@@ -55,6 +55,7 @@ use crate::{
         services::Services,
     },
     postgres::cluster,
+    telemetry::otlp::{Exporter, OtlpSettings},
 };
 
 /// What a host is started with.
@@ -81,7 +82,11 @@ struct Assembly<'a> {
     clock: Arc<dyn HostClock>,
     tls: Option<Arc<Tls>>,
     redirect: Option<Arc<Redirect>>,
+    otlp: Option<OtlpSettings>,
 }
+
+/// What answers, and what tells a collector of it.
+type Serving = (Arc<Registry>, Arc<Server>, Arc<Services>, Option<Exporter>);
 
 /// A database that takes longer to say anything does not answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
@@ -101,6 +106,8 @@ pub struct Host {
     watching: Option<JoinHandle<()>>,
     /// Asks an authority for one.
     certifying: Option<JoinHandle<()>>,
+    /// Tells a collector.
+    exporter: Mutex<Option<Exporter>>,
     stopping: Arc<Notify>,
     started: Instant,
 }
@@ -135,6 +142,7 @@ impl Host {
         } = settings;
         let started = Instant::now();
         // First: what is wrong with two files is said before a database has started.
+        let otlp = OtlpSettings::of(&config)?;
         let acme = AcmeSettings::of(&config)?;
         let tls = match &acme {
             Some(acme) => Some(Tls::open_kept(acme.files())),
@@ -159,9 +167,10 @@ impl Host {
             clock,
             tls,
             redirect,
+            otlp,
         };
         match Self::serve(assembly, provenance, migrate, &*progress).await {
-            Ok((registry, server, services)) => Ok(Self {
+            Ok((registry, server, services, exporter)) => Ok(Self {
                 watching: server
                     .tls()
                     .map(|tls| tokio::spawn(Arc::clone(tls).watch())),
@@ -173,6 +182,7 @@ impl Host {
                 registry,
                 server,
                 database,
+                exporter: Mutex::new(exporter),
                 stopping: Arc::default(),
                 started,
             }),
@@ -188,7 +198,7 @@ impl Host {
         provenance: Provenance,
         migrate: bool,
         progress: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<(Arc<Registry>, Arc<Server>, Arc<Services>), RunError> {
+    ) -> Result<Serving, RunError> {
         let Assembly {
             config,
             secrets,
@@ -196,6 +206,7 @@ impl Host {
             clock,
             tls,
             redirect,
+            otlp,
         } = assembly;
         progress("applying migrations");
         // One waits for the database, the other for files.
@@ -203,7 +214,15 @@ impl Host {
             tokio::join!(database.migrate(config, migrate), services::egress());
         migrated?;
         let target = database.target();
-        let seats = services::build(config, secrets, target, clock, egress?, tls.as_deref())?;
+        let seats = services::build(Needs {
+            config,
+            secrets,
+            target,
+            clock,
+            egress: egress?,
+            tls: tls.as_deref(),
+            otlp,
+        })?;
         let readiness = Arc::new(std::sync::OnceLock::new());
         let host_routes = host_routes(config, &seats, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {
@@ -225,7 +244,7 @@ impl Host {
         redirect::open(&server, config, redirect).await?;
         registry.attach(Arc::clone(&server));
         registry.open_ports().await;
-        Ok((registry, server, seats.services))
+        Ok((registry, server, seats.services, seats.exporter))
     }
 
     /// The plugins.
@@ -340,6 +359,16 @@ impl Host {
         }
         self.services.pool.close();
         self.database.close().await;
+        // Last, so that it tells of all the others.
+        let exporter = self
+            .exporter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(exporter) = exporter {
+            let left = deadline.saturating_duration_since(Instant::now());
+            exporter.stop(left.max(Duration::from_secs(1))).await;
+        }
         info!(answered, ended, "host stopped");
         answered && ended
     }

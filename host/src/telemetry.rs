@@ -3,7 +3,11 @@
 mod json;
 pub mod logs;
 pub mod metrics;
+pub mod otlp;
 mod process;
+mod sampler;
+pub(crate) mod statement;
+pub mod trace;
 mod writer;
 
 pub use logs::{LogError, Telemetry, init};

@@ -17,7 +17,6 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
@@ -47,20 +46,10 @@ impl Outgoing {
         retry_after: RetryAfter,
     ) -> Result<Self, AttemptError> {
         let ca = settings.ca.clone();
-        let roots = spawn_blocking(move || {
-            let mut roots = system_roots();
-            let Some(path) = ca else {
-                return Ok(roots);
-            };
-            let unusable = |reason: String| {
-                AttemptError::Setup(format!("http.tls.acme.ca: {}: {reason}", path.display()))
-            };
-            let named = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect);
-            let named: Vec<_> = named.map_err(|error| unusable(chain(&error)))?;
-            match roots.add_parsable_certificates(named) {
-                (0, _) => Err(unusable("it holds no certificate".to_owned())),
-                _ => Ok(roots),
-            }
+        let roots = spawn_blocking(move || match ca {
+            None => Ok(system_roots()),
+            Some(path) => Egress::roots_and(system_roots(), &path)
+                .map_err(|reason| AttemptError::Setup(format!("http.tls.acme.ca: {reason}"))),
         });
         let roots = roots.await.map_err(|error| setup(&error))??;
         let tls = Egress::client(roots).map_err(|error| setup(&error))?;

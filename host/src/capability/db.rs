@@ -8,6 +8,7 @@ mod failure;
 mod listen;
 mod queue;
 mod session;
+mod span;
 mod tenant;
 mod wire;
 
@@ -87,8 +88,14 @@ impl DbProvider for Database {
         params: Bytes,
     ) -> impl Future<Output = Result<Rows, Error>> + Send + 'static {
         let (turn, sql) = (self.turn(), sql.as_str().to_owned());
-        let tenant = self.tenant();
-        async move { wire::query_as(&*turn.connection().await?, &sql, &params, &tenant).await }
+        let (tenant, span) = (self.tenant(), span::statement(&sql));
+        async move {
+            let result = async {
+                let connection = turn.connection().await?;
+                wire::query_as(&connection, &sql, &params, &tenant).await
+            };
+            span::end_rows(span, result.await)
+        }
     }
 
     fn execute(
@@ -97,8 +104,14 @@ impl DbProvider for Database {
         params: Bytes,
     ) -> impl Future<Output = Result<u64, Error>> + Send + 'static {
         let (turn, sql) = (self.turn(), sql.as_str().to_owned());
-        let tenant = self.tenant();
-        async move { wire::execute_as(&*turn.connection().await?, &sql, &params, &tenant).await }
+        let (tenant, span) = (self.tenant(), span::statement(&sql));
+        async move {
+            let result = async {
+                let connection = turn.connection().await?;
+                wire::execute_as(&connection, &sql, &params, &tenant).await
+            };
+            span::end(span, result.await)
+        }
     }
 
     fn session(&self, mode: u32) -> impl Future<Output = Result<Session, Error>> + Send + 'static {
@@ -107,7 +120,14 @@ impl DbProvider for Database {
             mode::PLAIN => tenant::session(),
             _ => tenant::local(),
         };
-        async move { OpenSession::open(turn.connection().await?, mode, tenant).await }
+        let span = span::session(mode != mode::PLAIN);
+        let tenant = tenant + &span::cause(span.as_deref(), mode);
+        async move {
+            match turn.connection().await {
+                Ok(connection) => OpenSession::open(connection, mode, tenant, span).await,
+                Err(error) => span::end(span, Err(error)),
+            }
+        }
     }
 
     fn listen(

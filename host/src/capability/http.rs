@@ -18,9 +18,10 @@ pub mod fetch;
 pub mod list;
 mod request;
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
+use http::StatusCode;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -34,7 +35,10 @@ use nself_plugin_api::abi::{
     response::Response,
     stream::Stream,
 };
-use rustls::RootCertStore;
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
@@ -49,7 +53,10 @@ use self::{
     request::Prepared,
 };
 use super::Grant;
-use crate::{http::TraceContext, postgres::tls::system_roots};
+use crate::{
+    postgres::tls::system_roots,
+    telemetry::trace::{self, Kind, Span},
+};
 
 pub use connect::{Resolver, SystemResolver};
 
@@ -65,11 +72,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(20);
 const ANSWER_HEADER_BYTES_MAX: u32 = 64 * 1024;
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
-tokio::task_local! {
-    /// The trace of the request that this task serves; it travels on with outgoing requests, and becomes text only there.
-    pub static TRACE: TraceContext;
-}
 
 /// What the clients of all plugins share: trusted roots, TLS sessions, and the resolver. Streams of
 /// [`connect`](super::connect) are made with the same.
@@ -113,6 +115,34 @@ impl Egress {
     /// The client that trusts the system's certificates.
     pub(crate) fn tls(&self) -> rustls::ClientConfig {
         self.tls.clone()
+    }
+
+    /// The same, and those of a PEM file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file.
+    pub(crate) fn tls_and(&self, path: &Path) -> Result<rustls::ClientConfig, String> {
+        let roots = Self::roots_and(self.roots(), path)?;
+        Self::client(roots).map_err(|error| error.to_string())
+    }
+
+    /// These roots and the certificates of a PEM file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file.
+    pub(crate) fn roots_and(
+        mut roots: RootCertStore,
+        path: &Path,
+    ) -> Result<RootCertStore, String> {
+        let unusable = |reason: &str| format!("{}: {reason}", path.display());
+        let named = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+        let named: Vec<_> = named.map_err(|error| unusable(&error.to_string()))?;
+        match roots.add_parsable_certificates(named) {
+            (0, _) => Err(unusable("it holds no certificate")),
+            _ => Ok(roots),
+        }
     }
 
     /// The system's certificates.
@@ -191,7 +221,17 @@ impl HttpProvider for HttpCapability {
     ) -> impl Future<Output = Result<Response, Error>> + Send + 'static {
         let timeout = Duration::from_millis(timeout_ms).min(TIMEOUT_MAX);
         let deadline = Instant::now() + timeout;
-        let prepared = request::prepare(&self.list, method, url, headers.as_slice(), bytes, stream);
+        let mut span = trace::begin(Kind::Client, "HTTP");
+        let prepare =
+            || request::prepare(&self.list, method, url, headers.as_slice(), bytes, stream);
+        let prepared = match &span {
+            // What is asked continues the trace below this span.
+            Some(span) => span.trace().sync_scope(prepare),
+            None => prepare(),
+        };
+        if let (Some(span), Ok(prepared)) = (&mut span, &prepared) {
+            describe(span, &prepared.request);
+        }
         let (plugin, client, in_flight) = (
             Arc::clone(&self.plugin),
             self.client.clone(),
@@ -202,10 +242,14 @@ impl HttpProvider for HttpCapability {
                 Ok(prepared) => exchange(client, prepared, in_flight, deadline, timeout).await,
                 Err(error) => Err(error),
             };
-            match answer {
-                Ok((answer, limits)) => Ok(answer::convert(answer, limits, plugin)),
-                Err(error) => Err(error.for_plugin(&plugin)),
+            let result = answer.map_err(|error| error.for_plugin(&plugin));
+            if let Some(mut span) = span {
+                conclude(
+                    &mut span,
+                    result.as_ref().map(|(answer, _)| answer.status()),
+                );
             }
+            result.map(|(answer, limits)| answer::convert(answer, limits, plugin))
         }
     }
 }
@@ -240,6 +284,33 @@ async fn exchange(
             timeout,
         },
     ))
+}
+
+/// What is asked of whom. Paths are keys to some services, as queries are: neither is shown.
+fn describe(span: &mut Span, request: &http::Request<RequestBody>) {
+    let (method, uri) = (request.method(), request.uri());
+    let host = uri.host().unwrap_or_default();
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let port = connect::port(uri);
+    span.rename(method.to_string());
+    span.text("http.request.method", method.as_str())
+        .text("server.address", host)
+        .number("server.port", port.into())
+        .text("url.full", &format!("{scheme}://{host}:{port}/REDACTED"));
+}
+
+/// What came of it, as far as the head of the answer says.
+fn conclude(span: &mut Span, answered: Result<StatusCode, &Error>) {
+    let status = match answered {
+        Ok(status) => status,
+        Err(error) => return span.fail(&error.code.to_text()),
+    };
+    span.number("http.response.status_code", status.as_u16().into());
+    if status.is_client_error() || status.is_server_error() {
+        span.fail(status.as_str());
+    } else {
+        span.succeed();
+    }
 }
 
 /// An I/O error of the network, boxed as hyper wants it.

@@ -48,6 +48,8 @@ pub struct Config {
     pub identity: Identity,
     /// Logs.
     pub log: Log,
+    /// Traces and metrics for a collector.
+    pub telemetry: Telemetry,
     /// The audit log.
     pub audit: Audit,
     /// How the host stops.
@@ -499,6 +501,77 @@ impl Default for Log {
             file: None,
         }
     }
+}
+
+/// Traces and metrics for a collector of OpenTelemetry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where the collector takes OTLP over HTTP; default: none, nothing is exported.
+    pub endpoint: Option<String>,
+    /// Headers of each request to it, such as its token; default none.
+    pub headers: Option<Secret>,
+    /// Certificates to trust besides the system's when it is spoken to, PEM; default: none.
+    pub certificate: Option<PathBuf>,
+    /// Name of this service; default: that of `resource_attributes`, else `nself`.
+    pub service_name: Option<String>,
+    /// What else is said of it; default none.
+    pub resource_attributes: String,
+    /// Whether traces are exported; default `otlp`.
+    pub traces_exporter: TelemetryExporter,
+    /// Which traces are recorded; default `parentbased_always_on`.
+    pub traces_sampler: TracesSampler,
+    /// The part of all traces, for samplers with a ratio; default 1.
+    pub traces_sampler_arg: String,
+    /// Whether metrics are exported; default `otlp`.
+    pub metrics_exporter: TelemetryExporter,
+    /// Between two exports of the metrics, milliseconds; default 60 s.
+    pub metric_export_interval_ms: u64,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            headers: None,
+            certificate: None,
+            service_name: None,
+            resource_attributes: String::new(),
+            traces_exporter: TelemetryExporter::Otlp,
+            traces_sampler: TracesSampler::ParentbasedAlwaysOn,
+            traces_sampler_arg: "1".to_owned(),
+            metrics_exporter: TelemetryExporter::Otlp,
+            metric_export_interval_ms: 60_000,
+        }
+    }
+}
+
+/// How a signal leaves the process, in the words of OpenTelemetry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TelemetryExporter {
+    /// To the collector.
+    Otlp,
+    /// Not at all.
+    None,
+}
+
+/// Which traces are recorded, in the words of OpenTelemetry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TracesSampler {
+    /// All.
+    AlwaysOn,
+    /// None.
+    AlwaysOff,
+    /// A part.
+    Traceidratio,
+    /// Those that a caller records, and all that begin here.
+    ParentbasedAlwaysOn,
+    /// Those that a caller records.
+    ParentbasedAlwaysOff,
+    /// Those that a caller records, and a part of those that begin here.
+    ParentbasedTraceidratio,
 }
 
 /// The audit log.

@@ -24,6 +24,19 @@ const WELL_KNOWN: &[(&str, &str)] = &[
     ("REDIS_URL", "redis.url"),
     ("PORT", "http.port"),
     ("ENV", "environment"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.endpoint"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "telemetry.headers"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "telemetry.certificate"),
+    ("OTEL_SERVICE_NAME", "telemetry.service_name"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "telemetry.resource_attributes"),
+    ("OTEL_TRACES_EXPORTER", "telemetry.traces_exporter"),
+    ("OTEL_TRACES_SAMPLER", "telemetry.traces_sampler"),
+    ("OTEL_TRACES_SAMPLER_ARG", "telemetry.traces_sampler_arg"),
+    ("OTEL_METRICS_EXPORTER", "telemetry.metrics_exporter"),
+    (
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "telemetry.metric_export_interval_ms",
+    ),
 ];
 
 /// Variables of the same beginning that are no keys.

@@ -22,11 +22,11 @@ use super::proxy_protocol::Refusals;
 use super::rate::{Caller, Rates};
 use super::table::{Entry, Found, RouteKind, Routes};
 use super::{
-    Admitted, Body, HttpMetrics, Problem, RequestBody, RequestId, Settings, TraceContext, address,
-    headers,
+    Admitted, Body, HttpMetrics, Problem, RequestBody, RequestId, Settings, address, headers, span,
 };
 use crate::identity::{IdentityError, Principal, Verdict, Verifier};
 use crate::plugin::manifest::Access;
+use crate::telemetry::trace::{Span, Trace, Tracer};
 
 /// Pause to tell callers while a plugin is exchanged or full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -43,15 +43,17 @@ pub struct Gateway {
     pub(super) refusals: Refusals,
     rates: Rates,
     hsts: Option<HeaderValue>,
+    tracer: Option<Tracer>,
 }
 
 impl Gateway {
-    /// Puts the parts together.
+    /// Puts the parts together. `tracer` gets the spans of requests.
     pub fn new(
         routes: Arc<Routes>,
         verifier: Arc<Verifier>,
         settings: Settings,
         metrics: HttpMetrics,
+        tracer: Option<Tracer>,
     ) -> Arc<Self> {
         let hsts = (settings.hsts_seconds > 0).then(|| {
             HeaderValue::from_str(&format!("max-age={}", settings.hsts_seconds))
@@ -66,6 +68,7 @@ impl Gateway {
             metrics,
             rates,
             hsts,
+            tracer,
         })
     }
 
@@ -119,7 +122,7 @@ pub async fn answer(
             params,
             principal,
             request_id: call.request_id.clone(),
-            trace: call.trace,
+            trace: call.trace.clone(),
             peer: call.peer.address,
             route: Arc::clone(&entry.route),
             upgrade,
@@ -148,7 +151,8 @@ pub async fn answer(
 struct Call {
     started: Instant,
     request_id: RequestId,
-    trace: TraceContext,
+    trace: Trace,
+    span: Option<Box<Span>>,
     peer: Peer,
     method: Method,
     origin: Option<HeaderValue>,
@@ -158,12 +162,14 @@ struct Call {
 impl Call {
     fn begin(gateway: &Gateway, door: &Door, parts: &Parts) -> Self {
         const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-        const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+        let trace = Trace::of_request(&parts.headers, gateway.tracer.as_ref());
+        let peer = Peer::find(&gateway.settings, door, &parts.headers);
         Self {
             started: Instant::now(),
             request_id: RequestId::from_header(parts.headers.get(X_REQUEST_ID)),
-            trace: TraceContext::from_header(parts.headers.get(TRACEPARENT)),
-            peer: Peer::find(&gateway.settings, door, &parts.headers),
+            span: span::begin(&trace, parts, &peer),
+            trace,
+            peer,
             method: parts.method.clone(),
             origin: gateway.settings.cors.origin(&parts.headers),
             entry: None,
@@ -171,7 +177,7 @@ impl Call {
     }
 
     /// The route stands for the address: addresses carry ids and codes that have no place in a log.
-    fn log(&self, gateway: &Gateway, status: StatusCode) {
+    fn log(&mut self, gateway: &Gateway, status: StatusCode) {
         let elapsed = self.started.elapsed();
         let entry = self.entry.as_deref();
         entry
@@ -180,7 +186,7 @@ impl Call {
         info!(
             target: "nself::access",
             request_id = %self.request_id,
-            trace_id = %format_args!("{:032x}", self.trace.trace_id),
+            trace_id = %format_args!("{:032x}", self.trace.context().trace_id),
             plugin = entry.map(|entry| &*entry.plugin),
             method = %self.method,
             route = entry.map(|entry| &*entry.route.path),
@@ -189,6 +195,9 @@ impl Call {
             peer = %self.peer.address.ip(),
             "request"
         );
+        if let Some(mut span) = self.span.take() {
+            span::end(&mut span, &self.request_id, &self.method, entry, status);
+        }
     }
 }
 

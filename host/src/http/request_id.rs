@@ -78,7 +78,7 @@ impl fmt::Display for RequestId {
 }
 
 /// The next number of this thread's SplitMix64 (Steele, Lea, Flood 2014). Not for secrets.
-pub(super) fn unique_u64() -> u64 {
+pub(crate) fn unique_u64() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(SystemTime::now()));
     }

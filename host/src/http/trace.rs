@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use http::HeaderValue;
-
 use super::request_id::unique_u64;
 
 /// The trace that a request belongs to, and the host's own span in it.
@@ -40,14 +38,6 @@ impl TraceContext {
             parent_id: Some(self.span_id),
             ..*self
         }
-    }
-
-    /// A span below the caller's, or a new trace when the header is absent or damaged (as the standard asks).
-    #[must_use]
-    pub fn from_header(value: Option<&HeaderValue>) -> Self {
-        value
-            .and_then(|value| Self::parse(value.to_str().ok()?))
-            .map_or_else(Self::root, |parent| parent.child())
     }
 
     /// Reads a `traceparent`; the result's span is the sender's.

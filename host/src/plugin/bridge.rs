@@ -30,11 +30,9 @@ use self::{
 };
 use super::{instance::Running, watchdog::Watch};
 use crate::{
-    capability::{
-        caller::{self, Caller},
-        http::TRACE,
-    },
+    capability::caller::{self, Caller},
     http::{Admitted, Body, BodyError, BoxError, Limits, Problem, RequestBody, Target},
+    telemetry::trace::Kind,
 };
 
 /// One route of one running plugin.
@@ -56,15 +54,27 @@ impl PluginRoute {
 }
 
 impl Target for PluginRoute {
-    fn call(&self, admitted: Admitted) -> BoxFuture<'static, Response<Body>> {
+    fn call(&self, mut admitted: Admitted) -> BoxFuture<'static, Response<Body>> {
         let running = Arc::clone(&self.running);
         let (number, websockets) = (self.number, self.websockets);
         let span = info_span!("request", plugin = running.id(), request_id = %admitted.request_id);
-        let (trace, principal) = (admitted.trace, admitted.principal.clone());
+        let handler = admitted.trace.begin(Kind::Internal, "handler");
+        if let Some(handler) = &handler {
+            admitted.trace = handler.trace();
+        }
+        let (trace, principal) = (admitted.trace.clone(), admitted.principal.clone());
         async move {
             let answered = answer(&running, number, websockets, admitted);
             let caller = Caller::of_request(principal);
-            TRACE.scope(trace, caller::scope(caller, answered)).await
+            let response = trace.scope(caller::scope(caller, answered)).await;
+            if let Some(mut handler) = handler {
+                handler.text("nself.plugin", running.id());
+                match response.status() {
+                    status if status.is_server_error() => handler.fail(status.as_str()),
+                    _ => handler.succeed(),
+                }
+            }
+            response
         }
         .instrument(span)
         .boxed()
@@ -90,7 +100,7 @@ async fn answer(
         ..
     } = admitted;
     let handshake = Handshake::read(&parts.headers, websockets);
-    let head = Head::new(parts, params, principal, &request_id, &trace, peer);
+    let head = Head::new(parts, params, principal, &request_id, trace.context(), peer);
     let request = Request::new(Box::new(head), body_stream(body).await);
     let instance: &Instance = running.instance();
     let watch = running.watches().route(number);

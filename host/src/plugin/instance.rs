@@ -10,6 +10,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use nself_plugin_api::abi::{
     bytes::Bytes, error::Error, extension::JobHandlers, instance::Instance,
 };
+use serde::Deserialize;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -21,9 +22,11 @@ use super::{handlers::Attempt, health::Health, manifest::Manifest, watchdog::Wat
 use crate::{
     capability::{call::Provider, error::unavailable, task::Background},
     config::Isolation,
+    http::TraceContext,
     http::{Generation, InFlight},
     hub::Hub,
     loader::Sha256,
+    telemetry::trace::{self, Kind, Span, Trace, Tracer},
 };
 
 /// For handlers that are cut off to be dropped.
@@ -61,6 +64,8 @@ pub struct Parts {
     pub watches: Watches,
     /// Has its open sockets, and those of the others.
     pub hub: Arc<Hub>,
+    /// Gets the spans of what it is called for, where traces are exported.
+    pub tracer: Option<Tracer>,
 }
 
 impl Running {
@@ -153,11 +158,64 @@ impl Running {
             payload,
         } = attempt;
         let handlers = self.parts.job_handlers.as_ref()?;
-        let result = handlers.run(number, id, attempt, attempts_max, context, payload);
+        let joined = self.join_job(number, id, attempt, &context);
+        let run = || handlers.run(number, id, attempt, attempts_max, context, payload);
+        let result = within(joined.as_ref(), run);
         let result = self.parts.watches.job(number).future(result);
         // A span that is recorded costs a microsecond, more than all the rest: only who looks closely pays that.
         let span = debug_span!("job", plugin = self.id(), job = id, attempt);
-        Some(until_cut(in_flight, result, cut_off).instrument(span))
+        let worked = until_cut(in_flight, result, cut_off).instrument(span);
+        Some(traced(joined, worked))
+    }
+
+    /// Takes an event of the subscription with that number; it joins the trace of the event's cause.
+    pub fn on_event(
+        &self,
+        number: u32,
+        kind: &str,
+        trace_parent: Option<&str>,
+        event: Bytes,
+    ) -> impl Future<Output = Result<(), Error>> + Send + 'static + use<> {
+        let joined = self.join("event", trace_parent);
+        let joined = joined.map(|(trace, mut span)| {
+            span.rename(format!("event {kind}"));
+            (trace, span)
+        });
+        let taken = within(joined.as_ref(), || {
+            self.parts.instance.on_event(number, event)
+        });
+        let watch = self.parts.watches.subscription(number);
+        traced(joined, watch.future(taken))
+    }
+
+    /// A span of what was left for this plugin, in the trace of its cause, if that is recorded; else none, and no cost.
+    fn join(&self, name: &'static str, trace_parent: Option<&str>) -> Option<(Trace, Box<Span>)> {
+        let tracer = self.parts.tracer.as_ref()?;
+        let parent = trace_parent.and_then(TraceContext::parse);
+        let trace = Trace::below(parent, Some(tracer));
+        let mut span = trace.span(Kind::Consumer, name)?;
+        span.text("nself.plugin", self.id());
+        Some((trace, span))
+    }
+
+    /// The same of a job, whose context says its cause.
+    fn join_job(
+        &self,
+        number: u32,
+        id: i64,
+        attempt: u32,
+        context: &Bytes,
+    ) -> Option<(Trace, Box<Span>)> {
+        self.parts.tracer.as_ref()?;
+        let context: Cause = serde_json::from_slice(context.as_slice()).unwrap_or_default();
+        let (trace, mut span) = self.join("job", context.trace_parent.as_deref())?;
+        let job = usize::try_from(number).ok();
+        if let Some(job) = job.and_then(|number| self.parts.manifest.jobs.get(number)) {
+            span.rename(format!("job {}", job.kind));
+        }
+        span.number("nself.job.id", id)
+            .number("nself.job.attempt", attempt.into());
+        Some((trace, span))
     }
 
     /// Runs the schedule with that number; `None` when it takes no more calls because it drains.
@@ -241,13 +299,47 @@ impl Provider for Running {
             .iter()
             .position(|provided| provided == capability)?;
         let in_flight = self.parts.generation.enter(false).ok()?;
-        let answer = self
-            .parts
-            .instance
-            .call(u32::try_from(number).ok()?, method.into(), payload);
+        let joined = trace::begin(Kind::Internal, "call").map(|mut span| {
+            span.rename(format!("{capability} {method}"));
+            span.text("nself.plugin", self.id());
+            (span.trace(), span)
+        });
+        let function = u32::try_from(number).ok()?;
+        let call = || self.parts.instance.call(function, method.into(), payload);
+        let answer = within(joined.as_ref(), call);
         let answer = self.parts.watches.capability(number).future(answer);
-        Some(until_cut(in_flight, answer, exchanged).boxed())
+        Some(traced(joined, until_cut(in_flight, answer, exchanged)).boxed())
     }
+}
+
+/// What a job's context says of its cause.
+#[derive(Default, Deserialize)]
+struct Cause {
+    trace_parent: Option<String>,
+}
+
+/// Calls at the place of a span, if there is one: a plugin in a process of its own is told there what it is called for.
+fn within<R>(joined: Option<&(Trace, Box<Span>)>, call: impl FnOnce() -> R) -> R {
+    match joined {
+        Some((trace, _)) => trace.clone().sync_scope(call),
+        None => call(),
+    }
+}
+
+/// Drives `work` within its span, if there is one.
+async fn traced<T>(
+    joined: Option<(Trace, Box<Span>)>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let Some((trace, mut span)) = joined else {
+        return work.await;
+    };
+    let result = trace.scope(work).await;
+    match &result {
+        Ok(_) => span.succeed(),
+        Err(error) => span.fail(&error.code.to_text()),
+    }
+    result
 }
 
 /// The plugin's answer, or `late` when its time to finish is over.

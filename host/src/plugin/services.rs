@@ -25,6 +25,7 @@ use crate::{
     hub::Hub,
     identity::Verifier,
     postgres::connect::Target,
+    telemetry::trace::Tracer,
 };
 
 /// The services behind the capabilities.
@@ -93,4 +94,6 @@ pub struct Services {
     pub clock: Arc<dyn HostClock>,
     /// The event log.
     pub events: Arc<EventLog>,
+    /// Gets spans, where traces are exported.
+    pub tracer: Option<Tracer>,
 }

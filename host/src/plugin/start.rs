@@ -265,6 +265,7 @@ impl Starter {
             draining,
             watches: Watches::new(&manifest, &owner),
             hub: Arc::clone(&self.services.hub),
+            tracer: self.services.tracer.clone(),
             manifest,
         }))
     }

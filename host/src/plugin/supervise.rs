@@ -139,13 +139,10 @@ async fn subscribe(
     let deliver = |event: CloudEvent| {
         let running = Arc::clone(&running);
         async move {
-            let event = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
-            let taken = running.instance().on_event(number, event.into());
-            let watch = running.watches().subscription(number);
-            watch
-                .future(taken)
-                .await
-                .map_err(|failure| failure.to_string())
+            let content = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
+            let cause = event.traceparent.as_deref();
+            let taken = running.on_event(number, &event.kind, cause, content.into());
+            taken.await.map_err(|failure| failure.to_string())
         }
     };
     if let Err(failure) = events.run(subscriber, deliver, draining).await {

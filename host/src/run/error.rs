@@ -12,6 +12,7 @@ use crate::{
     migrate::{MigrateError, files::FilesError},
     plugin::lock::LockError,
     postgres::{cluster::ClusterError, connect::UrlError, roles::RoleError},
+    telemetry::otlp::OtlpError,
 };
 
 /// What is wrong, and what to do.
@@ -141,6 +142,9 @@ pub enum RunError {
     /// `[http.tls.acme]`.
     #[error(transparent)]
     Acme(#[from] AcmeError),
+    /// `[telemetry]`.
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
     /// `redis.url`.
     #[error("redis.url: {0}")]
     Redis(String),
@@ -197,6 +201,7 @@ impl From<RunError> for CliError {
             | RunError::Run { .. }
             | RunError::Capability { .. }
             | RunError::BackupBucket(_)
+            | RunError::Otlp(_)
             | RunError::Redis(_) => ("CONFIGURATION", Exit::Configuration),
             RunError::Lock(_) => ("PLUGINS_LOCK", Exit::BadData),
             RunError::Setup { .. } | RunError::Routes(_) => ("SETUP", Exit::Failed),

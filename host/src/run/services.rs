@@ -46,7 +46,10 @@ use crate::{
         binaries::Search,
         connect::{Target, pool},
     },
-    telemetry::Metrics,
+    telemetry::{
+        Metrics,
+        otlp::{Dropped, Exporter, OtlpSettings},
+    },
 };
 
 /// Bytes of the master key: everything that is sealed hangs on it.
@@ -59,6 +62,18 @@ pub(super) struct Seats {
     pub(super) limits: Limits,
     pub(super) http_metrics: HttpMetrics,
     pub(super) metrics: Metrics,
+    pub(super) exporter: Option<Exporter>,
+}
+
+/// What they are made from.
+pub(super) struct Needs<'a> {
+    pub(super) config: &'a Config,
+    pub(super) secrets: &'a Secrets,
+    pub(super) target: &'a Target,
+    pub(super) clock: Arc<dyn HostClock>,
+    pub(super) egress: Egress,
+    pub(super) tls: Option<&'a Tls>,
+    pub(super) otlp: Option<OtlpSettings>,
 }
 
 fn setup(part: &'static str) -> impl Fn(String) -> RunError {
@@ -72,14 +87,16 @@ pub(super) async fn egress() -> Result<Egress, RunError> {
     read.map_err(|error| setup("TLS")(error.to_string()))
 }
 
-pub(super) fn build(
-    config: &Config,
-    secrets: &Secrets,
-    target: &Target,
-    clock: Arc<dyn HostClock>,
-    egress: Egress,
-    tls: Option<&Tls>,
-) -> Result<Seats, RunError> {
+pub(super) fn build(needs: Needs<'_>) -> Result<Seats, RunError> {
+    let Needs {
+        config,
+        secrets,
+        target,
+        clock,
+        egress,
+        tls,
+        otlp,
+    } = needs;
     let master = secrets.get_or_generate(MASTER_KEY, MASTER_KEY_BYTES)?;
     let host_pool = pool(target, config.database.pool_max);
     let metrics = Metrics::new();
@@ -107,11 +124,26 @@ pub(super) fn build(
     let settings = settings_of(config)?;
     let limits = settings.limits.clone();
     let routes = Routes::new();
+    let dropped =
+        Dropped::register(&metrics).map_err(|error| setup("metrics")(error.to_string()))?;
+    let exporter = otlp
+        .map(|otlp| {
+            let (registry, http_metrics) = (metrics.registry().clone(), http_metrics.clone());
+            let table = Arc::clone(&routes);
+            let gather = move || {
+                http_metrics.observe(&table.load());
+                registry.gather()
+            };
+            Exporter::start(&otlp, &egress, &dropped, Arc::new(gather))
+        })
+        .transpose()?;
+    let tracer = exporter.as_ref().and_then(Exporter::tracer);
     let gateway = Gateway::new(
         routes,
         Arc::clone(&verifier),
         settings,
         http_metrics.clone(),
+        tracer.cloned(),
     );
     let services = Services {
         facts: Facts {
@@ -190,6 +222,7 @@ pub(super) fn build(
         )),
         pool: host_pool,
         target: target.clone(),
+        tracer: tracer.cloned(),
     };
     Ok(Seats {
         services: Arc::new(services),
@@ -197,6 +230,7 @@ pub(super) fn build(
         limits,
         http_metrics,
         metrics,
+        exporter,
     })
 }
 

@@ -11,8 +11,11 @@ use nself_plugin_api::abi::{
 };
 use tokio::runtime::Handle;
 
-use super::{copy, failure, wire};
-use crate::capability::error::error;
+use super::{copy, failure, span, wire};
+use crate::{
+    capability::error::error,
+    telemetry::trace::{Span, Trace},
+};
 
 /// The open session of a plugin.
 pub(super) struct OpenSession {
@@ -20,6 +23,9 @@ pub(super) struct OpenSession {
     connection: Mutex<Option<Arc<Object>>>,
     transaction: bool,
     runtime: Handle,
+    /// Where its statements are in the plugin's trace, if that is recorded, and its own span until it has ended.
+    trace: Option<Trace>,
+    span: Mutex<Option<Box<Span>>>,
 }
 
 impl OpenSession {
@@ -28,6 +34,7 @@ impl OpenSession {
         connection: Object,
         mode: u32,
         tenant: String,
+        span: Option<Box<Span>>,
     ) -> Result<Session, Error> {
         let begin = match mode {
             mode::PLAIN => None,
@@ -47,19 +54,27 @@ impl OpenSession {
             connection: Mutex::new(Some(Arc::new(connection))),
             transaction: begin.is_some(),
             runtime: Handle::current(),
+            trace: span.as_ref().map(|span| span.trace()),
+            span: Mutex::new(span),
         };
         if !first.is_empty() {
-            session
-                .connection()?
-                .batch_execute(&first)
-                .await
-                .map_err(|error| failure::statement(&error))?;
+            let begun = session.connection()?.batch_execute(&first).await;
+            if let Err(error) = begun {
+                return span::end(session.take_span(), Err(failure::statement(&error)));
+            }
         }
         Ok(Session::new(Arc::new(session)))
     }
 
     fn take(&self) -> Option<Arc<Object>> {
         self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    fn take_span(&self) -> Option<Box<Span>> {
+        self.span
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
@@ -96,7 +111,11 @@ impl SessionProvider for OpenSession {
         params: Bytes,
     ) -> impl Future<Output = Result<Rows, Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
-        async move { wire::query(&**connection?, &sql, &params).await }
+        let span = span::within(self.trace.as_ref(), &sql);
+        async move {
+            let result = async { wire::query(&**connection?, &sql, &params).await };
+            span::end_rows(span, result.await)
+        }
     }
 
     fn execute(
@@ -105,16 +124,22 @@ impl SessionProvider for OpenSession {
         params: Bytes,
     ) -> impl Future<Output = Result<u64, Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
-        async move { wire::execute(&**connection?, &sql, &params).await }
+        let span = span::within(self.trace.as_ref(), &sql);
+        async move {
+            let result = async { wire::execute(&**connection?, &sql, &params).await };
+            span::end(span, result.await)
+        }
     }
 
     fn batch(&self, sql: Str<'_>) -> impl Future<Output = Result<(), Error>> + Send + 'static {
         let (connection, sql) = (self.connection(), sql.as_str().to_owned());
+        let span = span::within(self.trace.as_ref(), &sql);
         async move {
-            connection?
-                .batch_execute(&sql)
-                .await
-                .map_err(|error| failure::statement(&error))
+            let result = async {
+                let done = connection?.batch_execute(&sql).await;
+                done.map_err(|error| failure::statement(&error))
+            };
+            span::end(span, result.await)
         }
     }
 
@@ -141,6 +166,8 @@ impl SessionProvider for OpenSession {
             connection: Mutex::new(self.take()),
             transaction,
             runtime: self.runtime.clone(),
+            trace: None,
+            span: Mutex::new(self.take_span()),
         };
         async move {
             let connection = ending.connection()?;
@@ -153,7 +180,8 @@ impl SessionProvider for OpenSession {
             if let Some(connection) = ending.take() {
                 give_back(connection, transaction);
             }
-            ended.map_err(|error| failure::statement(&error))
+            let ended = ended.map_err(|error| failure::statement(&error));
+            span::end(ending.take_span(), ended)
         }
     }
 }

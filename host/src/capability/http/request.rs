@@ -11,14 +11,16 @@ use http::{
 use nself_plugin_api::abi::{self, bytes::Str, response::headers, stream::Stream};
 use url::Url;
 
-use super::{TRACE, body::RequestBody, connect, error::EgressError, list::EgressList};
+use super::{body::RequestBody, connect, error::EgressError, list::EgressList};
+use crate::telemetry::trace;
 
 /// Longest URL.
 const URL_BYTES_MAX: usize = 8 * 1024;
 /// All headers of a request together.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 
-const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static("traceparent");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("nself/", env!("CARGO_PKG_VERSION")));
 
 /// Headers of one connection, not of the message (RFC 9110, section 7.6.1): the host makes them itself.
@@ -137,10 +139,15 @@ fn parse_headers(block: &[u8], uri: &Uri, body: &RequestBody) -> Result<HeaderMa
                 .map_err(|_| refuse("has too many headers"))?;
         }
     }
-    if let Ok(trace) = TRACE.try_get()
-        && let Ok(parent) = HeaderValue::from_str(&trace.to_string())
+    // A plugin that states its own follows somebody else's trace.
+    if !map.contains_key(TRACEPARENT)
+        && let Some(trace) = trace::current()
+        && let Ok(parent) = HeaderValue::from_str(&trace.context().to_string())
     {
-        map.entry(TRACEPARENT_HEADER).or_insert(parent);
+        map.insert(TRACEPARENT, parent);
+        if let Some(state) = trace.state() {
+            map.insert(TRACESTATE, state.clone());
+        }
     }
     map.entry(USER_AGENT).or_insert(AGENT);
     Ok(map)
@@ -151,7 +158,7 @@ mod tests {
     use nself_plugin_api::abi::response::push_header;
 
     use super::*;
-    use crate::http::TraceContext;
+    use crate::{http::TraceContext, telemetry::trace::Trace};
 
     #[track_caller]
     fn check_url(text: &str, expected: &str) {
@@ -298,17 +305,17 @@ mod tests {
     async fn the_trace_of_the_served_request_goes_on() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let trace = TraceContext::parse(parent).expect("a traceparent");
-        let sent = TRACE
-            .scope(trace, async { prepared("GET", &[], Stream::empty()) })
+        let trace = Trace::from(trace);
+        let sent = trace
+            .clone()
+            .scope(async { prepared("GET", &[], Stream::empty()) })
             .await;
         assert_eq!(
             sent.expect("a request").request.headers()["traceparent"],
             parent
         );
-        let own = TRACE
-            .scope(trace, async {
-                prepared("GET", &[("traceparent", b"mine")], Stream::empty())
-            })
+        let own = trace
+            .scope(async { prepared("GET", &[("traceparent", b"mine")], Stream::empty()) })
             .await;
         assert_eq!(
             own.expect("a request").request.headers()["traceparent"],

@@ -14,13 +14,15 @@ use tokio::runtime::Runtime;
 use super::{Look, certificate, database};
 use crate::{
     backup::{Record, newest},
+    capability::http::Egress,
     cli::{CliError, Context, Exit, client, plugin},
     config::{
         Config,
         secrets::{MASTER_KEY, SecretError, Secrets},
     },
     http::{ListenError, listen::refused},
-    run::room,
+    run::{RunError, room},
+    telemetry::otlp::{self, OtlpSettings},
 };
 
 /// Less than this is a warning, and below the second nothing can be relied upon: a database that cannot write stops.
@@ -37,7 +39,7 @@ const FILES_FEW: u64 = 4096;
 type Check = (&'static str, &'static str, fn(&Examined<'_>) -> Look);
 
 /// In the order in which one should be mended before the next.
-pub(super) const ALL: [Check; 10] = [
+pub(super) const ALL: [Check; 11] = [
     (
         "secrets",
         "who can read them can sign tokens and open what plugins have sealed; without the master key nobody opens it again",
@@ -79,6 +81,11 @@ pub(super) const ALL: [Check; 10] = [
         "files",
         "each connection takes an open file: beyond the limit nobody is let in",
         files,
+    ),
+    (
+        "telemetry",
+        "traces and metrics that no collector takes are dropped",
+        telemetry,
     ),
 ];
 
@@ -303,6 +310,27 @@ fn files(examined: &Examined<'_>) -> Look {
         found,
         "`ulimit -n 65536` before the host starts; `LimitNOFILE=65536` in a systemd unit; `ulimits` in compose",
     )
+}
+
+/// The collector is asked to take nothing, which needs all that it takes to give it something.
+fn telemetry(examined: &Examined<'_>) -> Look {
+    let settings = match OtlpSettings::of(&examined.config) {
+        Ok(Some(settings)) => settings,
+        Ok(None) => return Look::ok("nothing is exported: there is no telemetry.endpoint"),
+        Err(error) => return Look::of(&RunError::from(error).into()),
+    };
+    let asked = Egress::new().map_err(|error| error.to_string());
+    let asked = asked.and_then(|egress| {
+        let probe = otlp::probe(&settings, &egress);
+        examined.runtime.block_on(probe)
+    });
+    match asked {
+        Ok(()) => Look::ok(format!("{} takes it", settings.origin())),
+        Err(reason) => Look::warning(
+            format!("{} does not: {reason}", settings.origin()),
+            "see that the collector runs there and takes OTLP over HTTP (port 4318 by default, not 4317), and what is in telemetry.headers; a signal that it does not know is left out with telemetry.traces_exporter or metrics_exporter = \"none\"",
+        ),
+    }
 }
 
 /// The soft limit of a process, from proc(5).

@@ -11,11 +11,8 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tracing::{Instrument, Span};
 
 use crate::{
-    capability::{
-        caller::{self, Caller},
-        http::TRACE,
-    },
-    http::TraceContext,
+    capability::caller::{self, Caller},
+    telemetry::trace::{self, Trace},
 };
 
 thread_local! {
@@ -48,7 +45,7 @@ impl Drop for Before {
 pub(super) struct Context {
     span: Option<Span>,
     caller: Caller,
-    trace: Option<TraceContext>,
+    trace: Option<Trace>,
 }
 
 impl Context {
@@ -57,7 +54,7 @@ impl Context {
         Self {
             span: Some(Span::current()),
             caller: Caller::of_now(),
-            trace: TRACE.try_get().ok(),
+            trace: trace::current(),
         }
     }
 
@@ -65,8 +62,8 @@ impl Context {
     pub(super) fn enter<R>(&self, work: impl FnOnce() -> R) -> R {
         let _entered = self.span.as_ref().map(Span::enter);
         let named = || caller::sync_scope(self.caller.clone(), work);
-        match self.trace {
-            Some(trace) => TRACE.sync_scope(trace, named),
+        match &self.trace {
+            Some(trace) => trace.clone().sync_scope(named),
             None => named(),
         }
     }
@@ -76,7 +73,7 @@ impl Context {
         let span = self.span.unwrap_or_else(Span::none);
         let named = caller::scope(self.caller, future);
         match self.trace {
-            Some(trace) => TRACE.scope(trace, named).instrument(span).boxed(),
+            Some(trace) => trace.scope(named).instrument(span).boxed(),
             None => named.instrument(span).boxed(),
         }
     }

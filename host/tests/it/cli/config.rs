@@ -218,6 +218,39 @@ fn a_wrong_value_is_named_with_what_was_expected() {
 }
 
 #[test]
+fn the_variables_of_opentelemetry_say_where_telemetry_goes() {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://o.example:4318"),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=Bearer%20never-shown",
+        ),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "root.pem"),
+        ("OTEL_SERVICE_NAME", "home"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "host.name=attic,a=b"),
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+    ];
+    let ran = Project::empty().run_with(&["config", "telemetry"], &variables);
+    ran.check(0, &[]);
+    assert!(!ran.stdout.contains("never-shown"), "{ran:?}");
+    for (variable, value) in variables {
+        let is_it = |line: &&str| line.contains(variable);
+        let line = ran.stdout.lines().find(is_it).unwrap_or_default();
+        let is_shown = line.contains(value) || line.contains("***");
+        assert!(is_shown, "{variable}: {line}");
+    }
+    check_refused(
+        "",
+        &[("OTEL_TRACES_EXPORTER", "zipkin")],
+        &["must be one of otlp, none, got \"zipkin\""],
+    );
+}
+
+#[test]
 fn contradictions_between_sources_are_refused() {
     let both = [("DATABASE_URL", "postgres://a"), ("DATABASE_URL_FILE", "b")];
     check_refused(

@@ -10,8 +10,9 @@ use std::{
 
 use futures_util::{StreamExt, future::BoxFuture};
 use nself::{
-    capability::http::{Egress, HttpCapability, IN_FLIGHT_MAX, Resolver, TRACE},
+    capability::http::{Egress, HttpCapability, IN_FLIGHT_MAX, Resolver},
     plugin::manifest::Requires,
+    telemetry::trace::Trace,
 };
 use nself_plugin_api::abi::{
     bytes::Bytes,
@@ -561,8 +562,8 @@ async fn the_trace_goes_through() {
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let http = client(&["127.0.0.1"]);
     let trace = nself::http::TraceContext::parse(parent).expect("a traceparent");
-    let answer = TRACE
-        .scope(trace, get(&http, &server.url("/echo")))
+    let answer = Trace::from(trace)
+        .scope(get(&http, &server.url("/echo")))
         .await
         .unwrap();
     assert_eq!(answer.header("x-sent-traceparent"), Some(parent));

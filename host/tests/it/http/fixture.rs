@@ -135,6 +135,7 @@ impl Setup {
             Arc::clone(&verifier),
             self.settings,
             metrics.clone(),
+            None,
         );
         let server = Arc::new(Server::with_tls(Arc::clone(&gateway), self.tls));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

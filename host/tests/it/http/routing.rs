@@ -109,7 +109,7 @@ async fn a_callers_request_id_comes_back_and_every_other_request_gets_one() {
 #[tokio::test]
 async fn a_handler_continues_the_callers_trace() {
     let seen = |request: Admitted| async move {
-        Response::new(Body::from(Bytes::from(request.trace.to_string())))
+        Response::new(Body::from(Bytes::from(request.trace.context().to_string())))
     };
     let host = Setup::new(vec![answered(
         &generation("notes"),
