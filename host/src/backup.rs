@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::BackupError;
 pub use keeper::Keeper;
-pub(crate) use keeper::newest;
+pub(crate) use keeper::{newest, shelved};
 
 use self::shelf::Shelf;
 use crate::{
@@ -149,15 +149,6 @@ impl Backups {
         })
     }
 
-    /// All that are whole, the newest first.
-    ///
-    /// # Errors
-    ///
-    /// When the directory cannot be read.
-    pub fn list(&self) -> Result<Vec<Record>, BackupError> {
-        self.shelf.list()
-    }
-
     /// The one of that id, or the newest.
     ///
     /// # Errors
@@ -170,11 +161,6 @@ impl Backups {
             id: id.map(str::to_owned),
             directory: self.shelf.directory().to_owned(),
         })
-    }
-
-    /// Where they are.
-    pub fn directory(&self) -> &std::path::Path {
-        self.shelf.directory()
     }
 }
 

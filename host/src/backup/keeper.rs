@@ -1,6 +1,6 @@
 //! Backups that a running host makes of its own cluster when it is asked to: by a job, and so on a schedule.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use serde_json::json;
 use tokio::{runtime::Handle, task::spawn_blocking};
@@ -58,18 +58,28 @@ impl Keeper {
     }
 }
 
-/// The newest backup of the project that stood its trial; none when there is no such one. It takes no lock,
-/// as a directory has the name of a backup only when it is one, and makes nothing.
+/// The newest backup of the project that stood its trial; none when there is no such one.
 ///
 /// # Errors
 ///
 /// When the directory of backups cannot be read.
 pub(crate) fn newest(config: &Config) -> Result<Option<Record>, BackupError> {
+    let (_, all) = shelved(config)?;
+    Ok(all.into_iter().find(|record| record.tried.is_some()))
+}
+
+/// All backups of the project that are whole, the newest first, and where they lie: nowhere while it has no cluster. It takes
+/// no lock, as a directory has the name of a backup only when it is one, and makes nothing.
+///
+/// # Errors
+///
+/// When the directory of backups cannot be read.
+pub(crate) fn shelved(config: &Config) -> Result<(Option<PathBuf>, Vec<Record>), BackupError> {
     let configured = config.backup.directory.as_ref();
     let configured = configured.map(|path| config.resolve(path));
     let Some(directory) = configured.or_else(|| backups_of(&config.state_directory())) else {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     };
-    let all = Shelf::new(directory).list()?;
-    Ok(all.into_iter().find(|record| record.tried.is_some()))
+    let all = Shelf::new(directory.clone()).list()?;
+    Ok((Some(directory), all))
 }

@@ -35,7 +35,7 @@ impl Backups {
     pub fn reaching(&self, to: Option<Timestamp>) -> Result<Record, BackupError> {
         let newest = self.find(None)?;
         let Some(to) = to else { return Ok(newest) };
-        let all = self.list()?;
+        let all = self.shelf.list()?;
         match all.iter().find(|record| record.from <= to) {
             Some(record) => Ok(record.clone()),
             None => Err(BackupError::TooEarly {

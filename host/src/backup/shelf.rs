@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind::{NotADirectory, NotFound},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
@@ -92,17 +93,21 @@ impl Shelf {
     pub(super) fn list(&self) -> Result<Vec<Record>, BackupError> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == NotFound => return Ok(Vec::new()),
             Err(error) => return Err(BackupError::file(&self.directory)(error)),
         };
         let mut records = Vec::new();
         for entry in entries.flatten() {
             let path = entry.path().join(RECORD);
-            let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            if hidden || !path.is_file() {
+            if entry.file_name().to_string_lossy().starts_with('.') {
                 continue;
             }
-            let text = fs::read(&path).map_err(BackupError::file(&path))?;
+            let text = match fs::read(&path) {
+                Ok(text) => text,
+                // No backup, or one that is being removed at this moment.
+                Err(error) if matches!(error.kind(), NotFound | NotADirectory) => continue,
+                Err(error) => return Err(BackupError::file(&path)(error)),
+            };
             let record: Record = serde_json::from_slice(&text)
                 .map_err(|source| BackupError::Damaged { path, source })?;
             records.push(record);

@@ -9,7 +9,7 @@ use super::{
     db::{audited, with_database},
 };
 use crate::{
-    backup::{BackupError, Backups, Record},
+    backup::{BackupError, Backups, Record, shelved},
     config::Config,
     run::RunError,
 };
@@ -81,9 +81,9 @@ fn create(context: &Context) -> Result<(), CliError> {
 
 fn list(context: &Context) -> Result<(), CliError> {
     let (config, _) = context.config()?;
-    let backups = open(&config)?;
-    let records = backups.list()?;
-    let directory = backups.directory().display().to_string();
+    refuse_elsewhere(&config)?;
+    // Not through `open`: who looks does not have to wait for who makes one.
+    let (directory, records) = shelved(&config)?;
     let answer = json!({"directory": directory, "backups": records});
     context.output.answer(&answer, || {
         let mut table = Table::new(&["ID", "FROM", "SIZE", "POSTGRES", "TRIED", "ROWS"]);
@@ -98,10 +98,12 @@ fn list(context: &Context) -> Result<(), CliError> {
                 tried.map_or_else(String::new, |tried| tried.rows.to_string()),
             ]);
         }
+        let place = directory.as_ref().map(|path| path.display());
+        let place = place.map_or_else(String::new, |path| format!(" in {path}"));
         if table.is_empty() {
-            format!("no backup in {directory}: make one with `nself backup create`\n")
+            format!("no backup{place}: make one with `nself backup create`\n")
         } else {
-            context.output.table(&table) + &format!("in {directory}\n")
+            context.output.table(&table) + &format!("{}\n", place.trim_start())
         }
     })
 }

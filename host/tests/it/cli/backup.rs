@@ -307,7 +307,12 @@ fn what_is_in_the_way_of_a_backup_is_told() {
     data(&stage, "backup create");
     let lock = fs::File::open(stage.path(".nself/backup.lock")).unwrap();
     flock(&lock, FlockOperation::LockExclusive).unwrap();
-    stage.run("backup list").check(75, &["error[BACKUP_BUSY]"]);
+    stage
+        .run("backup verify")
+        .check(75, &["error[BACKUP_BUSY]"]);
+    let listed = data(&stage, "backup list");
+    let listed = listed["backups"].as_array().map(Vec::len);
+    assert_eq!(listed, Some(1), "who looks need not wait");
     drop(lock);
     stage.run("stop").check(0, &[]);
     stage
