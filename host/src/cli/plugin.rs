@@ -195,10 +195,12 @@ fn list(context: &Context) -> Result<(), CliError> {
         other => other,
     }?;
     context.output.answer(&plugins, || {
-        let mut table = Table::new(&["PLUGIN", "STATE", "VERSION", "SIGNER", "NOTE"]);
+        let mut table = Table::new(&["PLUGIN", "STATE", "VERSION", "ISOLATION", "SIGNER", "NOTE"]);
         for plugin in plugins.as_array().into_iter().flatten() {
             let [id, state, version, note] = list_row(plugin);
-            table.row([id, state, version, signer(plugin), note]);
+            // Where it runs; a plugin that does not run is nowhere.
+            let isolation = plugin["isolation"].as_str().unwrap_or("-").to_owned();
+            table.row([id, state, version, isolation, signer(plugin), note]);
         }
         if table.is_empty() {
             "no plugins: copy a .so file into the plugin directory\n".to_owned()

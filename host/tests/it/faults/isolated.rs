@@ -57,6 +57,16 @@ async fn a_plugin_that_ends_its_process_costs_its_own_answers_until_it_is_back()
     let (project, mut host) = started("").await;
     assert_eq!(project.plugin("bad")["isolation"], "process");
     assert_eq!(project.plugin("hello")["isolation"], "host");
+    let listed = project.nself(&["plugin", "list"]).done().stdout;
+    let cell = |id: &str| {
+        let line = listed.lines().find(|line| line.starts_with(id)).unwrap();
+        line.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    assert_eq!(cell("PLUGIN"), "ISOLATION");
+    assert_eq!(
+        (cell("bad"), cell("hello")),
+        ("process".into(), "host".into())
+    );
     let [first] = processes(&host)[..] else {
         panic!("one plugin has a process");
     };
