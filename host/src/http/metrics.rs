@@ -25,11 +25,10 @@ pub struct HttpMetrics {
     duration: HistogramVec,
     in_flight: IntGaugeVec,
     panics: IntCounterVec,
+    shed: IntCounterVec,
     pub(super) proxy_protocol_refusals: IntCounterVec,
     /// Open connections.
     pub connections: IntGauge,
-    /// Requests that no route took.
-    pub(super) unmatched: RouteMetrics,
 }
 
 /// The handles of one route.
@@ -38,6 +37,7 @@ pub struct RouteMetrics {
     classes: [IntCounter; 5],
     duration: Histogram,
     panics: IntCounter,
+    shed: IntCounter,
 }
 
 impl HttpMetrics {
@@ -62,39 +62,54 @@ impl HttpMetrics {
         )?;
         let panics =
             IntCounterVec::new(name("panics_total", "Handlers that panicked"), &["plugin"])?;
+        let shed = name(
+            "shed_total",
+            "Requests that were refused because their plugin had as many as it may have at once",
+        );
+        let shed = IntCounterVec::new(shed, &["plugin"])?;
         let connections = IntGauge::with_opts(name("connections", "Open connections"))?;
         let proxy_protocol_refusals = Refusals::counter();
-        let families: [Box<dyn Collector>; 6] = [
+        let families: [Box<dyn Collector>; 7] = [
             Box::new(requests.clone()),
             Box::new(duration.clone()),
             Box::new(in_flight.clone()),
             Box::new(panics.clone()),
+            Box::new(shed.clone()),
             Box::new(proxy_protocol_refusals.clone()),
             Box::new(connections.clone()),
         ];
         for family in families {
             registry.register(family)?;
         }
-        let unmatched = resolve(&requests, &duration, &panics, "host", "none");
         Ok(Self {
             requests,
             duration,
             in_flight,
             panics,
+            shed,
             proxy_protocol_refusals,
             connections,
-            unmatched,
         })
     }
 
     /// The handles of one route.
     pub(super) fn route(&self, plugin: &str, route: &str) -> RouteMetrics {
-        resolve(&self.requests, &self.duration, &self.panics, plugin, route)
+        RouteMetrics {
+            classes: CLASSES.map(|class| self.requests.with_label_values(&[plugin, route, class])),
+            duration: self.duration.with_label_values(&[plugin, route]),
+            panics: self.panics.with_label_values(&[plugin]),
+            shed: self.shed.with_label_values(&[plugin]),
+        }
     }
 
     /// The counter of a plugin's panics: for the bridge, whose guard catches them before they get here.
     pub fn panics(&self, plugin: &str) -> IntCounter {
         self.panics.with_label_values(&[plugin])
+    }
+
+    /// The counter of requests that were refused because a plugin had as many as it may have at once.
+    pub fn shed(&self, plugin: &str) -> IntCounter {
+        self.shed.with_label_values(&[plugin])
     }
 
     /// Brings the gauges up to date; call before the registry is gathered.
@@ -108,20 +123,6 @@ impl HttpMetrics {
     }
 }
 
-fn resolve(
-    requests: &IntCounterVec,
-    duration: &HistogramVec,
-    panics: &IntCounterVec,
-    plugin: &str,
-    route: &str,
-) -> RouteMetrics {
-    RouteMetrics {
-        classes: CLASSES.map(|class| requests.with_label_values(&[plugin, route, class])),
-        duration: duration.with_label_values(&[plugin, route]),
-        panics: panics.with_label_values(&[plugin]),
-    }
-}
-
 impl RouteMetrics {
     pub(super) fn answered(&self, status: StatusCode, elapsed: Duration) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
@@ -131,5 +132,9 @@ impl RouteMetrics {
 
     pub(super) fn panicked(&self) {
         self.panics.inc();
+    }
+
+    pub(super) fn shed(&self) {
+        self.shed.inc();
     }
 }

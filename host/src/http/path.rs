@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use super::body::{BodyError, Fate, Hold};
 use super::connection::Busy;
 use super::generation::{InFlight, Refusal};
+use super::metrics::RouteMetrics;
 use super::peer::Peer;
 use super::proxy_protocol::Refusals;
 use super::rate::{Caller, Rates};
@@ -40,6 +41,8 @@ pub struct Gateway {
     pub(super) verifier: Arc<Verifier>,
     pub(super) settings: Settings,
     pub(super) metrics: HttpMetrics,
+    /// Requests that no route took.
+    unmatched: RouteMetrics,
     pub(super) refusals: Refusals,
     rates: Rates,
     hsts: Option<HeaderValue>,
@@ -65,6 +68,7 @@ impl Gateway {
             verifier,
             settings,
             refusals: Refusals::new(metrics.proxy_protocol_refusals.clone()),
+            unmatched: metrics.route("host", "none"),
             metrics,
             rates,
             hsts,
@@ -181,7 +185,7 @@ impl Call {
         let elapsed = self.started.elapsed();
         let entry = self.entry.as_deref();
         entry
-            .map_or(&gateway.metrics.unmatched, |entry| &entry.metrics)
+            .map_or(&gateway.unmatched, |entry| &entry.metrics)
             .answered(status, elapsed);
         info!(
             target: "nself::access",
@@ -237,7 +241,10 @@ fn find(gateway: &Gateway, door: &Door, call: &mut Call, parts: &Parts) -> Resul
                     in_flight,
                 }));
             }
-            Err(Refusal::Full) => return Err(overloaded()),
+            Err(Refusal::Full) => {
+                entry.metrics.shed();
+                return Err(overloaded());
+            }
             Err(Refusal::Draining) => {}
         }
         let newest = gateway.routes.load();

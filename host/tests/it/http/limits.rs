@@ -134,6 +134,7 @@ async fn more_requests_at_once_than_a_plugin_takes_are_503_and_others_do_not_not
     leave.add_permits(9);
     assert_eq!(first.await.unwrap().status, 200);
     assert_eq!(host.get("/slow").await.status, 200, "it recovers");
+    assert_eq!(host.metrics.shed("slow").get(), 1);
 }
 
 #[tokio::test]
