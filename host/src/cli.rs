@@ -25,6 +25,7 @@ pub mod status;
 pub mod stop;
 mod systemd;
 mod token;
+mod top;
 pub mod up;
 pub mod urls;
 mod version;
@@ -84,6 +85,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Look for what keeps the host from running, or from running well. Exit code 4 when something does
     Doctor(doctor::DoctorArgs),
+    /// Watch a running host: requests, sockets, jobs, plugins. `q` ends it
+    Top(top::TopArgs),
     /// List what can be reached where
     Urls(urls::UrlsArgs),
     /// Show what the host in the background has logged, and go on with what it logs
@@ -160,6 +163,7 @@ pub fn run(arguments: &[OsString], variables: Variables) -> Exit {
         Command::Stop(_) => stop::run(&context),
         Command::Status(args) => status::run(&context, &args),
         Command::Doctor(args) => doctor::run(&context, &args),
+        Command::Top(args) => top::run(&context, &args),
         Command::Urls(args) => urls::run(&context, &args),
         Command::Logs(args) => logs::run(&context, &args),
         Command::LogLevel(args) => log_level::run(&context, &args),

@@ -6,6 +6,7 @@ mod database;
 mod error;
 pub mod heartbeat;
 mod housekeeping;
+mod numbers;
 mod programs;
 mod redirect;
 pub(crate) mod room;
@@ -28,7 +29,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::{database::Database, services::Needs};
+use self::{database::Database, numbers::Numbers, services::Needs};
 pub(crate) use self::{database::cluster_options, services::programs_of};
 pub use self::{
     database::{DatabaseChoice, MIGRATIONS, owners},
@@ -51,7 +52,7 @@ use crate::{
     identity::{ApiKeyError, NewApiKey},
     plugin::{
         manifest::Access,
-        registry::{PluginView, Registry, RegistrySettings, State},
+        registry::{Connections, PluginView, Registry, RegistrySettings, State},
         services::Services,
     },
     postgres::cluster,
@@ -85,8 +86,14 @@ struct Assembly<'a> {
     otlp: Option<OtlpSettings>,
 }
 
-/// What answers, and what tells a collector of it.
-type Serving = (Arc<Registry>, Arc<Server>, Arc<Services>, Option<Exporter>);
+/// What answers, what tells a collector of it, and its numbers.
+type Serving = (
+    Arc<Registry>,
+    Arc<Server>,
+    Arc<Services>,
+    Option<Exporter>,
+    Numbers,
+);
 
 /// A database that takes longer to say anything does not answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
@@ -109,6 +116,7 @@ pub struct Host {
     /// Tells a collector.
     exporter: Mutex<Option<Exporter>>,
     stopping: Arc<Notify>,
+    numbers: Numbers,
     started: Instant,
 }
 
@@ -170,7 +178,7 @@ impl Host {
             otlp,
         };
         match Self::serve(assembly, provenance, migrate, &*progress).await {
-            Ok((registry, server, services, exporter)) => Ok(Self {
+            Ok((registry, server, services, exporter, numbers)) => Ok(Self {
                 watching: server
                     .tls()
                     .map(|tls| tokio::spawn(Arc::clone(tls).watch())),
@@ -184,6 +192,7 @@ impl Host {
                 database,
                 exporter: Mutex::new(exporter),
                 stopping: Arc::default(),
+                numbers,
                 started,
             }),
             Err(failure) => {
@@ -224,7 +233,8 @@ impl Host {
             otlp,
         })?;
         let readiness = Arc::new(std::sync::OnceLock::new());
-        let host_routes = host_routes(config, &seats, database.states(), &readiness);
+        let numbers = Numbers::of(&seats);
+        let host_routes = host_routes(config, &seats, &numbers, database.states(), &readiness);
         let registry = Registry::new(RegistrySettings {
             services: Arc::clone(&seats.services),
             config: Arc::new(config.clone()),
@@ -244,7 +254,7 @@ impl Host {
         redirect::open(&server, config, redirect).await?;
         registry.attach(Arc::clone(&server));
         registry.open_ports().await;
-        Ok((registry, server, seats.services, seats.exporter))
+        Ok((registry, server, seats.services, seats.exporter, numbers))
     }
 
     /// The plugins.
@@ -296,6 +306,16 @@ impl Host {
     /// Where the database comes from, for people.
     pub fn database_source(&self) -> String {
         self.database.source()
+    }
+
+    /// The host's own connections to the database.
+    pub fn connections(&self) -> Connections {
+        Connections::of(&self.services.pool)
+    }
+
+    /// These families of what `/metrics` shows, as [`Metrics::render_only`](crate::telemetry::Metrics::render_only).
+    pub fn numbers(&self, families: &[String]) -> String {
+        self.numbers.only(families)
     }
 
     /// Whether the database answers now.
@@ -393,6 +413,7 @@ type Watched = Arc<std::sync::OnceLock<std::sync::Weak<Registry>>>;
 fn host_routes(
     config: &Config,
     seats: &services::Seats,
+    numbers: &Numbers,
     database: Option<watch::Receiver<cluster::State>>,
     registry: &Watched,
 ) -> Vec<HostRoute> {
@@ -409,12 +430,8 @@ fn host_routes(
             .map(|registry| registry.plugins());
         readiness(database.as_ref(), &pool, &plugins.unwrap_or_default())
     });
-    let (metrics, http_metrics) = (seats.metrics.clone(), seats.http_metrics.clone());
-    let table = Arc::clone(seats.gateway.routes());
-    routes.push(metrics_route(documents.clone(), move || {
-        http_metrics.observe(&table.load());
-        metrics.render()
-    }));
+    let numbers = numbers.clone();
+    routes.push(metrics_route(documents.clone(), move || numbers.all()));
     routes.push(openapi_route(seats.gateway.routes(), documents.clone()));
     routes.extend(reference_routes(&documents));
     routes.extend(audit::routes::routes(&seats.services.pool));

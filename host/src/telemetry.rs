@@ -12,3 +12,4 @@ mod writer;
 
 pub use logs::{LogError, Telemetry, init};
 pub use metrics::{MetricError, Metrics};
+pub(crate) use process::resident_bytes;

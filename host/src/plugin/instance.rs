@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use deadpool_postgres::Pool;
 use futures_util::{FutureExt, future::BoxFuture};
 use nself_plugin_api::abi::{
     bytes::Bytes, error::Error, extension::JobHandlers, instance::Instance,
@@ -66,6 +67,10 @@ pub struct Parts {
     pub hub: Arc<Hub>,
     /// Gets the spans of what it is called for, where traces are exported.
     pub tracer: Option<Tracer>,
+    /// Its way to the database; nothing when it does not use it.
+    pub pool: Option<Pool>,
+    /// The number of its process, while it has one of its own.
+    pub process: watch::Receiver<Option<u32>>,
 }
 
 impl Running {
@@ -125,6 +130,16 @@ impl Running {
     /// Where its sockets are.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.parts.hub
+    }
+
+    /// Its way to the database; nothing when it does not use it.
+    pub fn pool(&self) -> Option<&Pool> {
+        self.parts.pool.as_ref()
+    }
+
+    /// The number of its process, while it has one of its own.
+    pub fn process(&self) -> Option<u32> {
+        *self.parts.process.borrow()
     }
 
     /// Turns true when it is asked to end.

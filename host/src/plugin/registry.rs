@@ -32,7 +32,7 @@ pub use self::{
     change::{ChangeError, NewSigner},
     quarantine::Released,
     removal::Data,
-    view::{PluginView, State},
+    view::{Connections, PluginView, State, Usage},
 };
 use super::{
     bridge::PluginRoute,

@@ -181,6 +181,8 @@ impl Starter {
             destinations: destinations.into(),
         };
         let (draining, drains) = watch::channel(false);
+        let (runs_as, process) = watch::channel(None);
+        let pool = database.as_ref().map(|(pool, _)| pool.clone());
         let health = Arc::new(Health::new(self.services.panics.with_label_values(&[&id])));
         let background = Background::new(
             grant.clone(),
@@ -215,6 +217,7 @@ impl Starter {
                 is_machines_clock: self.services.clock.is_the_machines(),
                 restarts,
                 health: Arc::clone(&health),
+                process: runs_as,
             })
             .boxed(),
         };
@@ -266,6 +269,8 @@ impl Starter {
             watches: Watches::new(&manifest, &owner),
             hub: Arc::clone(&self.services.hub),
             tracer: self.services.tracer.clone(),
+            pool,
+            process,
             manifest,
         }))
     }

@@ -1,6 +1,6 @@
 //! Commands that arrive over the control socket, while the host runs.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -15,7 +15,7 @@ use crate::{
     control::{Control, ProgressSender},
     plugin::{
         lock::LockRefusal,
-        registry::{ChangeError, Data, NewSigner, Registry, State},
+        registry::{ChangeError, Data, NewSigner, Registry, State, Usage},
         trust,
     },
     telemetry::Telemetry,
@@ -39,6 +39,12 @@ pub struct HostControl {
     pub host: Arc<Host>,
     /// Its log.
     pub telemetry: Arc<Telemetry>,
+}
+
+#[derive(Deserialize)]
+struct Top {
+    /// The families of metrics that are read.
+    families: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +129,10 @@ impl Control for HostControl {
         let registry = self.host.registry();
         match command.as_str() {
             "status" => Ok(self.status().await),
+            "top" => {
+                let Top { families } = args(&command, value)?;
+                Ok(self.top(&families).await)
+            }
             "urls" => Ok(urls(&self.host)),
             "stop" => {
                 progress.send("stopping");
@@ -265,6 +275,20 @@ impl HostControl {
             "proxies": proxies,
             "key": &*pass.secret,
         }))
+    }
+
+    /// The status, what is used, and numbers from which whoever looks twice works out rates.
+    async fn top(&self, families: &[String]) -> Value {
+        let plugins = self.host.registry().plugins().into_iter();
+        let usage: BTreeMap<String, Usage> = plugins
+            .map(|plugin| (plugin.id.clone(), plugin.usage()))
+            .collect();
+        json!({
+            "status": self.status().await,
+            "usage": usage,
+            "connections": self.host.connections(),
+            "metrics": self.host.numbers(families),
+        })
     }
 
     async fn status(&self) -> Value {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
+use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, PullingGauge, Registry,
     TextEncoder,
@@ -149,10 +150,24 @@ impl Metrics {
 
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> String {
-        let mut text = Vec::new();
-        let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
-        encoded.expect("gathered families encode into memory");
-        String::from_utf8_lossy(&text).into_owned()
+        encoded(&self.registry.gather())
+    }
+
+    /// The same of these families only, without counters and histograms that have counted nothing: routes that nobody calls.
+    pub fn render_only(&self, names: &[String]) -> String {
+        let mut families = self.registry.gather();
+        families.retain(|family| names.iter().any(|name| name == family.name()));
+        for family in &mut families {
+            let kind = family.get_field_type();
+            let samples = family.mut_metric();
+            samples.retain(|sample| match kind {
+                MetricType::COUNTER => sample.get_counter().get_value() != 0.0,
+                MetricType::HISTOGRAM => sample.get_histogram().get_sample_count() != 0,
+                _ => true,
+            });
+        }
+        families.retain(|family| !family.get_metric().is_empty());
+        encoded(&families)
     }
 
     /// A plugin's next version asks for the same families again: it gets those that are there.
@@ -198,6 +213,13 @@ impl Metrics {
     }
 }
 
+fn encoded(families: &[MetricFamily]) -> String {
+    let mut text = Vec::new();
+    let encoded = TextEncoder::new().encode(families, &mut text);
+    encoded.expect("gathered families encode into memory");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,6 +258,40 @@ mod tests {
         assert!(
             value("process_open_fds") >= 3.0 && value("process_threads") >= 1.0,
             "{text}"
+        );
+        assert!(value("process_cpu_seconds_total") > 0.0, "{text}");
+        assert!(
+            text.contains("# TYPE process_cpu_seconds_total counter\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_renders_alone_and_without_what_has_counted_nothing() {
+        let metrics = Metrics::new();
+        let notes = metrics.counter("notes_total", "Notes.", &["kind"]);
+        let notes = notes.expect("it fits");
+        notes.with_label_values(&["new"]).inc();
+        notes.with_label_values(&["old"]).reset();
+        let depth = metrics.gauge("depth", "Depth.", &["of"]);
+        depth.expect("it fits").with_label_values(&["sea"]).set(0);
+        let took = metrics.histogram("took_seconds", "Took.", &["what"], &[1.0]);
+        let took = took.expect("it fits");
+        took.with_label_values(&["sleep"]).observe(0.5);
+        took.with_label_values(&["never"]);
+        let names = ["notes_total", "depth", "took_seconds", "absent"].map(str::to_owned);
+        let text = metrics.render_only(&names);
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            samples,
+            [
+                "depth{of=\"sea\"} 0",
+                "notes_total{kind=\"new\"} 1",
+                "took_seconds_bucket{what=\"sleep\",le=\"1\"} 1",
+                "took_seconds_bucket{what=\"sleep\",le=\"+Inf\"} 1",
+                "took_seconds_sum{what=\"sleep\"} 0.5",
+                "took_seconds_count{what=\"sleep\"} 1",
+            ]
         );
     }
 

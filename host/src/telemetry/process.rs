@@ -1,8 +1,16 @@
 //! What the process uses, from `/proc`. Where there is none the gauges say 0.
 
-use std::fs;
+use std::{fs, str::FromStr, time::Duration};
 
-use rustix::process::{Resource, getrlimit};
+use prometheus::{
+    Counter,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+use rustix::{
+    process::{Resource, getrlimit},
+    time::{ClockId, clock_gettime},
+};
 
 use super::Metrics;
 
@@ -12,15 +20,16 @@ pub(super) fn register(metrics: &Metrics) {
         let added = metrics.pulled(name, help, read);
         added.expect("the names are valid and a fresh registry has none of them");
     };
-    let resident = || status("VmRSS:") * 1024.0;
     add(
         "process_resident_memory_bytes",
         "Resident memory size in bytes.",
-        resident,
+        || status::<f64>("self", "VmRSS:") * 1024.0,
     );
     add("process_threads", "Number of threads.", || {
-        status("Threads:")
+        status("self", "Threads:")
     });
+    let added = metrics.register(Box::new(CpuTime(cpu_time())));
+    added.expect("the name is valid and a fresh registry does not have it");
     add(
         "process_open_fds",
         "Number of open file descriptors.",
@@ -33,9 +42,39 @@ pub(super) fn register(metrics: &Metrics) {
     );
 }
 
-/// The number after `name` in `/proc/self/status`; sizes are in KiB.
-fn status(name: &str) -> f64 {
-    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// Memory of another process that is in RAM; none when it has ended, and where there is no `/proc`.
+pub(crate) fn resident_bytes(process: u32) -> Option<u64> {
+    let kib: u64 = status(&process.to_string(), "VmRSS:");
+    (kib > 0).then_some(kib * 1024)
+}
+
+/// Time that the process has had on processors. A counter, as rates of it are what is looked at, that is made when it is.
+struct CpuTime(Counter);
+
+impl Collector for CpuTime {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let used = Duration::try_from(clock_gettime(ClockId::ProcessCPUTime));
+        let counter = cpu_time();
+        counter.inc_by(used.unwrap_or_default().as_secs_f64());
+        counter.collect()
+    }
+}
+
+fn cpu_time() -> Counter {
+    let counter = Counter::new(
+        "process_cpu_seconds_total",
+        "Total user and system CPU time spent in seconds.",
+    );
+    counter.expect("the name is valid")
+}
+
+/// The number after `name` in `/proc/PROCESS/status`; sizes are in KiB.
+fn status<T: FromStr + Default>(process: &str, name: &str) -> T {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(name))

@@ -4,6 +4,7 @@ pub(crate) mod caller;
 pub(crate) mod load;
 pub(crate) mod plugin_file;
 pub(crate) mod project;
+mod terminal;
 
 mod acme;
 mod audited;
@@ -25,3 +26,4 @@ mod starting;
 mod stopping;
 mod swap;
 mod tls;
+mod top;

@@ -24,6 +24,7 @@ use nself_plugin_api::abi::{
 };
 use prometheus::IntCounter;
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -63,6 +64,8 @@ pub struct Plan {
     pub restarts: IntCounter,
     /// How it does.
     pub health: Arc<Health>,
+    /// Is told the number of its process, and when it has none.
+    pub process: watch::Sender<Option<u32>>,
 }
 
 /// Code of what is asked of a plugin whose process is not there.
@@ -121,6 +124,7 @@ impl Isolated {
         });
         let (process, live) = plan.bring_up().await?;
         place.live.store(Some(live));
+        plan.process.send_replace(process.id());
         let keeper = tokio::spawn(keep(plan, Arc::clone(&place), process));
         Ok(Instance::new(Arc::new(Self { place, keeper })))
     }
@@ -225,6 +229,7 @@ async fn keep(plan: Plan, place: Arc<Place>, mut process: Process) {
         let since = Instant::now();
         let mut how = process.ended().await;
         place.live.store(None);
+        plan.process.send_replace(None);
         if place.is_stopping.load(Ordering::Acquire) {
             return;
         }
@@ -248,6 +253,7 @@ async fn keep(plan: Plan, place: Arc<Place>, mut process: Process) {
                 Err(_) => how = format!("it did not come up within {:?}", plan.step_timeout),
             }
         };
+        plan.process.send_replace(process.id());
         plan.health.task_works(PART);
     }
 }

@@ -5,13 +5,15 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use serde::Serialize;
+use deadpool_postgres::Pool;
+use serde::{Deserialize, Serialize};
 
 use super::{Inner, files::Found};
 use crate::{
     config::{Config, Isolation},
     loader::{Signer, Trust},
     plugin::{instance::Running, manifest::Command},
+    telemetry::resident_bytes,
 };
 
 /// The state of a plugin.
@@ -83,6 +85,16 @@ impl PluginView {
         running.map_or_else(String::new, |running| running.manifest().command.clone())
     }
 
+    /// What it uses now; nothing when it does not run.
+    pub fn usage(&self) -> Usage {
+        let running = self.running.upgrade();
+        let running = running.as_deref();
+        Usage {
+            memory_bytes: running.and_then(Running::process).and_then(resident_bytes),
+            database: running.and_then(Running::pool).map(Connections::of),
+        }
+    }
+
     /// The same with the health of this moment.
     pub(super) fn refreshed(&self) -> Self {
         let mut view = self.clone();
@@ -94,6 +106,41 @@ impl PluginView {
             }
         }
         view
+    }
+}
+
+/// What a plugin uses.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Resident memory of the process that it has of its own, bytes.
+    pub memory_bytes: Option<u64>,
+    /// Its connections to the database.
+    pub database: Option<Connections>,
+}
+
+/// A pool of connections to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    /// Those in use.
+    pub busy: usize,
+    /// Those that are open.
+    pub open: usize,
+    /// As many as there may be.
+    pub max: usize,
+    /// Who waits for one.
+    pub waiting: usize,
+}
+
+impl Connections {
+    /// Those of `pool` at this moment.
+    pub fn of(pool: &Pool) -> Self {
+        let status = pool.status();
+        Self {
+            busy: status.size.saturating_sub(status.available),
+            open: status.size,
+            max: status.max_size,
+            waiting: status.waiting,
+        }
     }
 }
 

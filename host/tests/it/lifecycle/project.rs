@@ -130,7 +130,7 @@ impl Project {
         self.nself(&["plugin", "enable", id]).done();
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nself"));
         command
             .args(arguments)
