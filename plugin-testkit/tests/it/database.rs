@@ -189,7 +189,8 @@ const SLOW: &str = "create function fixture.take_time() returns trigger language
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_is_served_and_of_a_queue_that_does_not_end_a_part_is_told_to_come_again() {
     let host = started().await;
-    host.sql().await.batch_execute(SLOW).await.unwrap();
+    let slowed = host.sql().await.batch_execute(SLOW).await;
+    slowed.expect("the trigger can be made");
     let write = async |name: String| {
         let item = json!({ "name": name });
         host.post("/fixture/items").json(&item).send().await
