@@ -209,7 +209,8 @@ fn codes_in(path: &Path) -> Vec<String> {
         before.push_str(piece);
     }
     codes.retain(|code| !OTHER_WORDS.contains(&code.as_str()) && !code.contains("NSELF_"));
-    codes.retain(|code| !code.starts_with("CARGO_"));
+    let variables = ["CARGO_", "OTEL_"];
+    codes.retain(|code| !variables.iter().any(|prefix| code.starts_with(prefix)));
     codes
 }
 
