@@ -1,14 +1,16 @@
 //! An open socket: what waits for it, the topics that it is in, and when it has to end.
 
 use std::{
+    future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Wake, Waker},
+    task::{Poll, Wake, Waker},
     time::Duration,
 };
 
+use futures_util::task::AtomicWaker;
 use nself_plugin_api::abi::capability::hub::Frame;
 use tokio::sync::Notify;
 
@@ -93,8 +95,10 @@ pub(crate) struct Connection {
     deflater: Option<Arc<Deflater>>,
     /// Rung when something has been written, for who waits for room.
     room: Notify,
-    /// Rung when it is silent or gone.
-    lost: Notify,
+    /// Woken when it is gone: who serves it.
+    server: AtomicWaker,
+    /// Woken when it is silent or gone: who listens to it, of whom there is one at a time.
+    listener: AtomicWaker,
     shard: Arc<Shard>,
     wheel: Arc<Wheel>,
     counts: Arc<Counts>,
@@ -196,7 +200,8 @@ impl Connection {
             write_timeout_ms: millis(write_timeout),
             deflater,
             room: Notify::new(),
-            lost: Notify::new(),
+            server: AtomicWaker::new(),
+            listener: AtomicWaker::new(),
             shard,
             wheel,
             counts,
@@ -295,7 +300,7 @@ impl Connection {
 
     /// Says that nothing more is written. What comes can still be read.
     pub(crate) async fn shut(&self) {
-        std::future::poll_fn(|context| self.out().shut(context)).await;
+        poll_fn(|context| self.out().shut(context)).await;
     }
 
     async fn until(&self, is_so: impl Fn(&Outbound<Writing>) -> bool) {
@@ -349,35 +354,37 @@ impl Connection {
     }
 
     fn tell_lost(&self) {
-        self.lost.notify_waiters();
+        self.server.wake();
+        self.listener.wake();
         self.room.notify_waiters();
     }
 
-    /// Why nothing more comes from it, once that is so.
-    pub(crate) async fn lost(&self) -> Lost {
-        loop {
-            let mut rung = std::pin::pin!(self.lost.notified());
-            rung.as_mut().enable(); // as above
+    /// Why nothing more comes from it, once that is so. Of several that wait, only the last one is told.
+    pub(crate) fn lost(&self) -> impl Future<Output = Lost> {
+        // Registered before looking, here and below, or it could be lost in between.
+        poll_fn(|context| {
+            self.listener.register(context.waker());
             if self.out().is_gone() {
-                return Lost::Gone;
+                Poll::Ready(Lost::Gone)
+            } else if self.is_silent.load(Ordering::Acquire) {
+                Poll::Ready(Lost::Silent)
+            } else {
+                Poll::Pending
             }
-            if self.is_silent.load(Ordering::Acquire) {
-                return Lost::Silent;
-            }
-            rung.await;
-        }
+        })
     }
 
-    /// Resolves when it cannot be written to any more, or was given up. Who is silent is ended by who listens.
-    pub(crate) async fn gone(&self) {
-        loop {
-            let mut rung = std::pin::pin!(self.lost.notified());
-            rung.as_mut().enable(); // as above
+    /// Resolves when it cannot be written to any more, or was given up. Who is silent is ended by who listens. Of several that wait,
+    /// only the last one is told.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> {
+        poll_fn(|context| {
+            self.server.register(context.waker());
             if self.out().is_gone() {
-                return;
+                Poll::Ready(())
+            } else {
+                Poll::Pending
             }
-            rung.await;
-        }
+        })
     }
 
     /// Somebody waits for what it says.

@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::TryFutureExt;
 use http::{HeaderValue, StatusCode, header};
 
 use super::{Respond, Response};
@@ -105,8 +106,8 @@ where
         &self,
         socket: abi::response::Socket,
     ) -> impl Future<Output = Result<(), abi::error::Error>> + Send + 'static {
-        let serving = (self.0)(Socket(socket));
-        async move { serving.await.map_err(Into::into) }
+        // Not an async block: that would have room for it twice, for as long as the socket is open.
+        (self.0)(Socket(socket)).map_err(Into::into)
     }
 }
 

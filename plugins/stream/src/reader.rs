@@ -2,7 +2,8 @@
 //! woken and every second, so a wake-up that is lost costs a second and nothing else; where nobody can wake it, more often.
 //!
 //! Before it sleeps it leaves a mark, by which writers know that they have to wake it. As long as publications come one at a time the mark
-//! stays, and each costs one look; only where one look finds something right after the other it is taken away.
+//! stays, and each costs one look, which is made at once. Where more come while it looks, it pauses before it looks again, and where one look
+//! finds something right after the other the mark is taken away.
 
 use std::{pin::pin, time::Duration};
 
@@ -24,7 +25,7 @@ const BREATH: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 /// The pause is so many times as long as the look was, so that a fifth of the time at most is spent in asking.
 const BREATH_OF_LOOK: u32 = 4;
 /// Publications of a channel that are read at a time.
-const STEP: i64 = 500;
+const STEP: u16 = 500;
 
 /// Reads until the plugin stops.
 pub(crate) async fn follow(cx: &Cx<Stream>) -> Result<()> {
@@ -32,23 +33,31 @@ pub(crate) async fn follow(cx: &Cx<Stream>) -> Result<()> {
     let mut is_busy = false;
     loop {
         let begun = cx.clock().monotonic()?;
-        if tried(look(cx).await) {
+        let found = look(cx).await.unwrap_or_else(|error| {
+            // It is tried again after the pause.
+            warn!(%error, "the log cannot be read");
+            Found::Nothing
+        });
+        let is_news = found == Found::All;
+        if found == Found::More || is_news && (is_busy || is_rung(cx)) {
             let looked = cx.clock().monotonic()?.saturating_sub(begun);
             if is_busy {
                 mark.take_away(cx).await?;
             }
             let breath = looked.saturating_mul(BREATH_OF_LOOK);
             cx.clock().sleep(breath.clamp(BREATH.0, BREATH.1)).await?;
-            let is_rung = cx.plugin().hub.bell.wait().now_or_never().is_some();
-            is_busy = is_rung || mark.left(cx)?.is_zero();
-            if is_busy {
-                continue;
-            }
-        } else {
-            is_busy = false;
-            // What was written before the mark woke nobody.
-            if mark.left(cx)?.is_zero() && tried(mark.set(cx).await) {
-                continue;
+            // Whatever it was rung for until now, the next look finds.
+            let _ = is_rung(cx);
+            is_busy = true;
+            continue;
+        }
+        is_busy = false;
+        // What was written before the mark woke nobody.
+        if mark.left(cx)?.is_zero() {
+            match mark.set(cx).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => warn!(%error, "writers cannot be told to wake this host"),
             }
         }
         let left = mark.left(cx)?;
@@ -59,6 +68,11 @@ pub(crate) async fn follow(cx: &Cx<Stream>) -> Result<()> {
             slept?;
         }
     }
+}
+
+/// Whether it was rung for since this was asked last.
+fn is_rung(cx: &Cx<Stream>) -> bool {
+    cx.plugin().hub.bell.wait().now_or_never().is_some()
 }
 
 /// How long it sleeps at most. Who asks instead of being woken sleeps no longer than that.
@@ -103,23 +117,29 @@ impl Mark {
     }
 }
 
-/// Whether that came to something. What failed is tried again after the pause.
-fn tried(outcome: Result<bool>) -> bool {
-    outcome.unwrap_or_else(|error| {
-        warn!(%error, "the log cannot be read");
-        false
-    })
+/// What a look at the log has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// All that there was.
+    All,
+    /// As much as is read of a channel at a time, so there may be more.
+    More,
 }
 
-/// Delivers what is new; whether there was anything.
-async fn look(cx: &Cx<Stream>) -> Result<bool> {
+/// Delivers what is new.
+async fn look(cx: &Cx<Stream>) -> Result<Found> {
     let hub = &cx.plugin().hub;
     let (ids, offsets) = hub.positions();
     if ids.is_empty() {
-        return Ok(false);
+        return Ok(Found::Nothing);
     }
-    let news = store::log::news(&cx.db(), ids, offsets, STEP).await?;
-    let is_news = !news.is_empty();
+    let news = store::log::news(&cx.db(), ids, offsets, STEP.into()).await?;
+    let mut found = if news.is_empty() {
+        Found::Nothing
+    } else {
+        Found::All
+    };
     let mut news = news.into_iter().peekable();
     let mut batch = Vec::new();
     while let Some(one) = news.next() {
@@ -131,8 +151,11 @@ async fn look(cx: &Cx<Stream>) -> Result<bool> {
         let next = news.peek();
         if next.is_none_or(|next| next.channel_id != one.channel_id) {
             hub.deliver(one.channel_id, &batch);
+            if batch.len() >= usize::from(STEP) {
+                found = Found::More;
+            }
             batch.clear();
         }
     }
-    Ok(is_news)
+    Ok(found)
 }

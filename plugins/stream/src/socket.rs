@@ -5,7 +5,10 @@ use std::{pin::pin, sync::Arc};
 
 use nself_plugin_api::{
     capability::hub::{Close, Connection, Limits},
-    futures_util::future::{Either, select},
+    futures_util::{
+        FutureExt,
+        future::{Either, ready, select},
+    },
     prelude::*,
     tracing::warn,
     wake::Wake,
@@ -72,12 +75,29 @@ fn close(Disconnect { code, reason }: Disconnect) -> Close<'static> {
     Close { code, reason }
 }
 
-/// Serves a connection until it ends.
+/// Sends somebody away who has just come.
+///
+/// # Errors
+///
+/// When the client has gone.
+pub(crate) async fn refuse(socket: Socket, why: Disconnect) -> Result<()> {
+    let Disconnect { code, reason } = why;
+    socket.send(Message::Close(code, reason.to_owned())).await
+}
+
+/// Serves a connection until it ends. The future is there for as long as that, so it has room for nothing that is needed only before.
 ///
 /// # Errors
 ///
 /// When the client has gone without a word.
-pub(crate) async fn serve(cx: Cx<Stream>, socket: Socket) -> Result<()> {
+pub(crate) fn serve(cx: Cx<Stream>, socket: Socket) -> impl Future<Output = Result<()>> + Send {
+    match open(cx, &socket) {
+        Ok((open, line)) => converse(open, line, socket).left_future(),
+        Err(error) => ready(Err(error)).right_future(),
+    }
+}
+
+fn open(cx: Cx<Stream>, socket: &Socket) -> Result<(Open, Arc<Line>)> {
     let limits = Limits {
         queue_bytes_max: cx.plugin().config.queue_bytes_max.into(),
         slow: close(Disconnect::SLOW),
@@ -85,17 +105,30 @@ pub(crate) async fn serve(cx: Cx<Stream>, socket: Socket) -> Result<()> {
     };
     let line = Arc::new(Line {
         context: (*cx).clone(),
-        connection: cx.hub().connection(&socket, &limits)?,
+        connection: cx.hub().connection(socket, &limits)?,
         end: Wake::default(),
     });
     let outlet = Arc::clone(&line) as Arc<dyn Outlet>;
     let session = Arc::new(Session::new(outlet, cx.clock().monotonic()?));
     cx.plugin().hub.add(&session);
-    let open = Open { cx, session };
-    match select(pin!(read(&open, &socket)), pin!(line.end.wait())).await {
-        Either::Left((ended, _)) => ended,
-        // The host sees to it that the client takes its end.
-        Either::Right(((), _)) => Ok(()),
+    Ok((Open { cx, session }, line))
+}
+
+#[expect(
+    clippy::manual_async_fn,
+    reason = "what is captured stays where it is; as arguments of an async function it would be there twice"
+)]
+fn converse(
+    open: Open,
+    line: Arc<Line>,
+    socket: Socket,
+) -> impl Future<Output = Result<()>> + Send {
+    async move {
+        match select(pin!(read(&open, &socket)), pin!(line.end.wait())).await {
+            Either::Left((ended, _)) => ended,
+            // The host sees to it that the client takes its end.
+            Either::Right(((), _)) => Ok(()),
+        }
     }
 }
 

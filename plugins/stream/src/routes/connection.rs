@@ -1,6 +1,7 @@
 //! `/connection`: where clients come in.
 
 use nself_plugin_api::{
+    futures_util::FutureExt,
     http::{HeaderMap, header::SEC_WEBSOCKET_PROTOCOL},
     prelude::*,
 };
@@ -19,14 +20,10 @@ pub(crate) async fn websocket(cx: Cx<Stream>, headers: HeaderMap) -> Result<WebS
         .unwrap_or_default();
     let is_protobuf = offered.split(',').any(|name| name.trim() == PROTOBUF);
     let websocket = WebSocket::new(move |socket| {
-        let cx = cx.clone();
-        async move {
-            if is_protobuf {
-                let Disconnect { code, reason } = Disconnect::INAPPROPRIATE_PROTOCOL;
-                return socket.send(Message::Close(code, reason.to_owned())).await;
-            }
-            socket::serve(cx, socket).await
+        if is_protobuf {
+            return socket::refuse(socket, Disconnect::INAPPROPRIATE_PROTOCOL).left_future();
         }
+        socket::serve(cx.clone(), socket).right_future()
     });
     if is_protobuf {
         return websocket.protocol(PROTOBUF);
