@@ -27,7 +27,8 @@ run_part() {
     slow) STREAM_SLOW_READERS=999 tests_of -p nself-plugin-stream --test it sleepers -- --nocapture ;;
     requests) HOSTILE_WHOLE=1 tests_of -p nself-compose --test it hostile -- --nocapture ;;
     sockets) AUTOBAHN_WHOLE=1 scripts/autobahn.sh ;;
-    soak) cargo run --quiet --locked --release -p nself-bench -- soak=600 ;;
+    # Jobs alone as many as there can be, then everything at once with a version exchanged every minute: target/soak.html has the plots.
+    soak) cargo run --quiet --locked --release -p nself-bench -- soak=600 mixed=600 ;;
   esac
 }
 
@@ -39,7 +40,8 @@ mkdir -p "$results"
 step "Building"
 cargo build --quiet --locked --workspace || die "it does not build"
 case " $* " in *" soak "*)
-  cargo build --quiet --locked --release -p nself -p nself-bench -p nself-plugin-bench -p nself-plugin-jobs || die "it does not build"
+  cargo build --quiet --locked --release -p nself -p nself-bench \
+    --package=nself-plugin-{auth,bench,hello,jobs,mail,orchestrator,scheduler,stream} || die "it does not build"
   ;;
 esac
 failed=()

@@ -36,18 +36,24 @@ pub(crate) fn get(path: &str) -> Vec<u8> {
 
 /// The bytes of a POST of JSON.
 pub(crate) fn json_post(path: &str, body: &serde_json::Value) -> Vec<u8> {
-    json_post_with(path, "", body)
+    with_json("POST", path, "", body)
 }
 
 /// The bytes of a POST of JSON with a bearer token.
 pub(crate) fn json_post_by(path: &str, token: &str, body: &serde_json::Value) -> Vec<u8> {
-    json_post_with(path, &format!("authorization: Bearer {token}\r\n"), body)
+    with_json("POST", path, &bearer(token), body)
 }
 
-fn json_post_with(path: &str, header: &str, body: &serde_json::Value) -> Vec<u8> {
+/// The bytes of a request with JSON, and with the line of a header or none.
+pub(crate) fn with_json(
+    method: &str,
+    path: &str,
+    header: &str,
+    body: &serde_json::Value,
+) -> Vec<u8> {
     let body = body.to_string();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://127.0.0.1\r\n{header}content-type: application/json\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://127.0.0.1\r\n{header}content-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -56,10 +62,20 @@ fn json_post_with(path: &str, header: &str, body: &serde_json::Value) -> Vec<u8>
 
 /// The bytes of a GET with a bearer token.
 pub(crate) fn with_bearer(path: &str, token: &str) -> Vec<u8> {
+    bare("GET", path, &bearer(token))
+}
+
+/// The bytes of a request without a body, and with the line of a header or none.
+pub(crate) fn bare(method: &str, path: &str, header: &str) -> Vec<u8> {
     format!(
-        "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://127.0.0.1\r\nauthorization: Bearer {token}\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\norigin: http://127.0.0.1\r\n{header}\r\n"
     )
     .into_bytes()
+}
+
+/// The line of the header with a token.
+pub(crate) fn bearer(token: &str) -> String {
+    format!("authorization: Bearer {token}\r\n")
 }
 
 fn broken(what: &str) -> io::Error {

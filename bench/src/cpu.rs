@@ -29,6 +29,17 @@ pub(crate) fn process_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// Kernel ticks in a second, in which it tells the time of threads and processes that have ended.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// CPU time of all threads of a process, those that have ended among them.
+pub(crate) fn spent(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    Ok(TICK * ticks.filter_map(|ticks| ticks.parse::<u32>().ok()).sum())
+}
+
 /// A process and those that it has started, whichever of its threads has.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task"));
@@ -45,10 +56,15 @@ pub(crate) fn family(pid: u32) -> Vec<u32> {
 
 /// Resident memory of a process, in KiB.
 pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
+    status(pid, "VmRSS:")
+}
+
+/// A number that the kernel tells of a process.
+pub(crate) fn status(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .ok_or_else(|| Failure::from("the process has no VmRSS"))
+        .ok_or_else(|| Failure::from(format!("the process has no {name}")))
 }
 
 /// Keeps a process (`None`: this thread) on one core, if the machine has it.

@@ -1,8 +1,8 @@
 //! What the boundary and the host cost. Each figure is a ratio of runs that alternate in one process, so that whatever
 //! else the machine does meets both sides: absolute times on a shared machine say nothing, their ratios do.
 //!
-//! `nself-bench [memory|database|tcp|isolated|sizes|changes|panics|overload|auth|jobs|schedules|audit|feed|stream|workflows|soak]...` measures the named parts, all of them but the last without a name, and
-//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `soak=60` how many seconds of jobs (600 without it), `rounds=2` how often `jobs`, `schedules`, `stream` and `workflows` take their turns. The exit code is 0 whatever the figures are: they are for reading.
+//! `nself-bench [memory|database|tcp|isolated|sizes|changes|panics|overload|auth|jobs|schedules|audit|feed|stream|workflows|soak|mixed]...` measures the named parts, all of them but the last two without a name, and
+//! prints a table; `jobs=1000000` says how many jobs are a large backlog, `soak=60` how many seconds of jobs and `mixed=60` of everything at once (600 without it), `rounds=2` how often `jobs`, `schedules`, `stream` and `workflows` take their turns. The exit code is 0 whatever the figures are: they are for reading.
 #![forbid(unsafe_code)]
 
 mod audit;
@@ -17,6 +17,7 @@ mod feed;
 mod isolated;
 mod jobs;
 mod memory;
+mod mixed;
 mod native;
 mod overload;
 mod panics;
@@ -58,10 +59,12 @@ const PARTS: &[&str] = &[
     "stream",
     "workflows",
     SOAK,
+    MIXED,
 ];
 
-/// A part that is measured only when it is named: it takes ten minutes.
+/// Parts that are measured only when they are named: they take ten minutes each.
 const SOAK: &str = "soak";
+const MIXED: &str = "mixed";
 
 /// The argument that says how many rounds there are.
 const ROUNDS: &str = "rounds";
@@ -98,8 +101,8 @@ fn main() -> ExitCode {
     for part in PARTS {
         let mut wanted = arguments.iter().map(|wanted| split(wanted));
         let named = wanted.find(|(name, _)| name == part);
-        if let Some((_, size)) =
-            named.or((arguments.is_empty() && *part != SOAK).then_some((*part, None)))
+        if let Some((_, size)) = named
+            .or((arguments.is_empty() && ![SOAK, MIXED].contains(part)).then_some((*part, None)))
         {
             eprintln!("measuring: {part}");
             if let Err(failure) = measure(part, (size, rounds), &mut report) {
@@ -155,6 +158,7 @@ fn measure(
             "stream" => fan::measure(report, rounds).await,
             "workflows" => workflows::measure(report, size, rounds).await,
             SOAK => jobs::soak(report, size).await,
+            MIXED => mixed::measure(report, size).await,
             _ => jobs::measure(report, size, rounds).await,
         }
     })

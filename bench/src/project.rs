@@ -64,6 +64,16 @@ impl Project {
     }
 }
 
+/// The file of any plugin that was built beside us, in an edition as those of [`library`].
+pub(crate) fn edition_of(id: &str, edition: u32) -> Result<Vec<u8>> {
+    if id.as_bytes() == ID {
+        return library(id, edition);
+    }
+    let mut bytes = fs::read(beside_us(&format!("libnself_plugin_{id}.so"))?)?;
+    bytes.extend_from_slice(&edition.to_le_bytes());
+    Ok(bytes)
+}
+
 /// The plugin's file with another id. The linker's tables do not notice: the name has the same length. `edition` stands
 /// behind the last section, where nobody looks but the hash.
 pub(crate) fn library(id: &str, edition: u32) -> Result<Vec<u8>> {

@@ -33,6 +33,16 @@ impl Socket {
         ))
     }
 
+    /// Sends a text.
+    pub(crate) async fn send(&mut self, text: String) -> Result<()> {
+        Ok(self.0.send(Message::text(text)).await?)
+    }
+
+    /// The next message; nothing when the connection has ended without a word.
+    pub(crate) async fn receive(&mut self) -> Result<Option<Message>> {
+        Ok(self.0.next().await.transpose()?)
+    }
+
     /// Sends a message and waits for it to come back; false when the server closed in the proper way instead.
     pub(crate) async fn echo(&mut self, message: &Message) -> Result<bool> {
         if self.0.send(message.clone()).await.is_err() {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use nself::postgres::scratch::Scratch;
 use serde_json::json;
 
+pub(crate) use self::ours::answer_at_once;
 use self::{
     limit::Limit,
     ours::{Ours, Waits},

@@ -8,10 +8,10 @@ use std::{
 use nself::postgres::scratch::Scratch;
 use tokio_postgres::Client;
 
-use crate::{Result, cpu};
-
-/// Kernel ticks in a second, in which the time of processes that have ended is told.
-const TICK: Duration = Duration::from_millis(10);
+use crate::{
+    Result,
+    cpu::{self, TICK},
+};
 
 /// Counters at a moment.
 pub(crate) struct Mark {
@@ -108,7 +108,7 @@ pub(crate) fn postmaster() -> u32 {
 }
 
 /// CPU time of a process and its children, those that have ended included.
-fn family_time(parent: u32) -> Result<Duration> {
+pub(crate) fn family_time(parent: u32) -> Result<Duration> {
     let mut total = cpu::process_time(parent)?;
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();

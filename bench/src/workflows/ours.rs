@@ -253,7 +253,7 @@ impl Ours {
 }
 
 /// A server that answers every request at once, whatever it is.
-async fn answer_at_once() -> Result<SocketAddr> {
+pub(crate) async fn answer_at_once() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
