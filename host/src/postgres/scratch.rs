@@ -50,12 +50,15 @@ log_timezone = 'UTC'
 
 /// Stays beside the server and ends with the pipe on its standard input. `$1` template, `$2` run directory, `$3` postgres,
 /// `$4` its options.
+///
+/// A server that was not up when the pipe ended has left no number yet, and does not hear `QUIT`, which jobs of a shell ignore.
 const KEEPER: &str = r#"
 cp -Rp "$1" "$2/data" || exit 1
 "$3" -D "$2/data" -k "$2" $4 </dev/null >"$2/log" 2>&1 &
+started=$!
 read -r _
 server=$(head -n 1 "$2/data/postmaster.pid")
-kill -QUIT "$server"
+kill -QUIT "$server" || kill -TERM "$started"
 wait
 while kill -0 "$server" 2>/dev/null; do sleep 0.1; done
 rm -rf "$2"
@@ -502,5 +505,27 @@ fn wait_until_ready(run_dir: &Path) {
             log()
         );
         thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_whose_process_ends_at_once_is_not_left_behind() {
+        let account = Account::choose();
+        let binaries = Binaries::find(&Search::default()).expect("the tests need Postgres");
+        let base = directory(Durability::Process).join(format!("nself-scratch-{}", account.uid));
+        account.passable_dir(&base).expect("a directory");
+        let template = template(&base, &binaries, &account);
+        let run_dir = base.join(format!("run-{}-short", std::process::id()));
+        account.private_dir(&run_dir).expect("a directory");
+        drop(keeper(&account, &template, &run_dir, &binaries, ""));
+        let until = Instant::now() + START_LIMIT;
+        while run_dir.exists() {
+            assert!(Instant::now() < until, "{} is kept", run_dir.display());
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
