@@ -159,7 +159,7 @@ const JSON: (&[u8], &[u8]) = (b"content-type", b"application/json");
 ///
 /// # Errors
 ///
-/// The first header that is none.
+/// The first header that is none, or that the map has no room for.
 pub fn read_headers(block: Bytes, into: &mut HeaderMap) -> Result<(), NotHttp> {
     let is_json_alone = {
         let mut all = headers(block.as_slice());
@@ -171,14 +171,13 @@ pub fn read_headers(block: Bytes, into: &mut HeaderMap) -> Result<(), NotHttp> {
     }
     let block = ::bytes::Bytes::from(block);
     for (name, value) in headers(&block) {
-        let (Ok(key), Ok(value)) = (
-            HeaderName::from_bytes(name),
-            HeaderValue::from_maybe_shared(block.slice_ref(value)),
-        ) else {
-            let name = String::from_utf8_lossy(name).into_owned();
-            return Err(NotHttp { name });
+        let not_http = || NotHttp {
+            name: String::from_utf8_lossy(name).into_owned(),
         };
-        into.append(key, value);
+        let key = HeaderName::from_bytes(name).map_err(|_| not_http())?;
+        let value = HeaderValue::from_maybe_shared(block.slice_ref(value));
+        let value = value.map_err(|_| not_http())?;
+        into.try_append(key, value).map_err(|_| not_http())?;
     }
     Ok(())
 }
@@ -269,5 +268,14 @@ mod tests {
         for wrong in [("x mark", "1"), ("x-mark", "a\nb")] {
             assert_eq!(read(&[json, wrong]).expect_err("no header").name, wrong.0);
         }
+    }
+
+    #[test]
+    fn more_headers_than_a_map_has_room_for_are_refused() {
+        let names: Vec<_> = (0..40_000).map(|number| format!("x-{number}")).collect();
+        let all: Vec<_> = names.iter().map(|name| (&**name, "")).collect();
+        assert!(read(&all[..20_000]).is_ok());
+        let refused = read(&all).expect_err("too many");
+        assert!(refused.name.starts_with("x-"), "{refused:?}");
     }
 }
