@@ -248,6 +248,38 @@ fn rows_errors_and_handles_cross_and_what_is_dropped_is_given_up() {
     assert_eq!((here.kept(), there.kept()), (0, 0));
 }
 
+/// Rows without columns, as of `select from notes`.
+struct Empty(usize);
+
+impl RowSource for Empty {
+    fn row_count(&self) -> usize {
+        self.0
+    }
+
+    fn column_count(&self) -> usize {
+        0
+    }
+
+    fn column(&self, _: usize) -> (&str, u32) {
+        ("", 0)
+    }
+
+    fn cell(&self, _: usize, _: usize) -> Option<&[u8]> {
+        None
+    }
+}
+
+#[test]
+fn rows_without_columns_cross_and_are_no_more_than_came() {
+    let (here, _there) = ends();
+    let rows = here.hand(Rows::new(Empty(3)));
+    assert_eq!((rows.len(), rows.columns().len()), (3, 0));
+    let mut sent = Rows::new(Empty(0)).send(Writer::new(&here.link())).seal();
+    let count = sent.bytes.len() - size_of::<u32>();
+    sent.bytes[count..].fill(0xff);
+    assert!(here.read(sent).whole::<Rows>().is_err());
+}
+
 #[test]
 fn streams_are_read_chunk_by_chunk_and_what_is_whole_at_once() {
     let (here, _there) = ends();

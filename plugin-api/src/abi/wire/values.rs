@@ -286,11 +286,10 @@ impl Wire for Rows {
         let out = columns.iter().fold(out, |out, column| {
             out.optional(column.name.bytes()).with(column.oid)
         });
-        let out = out.with(self.len() as u64);
-        let places =
-            (0..self.len()).flat_map(|row| (0..columns.len()).map(move |column| (row, column)));
-        places.fold(out, |out, (row, column)| {
-            out.optional(self.cell(row, column))
+        let out = out.with(u32::try_from(self.len()).unwrap_or(u32::MAX));
+        (0..self.len()).fold(out, |out, row| {
+            let cells = (0..columns.len()).map(|column| self.cell(row, column));
+            cells.fold(out.raw(&[ROW]), Writer::optional)
         })
     }
 
@@ -303,10 +302,15 @@ impl Wire for Rows {
             })
             .collect();
         let columns = columns?;
-        let row_count = usize::try_from(u64::receive(input)?).map_err(|_| Garbled)?;
+        let row_count = input.count()?;
         let mut cells = Vec::new();
-        for _ in 0..row_count.checked_mul(columns.len()).ok_or(Garbled)? {
-            cells.push(input.optional()?);
+        for _ in 0..row_count {
+            let [ROW] = input.raw()? else {
+                return Err(Garbled);
+            };
+            for _ in &columns {
+                cells.push(input.optional()?);
+            }
         }
         Ok(Self::new(Received {
             columns,
@@ -315,6 +319,9 @@ impl Wire for Rows {
         }))
     }
 }
+
+/// What each row begins with. Rows without columns have nothing else, and are no more than the message has bytes.
+const ROW: u8 = b'r';
 
 /// Rows that came in a message, and point into it.
 struct Received {
