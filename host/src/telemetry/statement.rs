@@ -4,27 +4,35 @@
 //! there is no telling what is in them.
 
 /// Longest text that is shown.
-const BYTES_MAX: usize = 4 * 1024;
+pub(super) const BYTES_MAX: usize = 4 * 1024;
 
 /// The statement with `?` for each literal, its spaces and comments made one space.
 pub(crate) fn without_values(sql: &str) -> String {
     let mut shown = String::with_capacity(sql.len().min(BYTES_MAX));
     let mut rest = sql.trim_start();
     while let Some(first) = rest.chars().next() {
-        if shown.len() >= BYTES_MAX {
-            shown.push('…');
-            return shown;
-        }
         let (token, length) = token(rest, first);
         match token {
             Token::Kept => shown.push_str(&rest[..length]),
             Token::Value => shown.push('?'),
-            Token::Space if shown.ends_with(' ') => {}
+            Token::Space if shown.is_empty() || shown.ends_with(' ') => {}
             Token::Space => shown.push(' '),
+        }
+        if shown.len() > BYTES_MAX {
+            return cut(shown);
         }
         rest = &rest[length..];
     }
     shown.truncate(shown.trim_end().len());
+    shown
+}
+
+/// The beginning of what is too long; one token may be that.
+fn cut(mut shown: String) -> String {
+    let mut ends = (0..=BYTES_MAX).rev();
+    let end = ends.find(|end| shown.is_char_boundary(*end));
+    shown.truncate(end.unwrap_or_default());
+    shown.push('…');
     shown
 }
 
@@ -181,6 +189,7 @@ mod tests {
         check_shown("select U&'secret', date 'secret'", "select U&?, date ?");
         check_shown("select 1 -- secret\n+ 2", "select ? + ?");
         check_shown("select /* a /* secret */ b */ 1", "select ?");
+        check_shown("/* secret */ select -- secret", "select");
         check_shown(
             "set local nself.user_id = 'secret'",
             "set local nself.user_id = ?",
@@ -200,8 +209,17 @@ mod tests {
             let shown = without_values(&format!("select {text}"));
             assert!(shown == "select ?" || shown == "select", "{shown}");
         }
-        let long = "a ".repeat(BYTES_MAX);
-        assert!(without_values(&long).len() <= BYTES_MAX + 4);
+    }
+
+    #[test]
+    fn what_is_long_is_cut_also_when_it_is_one_word_or_name() {
+        let words = "a ".repeat(BYTES_MAX);
+        let word = "ü".repeat(BYTES_MAX);
+        for long in [&words, &word, &format!("\"{word}"), &format!(" {word}\"")] {
+            let shown = without_values(long);
+            assert!(shown.len() <= BYTES_MAX + '…'.len_utf8());
+            assert!(shown.ends_with('…'), "{long:.20}");
+        }
     }
 
     #[test]
