@@ -61,7 +61,7 @@ pub(super) fn split(file: &str) -> Result<Vec<Statement<'_>>, Unclosed> {
     let mut current = Draft::default();
     while let Some((token, start)) = scanner.next()? {
         if token == Token::Semicolon && current.depth() == 0 {
-            statements.extend(current.finish(file, start));
+            statements.extend(current.finish(file));
             current = Draft::default();
         } else {
             current.take(token, start, &file[start..scanner.at]);
@@ -73,7 +73,7 @@ pub(super) fn split(file: &str) -> Result<Vec<Statement<'_>>, Unclosed> {
             what: "a parenthesis",
         });
     }
-    statements.extend(current.finish(file, file.trim_end().len()));
+    statements.extend(current.finish(file));
     Ok(statements)
 }
 
@@ -139,11 +139,10 @@ impl<'a> Draft<'a> {
         is(0, "create") && (is(kind, "function") || is(kind, "procedure"))
     }
 
-    fn finish(self, file: &'a str, semicolon: usize) -> Option<Statement<'a>> {
+    fn finish(self, file: &'a str) -> Option<Statement<'a>> {
         let start = self.start?;
-        let end = self.end.min(semicolon);
         Some(Statement {
-            sql: &file[start..end],
+            sql: &file[start..self.end],
             line: line_of(file, start),
             atoms: self.atoms,
         })
@@ -325,6 +324,14 @@ mod tests {
         );
         check("SELECT 1", &[(1, "SELECT 1")]);
         check(" -- nothing\n", &[]);
+    }
+
+    #[test]
+    fn what_is_a_space_for_unicode_alone_is_left_to_postgres_to_refuse() {
+        for odd in ["\u{a0}", "\u{b}", "\u{2003}"] {
+            let file = format!("SELECT 1;\n{odd}");
+            check(&file, &[(1, "SELECT 1"), (2, odd)]);
+        }
     }
 
     #[test]
