@@ -3,12 +3,23 @@
 //! An upgrade builds a table with the new generation, swaps it in, drains the old one and waits for
 //! [`Generation::drained`]. A request that found the old table in that moment looks again and finds the new one.
 
+mod admission;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
+
+use admission::Admission;
+
+/// What [`admission`] is made of here.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicUsize, Ordering};
+
+    pub(super) use tokio::sync::Notify;
+}
 
 /// Counts what a generation carries and ends it.
 #[derive(Debug)]
@@ -19,12 +30,10 @@ pub struct Generation {
     /// Event streams and sockets, which may last for days, and their maximum.
     streams: Slots,
     /// Everything that keeps this generation alive, whether or not it takes a slot.
-    held: AtomicUsize,
-    draining: AtomicBool,
+    admission: Admission,
     course: watch::Sender<Course>,
     /// Resolves when streams and sockets shall end: of those there are thousands, so they wait for it together.
     ending: Shared<BoxFuture<'static, ()>>,
-    empty: Notify,
 }
 
 /// Where a generation is on its way.
@@ -69,10 +78,8 @@ impl Generation {
                 taken: AtomicUsize::new(0),
                 max: streams_max,
             },
-            held: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
+            admission: Admission::new(),
             course,
-            empty: Notify::new(),
         })
     }
 
@@ -102,24 +109,24 @@ impl Generation {
     ///
     /// [`Refusal::Draining`].
     pub fn join(self: &Arc<Self>) -> Result<InFlight, Refusal> {
-        // Held first, draining read second; `drain` writes first and counts second. So either this request sees
-        // the drain, or the drain sees this request.
-        let in_flight = InFlight::hold(self);
-        if self.draining.load(SeqCst) {
+        if !self.admission.enter() {
             return Err(Refusal::Draining);
         }
-        Ok(in_flight)
+        Ok(InFlight {
+            generation: Arc::clone(self),
+            slot: None,
+        })
     }
 
     /// Lets nothing more in, and asks event streams and sockets to end.
     pub fn drain(&self) {
-        self.draining.store(true, SeqCst);
+        self.admission.close();
         self.end_streams();
     }
 
     /// Whether [`Self::drain`] was called.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(SeqCst)
+        self.admission.is_closed()
     }
 
     /// Asks event streams and sockets to end, and goes on answering requests: the first step of a shutdown.
@@ -147,20 +154,12 @@ impl Generation {
 
     /// What keeps it alive now: a request counts once for its handler and once for its answer.
     pub fn in_flight(&self) -> usize {
-        self.held.load(SeqCst)
+        self.admission.count()
     }
 
     /// Waits until it carries nothing.
     pub async fn drained(&self) {
-        loop {
-            let empty = self.empty.notified();
-            tokio::pin!(empty);
-            empty.as_mut().enable(); // before looking, or the last one could leave in between
-            if self.in_flight() == 0 {
-                return;
-            }
-            empty.await;
-        }
+        self.admission.emptied().await;
     }
 }
 
@@ -173,14 +172,6 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    fn hold(generation: &Arc<Generation>) -> Self {
-        generation.held.fetch_add(1, SeqCst);
-        Self {
-            generation: Arc::clone(generation),
-            slot: None,
-        }
-    }
-
     /// The generation that is kept.
     pub fn generation(&self) -> &Arc<Generation> {
         &self.generation
@@ -204,7 +195,11 @@ async fn reached(mut course: watch::Receiver<Course>, wanted: Course) {
 
 impl Clone for InFlight {
     fn clone(&self) -> Self {
-        Self::hold(&self.generation)
+        self.generation.admission.accompany();
+        Self {
+            generation: Arc::clone(&self.generation),
+            slot: None,
+        }
     }
 }
 
@@ -216,9 +211,7 @@ impl Drop for InFlight {
             Some(false) => _ = generation.requests.taken.fetch_sub(1, SeqCst),
             None => {}
         }
-        if generation.held.fetch_sub(1, SeqCst) == 1 {
-            generation.empty.notify_waiters();
-        }
+        generation.admission.leave();
     }
 }
 
