@@ -2,7 +2,7 @@
 # The long form of the suite that tries to break the host, whose short form is a part of the tests. It takes hours:
 #
 #   scripts/reliability.sh                    all of it, one part after the other; what each printed is in target/reliability/
-#   scripts/reliability.sh PART...            some: kills storms ghosts slow requests sockets soak
+#   scripts/reliability.sh PART...            some: kills storms ghosts slow requests sockets fuzz soak
 #
 # A part that fails does not keep the others from running. docs/reliability.md has what came of it.
 set -uo pipefail
@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit
 # shellcheck source=scripts/machine.sh
 . scripts/machine.sh
 
-parts=(kills storms ghosts slow requests sockets soak)
+parts=(kills storms ghosts slow requests sockets fuzz soak)
 results=target/reliability
 
 # Each client of a storm is a socket at both ends, in one process.
@@ -27,6 +27,7 @@ run_part() {
     slow) STREAM_SLOW_READERS=999 tests_of -p nself-plugin-stream --test it sleepers -- --nocapture ;;
     requests) HOSTILE_WHOLE=1 tests_of -p nself-compose --test it hostile -- --nocapture ;;
     sockets) AUTOBAHN_WHOLE=1 scripts/autobahn.sh ;;
+    fuzz) scripts/fuzz.sh 600 ;;
     # Jobs alone as many as there can be, then everything at once with a version exchanged every minute: target/soak.html has the plots.
     soak) cargo run --quiet --locked --release -p nself-bench -- soak=600 mixed=600 ;;
   esac

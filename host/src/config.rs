@@ -8,6 +8,8 @@ mod cascade;
 mod dotenv;
 mod error;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod keys;
 mod known_secret;
 mod model;

@@ -23,6 +23,8 @@ mod connection;
 mod cors;
 mod departed;
 mod encoding;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod handed;
 mod headers;
 mod io;

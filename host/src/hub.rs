@@ -11,6 +11,8 @@ mod connection;
 mod decoder;
 mod deflate;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod inflate;
 mod io;
 mod outbound;

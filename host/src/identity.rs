@@ -7,6 +7,8 @@ mod access;
 mod api_key;
 mod claims;
 pub mod development;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod principal;
 mod revocations;
 mod ring;

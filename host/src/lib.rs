@@ -11,6 +11,8 @@ pub mod config;
 pub mod control;
 mod der;
 pub mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod hasura;
 pub mod http;
 pub mod hub;

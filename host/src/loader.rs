@@ -17,6 +17,8 @@ mod declared;
 mod discover;
 mod elf;
 mod entry;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod inherited;
 pub mod memory;
 mod note;

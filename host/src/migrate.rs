@@ -9,6 +9,8 @@
 pub mod embedded;
 mod error;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod index;
 mod ledger;
 mod owner;

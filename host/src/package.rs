@@ -11,6 +11,8 @@
 //! ```
 
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod sbom;
 mod sums;
 mod tar;

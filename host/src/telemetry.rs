@@ -1,5 +1,7 @@
 //! Logs, metrics and traces.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 pub mod logs;
 pub mod metrics;

@@ -12,6 +12,8 @@ pub mod error;
 mod event;
 mod export;
 pub mod extract;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod handler;
 pub mod job;
 #[doc(hidden)]

@@ -19,7 +19,7 @@ pub(super) fn read(directory: &Path, name: &'static str) -> Result<Vec<Statement
     }
 }
 
-fn parse(file: &'static str, text: &str) -> Result<Vec<Statement>, ConfigError> {
+pub(super) fn parse(file: &'static str, text: &str) -> Result<Vec<Statement>, ConfigError> {
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut line = 1;
     let mut statements = Vec::new();

@@ -4,6 +4,8 @@
 //! Who is trusted has to say it: the document forbids to guess, and a balancer that has lost its setting would otherwise make all callers one. Who
 //! is not must not, and is a caller as any other without it. A header has to be whole within the time for a request's head.
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod header;
 mod refusal;
 

@@ -12,6 +12,8 @@
 
 mod child;
 mod context;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod instance;
 mod link;
 mod message;

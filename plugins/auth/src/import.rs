@@ -4,6 +4,8 @@
 //! at the first sign-in and replaced then. A row whose address has an account already changes nothing, so an import that
 //! broke off is simply sent again.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod hash;
 mod json;
 mod lines;

@@ -20,6 +20,8 @@ mod erasure;
 mod failed_proof;
 mod family;
 mod family_end;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hooks;
 mod import;
 mod introspection;

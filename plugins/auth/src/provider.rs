@@ -8,6 +8,8 @@ pub(crate) mod authorization;
 mod client_secret;
 mod directory;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod id_token;
 mod presets;
 pub(crate) mod user_field;

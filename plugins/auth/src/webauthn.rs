@@ -10,6 +10,8 @@ mod authenticator_data;
 mod cbor;
 mod client_data;
 mod cose;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 mod party;
 mod signature;

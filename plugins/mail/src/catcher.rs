@@ -1,6 +1,8 @@
 //! The catcher: keeps mails instead of sending them, for development. It shows what nobody but the recipient may see, so it
 //! exists only where mails are caught, and answers only those whom the configuration names.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod gate;
 pub(crate) mod mime;
 mod server;

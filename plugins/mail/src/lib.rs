@@ -7,6 +7,8 @@ mod catcher;
 mod config;
 mod delivery;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod letter;
 mod metrics;
 mod post;

@@ -12,6 +12,8 @@ mod engine;
 mod error;
 mod family_end;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hasura;
 mod jitter;
 mod kept;

@@ -80,51 +80,53 @@ fn checksum(bytes: &[u8]) -> usize {
     usize::try_from(sum).unwrap_or_default()
 }
 
+/// As a client does it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn apply(old: &str, mut delta: &str) -> String {
+    let size = read_number(&mut delta);
+    delta = delta.strip_prefix('\n').expect("a line with the size");
+    let mut new = Vec::new();
+    loop {
+        let amount = read_number(&mut delta);
+        let (what, rest) = delta.split_at(1);
+        delta = rest;
+        match what {
+            "@" => {
+                let offset = read_number(&mut delta);
+                delta = delta.strip_prefix(',').expect("the end of a copy");
+                new.extend_from_slice(&old.as_bytes()[offset..offset + amount]);
+            }
+            ":" => {
+                let (text, rest) = delta.split_at(amount);
+                new.extend_from_slice(text.as_bytes());
+                delta = rest;
+            }
+            ";" => {
+                assert_eq!((delta, amount, size), ("", checksum(&new), new.len()));
+                return String::from_utf8(new).expect("text");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+fn read_number(delta: &mut &str) -> usize {
+    let digits = delta
+        .bytes()
+        .take_while(|byte| DIGITS.contains(byte))
+        .count();
+    let (number, rest) = delta.split_at(digits);
+    *delta = rest;
+    number.bytes().fold(0, |read, byte| {
+        let digit = DIGITS.iter().position(|digit| *digit == byte);
+        read * 64 + digit.expect("a digit")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read_number(delta: &mut &str) -> usize {
-        let digits = delta
-            .bytes()
-            .take_while(|byte| DIGITS.contains(byte))
-            .count();
-        let (number, rest) = delta.split_at(digits);
-        *delta = rest;
-        number.bytes().fold(0, |read, byte| {
-            let digit = DIGITS.iter().position(|digit| *digit == byte);
-            read * 64 + digit.expect("a digit")
-        })
-    }
-
-    /// As a client does it.
-    fn apply(old: &str, mut delta: &str) -> String {
-        let size = read_number(&mut delta);
-        delta = delta.strip_prefix('\n').expect("a line with the size");
-        let mut new = Vec::new();
-        loop {
-            let amount = read_number(&mut delta);
-            let (what, rest) = delta.split_at(1);
-            delta = rest;
-            match what {
-                "@" => {
-                    let offset = read_number(&mut delta);
-                    delta = delta.strip_prefix(',').expect("the end of a copy");
-                    new.extend_from_slice(&old.as_bytes()[offset..offset + amount]);
-                }
-                ":" => {
-                    let (text, rest) = delta.split_at(amount);
-                    new.extend_from_slice(text.as_bytes());
-                    delta = rest;
-                }
-                ";" => {
-                    assert_eq!((delta, amount, size), ("", checksum(&new), new.len()));
-                    return String::from_utf8(new).expect("text");
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-    }
 
     #[test]
     fn a_delta_makes_the_new_one_of_the_old_one() {

@@ -2,6 +2,8 @@
 //! nothing that would make more of them than the token does. The admin secret is not known here, and no word that begins with
 //! `x-hasura-` comes through, in no header and in no `connection_init`.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handshake;
 mod said;
 mod upstream;

@@ -10,6 +10,8 @@ mod course;
 mod deltas;
 mod error;
 mod fossil;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod graphql;
 mod hub;
 mod keeper;

@@ -144,15 +144,15 @@ impl std::ops::Deref for Message {
 
 /// What a collector did not take of what it was sent.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Partial {
+pub(in crate::telemetry) struct Partial {
     /// Spans or data points.
-    pub(super) rejected: u64,
+    pub(in crate::telemetry) rejected: u64,
     /// Why, or what it wants to be known.
-    pub(super) message: String,
+    pub(in crate::telemetry) message: String,
 }
 
 /// Reads an `Export…ServiceResponse`; nothing when it is none.
-pub(super) fn partial_success(answer: &[u8]) -> Option<Partial> {
+pub(in crate::telemetry) fn partial_success(answer: &[u8]) -> Option<Partial> {
     let mut partial = Partial::default();
     for (field, content) in fields(answer)? {
         let (1, Content::Bytes(message)) = (field, content) else {

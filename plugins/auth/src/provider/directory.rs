@@ -140,7 +140,7 @@ impl Directory {
 }
 
 /// A description is good when it is the configured issuer's, and what it names is as safe as the issuer itself.
-fn check(metadata: &Metadata, issuer: &str) -> Result<(), String> {
+pub(super) fn check(metadata: &Metadata, issuer: &str) -> Result<(), String> {
     if metadata.issuer != issuer {
         return Err("its discovery document names another issuer".to_owned());
     }

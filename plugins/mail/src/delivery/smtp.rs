@@ -2,6 +2,8 @@
 
 mod content;
 mod dialogue;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod pool;
 mod reply;
 
