@@ -39,6 +39,7 @@ mod redis_server;
 mod request;
 mod sample;
 mod wait;
+mod wire;
 
 pub use answer::{Answer, EventReader, ServerEvent};
 pub use builder::TestHostBuilder;
@@ -58,6 +59,7 @@ pub use redis_server::{Hanging, RedisServer};
 pub use request::Request;
 pub use sample::sample;
 pub use wait::{LIMIT, eventually, within};
+pub use wire::Wire;
 
 // For the tests that `conformance!` makes.
 #[doc(hidden)]

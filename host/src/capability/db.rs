@@ -5,6 +5,7 @@
 
 mod copy;
 mod failure;
+mod lent;
 mod listen;
 mod queue;
 mod session;
@@ -24,7 +25,7 @@ use nself_plugin_api::abi::{
 
 use crate::{capability::caller, plugin::manifest::Requires, postgres::connect::Target};
 
-use self::{listen::Listener, queue::Queue, session::OpenSession};
+use self::{lent::Lent, listen::Listener, queue::Queue, session::OpenSession};
 
 /// The database of one plugin instance.
 pub struct Database {
@@ -91,8 +92,10 @@ impl DbProvider for Database {
         let (tenant, span) = (self.tenant(), span::statement(&sql));
         async move {
             let result = async {
-                let connection = turn.connection().await?;
-                wire::query_as(&connection, &sql, &params, &tenant).await
+                let connection = Lent::new(turn.connection().await?);
+                let rows = wire::query_as(&connection, &sql, &params, &tenant).await;
+                connection.give_back();
+                rows
             };
             span::end_rows(span, result.await)
         }
@@ -107,8 +110,10 @@ impl DbProvider for Database {
         let (tenant, span) = (self.tenant(), span::statement(&sql));
         async move {
             let result = async {
-                let connection = turn.connection().await?;
-                wire::execute_as(&connection, &sql, &params, &tenant).await
+                let connection = Lent::new(turn.connection().await?);
+                let changed = wire::execute_as(&connection, &sql, &params, &tenant).await;
+                connection.give_back();
+                changed
             };
             span::end(span, result.await)
         }

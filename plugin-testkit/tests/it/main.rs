@@ -16,6 +16,7 @@ mod messages;
 mod outside;
 mod provided;
 mod replicas;
+mod silence;
 mod telemetry;
 mod tokens;
 mod work;

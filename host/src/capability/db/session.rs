@@ -11,7 +11,7 @@ use nself_plugin_api::abi::{
 };
 use tokio::runtime::Handle;
 
-use super::{copy, failure, span, wire};
+use super::{copy, failure, lent, span, wire};
 use crate::{
     capability::error::error,
     telemetry::trace::{Span, Trace},
@@ -195,12 +195,6 @@ impl Drop for OpenSession {
             return give_back(connection, false);
         }
         // A handler that failed or was cancelled: roll back before anybody else gets the connection.
-        self.runtime.spawn(async move {
-            if connection.batch_execute("rollback").await.is_err()
-                && let Some(connection) = Arc::into_inner(connection)
-            {
-                drop(Object::take(connection));
-            }
-        });
+        self.runtime.spawn(lent::settle(connection, "rollback"));
     }
 }

@@ -12,4 +12,3 @@ mod server;
 mod shutdown;
 mod stale;
 mod three_hosts;
-mod wire;

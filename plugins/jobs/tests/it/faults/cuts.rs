@@ -1,13 +1,10 @@
 //! Connections that break while a statement is under way: it is carried out, and nobody hears of it.
 
-use nself_plugin_testkit::{HostProcess, TestHost, eventually};
+use nself_plugin_testkit::{HostProcess, TestHost, Wire, eventually};
 use serde_json::json;
 use tokio_postgres::Client;
 
-use super::{
-    ledger::{assert_each_done_once, bystander, enqueue, runs, until_completed},
-    wire::Wire,
-};
+use super::ledger::{assert_each_done_once, bystander, enqueue, runs, until_completed};
 use crate::stage::{count, until_count};
 
 /// Makes a statement that writes into a table slow, while the switch is on.
