@@ -50,7 +50,7 @@ pub struct TestHostBuilder {
     config: Table,
     secrets: Vec<(String, String)>,
     clock: Option<Arc<dyn HostClock>>,
-    has_own_server: bool,
+    own_server: Option<fn() -> &'static Scratch>,
     is_program: bool,
     is_isolated: bool,
     shared: Option<Shared>,
@@ -114,7 +114,13 @@ impl TestHostBuilder {
 
     /// Gives the host a database server that no other test uses, whose commits survive a crash of the server.
     pub fn own_server(mut self) -> Self {
-        self.has_own_server = true;
+        self.own_server = Some(Scratch::of_its_own);
+        self
+    }
+
+    /// The same with a server whose commits wait for the disk.
+    pub fn durable_server(mut self) -> Self {
+        self.own_server = Some(Scratch::durable_of_its_own);
         self
     }
 
@@ -143,6 +149,7 @@ impl TestHostBuilder {
             merge(&mut self.config, isolated(&self.plugins));
         }
         let directory = tempfile::tempdir().expect("there is room for a project");
+        let server = self.own_server.unwrap_or(Scratch::shared);
         let database = match self.shared {
             Some(shared) => {
                 let secrets = Path::new(".nself").join("secrets");
@@ -150,8 +157,7 @@ impl TestHostBuilder {
                 copy_files(&of_the_first, &directory.path().join(&secrets));
                 shared.database
             }
-            None if self.has_own_server => Arc::new(database_of(Scratch::of_its_own()).await),
-            None => Arc::new(database().await),
+            None => Arc::new(database_of(server()).await),
         };
         let secrets = Secrets::open(&directory.path().join(".nself")).expect("a new store");
         for (name, value) in &self.secrets {
@@ -262,10 +268,6 @@ async fn open(directory: &Path, database: &TestDatabase, clock: Arc<dyn HostCloc
 }
 
 /// A database with the host's own schema and the shared model.
-pub(crate) async fn database() -> TestDatabase {
-    database_of(Scratch::shared()).await
-}
-
 async fn database_of(server: &'static Scratch) -> TestDatabase {
     let fill = async |config: tokio_postgres::Config| {
         let (client, connection) = config.connect(NoTls).await.expect("a new database is open");

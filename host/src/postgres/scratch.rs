@@ -129,13 +129,23 @@ impl Scratch {
     ///
     /// As [`shared`](Self::shared) does.
     pub fn of_its_own() -> &'static Self {
+        Self::another(Durability::Server)
+    }
+
+    /// The same for a test of the disk: its commits reach it.
+    ///
+    /// # Panics
+    ///
+    /// As [`shared`](Self::shared) does.
+    pub fn durable_of_its_own() -> &'static Self {
+        Self::another(Durability::Machine)
+    }
+
+    fn another(durability: Durability) -> &'static Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Box::leak(Box::new(Self::start(
-            &Account::choose(),
-            &format!("own-{number}"),
-            Durability::Server,
-        )))
+        let name = format!("own-{number}");
+        Box::leak(Box::new(Self::start(&Account::choose(), &name, durability)))
     }
 
     /// One cluster for all benchmarks of this process, with Postgres's own durability and sizes: a commit's way to the disk

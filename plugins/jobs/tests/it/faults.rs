@@ -10,5 +10,6 @@ mod poison;
 mod producers;
 mod server;
 mod shutdown;
+mod slow_disk;
 mod stale;
 mod three_hosts;
