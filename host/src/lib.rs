@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 mod der;
 pub mod events;
+mod exhaustion;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hasura;

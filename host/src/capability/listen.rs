@@ -28,6 +28,7 @@ use super::{
     Grant,
     error::{denied, error},
 };
+use crate::exhaustion::{Exhaustion, files_max};
 
 /// Open connections of one port; more wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 1_000;
@@ -288,6 +289,7 @@ async fn accept(
         .acquire_owned()
         .await
         .expect("the semaphore lives as long as the port and is never closed");
+    let mut exhaustion = Exhaustion::default();
     loop {
         let cause = match bound.listener.accept().await {
             Ok((stream, peer)) => {
@@ -311,7 +313,10 @@ async fn accept(
                 | rustix::io::Errno::NOBUFS
                 | rustix::io::Errno::NOMEM,
             ) => {
-                tracing::warn!(plugin, error = %cause, "no resources to accept a connection");
+                if exhaustion.is_to_be_said() {
+                    let limit = files_max();
+                    tracing::warn!(plugin, error = %cause, limit, "no resources to accept a connection");
+                }
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
             }
             _ => return Err(cause),

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::{False, LINE_BYTES_MAX, Reply, Request, SocketPath, True, run_directory};
 use crate::cli::{CliError, Exit};
 use crate::config::secrets::{SecretError, own_directory, private_directory};
+use crate::exhaustion::{Exhaustion, files_max};
 
 /// Time for a caller to send its request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -157,6 +158,7 @@ impl ControlServer {
     pub async fn run<C: Control>(&self, control: Arc<C>, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let (answering, mut answers) = mpsc::channel(1);
+        let mut exhaustion = Exhaustion::default();
         loop {
             tokio::select! {
                 () = &mut stop => break,
@@ -166,7 +168,10 @@ impl ControlServer {
                         drop(tokio::spawn(serve(Arc::clone(&control), stream, answering)));
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "the control socket cannot accept a caller");
+                        if exhaustion.is_to_be_said() {
+                            let limit = files_max();
+                            tracing::warn!(%error, limit, "the control socket cannot accept a caller");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

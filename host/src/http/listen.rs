@@ -19,6 +19,7 @@ use super::handed;
 use super::path::Gateway;
 use super::port_holder::{self, PortHolder};
 use super::tls::Tls;
+use crate::exhaustion::{Exhaustion, files_max};
 
 /// Longest time for callers to leave by themselves before idle connections are closed on them.
 const LEAVING_MAX: Duration = Duration::from_millis(500);
@@ -316,6 +317,7 @@ struct Acceptor {
 impl Acceptor {
     async fn run(self, listener: TcpListener) {
         let mut phase = self.phase.clone();
+        let mut exhaustion = Exhaustion::default();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -326,7 +328,10 @@ impl Acceptor {
                 Ok((stream, peer, permit)) => self.spawn(stream, peer, permit),
                 Err(error) if is_callers(&error) => {}
                 Err(error) => {
-                    warn!(%error, "cannot accept connections, trying again");
+                    if exhaustion.is_to_be_said() {
+                        let limit = files_max();
+                        warn!(%error, limit, "cannot accept connections, trying again");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -8,11 +8,12 @@ use prometheus::{
     proto::MetricFamily,
 };
 use rustix::{
-    process::{Resource, getrlimit},
+    io::Errno,
     time::{ClockId, clock_gettime},
 };
 
 use super::Metrics;
+use crate::exhaustion::files_max;
 
 /// Adds the gauges, under the names that Prometheus clients use.
 pub(super) fn register(metrics: &Metrics) {
@@ -86,14 +87,16 @@ fn status<T: FromStr + Default>(process: &str, name: &str) -> T {
 }
 
 fn open_files() -> f64 {
-    let entries = fs::read_dir("/proc/self/fd")
-        .map(Iterator::count)
-        .unwrap_or_default();
-    u32::try_from(entries).map_or(f64::MAX, f64::from)
+    match fs::read_dir("/proc/self/fd") {
+        Ok(entries) => u32::try_from(entries.count()).map_or(f64::MAX, f64::from),
+        // To look takes a file: where none can be opened, all of them are.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::MFILE) => most_files(),
+        Err(_) => 0.0,
+    }
 }
 
 fn most_files() -> f64 {
-    let limit = getrlimit(Resource::Nofile).current;
+    let limit = files_max();
     // Without a limit it is more than there can be.
     let limit = limit.and_then(|limit| u32::try_from(limit).ok());
     f64::from(limit.unwrap_or(u32::MAX))

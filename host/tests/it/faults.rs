@@ -2,7 +2,9 @@
 
 mod blocking;
 mod crashes;
+mod files;
 mod isolated;
+mod memory;
 mod panics;
 mod refusals;
 mod schema;

@@ -7,7 +7,6 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -20,6 +19,7 @@ use crate::{
         Config,
         secrets::{MASTER_KEY, SecretError, Secrets},
     },
+    exhaustion::files_max,
     http::{ListenError, listen::refused},
     run::{RunError, room},
     telemetry::otlp::{self, OtlpSettings},
@@ -295,9 +295,7 @@ fn files(examined: &Examined<'_>) -> Look {
         .as_ref()
         .ok()
         .and_then(|status| status["pid"].as_u64());
-    let limit = pid
-        .and_then(files_of)
-        .or(getrlimit(Resource::Nofile).current);
+    let limit = pid.and_then(files_of).or_else(files_max);
     let limit = limit.unwrap_or(u64::MAX);
     if limit == u64::MAX {
         return Look::ok("no limit");

@@ -203,15 +203,31 @@ impl Project {
         socket: impl Into<OwnedFd>,
         manager: &Path,
     ) -> Result<Host, Ran> {
-        let mut command = self.command(&[]);
-        let mut shell = Command::new("/bin/sh");
-        let line = format!(
+        let mut shell = self.shell(&format!(
             "exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec {} serve --json",
             env!("CARGO_BIN_EXE_nself")
-        );
-        command.env("NOTIFY_SOCKET", manager);
+        ));
+        shell.env("NOTIFY_SOCKET", manager).stdin(socket.into());
+        self.start_by(shell)
+    }
+
+    /// Starts a host that can have so many files open.
+    #[track_caller]
+    pub(crate) fn start_with_files(&self, files: u32) -> Host {
+        let shell = self.shell(&format!(
+            "ulimit -n {files}; exec {} serve --json --port 0",
+            env!("CARGO_BIN_EXE_nself")
+        ));
+        self.start_by(shell)
+            .unwrap_or_else(|ran| panic!("the host did not start: {ran:?}"))
+    }
+
+    /// A shell where a command of the project runs, with the same environment.
+    fn shell(&self, line: &str) -> Command {
+        let command = self.command(&[]);
+        let mut shell = Command::new("/bin/sh");
         shell
-            .args(["-c", &line])
+            .args(["-c", line])
             .env_clear()
             .envs(
                 command
@@ -219,8 +235,8 @@ impl Project {
                     .filter_map(|(key, value)| Some((key, value?))),
             )
             .current_dir(self.path())
-            .stdin(socket.into());
-        self.start_by(shell)
+            .stdin(Stdio::null());
+        shell
     }
 
     fn start_by(&self, mut command: Command) -> Result<Host, Ran> {
