@@ -4,6 +4,7 @@
 
 mod address;
 mod catcher;
+mod commands;
 mod config;
 mod delivery;
 mod error;
@@ -120,6 +121,8 @@ impl Plugin for Mail {
             .public()
             .summary("MailHog v1: a caught mail as a file"),
     ];
+
+    const COMMANDS: &'static [Command] = commands::ALL;
 
     const TASKS: &'static [Task<Self>] =
         &[Task::every(Duration::from_secs(5), "sweep", sweep::run)];
