@@ -5,6 +5,7 @@ mod build;
 mod checklist;
 mod files;
 mod hostile;
+mod household;
 mod monitoring;
 mod native;
 mod secrets;
