@@ -8,4 +8,5 @@ mod hostile;
 mod household;
 mod monitoring;
 mod native;
+mod runbooks;
 mod secrets;

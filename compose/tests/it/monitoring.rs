@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use nself_compose::{
-    lab::Lab,
-    shell::{answer, root, tool},
-};
+use nself_compose::shell::{answer, root, tool};
 use serde_json::{Value, json};
 
 /// Ends of the names by which a histogram is asked for.
@@ -92,36 +89,8 @@ pub(crate) fn what_is_watched_is_there(shown: &str) {
     }
 }
 
-/// Every command that a runbook names is one.
-pub(crate) fn runbooks_name_commands_that_there_are(lab: &Lab) {
-    let mut commands = BTreeSet::new();
-    for page in runbooks() {
-        let text = fs::read_to_string(page).expect("it reads");
-        for span in text.split('`').skip(1).step_by(2) {
-            let is_plain = |word: &&str| {
-                word.chars()
-                    .all(|letter| letter.is_ascii_lowercase() || letter == '-')
-            };
-            let words: Vec<&str> = span.split(' ').take_while(is_plain).take(4).collect();
-            if words.first() == Some(&"nself") && words.len() > 1 {
-                commands.insert(
-                    words
-                        .into_iter()
-                        .filter(|word| !word.starts_with('-'))
-                        .collect::<Vec<&str>>()
-                        .join(" "),
-                );
-            }
-        }
-    }
-    assert!(commands.len() > 15, "{commands:?}");
-    for command in commands {
-        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
-        lab.exec("nself", &words).good(&command);
-    }
-}
-
-fn runbooks() -> Vec<std::path::PathBuf> {
+/// The pages for whoever is called.
+pub(crate) fn runbooks() -> Vec<std::path::PathBuf> {
     let directory = root().join("docs/operator");
     let entries = fs::read_dir(&directory).expect("there are runbooks");
     entries

@@ -209,13 +209,12 @@ fn the_operators_key_is_known_by_its_digest(lab: &Lab) {
     assert_eq!(status, 401);
 }
 
-/// Alerts, panels and runbooks are about a host like this one.
+/// Alerts and panels are about a host like this one.
 fn what_watches_it_has_what_to_watch(lab: &Lab) {
     let known = format!("x-api-key: {}", lab.operator_key());
     let url = "http://nself:3000/metrics";
     let shown = page(lab, url, &["--header", &known]).expect("metrics");
     monitoring::what_is_watched_is_there(&shown);
-    monitoring::runbooks_name_commands_that_there_are(lab);
 }
 
 /// With `REDIS_URL_FILE`, the host is a client of Redis from its first use on: somebody has signed in by now.
