@@ -184,6 +184,14 @@ impl<T: DeserializeOwned + Schema + Send> Extract for Json<T> {
             ));
         }
         let Body(bytes) = Body::extract(request).await?;
+        // serde also reads a list as the fields of a struct, in their order, of which no schema says a word.
+        let is_list = bytes.trim_ascii_start().starts_with(b"[");
+        if is_list && matches!(T::SHAPE.value(), Shape::Object(_)) {
+            return Err(Error::invalid(
+                "BODY_INVALID",
+                "body: a list, expected an object",
+            ));
+        }
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| misfit(&error))

@@ -35,6 +35,18 @@ pub(crate) struct Drain {
     pub wait_seconds: Option<u32>,
 }
 
+/// Longest reason, in characters.
+const REASON_MAX: usize = 500;
+
+/// The reason, where it is one of those that the schema allows.
+fn fitting(reason: Option<&str>) -> Result<Option<&str>> {
+    if reason.is_some_and(|reason| reason.chars().count() > REASON_MAX) {
+        let message = format!("reason: more than {REASON_MAX} characters");
+        return Err(Error::invalid("BODY_INVALID", message));
+    }
+    Ok(reason)
+}
+
 /// What a drained queue still does.
 #[derive(Debug, Serialize, Schema)]
 pub(crate) struct Drained {
@@ -81,7 +93,8 @@ pub(crate) async fn pause(
     Path(name): Path<String>,
     Json(Pause { reason }): Json<Pause>,
 ) -> Result<Data<Queue>> {
-    drain::pause(&cx, &principal, &name, reason.as_deref()).await?;
+    let reason = fitting(reason.as_deref())?;
+    drain::pause(&cx, &principal, &name, reason).await?;
     one(&cx.db(), name).await.map(Data)
 }
 
@@ -106,7 +119,8 @@ pub(crate) async fn drain(
     Path(name): Path<String>,
     Json(wanted): Json<Drain>,
 ) -> Result<Data<Drained>> {
-    drain::pause(&cx, &principal, &name, wanted.reason.as_deref()).await?;
+    let reason = fitting(wanted.reason.as_deref())?;
+    drain::pause(&cx, &principal, &name, reason).await?;
     let patience = Duration::from_secs(wanted.wait_seconds.unwrap_or(10).min(60).into());
     let running = drain::wait(&cx, &name, patience).await?;
     let queue = name;

@@ -24,6 +24,19 @@ async fn audited(sql: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn what_the_schema_of_a_pause_does_not_allow_is_refused() {
+    let host = host().await;
+    for body in [json!([null]), json!([]), json!({"reason": "x".repeat(501)})] {
+        for action in ["pause", "drain"] {
+            let path = format!("/v1/jobs/queues/default/{action}");
+            let refused = host.post(&path).operator().json(&body).send().await;
+            assert_eq!((refused.status, &*refused.code()), (422, "BODY_INVALID"));
+        }
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_of_a_paused_queue_begins_until_it_is_resumed_and_who_did_it_is_known() {
     let host = host().await;
     let sql = host.sql().await;

@@ -20,6 +20,9 @@ pub(crate) struct After {
     pub after: Option<String>,
 }
 
+/// Longest detail, in characters.
+const DETAIL_MAX: usize = 500;
+
 /// An address that shall get no mail.
 #[derive(Debug, Deserialize, Schema)]
 #[serde(deny_unknown_fields)]
@@ -45,10 +48,14 @@ pub(crate) async fn add(
     Json(new): Json<NewSuppression>,
 ) -> Result<Created<Suppression>> {
     let address = address::key(&address::parse("address", &new.address)?);
-    let detail = new
-        .detail
-        .map(|detail| detail.chars().filter(|c| *c != '\0').take(500).collect());
-    let detail: Option<String> = detail;
+    let detail = new.detail.map(|detail| detail.replace('\0', ""));
+    if detail
+        .as_ref()
+        .is_some_and(|detail| detail.chars().count() > DETAIL_MAX)
+    {
+        let message = format!("detail: more than {DETAIL_MAX} characters");
+        return Err(Error::invalid("BODY_INVALID", message));
+    }
     let now = cx.clock().now()?;
     let added = suppressions::add(&cx.db(), &address, "manual", detail.as_deref(), now).await?;
     Ok(Created(added))

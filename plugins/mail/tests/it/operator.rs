@@ -75,6 +75,9 @@ async fn addresses_come_onto_the_list_and_off_it() {
     assert_eq!(second.expect_status(201).data(), first, "it was there");
     let bad = add(json!({"address": "ada"})).await;
     assert_eq!((bad.status, &*bad.code()), (422, "MAIL_ADDRESS"));
+    let long = "x".repeat(501);
+    let bad = add(json!({"address": "bob@example.org", "detail": long})).await;
+    assert_eq!((bad.status, &*bad.code()), (422, "BODY_INVALID"));
     let list = host
         .get("/mail/suppressions")
         .operator()
