@@ -34,6 +34,8 @@ pub(crate) struct Limits {
 
 impl Limits {
     fn rate(&self) -> Result<Option<Rate>> {
+        // Also where no rate would use it.
+        store::queues::within("burst", self.burst, 1)?;
         let Some(rate) = &self.rate else {
             return Ok(None);
         };

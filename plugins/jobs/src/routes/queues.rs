@@ -35,6 +35,8 @@ pub(crate) struct Drain {
     pub wait_seconds: Option<u32>,
 }
 
+/// Longest time that a caller waits for a queue to drain.
+const WAIT_SECONDS_MAX: u32 = 60;
 /// Longest reason, in characters.
 const REASON_MAX: usize = 500;
 
@@ -120,8 +122,13 @@ pub(crate) async fn drain(
     Json(wanted): Json<Drain>,
 ) -> Result<Data<Drained>> {
     let reason = fitting(wanted.reason.as_deref())?;
+    let wait_seconds = wanted.wait_seconds.unwrap_or(10);
+    if wait_seconds > WAIT_SECONDS_MAX {
+        let message = format!("wait_seconds: more than {WAIT_SECONDS_MAX}");
+        return Err(Error::invalid("BODY_INVALID", message));
+    }
     drain::pause(&cx, &principal, &name, reason).await?;
-    let patience = Duration::from_secs(wanted.wait_seconds.unwrap_or(10).min(60).into());
+    let patience = Duration::from_secs(wait_seconds.into());
     let running = drain::wait(&cx, &name, patience).await?;
     let queue = name;
     Ok(Data(Drained { queue, running }))

@@ -3,6 +3,8 @@
 use nself_plugin_api::{jiff::Timestamp, prelude::*};
 use serde::{Deserialize, Serialize};
 
+use crate::error::JobError;
+
 /// How far jobs are counted: see `jobs.queue_stats`.
 pub(crate) const COUNTED_TO: i32 = 10_000;
 
@@ -43,6 +45,26 @@ pub(crate) struct Settings {
     pub running_per_key_max: Option<i32>,
     /// How many start.
     pub rate: Option<Rate>,
+}
+
+/// Most of anything that is set.
+const MOST: i32 = 1_000_000;
+
+/// Only what the schemas allow is kept.
+pub(crate) fn within(name: &str, amount: Option<i32>, least: i32) -> Result<()> {
+    if amount.is_some_and(|amount| !(least..=MOST).contains(&amount)) {
+        let message = format!("{name}: expected {least} to {MOST}");
+        return Err(JobError::Option { message }.into());
+    }
+    Ok(())
+}
+
+impl Settings {
+    fn check(&self) -> Result<()> {
+        within("running_max", self.running_max, 0)?;
+        within("running_per_key_max", self.running_per_key_max, 1)?;
+        within("burst", self.rate.as_ref().map(|rate| rate.burst), 1)
+    }
 }
 
 impl Default for Settings {
@@ -139,6 +161,7 @@ pub(crate) async fn lock(tx: &impl Queries, name: &str) -> Result<Option<String>
 
 /// Sets limits; whether the queue is new.
 pub(crate) async fn set(db: &impl Queries, name: &str, settings: &Settings) -> Result<bool> {
+    settings.check()?;
     let rate = settings.rate.as_ref();
     db.query_one(
         "select jobs.set_queue($1, $2, $3, $4, $5, $6, $7)",

@@ -24,7 +24,7 @@ async fn audited(sql: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_the_schema_of_a_pause_does_not_allow_is_refused() {
+async fn what_the_schemas_of_a_pause_and_of_limits_do_not_allow_is_refused() {
     let host = host().await;
     for body in [json!([null]), json!([]), json!({"reason": "x".repeat(501)})] {
         for action in ["pause", "drain"] {
@@ -32,6 +32,20 @@ async fn what_the_schema_of_a_pause_does_not_allow_is_refused() {
             let refused = host.post(&path).operator().json(&body).send().await;
             assert_eq!((refused.status, &*refused.code()), (422, "BODY_INVALID"));
         }
+    }
+    let queue = "/v1/jobs/queues/default";
+    let drain = host.post(&format!("{queue}/drain")).operator();
+    let drained = drain.json(&json!({"wait_seconds": 61})).send().await;
+    assert_eq!((drained.status, &*drained.code()), (422, "BODY_INVALID"));
+    for (name, amount) in [
+        ("running_max", 1_000_001),
+        ("running_max", -1),
+        ("running_per_key_max", 0),
+        ("burst", 0),
+    ] {
+        let limits = host.put(&format!("{queue}/limits")).operator();
+        let set = limits.json(&json!({name: amount})).send().await;
+        assert_eq!((set.status, &*set.code()), (422, "JOB_OPTION"), "{name}");
     }
     host.stop().await;
 }
