@@ -107,7 +107,8 @@ async fn text(gateway: &Gateway, path: &str) -> Result<String> {
         peer: SocketAddr::from(([127, 0, 0, 1], 4000)),
         is_tls: false,
     };
-    let request = Request::get(path).body(RequestBody::empty())?;
+    let request = Request::get(path).header("host", "127.0.0.1");
+    let request = request.body(RequestBody::empty())?;
     let response = answer(gateway, &door, None, request).await;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();

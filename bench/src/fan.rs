@@ -28,7 +28,7 @@ const ROUNDS: u32 = 5;
 /// Connections that a round makes.
 const ARRIVALS: usize = 500;
 /// Messages of a round that come at a steady pace, and the time between two.
-const PACED: usize = 30;
+const PACED: usize = 100;
 const PACE: Duration = Duration::from_millis(100);
 
 /// What is compared: higher is better but for the last one.

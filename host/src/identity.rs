@@ -19,4 +19,4 @@ pub use api_key::{ApiKey, ApiKeyError, KEY_PREFIX, NewApiKey, key_digest};
 pub(crate) use claims::EXP_MAX;
 pub use principal::{Kind, Principal};
 pub use ring::{KeyError, KeySet};
-pub use verifier::{Clock, IdentityError, Verifier, VerifierSettings};
+pub use verifier::{Clock, IdentityError, Receipt, Verifier, VerifierSettings};

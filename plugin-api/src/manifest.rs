@@ -329,12 +329,7 @@ const ACTIONS_NEED: u32 = 3;
 
 /// The minor whose hosts provide these, and know servers that the configuration names: an older one has nothing under these ids.
 const NEWCOMERS_NEED: u32 = 4;
-const NEWCOMERS: [&[u8]; 4] = [
-    b"nself.connect/",
-    b"nself.dump/",
-    b"nself.policy/",
-    b"nself.tokens/",
-];
+const NEWCOMERS: [&[u8]; 3] = [b"nself.connect/", b"nself.dump/", b"nself.policy/"];
 
 /// The minor whose hosts have the hub.
 const HUB_NEEDS: u32 = 5;
@@ -345,11 +340,18 @@ const PROCESS_AND_PUBSUB_NEED: u32 = 6;
 const PROCESS: &[u8] = b"nself.process/";
 const PUBSUB: &[u8] = b"nself.pubsub/";
 
+/// The minor whose table of `nself.tokens/1` this crate knows: on an older host a plugin that reads tokens would find none.
+const TOKENS_NEED: u32 = 7;
+const TOKENS: &[u8] = b"nself.tokens/";
+
 /// Prefix of capabilities that the host itself provides.
 const HOST_CAPABILITY: &[u8] = b"nself.";
 
 /// The lowest minor that serves a plugin which asks for that and has these routes.
 pub const fn needs<P>(requires: &Requires, routes: &[Route<P>]) -> u32 {
+    if asks_for(requires, TOKENS) {
+        return TOKENS_NEED;
+    }
     if asks_for(requires, PROCESS) || asks_for(requires, PUBSUB) {
         return PROCESS_AND_PUBSUB_NEED;
     }
@@ -734,10 +736,10 @@ mod tests {
         check_needs(&capabilities(&["nself.db/1", "nself.http/1"]), 0);
         check_needs(&capabilities(&["nself.db/1", "mail.send/1"]), 2);
         check_needs(&capabilities(&["mail.send/1", "nself.connect/1"]), 4);
-        check_needs(&capabilities(&["nself.tokens/1"]), 4);
-        check_needs(&capabilities(&["nself.tokens/1", "nself.hub/1"]), 5);
+        check_needs(&capabilities(&["nself.policy/1", "nself.hub/1"]), 5);
         check_needs(&capabilities(&["nself.hub/1", "nself.process/1"]), 6);
         check_needs(&capabilities(&["nself.hub/1", "nself.pubsub/1"]), 6);
+        check_needs(&capabilities(&["nself.pubsub/1", "nself.tokens/1"]), 7);
         let configured = Requires {
             egress: &["example.org", "{smtp_host}:25"],
             ..Requires::NOTHING

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     abi::request::{self, kind},
+    capability::tokens::Receipt,
     error::{Error, Result},
     manifest::Role,
 };
@@ -91,29 +92,7 @@ impl Principal {
 
     /// The bearer of a token, as the host describes one outside of a request.
     pub(crate) fn described(json: &[u8]) -> Result<Self> {
-        Self::from_json(json).ok_or_else(|| {
-            Error::new(500, "INTERNAL", "something went wrong on our side").with_cause(
-                "the host describes the bearer of a token in words that are unknown here",
-            )
-        })
-    }
-
-    fn from_json(json: &[u8]) -> Option<Self> {
-        let told: Told = serde_json::from_slice(json).ok()?;
-        Some(Self {
-            kind: Kind::from_number(told.kind)?,
-            subject: told.subject,
-            user_id: told.user_id,
-            session_id: told.session_id,
-            family_id: told.family_id,
-            member_id: told.member_id,
-            device_id: told.device_id,
-            role: Role::from_number(told.role),
-            aal: told.aal,
-            elevated: told.elevated,
-            expires_at: told.expires_at,
-            scopes: told.scopes,
-        })
+        Ok(Told::read(json)?.0)
     }
 
     pub(crate) fn read(raw: &request::Principal<'_>) -> Option<Self> {
@@ -140,9 +119,9 @@ impl Principal {
     }
 }
 
-/// A principal as it crosses in JSON.
+/// The bearer of a token as it crosses in JSON.
 #[derive(Deserialize)]
-struct Told {
+pub(crate) struct Told {
     kind: u32,
     subject: String,
     user_id: Option<Uuid>,
@@ -155,4 +134,44 @@ struct Told {
     elevated: bool,
     expires_at: u64,
     scopes: Vec<String>,
+    /// Of the token; the identity provider is not told.
+    #[serde(default)]
+    key: u64,
+    #[serde(default)]
+    epoch: u32,
+}
+
+impl Told {
+    /// Whose token it is, and what is kept in its place.
+    pub(crate) fn read(json: &[u8]) -> Result<(Principal, Receipt)> {
+        let told: Option<Self> = serde_json::from_slice(json).ok();
+        told.and_then(Self::bearer).ok_or_else(|| {
+            Error::new(500, "INTERNAL", "something went wrong on our side").with_cause(
+                "the host describes the bearer of a token in words that are unknown here",
+            )
+        })
+    }
+
+    fn bearer(self) -> Option<(Principal, Receipt)> {
+        let receipt = Receipt {
+            key: self.key,
+            session_id: self.session_id,
+            epoch: self.epoch,
+        };
+        let principal = Principal {
+            kind: Kind::from_number(self.kind)?,
+            subject: self.subject,
+            user_id: self.user_id,
+            session_id: self.session_id,
+            family_id: self.family_id,
+            member_id: self.member_id,
+            device_id: self.device_id,
+            role: Role::from_number(self.role),
+            aal: self.aal,
+            elevated: self.elevated,
+            expires_at: self.expires_at,
+            scopes: self.scopes,
+        };
+        Some((principal, receipt))
+    }
 }

@@ -81,14 +81,14 @@ impl IdentityProvider for IdentityCapability {
     fn verify_token(&self, token: Str<'_>) -> Outcome<Bytes> {
         let verified = self.verifier.verify(token.as_str());
         verified
-            .map(|principal| told(&principal))
+            .map(|principal| told(&principal).to_string().into())
             .map_err(refused)
             .into()
     }
 }
 
 /// A principal as it crosses outside of a request.
-pub(super) fn told(principal: &Principal) -> Bytes {
+pub(super) fn told(principal: &Principal) -> Value {
     json!({
         "kind": principal.kind.number(),
         "subject": &*principal.subject,
@@ -103,8 +103,6 @@ pub(super) fn told(principal: &Principal) -> Bytes {
         "expires_at": principal.expires_at_seconds(),
         "scopes": principal.scopes.iter().map(|scope| &**scope).collect::<Vec<_>>(),
     })
-    .to_string()
-    .into()
 }
 
 /// As a request with the token would be answered.

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse,
 };
@@ -55,6 +56,8 @@ pub enum KeyError {
 
 /// One key with everything that its tokens must fulfil.
 pub(super) struct Key {
+    /// The same for the same key of the same issuer in each ring.
+    pub(super) number: u64,
     pub(super) decoding: DecodingKey,
     pub(super) validation: Validation,
 }
@@ -96,6 +99,11 @@ impl Ring {
             None if self.by_kid.len() == 1 => self.by_kid.values().next(),
             None => None,
         }
+    }
+
+    /// Whether the key of that number is still in force.
+    pub(super) fn holds(&self, number: u64) -> bool {
+        self.by_kid.values().any(|key| key.number == number)
     }
 }
 
@@ -139,10 +147,19 @@ fn key(set: &KeySet, jwk: &Jwk) -> Result<(Box<str>, Key), KeyError> {
     Ok((
         kid.into(),
         Key {
+            number: number(&set.issuer, jwk),
             decoding,
             validation,
         },
     ))
+}
+
+/// What a key is known by when its tokens are not there any more. Nobody else chooses what goes into it, so eight bytes are enough.
+fn number(issuer: &str, jwk: &Jwk) -> u64 {
+    let hash = digest(&SHA256, format!("{issuer}\n{jwk:?}").as_bytes());
+    let mut number = [0; 8];
+    number.copy_from_slice(&hash.as_ref()[..8]);
+    u64::from_le_bytes(number)
 }
 
 /// The one algorithm of a key, from what the key is; its `alg` may only agree.

@@ -93,7 +93,19 @@ impl IdentityError {
 #[derive(Clone)]
 struct Verified {
     generation: u64,
+    key: u64,
     principal: Arc<Principal>,
+}
+
+/// What is to be known of a token that was verified, to say later whether it is still good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// The key that signed it, by its number.
+    pub key: u64,
+    /// Its session, if it has one.
+    pub session_id: Option<Uuid>,
+    /// How often what the session may do had changed when it was signed.
+    pub epoch: u32,
 }
 
 /// Verifies tokens and API keys. One per process, shared by all listeners; nothing here waits.
@@ -267,6 +279,40 @@ impl Verifier {
     ///
     /// [`IdentityError`] says which of the checks failed, as far as the caller may know.
     pub fn verify(&self, token: &str) -> Result<Arc<Principal>, IdentityError> {
+        Ok(self.verified(token)?.principal)
+    }
+
+    /// The same, and what to [check](Self::check) later in the place of the token.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify).
+    pub fn receive(&self, token: &str) -> Result<(Arc<Principal>, Receipt), IdentityError> {
+        let Verified { key, principal, .. } = self.verified(token)?;
+        let receipt = Receipt {
+            key,
+            session_id: principal.session_id,
+            epoch: principal.epoch,
+        };
+        Ok((principal, receipt))
+    }
+
+    /// Whether the token of a receipt is still good, unless it has expired, which its bearer knew from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Revoked`] when its session has ended, [`IdentityError::Outdated`] when what the session may do has changed, or
+    /// its key is out of force: whoever signs in by a newer key gets another one.
+    pub fn check(&self, receipt: &Receipt) -> Result<(), IdentityError> {
+        self.session_is_good(receipt.session_id, receipt.epoch, (self.clock)())?;
+        if self.ring.load().holds(receipt.key) {
+            Ok(())
+        } else {
+            Err(IdentityError::Outdated)
+        }
+    }
+
+    fn verified(&self, token: &str) -> Result<Verified, IdentityError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(IdentityError::Invalid);
         }
@@ -277,24 +323,18 @@ impl Verifier {
             .verified
             .get(&hash)
             .filter(|verified| verified.generation == ring.generation);
-        let principal = if let Some(verified) = known {
-            verified.principal
+        let verified = if let Some(verified) = known {
+            verified
         } else {
-            let principal = Arc::new(self.read(&ring, token, now)?);
-            self.verified.insert(
-                hash,
-                Verified {
-                    generation: ring.generation,
-                    principal: Arc::clone(&principal),
-                },
-            );
-            principal
+            let verified = self.read(&ring, token, now)?;
+            self.verified.insert(hash, verified.clone());
+            verified
         };
-        self.still_good(&principal, now)?;
-        Ok(principal)
+        self.still_good(&verified.principal, now)?;
+        Ok(verified)
     }
 
-    fn read(&self, ring: &Ring, token: &str, now: SystemTime) -> Result<Principal, IdentityError> {
+    fn read(&self, ring: &Ring, token: &str, now: SystemTime) -> Result<Verified, IdentityError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| IdentityError::Invalid)?;
         let kind = header.typ.as_deref().unwrap_or("JWT");
         if header.crit.is_some()
@@ -313,9 +353,12 @@ impl Verifier {
         if now + self.leeway < SystemTime::UNIX_EPOCH + not_before {
             return Err(IdentityError::Invalid);
         }
-        data.claims
-            .into_principal()
-            .map_err(|_| IdentityError::Invalid)
+        let principal = data.claims.into_principal();
+        Ok(Verified {
+            generation: ring.generation,
+            key: key.number,
+            principal: Arc::new(principal.map_err(|_| IdentityError::Invalid)?),
+        })
     }
 
     /// What can change after a token was verified: time passes and sessions end.
@@ -325,10 +368,19 @@ impl Verifier {
         if now >= expires_at + self.leeway {
             return Err(IdentityError::Expired);
         }
-        let Some(session_id) = principal.session_id else {
+        self.session_is_good(principal.session_id, principal.epoch, now)
+    }
+
+    fn session_is_good(
+        &self,
+        session_id: Option<Uuid>,
+        epoch: u32,
+        now: SystemTime,
+    ) -> Result<(), IdentityError> {
+        let Some(session_id) = session_id else {
             return Ok(());
         };
-        match self.revocations.standing(session_id, principal.epoch, now) {
+        match self.revocations.standing(session_id, epoch, now) {
             Standing::Good => Ok(()),
             Standing::Ended => Err(IdentityError::Revoked),
             Standing::Outdated => Err(IdentityError::Outdated),

@@ -46,7 +46,6 @@ use crate::{
     media::Media,
     origin::Origins,
     routes::{api, connection, events, keys, mercure, sessions, verify},
-    session::Heads,
     standing::Arrivals,
 };
 pub use crate::{
@@ -73,8 +72,6 @@ pub struct Stream {
     hub: Hub,
     keeper: Keeper,
     arrivals: Arrivals,
-    /// What the tokens of connections begin with.
-    heads: Heads,
     course: Course,
     /// This instance, among all that there are.
     node: Uuid,
@@ -304,7 +301,6 @@ impl Plugin for Stream {
             hub: Hub::new(context),
             keeper: Keeper::default(),
             arrivals: Arrivals::default(),
-            heads: Heads::default(),
             course: Course::default(),
             node: Uuid::now_v7(),
             media,

@@ -10,21 +10,20 @@ mod publish;
 mod rpc;
 mod subscribe;
 mod subscriptions;
-mod token;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use nself_plugin_api::prelude::{Principal, Role};
+use nself_plugin_api::{
+    capability::tokens::Receipt,
+    prelude::{Principal, Role},
+};
 use uuid::Uuid;
 
-use self::{allowance::Allowance, subscriptions::Subscriptions, token::Token};
-pub(crate) use self::{
-    answer::{No, handle},
-    token::Heads,
-};
+pub(crate) use self::answer::{No, handle};
+use self::{allowance::Allowance, subscriptions::Subscriptions};
 use crate::{
     channel::Channel,
     config::Config,
@@ -39,8 +38,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Who a connection belongs to.
 struct Bearer {
-    /// Kept to be verified again when sessions end.
-    token: Token,
+    /// Of its token, to be checked when sessions end.
+    receipt: Receipt,
     /// As the token says, less what was taken away since.
     principal: Principal,
     /// An earlier end than the token's, as a program has said.
@@ -48,13 +47,13 @@ struct Bearer {
 }
 
 impl Bearer {
-    fn new(token: Token, mut principal: Principal, ends_at: Option<u64>) -> Self {
+    fn new(receipt: Receipt, mut principal: Principal, ends_at: Option<u64>) -> Self {
         if principal.user_id.or(principal.device_id).is_some() {
             // Who has an id is called by that.
             principal.subject = String::new();
         }
         Self {
-            token,
+            receipt,
             principal,
             ends_at,
         }
@@ -166,10 +165,9 @@ impl Session {
         state.bearer.as_ref().map(|bearer| look(&bearer.principal))
     }
 
-    /// Its token, to be verified again.
-    pub(crate) fn token(&self) -> Option<String> {
-        let state = self.state();
-        state.bearer.as_ref().map(|bearer| bearer.token.text())
+    /// What is left of its token, to be checked.
+    pub(crate) fn receipt(&self) -> Option<Receipt> {
+        self.state().bearer.as_ref().map(|bearer| bearer.receipt)
     }
 
     /// What others call it.

@@ -130,26 +130,20 @@ pub(crate) async fn check_families(cx: &Cx<Stream>, sessions: &[Arc<Session>]) -
     Ok(())
 }
 
-/// Verifies all tokens again, and sends those away whose session has ended.
+/// Checks what is left of all tokens, and sends those away whose session has ended.
 pub(crate) fn check_tokens(cx: &Cx<Stream>, sessions: &[Arc<Session>]) {
     for session in sessions {
-        let Some(token) = session.token() else {
+        let Some(receipt) = session.receipt() else {
             continue;
         };
-        match cx
-            .tokens()
-            .verify(&token)
-            .map_err(|error| (error.status(), error))
-        {
-            // When it expires, it may go on for a while; the clock sees to that.
-            Ok(_) => {}
-            Err((401, error)) => match error.code() {
-                "TOKEN_EXPIRED" => {}
-                // Its rights have changed: the client comes again at once, with a newer one.
-                "TOKEN_OUTDATED" => session.outlet.close(Disconnect::EXPIRED),
-                _ => session.outlet.close(Disconnect::INVALID_TOKEN),
-            },
-            Err((_, error)) => warn!(%error, "tokens of connections cannot be verified"),
+        let Err(error) = cx.tokens().check(&receipt) else {
+            continue;
+        };
+        match error.code() {
+            // The client comes again at once, with a newer one.
+            "TOKEN_OUTDATED" => session.outlet.close(Disconnect::EXPIRED),
+            _ if error.status() == 401 => session.outlet.close(Disconnect::INVALID_TOKEN),
+            _ => warn!(%error, "tokens of connections cannot be checked"),
         }
     }
 }

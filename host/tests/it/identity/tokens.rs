@@ -227,6 +227,53 @@ fn replaced_keys_end_remembered_tokens_and_the_new_ones_work_at_once() {
 }
 
 #[test]
+fn what_is_kept_of_a_token_is_good_as_long_as_its_session_and_its_key() {
+    let (issuer, same_id) = (
+        Issuer::new(Algorithm::ES256, "k1"),
+        Issuer::new(Algorithm::ES256, "k1"),
+    );
+    let (verifier, hands) = verifier(&issuer);
+    let receipt = |changes: &Value| {
+        let token = issuer.sign(&claims_with(changes));
+        verifier.receive(&token).expect("it is good").1
+    };
+    let (ended, outdated, other) = (
+        receipt(&json!({})),
+        receipt(&json!({"sid": USER})),
+        receipt(&json!({"sid": FAMILY})),
+    );
+    let until = hands.now() + Duration::from_secs(300);
+    verifier.revoke(SESSION.parse().unwrap(), until);
+    verifier.refuse_older(USER.parse().unwrap(), outdated.epoch + 1, until);
+    assert_eq!(verifier.check(&ended), Err(IdentityError::Revoked));
+    assert_eq!(verifier.check(&outdated), Err(IdentityError::Outdated));
+    assert_eq!(verifier.check(&other), Ok(()));
+    hands.forward(1_000_000);
+    assert_eq!(
+        verifier.check(&other),
+        Ok(()),
+        "when it expires was known before"
+    );
+    let verifier = Verifier::new(super::issuer::Hands::new().settings(Vec::new())).unwrap();
+    let newest = Issuer::new(Algorithm::EdDSA, "k2");
+    let keys = |first: &Issuer| key_set(&[newest.jwk(), first.jwk()]);
+    verifier.set_keys("auth", keys(&issuer)).unwrap();
+    assert_eq!(
+        verifier.check(&other),
+        Ok(()),
+        "the same key in another ring"
+    );
+    verifier.set_keys("auth", keys(&same_id)).unwrap();
+    assert_eq!(
+        verifier.check(&other),
+        Err(IdentityError::Outdated),
+        "another key under its id"
+    );
+    verifier.remove_keys("auth").unwrap();
+    assert_eq!(verifier.check(&other), Err(IdentityError::Outdated));
+}
+
+#[test]
 fn a_plugin_cannot_take_over_the_key_id_of_another() {
     let (first, second) = (
         Issuer::new(Algorithm::ES256, "k1"),

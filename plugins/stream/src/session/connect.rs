@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use nself_plugin_api::prelude::*;
+use nself_plugin_api::{capability::tokens::Receipt, prelude::*};
 
 use super::{
     Bearer, Session, again,
     answer::{No, Outcome},
-    by_server,
-    token::Token,
-    user,
+    by_server, user,
 };
 use crate::{
     Stream,
@@ -69,7 +67,7 @@ pub(crate) async fn begin(
     if session.principal().is_some() {
         return Err(Disconnect::BAD_REQUEST.into());
     }
-    let principal = bearer_of(cx, &token).await?;
+    let (principal, receipt) = bearer_of(cx, &token).await?;
     // Tokens are taken a little beyond their end; who cannot bring a newer one would only be sent away again.
     if !session.answers_pings() && seconds_left(cx, principal.expires_at)? == 0 {
         return Err(Refusal::TOKEN_EXPIRED.into());
@@ -80,7 +78,7 @@ pub(crate) async fn begin(
         return Err(again::no_room(cx, &user)?);
     }
     let ttl = ttl(cx, principal.expires_at)?;
-    session.begin(Token::new(&token, &cx.plugin().heads), principal);
+    session.begin(receipt, principal);
     Ok(ConnectResult {
         client: session.known_as().to_string(),
         version: VERSION,
@@ -98,16 +96,19 @@ pub(crate) async fn begin(
 /// # Errors
 ///
 /// What the client is told, or why it is sent away.
-pub(crate) async fn bearer_of(cx: &Cx<Stream>, token: &str) -> std::result::Result<Principal, No> {
+pub(crate) async fn bearer_of(
+    cx: &Cx<Stream>,
+    token: &str,
+) -> std::result::Result<(Principal, Receipt), No> {
     if token.is_empty() {
         return Err(Refusal::UNAUTHORIZED.into());
     }
-    let principal = verify(cx, token).map_err(|unfit| match unfit {
+    let (principal, receipt) = receive(cx, token).map_err(|unfit| match unfit {
         Unfit::Over => Refusal::TOKEN_EXPIRED.into(),
         Unfit::Forged => Disconnect::INVALID_TOKEN.into(),
         Unfit::Unknown(error) => No::from(error),
     })?;
-    Ok(standing::of_one(cx, principal).await?)
+    Ok((standing::of_one(cx, principal).await?, receipt))
 }
 
 pub(super) async fn refresh(
@@ -115,7 +116,7 @@ pub(super) async fn refresh(
     session: &Arc<Session>,
     RefreshRequest { token }: RefreshRequest,
 ) -> Outcome {
-    let principal = verify(cx, &token).map_err(|unfit| match unfit {
+    let (principal, receipt) = receive(cx, &token).map_err(|unfit| match unfit {
         // Coming again with a new one is what helps.
         Unfit::Over => Disconnect::EXPIRED.into(),
         Unfit::Forged => Disconnect::INVALID_TOKEN.into(),
@@ -123,7 +124,7 @@ pub(super) async fn refresh(
     })?;
     let principal = standing::of_one(cx, principal).await?;
     let (lost, end) = session
-        .go_on(Token::new(&token, &cx.plugin().heads), principal)
+        .go_on(receipt, principal)
         .ok_or(Disconnect::INVALID_TOKEN)?;
     let ttl = ttl(cx, end)?;
     leaving::unsubscribe(cx, session, &lost, Unsubscribe::SERVER);
@@ -145,9 +146,9 @@ enum Unfit {
     Unknown(Error),
 }
 
-fn verify(cx: &Cx<Stream>, token: &str) -> std::result::Result<Principal, Unfit> {
+fn receive(cx: &Cx<Stream>, token: &str) -> std::result::Result<(Principal, Receipt), Unfit> {
     cx.tokens()
-        .verify(token)
+        .receive(token)
         .map_err(|error| match error.code() {
             "TOKEN_EXPIRED" | "TOKEN_OUTDATED" => Unfit::Over,
             _ if error.status() == 401 => Unfit::Forged,
@@ -167,13 +168,13 @@ fn seconds_left(cx: &Cx<Stream>, end: u64) -> Result<u64> {
 }
 
 impl Session {
-    fn begin(&self, token: Token, principal: Principal) {
-        self.state().bearer = Some(Bearer::new(token, principal, None));
+    fn begin(&self, receipt: Receipt, principal: Principal) {
+        self.state().bearer = Some(Bearer::new(receipt, principal, None));
     }
 
     /// Takes over a newer token of the same bearer, and gives back the subscriptions that are lost by it, and the end of the
     /// connection. `None` when it is somebody else's: nobody becomes another one, or goes into another family, on a live connection.
-    fn go_on(&self, token: Token, principal: Principal) -> Option<(Vec<Channel>, u64)> {
+    fn go_on(&self, receipt: Receipt, principal: Principal) -> Option<(Vec<Channel>, u64)> {
         let mut state = self.state();
         let bearer = state.bearer.as_mut()?;
         let (old, new) = (&bearer.principal, &principal);
@@ -188,7 +189,7 @@ impl Session {
         // What a program said of the end holds until there is a token that was not there then.
         let is_newer = principal.expires_at > bearer.principal.expires_at;
         let ends_at = bearer.ends_at.filter(|_| !is_newer);
-        *bearer = Bearer::new(token, principal, ends_at);
+        *bearer = Bearer::new(receipt, principal, ends_at);
         let end = bearer.end();
         drop(state);
         Some((self.change(role), end))

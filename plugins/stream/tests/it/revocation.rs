@@ -182,5 +182,8 @@ async fn a_session_that_ends_takes_its_connections_along() {
     let mut again = Client::open(host.address()).await;
     let old = issued(&host, second, 0).await;
     assert_eq!(again.refusal("connect", json!({"token": old})).await, 109);
+    // Another key takes the place of the one that signed, under its id.
+    let _ = host.post("/fixture/keys").send().await.expect_status(200);
+    assert_eq!(newer.end().await, (3005, "connection expired".to_owned()));
     host.stop().await;
 }
