@@ -24,6 +24,18 @@ impl TokensCapability {
 
 impl TokensProvider for TokensCapability {
     fn verify(&self, token: Str<'_>) -> Outcome<Bytes> {
+        let verified = self.0.verify(token.as_str());
+        verified
+            .map(|principal| told(&principal).to_string().into())
+            .map_err(refused)
+            .into()
+    }
+
+    fn changes(&self) -> u64 {
+        self.0.changes()
+    }
+
+    fn receive(&self, token: Str<'_>) -> Outcome<Bytes> {
         let received = self.0.receive(token.as_str());
         let told = received.map(|(principal, receipt)| {
             let mut told = told(&principal);
@@ -32,10 +44,6 @@ impl TokensProvider for TokensCapability {
             told.to_string().into()
         });
         told.map_err(refused).into()
-    }
-
-    fn changes(&self) -> u64 {
-        self.0.changes()
     }
 
     fn check(&self, key: u64, session: Slice<'_, u8>, epoch: u32) -> Outcome<u32> {

@@ -279,16 +279,17 @@ impl Verifier {
     ///
     /// [`IdentityError`] says which of the checks failed, as far as the caller may know.
     pub fn verify(&self, token: &str) -> Result<Arc<Principal>, IdentityError> {
-        Ok(self.verified(token)?.principal)
+        Ok(self.verified(token, true)?.principal)
     }
 
-    /// The same, and what to [check](Self::check) later in the place of the token.
+    /// The same of a token that comes once, and what to [check](Self::check) later in its place. It is not remembered: thousands of
+    /// connections would push the tokens of requests out.
     ///
     /// # Errors
     ///
     /// As [`verify`](Self::verify).
     pub fn receive(&self, token: &str) -> Result<(Arc<Principal>, Receipt), IdentityError> {
-        let Verified { key, principal, .. } = self.verified(token)?;
+        let Verified { key, principal, .. } = self.verified(token, false)?;
         let receipt = Receipt {
             key,
             session_id: principal.session_id,
@@ -312,7 +313,7 @@ impl Verifier {
         }
     }
 
-    fn verified(&self, token: &str) -> Result<Verified, IdentityError> {
+    fn verified(&self, token: &str, is_remembered: bool) -> Result<Verified, IdentityError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(IdentityError::Invalid);
         }
@@ -327,7 +328,9 @@ impl Verifier {
             verified
         } else {
             let verified = self.read(&ring, token, now)?;
-            self.verified.insert(hash, verified.clone());
+            if is_remembered {
+                self.verified.insert(hash, verified.clone());
+            }
             verified
         };
         self.still_good(&verified.principal, now)?;

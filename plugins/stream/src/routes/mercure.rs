@@ -75,7 +75,7 @@ pub(crate) async fn publish(
     Body(body): Body,
 ) -> Result<Response> {
     let token = mercure_token(&cx, &headers, true)?;
-    let (caller, _) = connect::bearer_of(&cx, &token)
+    let caller = connect::bearer_of(&cx, &token)
         .await
         .map_err(StreamError::from)?;
     let update = Update::read(&body)?;

@@ -67,7 +67,12 @@ pub(crate) async fn begin(
     if session.principal().is_some() {
         return Err(Disconnect::BAD_REQUEST.into());
     }
-    let (principal, receipt) = bearer_of(cx, &token).await?;
+    if token.is_empty() {
+        return Err(Refusal::UNAUTHORIZED.into());
+    }
+    let received = cx.tokens().receive(&token);
+    let (principal, receipt) = received.map_err(|error| Unfit::from(error).at_the_door())?;
+    let principal = standing::of_one(cx, principal).await?;
     // Tokens are taken a little beyond their end; who cannot bring a newer one would only be sent away again.
     if !session.answers_pings() && seconds_left(cx, principal.expires_at)? == 0 {
         return Err(Refusal::TOKEN_EXPIRED.into());
@@ -91,24 +96,18 @@ pub(crate) async fn begin(
     })
 }
 
-/// Whose a token is, less what was taken away since.
+/// Whose the token of a request is, less what was taken away since.
 ///
 /// # Errors
 ///
 /// What the client is told, or why it is sent away.
-pub(crate) async fn bearer_of(
-    cx: &Cx<Stream>,
-    token: &str,
-) -> std::result::Result<(Principal, Receipt), No> {
+pub(crate) async fn bearer_of(cx: &Cx<Stream>, token: &str) -> std::result::Result<Principal, No> {
     if token.is_empty() {
         return Err(Refusal::UNAUTHORIZED.into());
     }
-    let (principal, receipt) = receive(cx, token).map_err(|unfit| match unfit {
-        Unfit::Over => Refusal::TOKEN_EXPIRED.into(),
-        Unfit::Forged => Disconnect::INVALID_TOKEN.into(),
-        Unfit::Unknown(error) => No::from(error),
-    })?;
-    Ok((standing::of_one(cx, principal).await?, receipt))
+    let verified = cx.tokens().verify(token);
+    let principal = verified.map_err(|error| Unfit::from(error).at_the_door())?;
+    Ok(standing::of_one(cx, principal).await?)
 }
 
 pub(super) async fn refresh(
@@ -116,7 +115,8 @@ pub(super) async fn refresh(
     session: &Arc<Session>,
     RefreshRequest { token }: RefreshRequest,
 ) -> Outcome {
-    let (principal, receipt) = receive(cx, &token).map_err(|unfit| match unfit {
+    let received = cx.tokens().receive(&token);
+    let (principal, receipt) = received.map_err(|error| match Unfit::from(error) {
         // Coming again with a new one is what helps.
         Unfit::Over => Disconnect::EXPIRED.into(),
         Unfit::Forged => Disconnect::INVALID_TOKEN.into(),
@@ -146,14 +146,25 @@ enum Unfit {
     Unknown(Error),
 }
 
-fn receive(cx: &Cx<Stream>, token: &str) -> std::result::Result<(Principal, Receipt), Unfit> {
-    cx.tokens()
-        .receive(token)
-        .map_err(|error| match error.code() {
-            "TOKEN_EXPIRED" | "TOKEN_OUTDATED" => Unfit::Over,
-            _ if error.status() == 401 => Unfit::Forged,
-            _ => Unfit::Unknown(error),
-        })
+impl From<Error> for Unfit {
+    fn from(error: Error) -> Self {
+        match error.code() {
+            "TOKEN_EXPIRED" | "TOKEN_OUTDATED" => Self::Over,
+            _ if error.status() == 401 => Self::Forged,
+            _ => Self::Unknown(error),
+        }
+    }
+}
+
+impl Unfit {
+    /// What somebody is told who comes with it.
+    fn at_the_door(self) -> No {
+        match self {
+            Self::Over => Refusal::TOKEN_EXPIRED.into(),
+            Self::Forged => Disconnect::INVALID_TOKEN.into(),
+            Self::Unknown(error) => No::from(error),
+        }
+    }
 }
 
 /// Seconds until that end, as a client is told them.
