@@ -1,6 +1,12 @@
 //! What the process uses, from `/proc`. Where there is none the gauges say 0.
 
-use std::{fs, str::FromStr, time::Duration};
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use prometheus::{
     Counter,
@@ -17,36 +23,59 @@ use crate::exhaustion::files_max;
 
 /// Adds the gauges, under the names that Prometheus clients use.
 pub(super) fn register(metrics: &Metrics) {
-    let add = |name: &str, help: &str, read: fn() -> f64| {
+    let status = Arc::new(Status::open());
+    let add = |name: &str, help: &str, read: Box<dyn Fn() -> f64 + Send + Sync>| {
         let added = metrics.pulled(name, help, read);
         added.expect("the names are valid and a fresh registry has none of them");
     };
+    let memory = Arc::clone(&status);
     add(
         "process_resident_memory_bytes",
         "Resident memory size in bytes.",
-        || status::<f64>("self", "VmRSS:") * 1024.0,
+        Box::new(move || memory.number("VmRSS:") * 1024.0),
     );
-    add("process_threads", "Number of threads.", || {
-        status("self", "Threads:")
-    });
+    add(
+        "process_threads",
+        "Number of threads.",
+        Box::new(move || status.number("Threads:")),
+    );
     let added = metrics.register(Box::new(CpuTime(cpu_time())));
     added.expect("the name is valid and a fresh registry does not have it");
     add(
         "process_open_fds",
         "Number of open file descriptors.",
-        open_files,
+        Box::new(open_files),
     );
     add(
         "process_max_fds",
         "Maximum number of open file descriptors.",
-        most_files,
+        Box::new(most_files),
     );
 }
 
 /// Memory of another process that is in RAM; none when it has ended, and where there is no `/proc`.
 pub(crate) fn resident_bytes(process: u32) -> Option<u64> {
-    let kib: u64 = status(&process.to_string(), "VmRSS:");
+    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let kib: u64 = number(&text, "VmRSS:");
     (kib > 0).then_some(kib * 1024)
+}
+
+/// What the system says of this process. The file stays open: where no more can be opened, somebody wants to know just that.
+struct Status(Option<File>);
+
+impl Status {
+    fn open() -> Self {
+        Self(File::open("/proc/self/status").ok())
+    }
+
+    fn number(&self, name: &str) -> f64 {
+        let mut text = [0; 4096];
+        let read = self.0.as_ref().map(|file| file.read_at(&mut text, 0));
+        let Some(Ok(len)) = read else {
+            return 0.0;
+        };
+        number(&String::from_utf8_lossy(&text[..len]), name)
+    }
 }
 
 /// Time that the process has had on processors. A counter, as rates of it are what is looked at, that is made when it is.
@@ -74,8 +103,7 @@ fn cpu_time() -> Counter {
 }
 
 /// The number after `name` in `/proc/PROCESS/status`; sizes are in KiB.
-fn status<T: FromStr + Default>(process: &str, name: &str) -> T {
-    let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+fn number<T: FromStr + Default>(text: &str, name: &str) -> T {
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(name))
