@@ -29,12 +29,11 @@ pub(crate) struct Me {
 
 pub(crate) async fn show(cx: Cx<Auth>, principal: Principal) -> Result<Private<Data<Me>>> {
     let user_id = principal.user()?;
-    let account = accounts::find_by_id(&cx.db(), user_id)
+    let (user, families) = accounts::find_with_families(&cx.db(), user_id)
         .await?
         .ok_or_else(problem::session_ended)?;
-    let families = accounts::memberships(&cx.db(), user_id).await?;
     Ok(Private(Data(Me {
-        user: account.user,
+        user,
         session_id: principal.session_id,
         family_id: principal.family_id,
         role: principal.role.map(Role::name),

@@ -325,20 +325,44 @@ pub(crate) struct Membership {
     pub role: String,
 }
 
+/// Somebody with all their families, as their own apps ask for at each start: one statement.
+pub(crate) async fn find_with_families(
+    db: &impl Queries,
+    id: Uuid,
+) -> Result<Option<(User, Vec<Membership>)>> {
+    let sql = format!(
+        "select {USER}, m.id as member_id, m.family_id, f.name, m.role from public.users u \
+         left join (public.family_members m join public.families f on f.id = m.family_id and f.deleted_at is null) \
+           on m.user_id = u.id and m.status = 'active' \
+         where u.id = $1 and u.status <> 'deleted' order by m.created_at, m.id"
+    );
+    let mut user = None;
+    let families = db.query(&sql, &[&id]).await?.map(|row| {
+        if user.is_none() {
+            user = Some(read_user(row)?);
+        }
+        let is_member = row.get::<Option<Uuid>>("member_id")?.is_some();
+        is_member.then(|| read_membership(row)).transpose()
+    })?;
+    Ok(user.map(|user| (user, families.into_iter().flatten().collect())))
+}
+
 pub(crate) async fn memberships(db: &impl Queries, user_id: Uuid) -> Result<Vec<Membership>> {
     db.query(
-        "select m.id, m.family_id, f.name, m.role from public.family_members m \
+        "select m.id as member_id, m.family_id, f.name, m.role from public.family_members m \
          join public.families f on f.id = m.family_id \
          where m.user_id = $1 and m.status = 'active' and f.deleted_at is null order by m.created_at, m.id",
         &[&user_id],
     )
     .await?
-    .map(|row| {
-        Ok(Membership {
-            family_id: row.get("family_id")?,
-            name: row.get("name")?,
-            member_id: row.get("id")?,
-            role: row.get("role")?,
-        })
+    .map(read_membership)
+}
+
+fn read_membership(row: &Row) -> Result<Membership> {
+    Ok(Membership {
+        family_id: row.get("family_id")?,
+        name: row.get("name")?,
+        member_id: row.get("member_id")?,
+        role: row.get("role")?,
     })
 }
