@@ -121,13 +121,22 @@ impl Conformance {
     ///
     /// With the first promise that is not kept.
     pub async fn run(&self) {
+        self.every_step_of_the_folder_is_declared();
+        self.run_of_file().await;
+    }
+
+    /// All checks that need nothing but the plugin's file, as of one whose sources are not those beside it.
+    ///
+    /// # Panics
+    ///
+    /// With the first promise that is not kept.
+    pub async fn run_of_file(&self) {
         self.every_route_answers().await;
         self.callers_without_a_token_are_refused().await;
         self.only_the_roles_of_the_rule_are_let_in().await;
         self.another_family_reaches_nothing().await;
         self.rows_of_families_are_held_apart().await;
         self.a_body_that_does_not_read_is_the_callers_fault().await;
-        self.every_step_of_the_folder_is_declared();
         self.migrations_go_up_down_and_up_again().await;
         self.every_task_and_schedule_runs().await;
         self.every_subscription_reads().await;

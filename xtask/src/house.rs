@@ -41,8 +41,17 @@ impl House {
 
     /// Where cargo builds with the profile `dev`.
     pub(crate) fn debug_dir(&self) -> PathBuf {
+        self.target_dir().join("debug")
+    }
+
+    /// Where cargo builds with the profile `release`.
+    pub(crate) fn release_dir(&self) -> PathBuf {
+        self.target_dir().join("release")
+    }
+
+    fn target_dir(&self) -> PathBuf {
         let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-        self.root.join(target).join("debug")
+        self.root.join(target)
     }
 
     /// The built host.

@@ -6,6 +6,7 @@ mod ci;
 mod common_passwords;
 mod golden;
 mod house;
+mod kept;
 mod memory;
 mod program;
 mod squawk;
@@ -27,6 +28,7 @@ usage: cargo xtask COMMAND
   common-passwords FILE...
                        write the list of common passwords anew, from public lists
   password-words FILE  write the words that passwords are made of anew, from lists in Rust
+  keep                 build hello and the fixture as released, and keep them for every later host to load
   new-plugin NAME      write a plugin crate to plugins/NAME, as `nself plugin new` does
 ";
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         ["common-passwords", sources @ ..] if !sources.is_empty() => {
             common_passwords::write(&house, sources)
         }
+        ["keep"] => kept::keep(&house),
         ["new-plugin", name] => new_plugin(&house, name),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -42,13 +42,22 @@ pub(crate) fn each_line(command: &mut Command, mut see: impl FnMut(&str)) -> boo
 ///
 /// [`Failure::Program`] with its standard error when it does not succeed.
 pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
+    Ok(String::from_utf8_lossy(&bytes(command)?).into_owned())
+}
+
+/// What it prints, which may be no text.
+///
+/// # Errors
+///
+/// As [`output`].
+pub(crate) fn bytes(command: &mut Command) -> Result<Vec<u8>, Failure> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.map_err(|error| Failure::Program {
         program: line(command),
         problem: error.to_string(),
     })?;
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        return Ok(output.stdout);
     }
     let mut problem = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if problem.is_empty() {

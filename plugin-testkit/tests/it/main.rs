@@ -11,6 +11,7 @@ mod events;
 mod handlers;
 mod hub;
 mod isolated;
+mod kept;
 mod keys;
 mod messages;
 mod outside;
@@ -21,17 +22,21 @@ mod telemetry;
 mod tokens;
 mod work;
 
-use nself_plugin_testkit::{TestHost, TestHostBuilder};
+use nself_plugin_testkit::{TestHost, TestHostBuilder, conformance::Conformance};
 
 /// The key that the fixture asks for.
 const KEY: &str = "correct horse battery staple";
 
-// Left out: routes that fail on purpose, that wait, or whose sample address is none.
 nself_plugin_testkit::conformance!(
     "nself-plugin-fixture",
     concat!(env!("CARGO_MANIFEST_DIR"), "/fixture"),
-    |plugin| plugin
-        .secret("fixture-key", super::KEY)
+    |plugin| super::promises(plugin)
+);
+
+/// Left out: routes that fail on purpose, that wait, or whose sample address is none.
+fn promises(plugin: Conformance) -> Conformance {
+    plugin
+        .secret("fixture-key", KEY)
         .except("GET /fixture/messages/{channel}")
         .except("POST /fixture/messages/{channel}")
         .except("POST /fixture/held-messages/{channel}")
@@ -42,7 +47,7 @@ nself_plugin_testkit::conformance!(
         .except("GET /fixture/sleep")
         .except("POST /fixture/listener/{port}")
         .not_held_apart("what subscriptions heard, of all families", &["heard"])
-);
+}
 
 fn fixture() -> TestHostBuilder {
     TestHost::builder()
