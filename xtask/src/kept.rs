@@ -11,10 +11,11 @@ const KEPT: [&str; 2] = ["hello", "fixture"];
 ///
 /// # Errors
 ///
-/// When that boundary's are there: what was released does not change.
+/// When one of that boundary's is there: what was released does not change. None is written then, nor where one cannot be built.
 pub(crate) fn keep(house: &House) -> Result<(), Failure> {
     let abi = house.read("plugin-api/src/abi.rs")?;
     let boundary = format!("{}.{}", number(&abi, "MAJOR")?, number(&abi, "MINOR")?);
+    let mut packed = Vec::new();
     for plugin in KEPT {
         let package = format!("nself-plugin-{plugin}");
         let kept = house.path(&format!(
@@ -32,9 +33,11 @@ pub(crate) fn keep(house: &House) -> Result<(), Failure> {
             .release_dir()
             .join(format!("lib{}.so", package.replace('-', "_")));
         let mut gzip = house.command("gzip");
-        let packed = gzip.args(["-9", "--no-name", "--stdout"]).arg(built);
-        let packed = program::bytes(packed)?;
-        fs::write(&kept, packed).map_err(|error| Failure::File {
+        let gzip = gzip.args(["-9", "--no-name", "--stdout"]).arg(built);
+        packed.push((kept, program::bytes(gzip)?));
+    }
+    for (kept, content) in packed {
+        fs::write(&kept, content).map_err(|error| Failure::File {
             path: kept.display().to_string(),
             problem: error.to_string(),
         })?;
